@@ -196,7 +196,7 @@ def change_named(name: str | Change) -> Change:
         "word": lambda: _texts.words(text),
         "case": lambda: _texts.case(text, what),
         "column": lambda: OfColumns(text),
-        "image": lambda: OfImages(text, image_change(text, what)),
+        "image": lambda: OfImages(text, image_change(text)),
         "folder": lambda: OfFolder(text, Path(what)),
     }
     if text in ("markup", "markup=both"):
@@ -269,7 +269,7 @@ def control_of(change: Change) -> Change | None:
     if change.kind == "word":
         name = f"a word as frequent as {applied.words[0]}"
         return Change(name, "word", applied.control(name))
-    if change.kind == "image" and change.name.removeprefix("image:") in PARTS:
+    if change.kind == "image" and change.name in [f"image:{part}" for part in PARTS]:
         name = f"{change.name}, elsewhere"
         return Change(name, "image", OfImages(name, part_elsewhere()))
     return None

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._key import parts_of_change
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
 from ntkit.changes._donors import donors, generator
@@ -53,11 +54,11 @@ class OfColumns:
 
     def _read(self, there: list[str]) -> tuple[list[str], list[str]]:
         """Columns, and values if any are named."""
-        columns = [part.strip() for part in self.name.removeprefix("column:").split("+column:")]
-        named = list[str]()
-        if len(columns) == 1 and columns[0] not in there and "=" in columns[0]:
-            columns[0], _, values = (part.strip() for part in columns[0].partition("="))
-            named = [value.strip() for value in values.split("|")]
+        parts, named = parts_of_change(self.name), list[str]()
+        columns = [f"{part.what}{part.condition}" for part in parts]
+        if len(columns) == 1 and columns[0] not in there and parts[0].condition:
+            columns = [parts[0].what]
+            named = [value.strip() for value in parts[0].value.split("|")]
             if len({*named}) < len(named):
                 raise InputError(f"{self.name!r} names a value twice; name it once.")
         for each in columns:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
+from ntkit._key import parts_of_change
 from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.changes._donors import donors, generator
@@ -214,9 +215,10 @@ NAMES = (*PARTS, *_KINDS)
 """Names after ``image:``."""
 
 
-def image_change(name: str, text: str) -> ImageChange:
-    """The change of a text such as "top left" or "blur=2"."""
-    what, equals, how = (part.strip() for part in text.partition("="))
+def image_change(name: str) -> ImageChange:
+    """The change of a text form such as ``image:top left`` or ``image:blur=2``."""
+    (part,) = parts_of_change(name)
+    what, equals, how = part.what, part.sign, part.value
     if what in PARTS and not equals:
         return _part(*divmod(PARTS.index(what), 3))
     if what not in _KINDS:

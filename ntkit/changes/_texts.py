@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from ntkit._join import composed
+from ntkit._key import parts_of_change
 from ntkit._spelling import pattern_of, without_case
 from ntkit._types import Array
 from ntkit.changes._donors import generator
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples
 
-_WORDS = re.compile(r"\|\s*(?=word:)")
 _TAG = re.compile(
     # No alternative reads past the beginning of another, so that unclosed tags do not take
     # quadratic time.
@@ -84,7 +84,8 @@ class _OfLikeWords(OfTexts):
 
 def words(name: str) -> OfTexts:
     """Make a change of words from its text form."""
-    named = tuple(part.removeprefix("word:").strip() for part in _WORDS.split(name))
+    first, *others = parts_of_change(name)
+    named = (first.what, *(part.what for part in others))
     if len(named) > 1:
         if not all(named) or len({*map(without_case, named)}) < len(named):
             raise InputError(f"{name!r} names a word twice, or no word; write word:ONE|word:OTHER.")
@@ -96,7 +97,7 @@ def words(name: str) -> OfTexts:
         neither = " nor ".join(map(repr, named))
         change = of_each(swapped(named))
         return OfTexts(name, (change,), named, f"they contain neither {neither}")
-    word, equals, how = (part.strip() for part in named[0].partition("="))
+    word, equals, how = first.what, first.sign, first.value
     if "|" in word:
         other = "|".join(f"word:{part}" for part in word.split("|"))
         raise InputError(f"{name!r}: to replace each word by the other, write {other}.")

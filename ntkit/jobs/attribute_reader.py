@@ -325,8 +325,10 @@ class AttributeReader:
     def column_notes(self, names: Iterable[str]) -> list[str]:
         """Sentences on how the columns were read that attributes name."""
         names = [*names]
-        tables = {"column": self.table} if any("column:" in name for name in names) else {}
-        if any("metadata:" in name for name in names):
+        parts = {part for name in names for pair in conditions_in(name) for part in pair}
+        kinds = {Key.of(name).kind for name in (*names, *parts)}
+        tables = {"column": self.table} if "column" in kinds else {}
+        if "metadata" in kinds:
             tables |= {"metadata": self.metadata}
         return column_notes(names, {kind: table or {} for kind, table in tables.items()})
 
@@ -339,9 +341,10 @@ class AttributeReader:
 
     def _measured(self, name: str) -> tuple[FeatureSet, Callable[[], Array]] | None:
         """The feature set that an attribute of numbers belongs to, and the numbers."""
-        if name.startswith("image:") and self.images is not None:
+        kind = Key.of(name).kind
+        if kind == "image" and self.images is not None:
             return image_feature_set(lambda: self.statistics, self.n), lambda: self.statistics
-        if name.startswith("input #") and (numbers := self.numbers) is not None:
+        if kind == "input" and (numbers := self.numbers) is not None:
             return array(numbers, kind="input"), lambda: numbers
         return None
 

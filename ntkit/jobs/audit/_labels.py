@@ -11,6 +11,7 @@ import numpy as np
 
 from ntkit._disk import StrPath
 from ntkit._doc import documented
+from ntkit._key import Key
 from ntkit._output import check_folder, new_folder
 from ntkit._text import as_json, counted, escaped, listed, percent, plain_table, printable, table
 from ntkit._types import Array
@@ -353,9 +354,7 @@ def _without(feature_set: FeatureSet, own: set[str], others: set[str], has: Arra
     def blocks() -> Iterator[Block]:
         for block in feature_set.blocks():
             origin = block.origin(0)
-            if origin.removesuffix(" missing") not in own and not (
-                origin in others and _is_copy(block, has)
-            ):
+            if Key.of(origin).origin not in own and not (origin in others and _is_copy(block, has)):
                 yield block
 
     return replace(feature_set, make=blocks)

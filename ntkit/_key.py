@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from typing import Any
 
 from ntkit._join import composed
 from ntkit._text import shortened
@@ -130,6 +131,16 @@ AND = " and "
 def lacking(name: str) -> str:
     """Name of the samples without an attribute."""
     return f"not ({name})" if conditions_in(name) else f"not {name}"
+
+
+def group_name(*parts: Any) -> str:
+    """Name of a group, class × values; a part that has the sign in it is in quotation marks."""
+    texts = map(str, parts)
+    return TIMES.join(repr(text) if TIMES in text else text for text in texts)
+
+
+TIMES = " × "
+"""Joins the class and the values of a group."""
 
 
 def parts_of_change(name: str) -> tuple[Key, ...]:

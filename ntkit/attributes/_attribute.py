@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from ntkit import _text
 from ntkit._checks import check_labels, known_labels
-from ntkit._key import OF_A_LAYER, Key, lacking, names_apart
+from ntkit._key import OF_A_LAYER, Key, group_name, lacking, names_apart
 from ntkit._text import counted, interval, percent
 from ntkit._types import Array
 from ntkit.attributes._columns import read_column
@@ -280,12 +280,7 @@ class Attribute:
             alike = (members == values[row]).all(axis=0) & (values[row] >= 0)
             pairs = zip(attributes, values[row], alike, strict=True)
             of_group = [str(each.names[value]) for each, value, is_one in pairs if is_one]
-            names.append(" × ".join([str(classes[y_index[row]]), *of_group]))
-        if len(set(names)) < len(names):
-            raise InputError(
-                "Two groups would have the same name; rename labels so that they do "
-                "not contain ' × '."
-            )
+            names.append(group_name(classes[y_index[row]], *of_group))
         name = " and ".join(each.name for each in attributes)
         return replace(self, name=name, value=number, names=tuple(names))
 

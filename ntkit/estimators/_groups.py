@@ -18,6 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._doc import documented
+from ntkit._key import group_name
 from ntkit._types import Array
 from ntkit._warn import warn
 from ntkit.attributes import Attribute
@@ -138,7 +139,7 @@ def with_rest(groups: Attribute, y: Array, n_groups: int) -> tuple[Attribute, st
     there, index = np.unique(y_index[rest], return_inverse=True)
     value = groups.value.copy()
     value[rest] = len(groups.names) + index
-    names = (*groups.names, *(f"{label} × unknown" for label in classes[there]))
+    names = (*groups.names, *(group_name(label, "unknown") for label in classes[there]))
     sentence = "the samples of a class without it are one more group"
     return replace(groups, value=value, names=names), sentence
 

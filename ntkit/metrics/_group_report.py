@@ -15,6 +15,7 @@ from scipy.special import ndtri
 
 from ntkit._checks import check_weight, labels_of_one_type
 from ntkit._doc import documented
+from ntkit._key import group_name
 from ntkit._text import interval, one_line, percent, plain, table, without_controls
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -420,7 +421,7 @@ def _groups_of(
     values = of_partial_labels(attribute, len(y_true), "attribute")
     assert values.index is not None
     classes, class_of = np.unique(y_true, return_inverse=True)
-    names = [f"{label} × {value}" for label in classes.tolist() for value in values.labels]
+    names = [group_name(label, value) for label in classes.tolist() for value in values.labels]
     n_values = len(values.labels)
     known = values.index < n_values
     return Memberships(names, index=np.where(known, class_of * n_values + values.index, len(names)))

@@ -250,7 +250,6 @@ def crossed(y, attributes):
         (lambda: names_of(image_statistics(np.ones((10, 4, 4)), 9)), "more images for 9"),
         (lambda: names_of(image_statistics([np.ones(3)], 1)), "shape"),
         (lambda: crossed([0, 1], {"a": [1]}), "attribute 'a' has 1 labels"),
-        (lambda: crossed(["a", "a × b"], {"x": ["b × c", "c"]}), "the same name"),
     ],
 )
 def test_refusals(call, message):

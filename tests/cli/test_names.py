@@ -11,7 +11,8 @@ from PIL import Image
 
 from ntkit.changes import change_named
 from ntkit.extraction import ImagePreprocessing, read_samples
-from tests.cases import N_IMAGES, ntkit, read_csv, refused, write_csv
+from tests.cases import N_IMAGES, done, ntkit, read_csv, refused, write_csv
+from tests.jobs.label.models import rows, write_model
 from tests.models import parsed
 
 CPU = ("--device", "cpu")
@@ -107,8 +108,8 @@ def test_the_new_model_has_the_columns_of_the_old_one_whatever_its_input_is_call
     """Columns in another order than at training; one model names them, and its input otherwise."""
     classes, order = ["neg", "pos"], ["b", "label", "a"]
     data = samples(tmp_path / "t.csv", classes)
-    rows = read_csv(data)
-    turned = write_csv(tmp_path / "turned.csv", {n: [row[n] for row in rows] for n in order})
+    cells = read_csv(data)
+    turned = write_csv(tmp_path / "turned.csv", {n: [row[n] for row in cells] for n in order})
     old = onnx.load(classifier(tmp_path / "old.onnx", classes))
     helper.set_model_props(
         old,
@@ -144,3 +145,74 @@ def test_each_model_says_how_it_reads_its_own_inputs(tmp_path):
     notes = json.loads(out)["notes"]
     assert any(note.startswith("Columns, in this order: 'a', 'b'") for note in notes), err
     assert any("so each gets its own" in note for note in notes)
+
+
+NAMES = [  # in the order of "cat" and "dog", and like words and signs of the program
+    ("a", "a × b"), ("it", "original"), ("all others", "average"), ("a and b", "c | d"),
+    ("column:x=1", "column:x>=1"), ("not word:film", "word:film"), ("class a", "with it"),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def named_cat_and_dog(tmp_path_factory):
+    return figures_of(tmp_path_factory.mktemp("named"), ("cat", "dog"))
+
+
+@pytest.mark.parametrize(
+    "classes", [*NAMES[:3], *(pytest.param(each, marks=pytest.mark.more) for each in NAMES[3:])]
+)
+def test_a_class_may_have_any_name(tmp_path, classes, named_cat_and_dog):
+    """All commands find the same, whatever the classes are called."""
+    classes = tuple(sorted(classes))
+    assert figures_of(tmp_path, classes) == named_cat_and_dog
+
+
+def figures_of(folder, classes):
+    """What five commands find on marked rows, without names."""
+    model = onnx.load(write_model(folder / "m.onnx"))
+    helper.set_model_props(model, {"names": json.dumps(classes)})
+    onnx.save(model, path := folder / "m.onnx")
+    for seed, name in enumerate(("train", "validation", "test")):
+        X, y, mark = rows(seed, n=400, share=0.9)
+        columns = dict(zip("abcdef", X.T, strict=True))
+        mark = np.array(["no", "yes"])[mark]
+        columns |= {
+            "mark": mark,
+            "group": mark,
+            "label": np.array(classes)[y],
+            "id": [f"{i}" for i in range(400)],
+        }
+        write_csv(folder / f"{name}.csv", columns)
+    train, validation, test = (folder / f"{n}.csv" for n in ("train", "validation", "test"))
+    inputs = ("--columns", "a,b,c,d,e,f", *CPU, "--quiet")
+    sets = ("--train", train, "--validation", validation, "--test", test)
+    done("debias", path, *sets, "--spurious", "metadata:mark=yes", "-o", folder / "out", *inputs)
+    result = json.loads((folder / "out" / "result.json").read_text("utf-8"))
+    new = folder / "out" / "debiased.onnx"
+    limits = ("--max-drop", "20", "--slice", "metadata:mark")
+    answers = ("--answers", folder / "out" / "answers.json", "--min-recall", f"{classes[1]}=50")
+    code, checked, err = ntkit("check", path, new, test, *limits, *answers, *inputs, "--json")
+    assert code in (0, 1, 3), err
+    done("audit", path, test, "-o", folder / "audit", "--no-changes", *inputs)
+    audit = json.loads((folder / "audit" / "audit.json").read_text("utf-8"))
+    ask = ("label", path, validation, "-o", folder / "label", "--question", "Marked?", "--json")
+    asked, _ = done(*ask, *inputs)
+    done("predict", new, test, "-o", folder / "p.csv", "--before", path, *inputs)
+    predicted = [classes.index(row["prediction"]) for row in read_csv(folder / "p.csv")]
+    groups = [
+        (f["name"], classes.index(f["goes_with"]), [g["accuracy"] for g in f["groups"]])
+        for f in audit["findings"]
+    ]
+    lost = [(g["attribute"], g["count"], g["surely"]) for g in result["lost_groups"]]
+    rows_of_check = json.loads(checked)["rows"] + json.loads(checked)["rates"]
+    return {
+        "costs": [cost["class_gain"] for cost in result["accuracy_costs"]],
+        "worst": result["accuracy_cost"]["worst_named"]["accuracy"],
+        "lost": lost,
+        "checked": [
+            (r["kind"], r["samples"], r.get("accuracy", r.get("value"))) for r in rows_of_check
+        ],
+        "found": groups,
+        "asked": json.loads(asked)["asked"],
+        "predicted": predicted,
+    }

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._key import lacking
+from ntkit._key import group_name, lacking
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.attributes import Answers, NobodyHas, Rule, layer_of, read_answers, value_named
@@ -148,7 +148,7 @@ def sliced(
             )
         for value, inside in reader.slices(readable, {**rules, **answer.rules}).items():
             for label in np.unique(samples.y).tolist():
-                title, members = f"{label} × {value}", np.where(samples.y == label, inside, 0)
+                title, members = group_name(label, value), np.where(samples.y == label, inside, 0)
                 if title in slices and not np.array_equal(slices[title], members):
                     title = f"{title} (of {answer.name})"  # of another finding with this value
                 slices[title] = members

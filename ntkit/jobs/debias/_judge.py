@@ -11,6 +11,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
 from ntkit._contents import row_contents
+from ntkit._key import group_name
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Attribute
 from ntkit.jobs.debias._invariance import CopiesOf
@@ -173,7 +174,7 @@ def judge_of(
     for k, label in enumerate(classes.tolist()):  # a class without a judging group is one group
         if k not in with_group:
             value[:n][of_class == k] = len(kept_names)
-            kept_names.append(str(label))
+            kept_names.append(group_name(label))
             of_kept.append([k, -1])
     title = " and ".join([*(each.name for each in names), *(t for t in titles if values is None)])
     groups = Attribute(title or " and ".join(titles), value, tuple(kept_names), "copies")
@@ -217,7 +218,7 @@ def _name(
     k, *of, change = cell
     what = [str(each.names[value]) for each, value in zip(names, of, strict=True) if value >= 0]
     what += [f"changed by {titles[change - 1]}"] if change else [] if grouped else ["original"]
-    return " × ".join([str(classes[k]), *what])
+    return group_name(classes[k], *what)
 
 
 def likeness_of(

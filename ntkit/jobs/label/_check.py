@@ -13,6 +13,7 @@ from scipy.stats import beta
 
 from ntkit._contents import distinct
 from ntkit._disk import StrPath, sha256_of
+from ntkit._key import group_name
 from ntkit._text import counted, listed, plain_table, with_interval
 from ntkit._types import Array
 from ntkit.attributes import CONTENT, Entry, cell_text, content_cell
@@ -255,11 +256,10 @@ def _groups(y: Array, said: Array, table: AnswerTable) -> tuple[Array, list[str]
             f"{CHECKS}. Add rows to the table, or pass more samples."
         )
     pairs = [*zip(y.tolist(), said.tolist(), strict=True)]
-    distinct_pairs = sorted({pair for pair in pairs if pair[1] is not None}, key=_title)
+    title_of = {pair: group_name(*pair) for pair in pairs if pair[1] is not None}
+    distinct_pairs = sorted(title_of, key=title_of.__getitem__)
     number = {pair: i for i, pair in enumerate(distinct_pairs)}
-    titles = [*map(_title, distinct_pairs)]
-    if len({*titles}) < len(titles):  # a name contains " × "
-        titles = [f"{label!r} × {value!r}" for label, value in distinct_pairs]
+    titles = [title_of[pair] for pair in distinct_pairs]
     return np.array([number.get(pair, -1) for pair in pairs]), titles
 
 
@@ -287,10 +287,6 @@ def _once(
             f"for the sample in row {row + 1}."
         )
     return once, notes
-
-
-def _title(pair: tuple[Any, str]) -> str:
-    return f"{pair[0]} × {pair[1]}"
 
 
 def _corrected(

@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state, check_X_y
 
 from ntkit._checks import known_labels
 from ntkit._doc import documented
+from ntkit._key import group_name
 from ntkit._text import NONE, counted, plain_table
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Group, Labels, words
@@ -485,7 +486,7 @@ def groups_of(
     return tuple(
         Group(
             "group",
-            f"{label} × {value}",
+            group_name(label, value),
             int((members := (y == label) & (inferred == value)).sum()),
             int(right[members].sum()),
             n_known=int(((y == label) & (attribute == value)).sum()),

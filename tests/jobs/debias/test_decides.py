@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 
 from ntkit import AccuracyCost, FrozenModel, LinearHead, OnnxEmbedder, debias
+from ntkit._key import group_name
 from ntkit.attributes import Attribute, columns
 from ntkit.jobs.debias import _candidates
 from ntkit.jobs.debias._accuracy_cost import accuracy_cost_of, mixed, steps, taken
@@ -298,7 +299,9 @@ def test_a_class_without_a_group_is_judged_whatever_the_other_class_is_called(na
     none = CopiesOf(np.empty((0, 2)), *(np.empty(0, dtype=int),) * 2, np.empty((0, 1), dtype=int))
     groups = judge_of(y, value[:, None], [mark], none, [], {}).groups
     assert {groups.names[i] for i in groups.value[:4]} == {"a"}
-    assert {groups.names[i] for i in groups.value[4:]} == {f"{names[1]} × {v}" for v in mark.names}
+    assert {groups.names[i] for i in groups.value[4:]} == {
+        group_name(names[1], v) for v in mark.names
+    }
 
 
 def test_a_repair_takes_back_what_a_large_group_owed_to_the_shortcut():

@@ -180,7 +180,7 @@ def test_of_many_groups_some_have_no_check_and_the_whole_table_no_estimate(place
 def test_groups_whose_names_read_the_same_are_kept_apart(place):
     """Class a with answer b × c, and class a × b with answer c."""
     labels = np.array(["a", "a × b"])[Y]
-    for second, apart in (("d", "a × b × c"), ("c", "'a' × 'b × c'")):
+    for second, apart in (("d", "a × 'b × c'"), ("c", "a × 'b × c'")):
         said = np.where(MARK == 1, "b × c", second)
         write_csv(place / "mark.csv", {"id": NAMES, "mark": said})
         model = onnx.load("model.onnx")

@@ -205,15 +205,13 @@ def _number_of(text: str, column: Column | None = None) -> float:
 
 def value_named(name: str, table: Mapping[str, Any]) -> str:
     """The name of a column's value as the whole column has it; others are returned unchanged."""
-    kind, _, rest = name.partition(":")
-    for column, called in zip(table, names_apart([*table]), strict=True):
-        start = f"{composed(called)}="
-        if composed(rest).startswith(start):
-            cells = read_column(np.asarray(table[column]))
-            values = names_apart(cells.categories[1])
+    called = dict(zip(names_apart([*table]), table, strict=True))
+    for key in Key.of(name).readings(called):
+        if key.sign == "=":
+            cells = read_column(np.asarray(table[called[key.what]]))
             with suppress(InputError):
-                place = _place_of(name, name, composed(rest).removeprefix(start), cells)
-                return f"{kind}:{called}={values[place]}"
+                place = _place_of(name, name, key.value, cells)
+                return f"{key.origin}={names_apart(cells.categories[1])[place]}"
     return name
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._key import group_name, lacking
+from ntkit._key import Key, group_name, lacking
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.attributes import Answers, NobodyHas, Rule, layer_of, read_answers, value_named
@@ -67,10 +67,11 @@ class _Reader(AttributeReader):
 
     def value_of(self, name: str, given: Sequence[str]) -> str:
         """The name as the slices of its column have it, if the whole column is named as well."""
-        if not any(name.startswith(f"{each}=") for each in given):
+        key = Key.of(name)
+        readings = [r.origin for r in key.readings(Key.of(each).what for each in given) if r.value]
+        if not {*readings} & {*given}:
             return name
-        table = self.table if name.startswith("column:") else self.metadata
-        return value_named(name, table or {})
+        return value_named(name, (self.table if key.kind == "column" else self.metadata) or {})
 
     def slices(self, names: Sequence[Sequence[str]], rules: Mapping[str, Rule]) -> dict[str, Array]:
         """Membership in each value of an attribute: 1, 0, or −1 if unknown; int8, (N,)."""

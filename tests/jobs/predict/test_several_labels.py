@@ -104,8 +104,8 @@ def test_the_table_says_which_labels_flipped(five, new, data, tmp_path):
         limits={"max_drop": 5},
     )
     every = ntkit.check(five.model, new, data, limits={"max_drop": 5}, device="cpu")
-    assert one.average.accuracy == every.row("prime: average").accuracy
-    assert one.average.new_errors == every.row("prime: average").new_errors
+    assert one.average.value == every.row("prime: average").value
+    assert one.average.lost == every.row("prime: average").lost
 
 
 def test_the_two_models_may_take_batches_of_different_sizes(five, tmp_path):

@@ -102,6 +102,7 @@ def test_outcome_summary_and_exit_code(workspace, new, data, allow, code, outcom
     assert "points" in summary
 
 
+@pytest.mark.more
 def test_names_are_not_run(workspace, tmp_path):
     """A passing check of files whose names a shell would run; its limits are in a file, too."""
     old, new, data = f"-{PLAIN}.onnx", f"{PLAIN}.onnx", f"{PLAIN}.npz"

@@ -78,6 +78,7 @@ def test_results_from_stores_are_written_and_replaced(windows, user, tmp_path): 
         done("export", model, head, "-o", tmp_path / "new.onnx", *force)
 
 
+@pytest.mark.more
 def test_a_model_with_external_data_is_written_and_replaced(windows, zoo, tmp_path):  # noqa: F811
     graph = zoo.body()
     graph.add("MatMul", ["z", graph.constant("wide", np.eye(5, 80))], "wide_z")
@@ -126,6 +127,7 @@ def test_cores_are_counted_without_affinity(monkeypatch):
     assert _columns._usable_cores() == 1
 
 
+@pytest.mark.more
 def test_signs_that_the_output_lacks_do_not_end_a_job(tmp_path):
     """As where a Windows shell redirects the output into a file."""
     code = "from ntkit.cli import main; main(['inspect', 'λ.onnx'])"

@@ -67,6 +67,7 @@ def test_inspect(user):
     assert json.loads(out)["refused"] in err
 
 
+@pytest.mark.more
 def test_images_and_arrays_give_the_same_model(user, tmp_path):
     for part in ("train", "validation"):  # as the folder holds them: 8 bits, class by class
         with np.load(user / f"{part}.npz") as arrays:
@@ -152,6 +153,7 @@ def test_step_by_step(user, tmp_path, digits):
     refused("verify", model, user / "other.onnx", user / "test.npz", says="does not compute its")
 
 
+@pytest.mark.more
 @pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 def test_fit_takes_the_defaults_of_the_estimator_unless_told(tmp_path, rng):
     y = rng.integers(0, 2, 600)
@@ -312,6 +314,7 @@ def test_a_typo_is_named():
         assert (code, told in err) == (2, True)
 
 
+@pytest.mark.more
 def test_a_reader_that_is_gone(user):
     words = [sys.executable, "-m", "ntkit", "inspect", user / "model.onnx"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

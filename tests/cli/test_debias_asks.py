@@ -120,6 +120,7 @@ def test_a_terminal_is_not_asked_against_its_will(going_on, monkeypatch):
     assert json.loads(ended.stdout)["state"] == "open"
 
 
+@pytest.mark.more
 def test_answers_saved_into_the_folder_and_elsewhere_go_on(going_on, tmp_path, monkeypatch):
     (out, again), model = going_on, going_on[0] / "debiased.onnx"
     said = answered(tmp_path / "answers.json", "spurious")
@@ -131,6 +132,7 @@ def test_answers_saved_into_the_folder_and_elsewhere_go_on(going_on, tmp_path, m
     assert not model.exists()
 
 
+@pytest.mark.more
 def test_a_run_that_is_ordered_goes_on_with_all_that_it_was_asked(command, tmp_path):
     """An order that is not carried out exits with 1, and more cost or another row may do."""
     out, row = tmp_path / "out", tmp_path / "row"

@@ -23,6 +23,7 @@ def embed(user, tmp_path):
     return ("embed", tmp_path / "model.onnx", user / "bare", "-o", tmp_path / "store")
 
 
+@pytest.mark.more
 def test_commands_that_read_images_tell_what_they_assumed(user, tmp_path):
     model, test, out = user / "model.onnx", user / "test", tmp_path / "out"
     sets = ("--train", user / "train", "--validation", user / "validation", "--quiet")

@@ -69,6 +69,7 @@ def test_what_does_not_belong_together_is_refused(root, row, monkeypatch):
     assert sorted(root.rglob("*")) == before
 
 
+@pytest.mark.more
 def test_what_belongs_together_is_taken(root, tmp_path):
     """A store with the option that made it, and a head of it into its model."""
     out = tmp_path / "same"

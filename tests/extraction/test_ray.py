@@ -59,6 +59,7 @@ def interrupt_at(row):
 # -- with Ray -----------------------------------------------------------------------------------
 
 
+@pytest.mark.more
 def test_a_mapped_file_is_read_by_the_actors(ray, zoo, embedder, tmp_path):
     np.save(tmp_path / "X.npy", zoo.inputs(1001))
     np.save(tmp_path / "y.npy", np.arange(1001) % 3)

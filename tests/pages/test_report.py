@@ -198,6 +198,7 @@ def test_debias_writes_a_report_and_a_card(job):
     assert f"{len(result.suppressed)} of 64 neurons" in card
 
 
+@pytest.mark.more
 def test_the_unit_of_scores_is_said_and_groups_that_overlap_are_shown(job, tmp_path):
     out, _, sets = job
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -277,6 +278,7 @@ def test_a_report_on_two_models_finds_what_was_suppressed(job, tmp_path):
         write_report(*inputs, tmp_path / "no" / "r.html", device="cpu")
 
 
+@pytest.mark.more
 def test_a_damaged_record_is_left_out(job, tmp_path):
     out, _, sets = job
     file = shutil.copytree(out, tmp_path / "out") / "result.json"

@@ -135,6 +135,7 @@ def test_ray_computes_the_same(held, ray, tmp_path):
     assert 90 <= len(sample) <= 120
 
 
+@pytest.mark.more
 def test_a_head_fitted_on_ray_is_the_head_fitted_here(ray, tmp_path):
     # One neuron follows an attribute: its score is ten times any other, so no rounding moves it
     # over the threshold.

@@ -28,6 +28,7 @@ def test_every_step_of_images_is_compared():
                 check_alike(("a", "b"), *pair)
 
 
+@pytest.mark.more
 def test_arrays_leave_no_record_that_images_are_then_read_by(digits, tmp_path):
     model = marked_digits_model_path()
     np.savez(tmp_path / "d.npz", X=digits.X_validation[:200], y=digits.y_validation[:200])

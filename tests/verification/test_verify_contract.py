@@ -196,6 +196,7 @@ def test_a_pair_is_read_where_the_debiased_file_says(zoo, tmp_path):
     assert "no head" in check.notes[0]
 
 
+@pytest.mark.more
 def test_labels_of_a_graph_may_be_spelt_otherwise_by_the_samples(tmp_path):
     rng, names = np.random.default_rng(0), ["high", "low", "mid"]
     X = rng.normal(size=(300, 5)).astype(np.float32)

@@ -16,6 +16,7 @@ data = partial(labelled, n=300, width=12, relu=True)
 pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 
 
+@pytest.mark.more
 def test_same_choice_and_head_as_grid_search():
     scoring = "worst_class_correctness_group_accuracy"
     X, y = data(n_classes=3)

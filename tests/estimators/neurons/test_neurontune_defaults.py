@@ -34,6 +34,7 @@ UNBIASED = {
 }
 
 
+@pytest.mark.more
 @pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 def test_unbiased_data_are_left_alone():
     """Compared with a standardised LogisticRegression, cross-validated: on average and at worst."""

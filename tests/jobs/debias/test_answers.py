@@ -383,6 +383,7 @@ def test_from_questions_to_a_repaired_model(run, folders, digits, tmp_path):
     assert worst(digits, repaired / "debiased.onnx") > worst(digits, DIGITS) + 0.15
 
 
+@pytest.mark.more
 def test_groups_that_exist_for_some_samples(run, folders, digits, tmp_path):
     """Labels of every fourth validation image, named by file."""
     lines = [(n, f"{n[0]}, {m}") for n, m in folders[1].items() if "validation" in n][::4]

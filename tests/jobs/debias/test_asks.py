@@ -78,6 +78,7 @@ def test_only_yes_acts(good, tmp_path):
     assert "findings is no" in result.headline()
 
 
+@pytest.mark.more
 def test_a_folder_keeps_answers_one_by_one_and_repairs_from_what_was_kept(biased, tmp_path):
     model, train, val, test = biased
     out, said, seen = tmp_path / "out", tmp_path / "ada.json", []

@@ -44,6 +44,7 @@ def answers_of(path, *sides, answer="spurious"):
     return path
 
 
+@pytest.mark.more
 def test_from_predictions_to_a_repaired_model(files, tmp_path, run):
     validation, out = files / "validation.csv", tmp_path / "out"
     ids, texts, labels = column(validation, "id", "text", "label")
@@ -126,6 +127,7 @@ def test_metadata_of_a_name_that_two_samples_have_are_refused(names):
         assert site == [None, "A", None, None, None, None, "A"]
 
 
+@pytest.mark.more
 def test_a_column_that_an_audit_takes_for_metadata(files, tmp_path, run):
     """Found in the tables themselves, answered or named or passed as an array: one repair."""
     model, validation = files / "model.onnx", files / "validation-sites.csv"

@@ -62,6 +62,7 @@ def test_flip_rates_are_those_of_onnx_runtime(digits, by_change):
         assert share == pytest.approx(flips.mean(), abs=1e-9)
 
 
+@pytest.mark.more
 def test_a_change_that_has_nothing_to_do_with_anything_does_no_harm(few):
     """And one of the subject ruins a model: only a person's word makes a change invariant."""
     result = debias(DIGITS, *few[:2], test=few[2], invariant="image:jpeg", **QUICK)
@@ -202,6 +203,7 @@ def test_the_page_asks_whether_a_change_keeps_the_true_class(asked):
     assert "image:top left" in [change["name"] for change in record["changes"]]
 
 
+@pytest.mark.more
 def test_labels_and_methods_are_not_vetoed_by_a_change(digits, few):
     groups = np.concatenate([digits.groups_train[:200], np.full(200, -1)])
     for said in ({"method": "cell-balanced"}, {"groups": groups}):
@@ -237,6 +239,7 @@ def test_an_answer_that_it_touches_the_subject_is_not_overwritten(few, tmp_path)
         debias(DIGITS, *few[:2], answers=answers, invariant="image:centre")
 
 
+@pytest.mark.more
 def test_a_function_is_a_change_and_a_row_of_the_table_can_be_ordered(sets):
     def without_mark(image):
         image = image.copy()

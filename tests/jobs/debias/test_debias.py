@@ -389,6 +389,7 @@ def test_wrong_preprocessing_stops_it(folders, mean, std, problem):
         assert any("guessing" in note for note in trusted.notes)
 
 
+@pytest.mark.more
 def test_quiet_hides_no_assumption_and_no_overlap(folders, tmp_path, run):
     """The command goes on if told to, and says what is doubtful on either stream."""
     job = ["debias", DIGITS, "--train", folders["train"], "--validation", folders["copies"]]

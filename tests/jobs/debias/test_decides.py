@@ -51,6 +51,7 @@ def test_a_biased_model_is_mended(by_auto):
     assert np.allclose(written.decision_function(Z), result.model.head.decision_function(Z))
 
 
+@pytest.mark.more
 def test_what_may_be_lost_bounds_the_share_that_is_taken(whole):
     result = debias(DIGITS, *whole[:2], method="auto", max_cost=0.02, **QUICK)
     assert result.helped

@@ -166,6 +166,7 @@ def test_texts(tmp_path, paired):
     assert "\npipeline_tag: text-classification\n" in (place / "README.md").read_text()
 
 
+@pytest.mark.more
 def test_weights_outside_the_file_come_along(zoo, tmp_path):
     graph, rng = zoo.body(), np.random.default_rng(0)
     # Small weights would be kept in the model itself.

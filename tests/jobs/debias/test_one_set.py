@@ -41,6 +41,7 @@ def test_the_interpolation_has_the_largest_gain(repaired):
     assert not any("trained on them" in note for note in repaired.notes)
 
 
+@pytest.mark.more
 def test_a_change_repairs(one):
     result = debias(DIGITS, one[0], test=one[1], invariant="image:top left", **QUICK)
     assert result.chosen.worst_group > result.candidates[0].worst_group + 0.2
@@ -122,6 +123,7 @@ def test_a_model_without_an_error_may_have_been_trained_on_the_samples(files):
     assert result.state == "kept"
 
 
+@pytest.mark.more
 def test_a_good_model_keeps_its_head_whatever_the_single_set_looks_like(good):
     model, _, validation, _ = good
     for method in ("auto", "class-balanced", "neurontune"):

@@ -33,6 +33,7 @@ def accuracies(model, digits):
     ]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("max_cost", ["0.05", "0.003"])
 def test_the_rows_are_those_of_the_files_and_the_next_command_runs(
     digits, npz, tmp_path, run, max_cost
@@ -90,6 +91,7 @@ def test_a_kept_model_says_why_and_what_was_tried(npz, tmp_path, run):
     assert lines[-2].startswith("not written: neurontune")
 
 
+@pytest.mark.more
 def test_everything_is_there_if_asked_for(npz, tmp_path, run, all_candidates):
     """And a new head has no old model to compare it with."""
     more = ("--method", "auto", "--verbose", "--new-head")
@@ -101,6 +103,7 @@ def test_everything_is_there_if_asked_for(npz, tmp_path, run, all_candidates):
     assert f"Next: open {tmp_path / 'out' / 'report.html'}" in out.splitlines()
 
 
+@pytest.mark.more
 def test_the_next_command_of_an_audit_runs_in_a_folder_with_blanks(npz, asked, tmp_path, run):
     more = ["--label-column", "y", "--device", "cpu", "--no-changes"]
     _, text, _ = run("audit", DIGITS, npz / "validation.npz", "-o", tmp_path / "o ut", *more)

@@ -61,7 +61,7 @@ def test_predict_and_check_take_columns_by_name(models, sets):
     assert any("'f', 'g', 'h', 'cue'" in note for note in other.notes)
     pairs = (plain, named), (named, plain)
     alike = [ntkit.check(*pair, each, **CPU) for pair in pairs for each in sets]
-    assert len({result.average.accuracy for result in alike}) == 1
+    assert len({result.average.value for result in alike}) == 1
     frame = sets[1][0].assign(comment="a text that the model does not read")
     more = ntkit.predict(named, frame, **CPU)
     assert np.array_equal(more.probabilities, one.probabilities)

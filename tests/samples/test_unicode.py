@@ -120,7 +120,7 @@ def test_image_folders_and_chosen_names(forms, tmp_path):
             Image.new("RGB", (4, 4), colour).save(tmp_path / "images" / name / f"{n}.png")
     model = FrozenModel.load(tmp_path / "m.onnx", classes=forms[0])
     found = ntkit.check(model, model, tmp_path / "images", limits={"average": 20}, **CPU)
-    assert found.average.accuracy == 1
+    assert found.average.value == 1
     assert read_names(tmp_path / "images", model) == {*forms[0]}
 
 
@@ -131,7 +131,7 @@ def read_names(path, model):
 def test_tables_of_predictions_and_arrays(forms, tmp_path):
     y, other = (draw(names)[1] for names in forms)
     result = check_predictions(y, other, limits={"min_recall": {forms[1][0]: 50}})
-    assert (result.average.accuracy, result.outcome) == (1, "pass")
+    assert (result.average.value, result.outcome) == (1, "pass")
     named = check_predictions(y, other, classes=forms[1], limits={"average": 50})
     assert [row.name for row in named.rows] == ["average", *forms[0]]
     scores = (other[:, None] == np.asarray(forms[1])).astype(float)

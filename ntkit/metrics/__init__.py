@@ -37,6 +37,7 @@ from ntkit.metrics._rows import Outcome as Outcome
 from ntkit.metrics._rows import Row, compare
 from ntkit.metrics._rows import Verdict as Verdict
 from ntkit.metrics._rows import worst_outcome as worst_outcome
+from ntkit.metrics._summaries import mean_of_rows, unrelated_shares, worst_of_rows
 
 if TYPE_CHECKING:  # scikit-learn takes a second to import, and bounds do not need it
     from ntkit.metrics._scorers import (
@@ -58,9 +59,12 @@ __all__ = [
     "compare",
     "get_scorer",
     "group_report",
+    "mean_of_rows",
+    "unrelated_shares",
     "worst_class_accuracy",
     "worst_group_accuracy",
     "worst_group_scorer",
+    "worst_of_rows",
 ]
 
 _SCORERS = (

@@ -12,7 +12,7 @@ from ntkit._types import Array
 from ntkit.metrics._group_report import wilson
 from ntkit.metrics._paired import drop_bounds, more_often, share_bounds, upper_drop
 
-Kind = Literal["average", "class", "group", "slice", "change"]
+Kind = Literal["average", "class", "group", "slice", "change", "summary"]
 """What the samples of a row have in common."""
 Interval = tuple[float, float]
 _CONFIDENCE = 0.95
@@ -98,7 +98,8 @@ class Row:
     Attributes
     ----------
     kind, name : str
-        Kind of the subset ("average", "class", "group", "slice" or "change"), and its name.
+        Kind of the subset ("average", "class", "group", "slice", "change" or "summary"), and its
+        name.
     n, right : int
         Number of samples, and of those that are predicted right. For a change of the inputs, a
         prediction is right if it does not flip.
@@ -172,12 +173,13 @@ class Row:
 
     @property
     def title(self) -> str:
-        """Kind and name, after the label of several; average and slices have only a name."""
+        """Kind and name, after the label of several; some kinds have only a name."""
         if self.rate:
             group = "group " * (self.kind == "group")
             where = f", {group}{self.name}" * (self.kind != "average")
             return f"{self.rate} of {self.of_class}{where}"
-        name = self.name if self.kind in ("average", "slice") else f"{self.kind} {self.name}"
+        alone = self.kind in ("average", "slice", "summary")
+        name = self.name if alone else f"{self.kind} {self.name}"
         return name if self.label is None else f"{self.label}: {name}"
 
     @property

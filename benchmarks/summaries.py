@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtri
+from scipy.stats import binom
 
 from evidence_tables import table
 from ntkit.metrics import _stratified
@@ -29,14 +30,21 @@ from ntkit.metrics._paired import share_bounds
 
 Array = NDArray[Any]
 LEVELS = (0.05, 0.025)
-DRAWS = 1000
-TOO_MANY = 0.07  # 5 % and three standard errors
+DRAWS = 250
+MORE = 8  # times as many draws where all samples weigh the same
+TOO_MANY = 0.07  # 5 %, and more than luck with many draws
 WIDTHS = 8  # draws of which the width of a slow method is computed
 UNSURE = 1.3  # a bound is computed where the truth has at most this multiple of the level
 NEAR = 1e-9
 SIZES: tuple[tuple[int, ...], ...] = ((5,), (10,), (20,), (30,), (200,), (5, 200), (5, 10, 20, 30))
 GROUPS = (2, 4, 8)
-SLOW_SIZES = {2: ((5,), (20,), (5, 200)), 4: ((5,), (5, 10, 20, 30)), 8: ()}
+FINE = np.concatenate([[0.005, 0.02], np.linspace(0.04, 0.96, 24), [0.98, 0.995, 1]])
+SUMS = (
+    ((6, 6), (0.3, 0.7)), ((5, 5), (0.1, 0.9)), ((5, 10), (0.5, 0.5)), ((3, 20), (0.5, 0.5)),
+    ((5, 40), (0.5, 0.5)), ((10, 30), (0.4, 0.6)), ((4, 4, 4), (0.2, 0.3, 0.5)),
+    ((3, 3, 5), (0.15, 0.35, 0.5)), ((3, 5, 8), (1 / 3, 1 / 3, 1 / 3)),
+)  # fmt: skip
+SLOW_SIZES = {2: ((5,), (5, 200)), 4: ((5, 10, 20, 30),), 8: ()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -446,6 +454,24 @@ def cells_table(of_cells: Mapping[Cell, Mapping[str, Measured]], name: str) -> s
     return table(["groups, shares", "lower, 5 %", "upper, 5 %", "both, 5 %", "width"], rows)
 
 
+def sums_row(sizes: tuple[int, ...], shares: tuple[float, ...]) -> list[str]:
+    """Largest chances of wrong bounds, over a grid of accuracies: sums over all outcomes."""
+    n, weights = np.array(sizes), np.array(shares)
+    outcomes = np.array([*itertools.product(*(range(size + 1) for size in sizes))])
+    rates = [*itertools.product(FINE if len(sizes) == 2 else FINE[::2], repeat=len(sizes))]
+    chances = np.ones((len(rates), len(outcomes)))
+    for counts, size, each in zip(outcomes.T, sizes, np.array(rates).T, strict=True):
+        chances *= binom.pmf(counts, size, each[:, None])
+    truth, cells = (np.array(rates) @ weights)[:, None], []
+    for level in LEVELS:
+        levels = {"lower_level": level, "upper_level": level}
+        low, high = np.array([_stratified.mean_bounds(c, n, weights, **levels) for c in outcomes]).T
+        for wrong in (low > truth + NEAR, high < truth - NEAR):
+            cells.append(f"{100 * (chances * wrong).sum(axis=1).max():.2f}")
+    shown = " and ".join(f"{share:.2f}" for share in shares)
+    return [" and ".join(map(str, sizes)), shown, *cells]
+
+
 def mean_of(widths: list[float]) -> str:
     """Mean of those that are known."""
     known = [width for width in widths if np.isfinite(width)]
@@ -461,24 +487,32 @@ def main() -> None:
     given = parser.parse_args()
     rng = np.random.default_rng(given.seed)
     both = [
-        {cell: measure(cell, given.draws * (4 if cell.alike else 1), rng) for cell in cells(paired)}
+        {
+            cell: measure(cell, given.draws * (MORE if cell.alike else 1), rng)
+            for cell in cells(paired)
+        }
         for paired, measure in ((False, one_model), (True, two_models))
     ]
     one, two = both
     worst = {
-        cell: worst_group(cell, given.draws // 5, rng)
+        cell: worst_group(cell, given.draws, rng)
         for cell in cells(True)
         if cell.n.max() <= 20 and np.ptp(cell.shares) == 0
     }
+    sums = [sums_row(*each) for each in SUMS]
+    sides = [f"{side}, {100 * level:g} %" for level in LEVELS for side in ("lower", "upper")]
+    sums_header = ["groups", "shares", *sides]
     text = (
-        f"Error rates in percent, the highest of any cell; {given.draws} draws each, and four "
-        "times as many where all samples weigh the same. Width: of the interval, divided by that "
-        "of the normal interval with the true variance.\n\n"
+        f"Error rates in percent, the highest of any cell; {given.draws} draws each, and "
+        f"{MORE} times as many where all samples weigh the same. Width: of the interval, "
+        "divided by that of the normal interval with the true variance.\n\n"
         f"Mean accuracy of one model, {len(one)} cells:\n\n{methods_table(one)}\n\n"
         f"Mean drop of two models, {len(two)} cells:\n\n{methods_table(two)}\n\n"
         f"Mean accuracy, ntkit's bounds by groups:\n\n{cells_table(one, SLOW[0])}\n\n"
         f"Mean drop, ntkit's bounds by groups:\n\n{cells_table(two, SLOW[2])}\n\n"
-        f"The worst group, {len(worst)} cells with {given.draws // 5} draws each. Widths are in "
+        "Mean accuracy, ntkit's bounds: the largest chance of an error for accuracies on a grid, "
+        f"as a sum over all outcomes:\n\n{table(sums_header, sums)}\n\n"
+        f"The worst group, {len(worst)} cells with {given.draws} draws each. Widths are in "
         f"points / 100:\n\n{methods_table(worst)}\n"
     )
     print(text)

@@ -141,7 +141,7 @@ def mean_of_rows(
     >>> groups = [Row("group", "a", 6, 6, lost=0, gained=2), Row("group", "b", 6, 6, 0, 1)]
     >>> mean = mean_of_rows(groups)
     >>> mean.before, mean.value, [round(bound, 2) for bound in mean.interval]
-    (0.75, 1.0, [0.73, 1.0])
+    (0.75, 1.0, [0.74, 1.0])
     """
     parts = _disjoint(rows)
     weights = np.array([float(part.n > 0) for part in parts] if shares is None else [*shares])

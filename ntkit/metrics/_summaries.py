@@ -131,9 +131,10 @@ def mean_of_rows(
 
     Notes
     -----
-    The interval of the value has Buehler's bounds, which are exact in groups of any size. Of one
-    group they are Clopper and Pearson's. The interval of the change combines exact bounds of the
-    lost and of the gained samples. In all cells of ``benchmarks/summaries.py`` it holds its level.
+    The interval of the value has Buehler's bounds. They are exact, up to a numerical search for the
+    least favourable accuracies of the groups. Of one group they are Clopper and Pearson's. The
+    interval of the change combines such bounds of the lost and of the gained samples. That it holds
+    its level is measured: ``benchmarks/summaries.py``.
 
     Examples
     --------

@@ -115,7 +115,7 @@ def mean_of_rows(
     name : str
         Name of the summary.
     confidence : float
-        Coverage of both intervals, at least.
+        Coverage of both intervals.
 
     Returns
     -------
@@ -166,7 +166,7 @@ def worst_of_rows(
     name : str
         Name of the summary.
     confidence : float
-        Coverage of both intervals, at least.
+        Coverage of both intervals.
 
     Returns
     -------

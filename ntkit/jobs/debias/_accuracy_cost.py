@@ -118,14 +118,11 @@ class AccuracyCost:
         stricter bound, and an equally good head does no harm. If the errors can be learned
         (``learnable``), it is enough that the lower bound ``fixed`` is above 0.
         """
-        better = self._likely_better or (self.by_groups and self.worst_gains)
+        error = (self.class_gain - self.class_gain_low) / float(norm.ppf(_CONFIDENCE))
+        better = self.class_gain > float(norm.ppf(_LIKELY)) * error
+        better = better or (self.by_groups and self.worst_gains)
         better = better or (learnable and self.fixed > 0)
         return self.t > 0 and better and self.affordable(max_cost)
-
-    @property
-    def _likely_better(self) -> bool:
-        error = (self.class_gain - self.class_gain_low) / float(norm.ppf(_CONFIDENCE))
-        return self.class_gain > float(norm.ppf(_LIKELY)) * error
 
 
 @dataclass(frozen=True)

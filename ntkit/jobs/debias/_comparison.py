@@ -123,7 +123,14 @@ class Comparison:
         reference = rows.heads([rows.balanced()], [1 / len(rows) if C is None else C])[0]
         self.reference_proba = reference.predict_proba(self.validation.X)
         self.classes = reference.classes
-        self.halves = self._halves()
+        # Two halves of the validation set, stratified by class; more folds of a single set.
+        y, contents = self.validation.y_index, self.validation.contents
+        self.halves = stratified_folds(y, FOLDS_OF_ONE if self.one_set else 2, seed, contents)
+        if not self.halves:
+            raise InputError(
+                "The validation set needs at least 2 samples of each class: half of them score "
+                "neurons, half choose. Add samples."
+            )
 
     # -- fits --------------------------------------------------------------------------------
 
@@ -223,17 +230,6 @@ class Comparison:
             self._chosen_C[rows, cells] = 1 / (alpha * len(study.both))
         return self._chosen_C[rows, cells]
 
-    def _halves(self) -> list[tuple[Array, Array]]:
-        """Two halves of the validation set, stratified by class; more folds of a single set."""
-        y, contents = self.validation.y_index, self.validation.contents
-        folds = stratified_folds(y, FOLDS_OF_ONE if self.one_set else 2, self.seed, contents)
-        if not folds:
-            raise InputError(
-                "The validation set needs at least 2 samples of each class: half of them score "
-                "neurons, half choose. Add samples."
-            )
-        return folds
-
     # -- predictions and rows of the table ----------------------------------------------------
 
     def row(self, name: str, clf: Any, rows: str = "train", note: str = "") -> Candidate:
@@ -301,19 +297,6 @@ class Comparison:
             pred[rows] = head.predict(copies.Z[rows])
         return pred
 
-    def train_predictions(self, name: str, t: float) -> Array:
-        """Cross-fitted predictions of training rows, with the candidate's interpolation."""
-        # For large mapped embeddings and partly known groups, the candidate itself predicts them.
-        old, X = self.original, self.train.X
-        if self.one_set:
-            return self.train.y
-        if self.rows_of[name] in ("validation", LABELLED) or self._mapped:
-            return mixed(old, head_of(self.fitted[name]), t, X).predict(X)
-        pred = np.empty_like(self.train.y)
-        for head, unseen in self._train_heads(name):
-            pred[unseen] = mixed(old, head, t, X).predict(X[unseen])
-        return pred
-
     def _train_heads(self, name: str) -> Iterator[tuple[LinearHead, Array]]:
         """Cross-fitted heads of a candidate, and the training rows left out of each fit."""
         # With copies, a row and the donor of its copy are in the same fold.
@@ -333,11 +316,22 @@ class Comparison:
 
     def right(self, name: str, t: float) -> tuple[Array, Array]:
         """Correct training and validation predictions of the original and of the new head."""
+        # Training rows are cross-fitted. For large mapped embeddings and partly known groups, the
+        # candidate itself predicts them.
+        old, X = self.original, self.train.X
         parts = (self.validation,) if self.one_set else (self.train, self.validation)
         y = np.concatenate([part.y for part in parts])
-        before = np.concatenate([self.original.predict(part.X) for part in parts])
-        after = [self.train_predictions(name, t), self.validation_predictions(name, t)]
-        return before == y, np.concatenate(after) == y
+        before = np.concatenate([old.predict(part.X) for part in parts])
+        of_train = np.empty_like(self.train.y)
+        if self.one_set:
+            pass  # there are no training rows
+        elif self.rows_of[name] in ("validation", LABELLED) or self._mapped:
+            of_train = mixed(old, head_of(self.fitted[name]), t, X).predict(X)
+        else:
+            for head, unseen in self._train_heads(name):
+                of_train[unseen] = mixed(old, head, t, X).predict(X[unseen])
+        after = np.concatenate([of_train, self.validation_predictions(name, t)])
+        return before == y, after == y
 
     def on_raw_embeddings(self, head: LinearHead) -> LinearHead:
         """Fold the standardisation into a head."""
@@ -481,75 +475,45 @@ class Comparison:
             name = max(sound, key=lambda each: self.candidates[each].score)
         self.chosen, self.max_cost = name, order.max_cost
         self.candidates[name] = replace(self.candidates[name], chosen=True)
-        masked = n_suppressed(self.clf) > 0 and hasattr(self.clf, "tuning_weight_")
+        masked = n_suppressed(fitted[name]) > 0 and hasattr(fitted[name], "tuning_weight_")
         of = name if masked else "neurontune"
         self.random = self.random_mask_row(fitted[of], order.n_random, rows_of[of])
         # Of groups that a person labelled, the labels may be unrelated to the errors.
         by_labels = rows_of[name] == LABELLED and self.known is not None and self.known.is_read
-        self.learnable = fitted["auto"].recipe_ == "cell-balanced"
-        self.learnable &= not (rows_of[name] == COPIES or by_labels)
+        learnable = fitted["auto"].recipe_ == "cell-balanced"
+        self._judge_chosen(learnable and not (rows_of[name] == COPIES or by_labels))
 
-    @property
-    def clf(self) -> Any:
-        """The chosen estimator."""
-        return self.fitted[self.chosen]
-
-    @cached_property
-    def groups(self) -> Attribute | None:
-        """Validation groups that judge the chosen candidate."""
-        return self.groups_of(self.clf)
-
-    @cached_property
-    def reported_groups(self) -> Attribute | None:
-        """Groups of the reported accuracies of the chosen candidate."""
-        return self.reported_groups_of(self.clf)
-
-    @cached_property
-    def accuracy_costs(self) -> tuple[AccuracyCost, ...]:
-        """Accuracy cost of each interpolation with the original head."""
-        return self.costs_of(self.chosen)
-
-    @property
-    def unjudged(self) -> bool:
-        """Whether the chosen head balances groups that too few validation samples judge."""
-        # Only the classes, or groups that a shortcut helps, would then judge it.
-        if self.rows_of[self.chosen] == LABELLED:
-            return self.known is not None and self.known.is_read and self.groups is None
-        return self.groups is not None and len(self.groups.names) <= len(self.classes)
-
-    @cached_property
-    def _taken(self) -> AccuracyCost | None:
-        if self.unjudged:
-            return None
-        options = {"learnable": self.learnable, "largest_gain": self.one_set}
-        return taken(self.accuracy_costs, self.max_cost, **options)
-
-    @property
-    def helped(self) -> bool:
-        """Whether an interpolation is better than the original head."""
-        return self._taken is not None
-
-    @property
-    def accuracy_cost(self) -> AccuracyCost:
-        """Accuracy cost of the last interpolation that helps, or else of the whole new head."""
-        return self._taken or self.accuracy_costs[-1]
-
-    @cached_property
-    def head(self) -> LinearHead:
-        """That interpolation, on standardised embeddings."""
-        return mixed(self.original, head_of(self.clf), self.accuracy_cost.t, self._scale)
+    def _judge_chosen(self, learnable: bool) -> None:
+        """Measure the accuracy cost of the chosen candidate, and choose its interpolation."""
+        name = self.chosen
+        self.clf = self.fitted[name]
+        self.groups = self.groups_of(self.clf)
+        self.accuracy_costs = self.costs_of(name)
+        # Whether it balances groups that too few validation samples judge. Only the classes, or
+        # groups that a shortcut helps, would then judge it.
+        if self.rows_of[name] == LABELLED:
+            read = self.known is not None and self.known.is_read
+            self.unjudged = read and self.groups is None
+        else:
+            few = self.groups is not None and len(self.groups.names) <= len(self.classes)
+            self.unjudged = few
+        options = {"learnable": learnable, "largest_gain": self.one_set}
+        best = taken(() if self.unjudged else self.accuracy_costs, self.max_cost, **options)
+        self.helped = best is not None
+        self.accuracy_cost = best or self.accuracy_costs[-1]  # else of the whole new head
+        t = self.accuracy_cost.t
+        self.head = mixed(self.original, head_of(self.clf), t, self._scale)
+        # Predictions of the evaluation set; cross-fitted on the validation set.
+        self.after = (
+            self.validation_predictions(name, t)
+            if self.test is None
+            else self.head.predict(self.test.X)
+        )
 
     @property
     def evaluated(self) -> Rows:
         """The evaluation set: test samples, or validation samples without a test set."""
         return self.validation if self.test is None else self.test
-
-    @cached_property
-    def after(self) -> Array:
-        """Predictions of the evaluation set; cross-fitted on the validation set."""
-        if self.test is None:
-            return self.validation_predictions(self.chosen, self.accuracy_cost.t)
-        return self.head.predict(self.evaluated.X)
 
     def change(self) -> AccuracyChange:
         """Accuracies of the worst group or class, and averages, before and after."""
@@ -561,8 +525,8 @@ class Comparison:
         average = group_report(y, after, y_pred_before=before).summary("average")
         if self.test is None:
             where = "validation set"
-            if self.reported_groups is not None:
-                groups = self.reported_groups.labels
+            if (reported := self.reported_groups_of(self.clf)) is not None:
+                groups = reported.labels
                 if len(groups) > len(y) and not self.judge.reports_copies:
                     groups = groups[: len(y)]
                 elif len(groups) > len(y):
@@ -599,13 +563,14 @@ class Comparison:
         return (first, *controls, self.random, *(r for r in rows if r.name.startswith(_METHODS)))
 
     def _with_named(self, row: Candidate, pred: Array, of_copies: Callable[[], Array]) -> Candidate:
-        if self.reported_groups is None:
+        groups = self.reported_groups_of(self.clf)
+        if groups is None:
             return row
         y = self.validation.y
         right = pred == y
-        if len(self.reported_groups) > len(y):
+        if len(groups) > len(y):
             right = np.append(right, of_copies() == y[self.judge.copies.of])
-        return replace(row, worst_named=self.reported_groups.worst(right).value)
+        return replace(row, worst_named=groups.worst(right).value)
 
 
 def _moments(X: Array) -> tuple[Array, Array]:

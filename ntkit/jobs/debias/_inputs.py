@@ -67,25 +67,27 @@ _FEW = 20
 _TOO_GOOD = 0.005  # error rate that samples of the training set have, rather than new ones
 
 
-def _rarest(y: Array) -> tuple[Any, int]:
-    """The class with the fewest samples, and their number."""
-    classes, counts = np.unique(y, return_counts=True)
-    return classes.tolist()[counts.argmin()], int(counts.min())
-
-
-def check_sizes(sets: Mapping[str, Samples]) -> None:
-    """Raise an error if lengths differ, or a class of a set has too few samples."""
+def check_sizes(sets: Mapping[str, Samples]) -> list[str]:
+    """Raise an error if lengths differ or a class has too few samples; notes on small classes."""
+    notes = list[str]()
     for name, samples in sets.items():
         samples.check_lengths()
-        if name == "test" or not len(samples.y):
+        classes, counts = np.unique(samples.y, return_counts=True)
+        if not len(counts):
             continue
-        label, count = _rarest(samples.y)
-        if count < _LEAST:
+        label, count = classes.tolist()[counts.argmin()], int(counts.min())
+        if count < _LEAST and name != "test":
             raise InputError(
                 f"The {name} set has {count} sample of class {label!r}. At least {_LEAST} per "
                 "class are needed, half to fit and half to judge. Add samples; reliable results "
                 "need hundreds."
             )
+        if count < _FEW:
+            notes.append(
+                f"The {name} set has only {count} samples of class {label!r}. Results with fewer "
+                f"than {_FEW} are unreliable."
+            )
+    return notes
 
 
 def check_embedded(Z: Mapping[str, Array]) -> None:
@@ -143,11 +145,6 @@ class Prepared:
     def pooled(self) -> list[str]:
         """Sets with attributes: training and validation set, or a single one."""
         return [name for name in _POOLED if name in self.sets]
-
-    @property
-    def device(self) -> str | None:
-        """Where embeddings were computed; None if all were read."""
-        return self.embedder.device_ if self.computed else None
 
     def keep(self, folder: Path, *, computed_only: bool) -> None:
         """Write embeddings into a folder for the next run: all, or only those of this run."""
@@ -216,7 +213,7 @@ def prepared(
         files = input_paths(model, *sets.values())
         check_folder(order.out, inputs=files, force=order.force, size=size)
     check_origins(model, sets)
-    check_sizes(sets)
+    on_sizes = check_sizes(sets)
     model, cautions = with_classes(model, sets, order.new_head)  # an assumed order of classes
     embedder = OnnxEmbedder(
         model, device=order.device, batch_size=batch_size, verbose=order.verbose
@@ -251,7 +248,7 @@ def prepared(
     same = contents_of(sets, model)
     if len({samples.embedded for samples in sets.values()}) > 1:
         same = {name: row_contents(embedded.Z, np.float32) for name, embedded in passes.items()}
-    cautions += [*shared_notes(sets, same), *_few(sets)]
+    cautions += [*shared_notes(sets, same), *on_sizes]
     if "train" not in sets and model.head is not None:
         cautions += _too_good(model.head, sets["validation"], passes["validation"])
     notes = reading_notes(sets)
@@ -297,17 +294,6 @@ def check_groups(rows: Rows, attributes: Sequence[Attribute]) -> None:
             f"Group {name} has {count} of {len(rows)} distinct samples, and at least {FEWEST} are "
             f"needed to judge a repair. About {n} samples like these would do."
         )
-
-
-def _few(sets: Mapping[str, Samples]) -> list[str]:
-    """Notes on sets with few samples of a class."""
-    rarest = ((name, *_rarest(samples.y)) for name, samples in sets.items())
-    return [
-        f"The {name} set has only {count} samples of class {label!r}. Results with fewer than "
-        f"{_FEW} are unreliable."
-        for name, label, count in rarest
-        if count < _FEW
-    ]
 
 
 def _like_guesses(

@@ -267,6 +267,10 @@ class Job:
         moved = self._moved() if getattr(scored, "statistic", "") == "change" else None
         suppressed = np.zeros(validation.X.shape[1], dtype=bool)
         suppressed[result.suppressed] = True
+        device = data.embedder.device_ if data.computed else None  # None if all were read
+        unit = "standard deviations of each neuron"  # of scores on standardised embeddings
+        if getattr(scored, "statistic", None) == "contribution":
+            unit = "standard deviations of its contribution" if scored.standardize else "logits"
         return Report(
             title=name_of(data.model),
             headline=result.headline(),
@@ -295,13 +299,12 @@ class Job:
             neurons_on=Shown(validation.y, before, after, validation.groups, sets["validation"]),
             scores=scored.spuriousness_scores_,
             scores_of=(
-                f"Scores are for {'the copies' if moved else 'the validation set'}, "
-                f"in {_unit_of_scores(scored)}."
+                f"Scores are for {'the copies' if moved else 'the validation set'}, in {unit}."
             ),
             classes=scored.classes_,
             suppressed=suppressed,
             threshold=scored.threshold if suppressed.any() else None,
-            facts=facts_of_job(data.model, result.model, sets, data.device, data.digests),
+            facts=facts_of_job(data.model, result.model, sets, device, data.digests),
             commands=commands(),
             moved=moved,
         )
@@ -389,13 +392,6 @@ def write_heads(
             f"classes_{i}": head.classes,
         }
     np.savez(path, **arrays)
-
-
-def _unit_of_scores(clf: Any) -> str:
-    """Unit of the spuriousness scores of an estimator on standardised embeddings."""
-    if getattr(clf, "statistic", None) != "contribution":
-        return "standard deviations of each neuron"
-    return "standard deviations of its contribution" if clf.standardize else "logits"
 
 
 def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -> None:

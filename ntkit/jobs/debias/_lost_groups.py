@@ -118,14 +118,6 @@ class _Candidate:
     of: Attribute
     losing: tuple[tuple[int, int], ...] | None = None
 
-    def named_together(self, classes: Array, pairs: Sequence[tuple[int, int]]) -> tuple[str, str]:
-        """Name of some groups for a sentence that names the attribute, and for any sentence."""
-        short, full = (
-            " and ".join(f"class {classes[k]} {self.of.having(v, it)}" for k, v in pairs)
-            for it in ("it", self.of.name)
-        )
-        return short, f"{full} ({self.of.name})" if full == short else full
-
 
 @dataclass(frozen=True, eq=False)
 class _Test:
@@ -171,15 +163,20 @@ def checked_groups(
         value = each.of.value[rows]
         group = np.any([(y == k) & (value == v) for k, v in pairs], axis=0)
         parts = [test for pair in pairs for test in add(each, [pair], weight)] if pairs[1:] else []
-        names = each.named_together(classes, pairs)
+        of = each.of  # the groups are named for sentences that name the attribute, and for others
+        short, full = (
+            " and ".join(f"class {classes[k]} {of.having(v, it)}" for k, v in pairs)
+            for it in ("it", of.name)
+        )
+        full = f"{full} ({of.name})" if full == short else full
         if 0 < group.sum() < CHECKED:
-            unchecked.append(f"{each.of.name}, {names[0]} ({int(group.sum())})")
+            unchecked.append(f"{of.name}, {short} ({int(group.sum())})")
         if group.sum() < CHECKED:
             return []
         rest = np.isin(y, [k for k, _ in pairs]) & (value >= 0) & ~group
         more = _gap(after, group, rest) > _gap(before, group, rest)
-        (row,) = compare((after, before), [("group", names[0], group)])
-        return [_Test(row, each.of.name, names[1], more, weight, tuple(parts))]
+        (row,) = compare((after, before), [("group", short, group)])
+        return [_Test(row, of.name, full, more, weight, tuple(parts))]
 
     for k, label in enumerate(classes.tolist()):
         (row,) = compare((after, before), [("class", f"class {label}", y == k)])

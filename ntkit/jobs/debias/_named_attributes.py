@@ -87,7 +87,7 @@ class NamedAttributes:
         """Raise early errors for unreadable attributes and contradictory answers."""
         for names in self.names:
             if not any(layer_of(name) for of_value in names for name in of_value):
-                self._read(reader, names)
+                varying(reader, names, self.rules)
         rules = self.answers.rules
 
         def values_of(name: str) -> Array:
@@ -115,10 +115,7 @@ class NamedAttributes:
 
     def read(self, reader: AttributeReader) -> tuple[Attribute, ...]:
         """Read all attributes."""
-        return tuple(self._read(reader, names) for names in self.names)
-
-    def _read(self, reader: AttributeReader, names: Names) -> Attribute:
-        return varying(reader, names, self.rules)
+        return tuple(varying(reader, names, self.rules) for names in self.names)
 
 
 def varying(

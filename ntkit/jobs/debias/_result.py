@@ -272,17 +272,6 @@ class DebiasResult:
             return f"{name} {shown}; limit {limit} points). Write it anyway: --even-if-worse"
         return f"{name} is not found to be better on unseen validation samples"
 
-    def _what_changed(self) -> str:
-        """The head, and its changes on validation samples that it has not seen."""
-        cost = self.accuracy_cost
-        share = "" if cost.t == 1 else f", {percent(cost.t, 0)} of the way to it"
-        new_errors = counted(cost.n_new_errors, "new error")
-        average = f"{-100 * cost.cost:+.1f} points there"
-        return (
-            f"{self.chosen.name}{share}: {cost.n_fixed} validation errors fixed, {new_errors}; "
-            f"average {average} (lower 95 % bound {-100 * cost.cost_high:+.1f})."
-        )
-
     def named_outcome(self) -> str:
         """Sentence on the worst group that the candidate is balanced over, with 95 % intervals."""
         before, after = self.accuracy_cost.worst_named_before, self.accuracy_cost.worst_named
@@ -425,7 +414,15 @@ class DebiasResult:
             legend += f" {what} worst balanced group is that of {of}."
         if self.chosen.name.startswith(GROUP_BALANCED):
             legend += " What you named or answered chose the head, not the score."
-        lines = [self.headline(), self._what_changed()]
+        cost = self.accuracy_cost  # on validation samples that the head has not seen
+        share = "" if cost.t == 1 else f", {percent(cost.t, 0)} of the way to it"
+        new_errors = counted(cost.n_new_errors, "new error")
+        changed = (
+            f"{self.chosen.name}{share}: {cost.n_fixed} validation errors fixed, {new_errors}; "
+            f"average {-100 * cost.cost:+.1f} points there "
+            f"(lower 95 % bound {-100 * cost.cost_high:+.1f})."
+        )
+        lines = [self.headline(), changed]
         if self.by_change is not None:
             lines += self.by_change.sentences(written=self.written)
         lines += self.check.sentences()

@@ -26,7 +26,7 @@ Bounds = tuple[Array, Array]
 
 def wilson(accuracy: Array, n: Array, confidence: float) -> Bounds:
     """Wilson's score interval of proportions (Wilson, 1927)."""
-    square = _z(confidence) ** 2
+    square = float(ndtri((1 + confidence) / 2)) ** 2
     center = (accuracy + square / (2 * n)) / (1 + square / n)
     half = np.sqrt(square * (accuracy * (1 - accuracy) / n + square / (4 * n**2)))
     half = half / (1 + square / n)
@@ -42,22 +42,13 @@ def change_of_one(gained: Array, lost: Array, n: Array, confidence: float) -> Bo
     # recommended by Fagerland, Lydersen and Laake (Stat. Med. 33, 2014). It is widened to contain
     # the observed difference, which it may miss at a low confidence.
     up, down = (gained * n + 1) / (n + 2), (lost * n + 1) / (n + 2)
-    half = _z(confidence) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    z = float(ndtri((1 + confidence) / 2))
+    half = z * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
     observed = gained - lost
     return (
         np.clip(np.minimum(up - down - half, observed), -1, 1),
         np.clip(np.maximum(up - down + half, observed), -1, 1),
     )
-
-
-def of_worst(accuracy: Array, n: Array, confidence: float) -> tuple[float, float]:
-    """Interval of the smallest of G proportions, whichever that is."""
-    # From the lowest of Wilson's lower limits to the lowest of the upper limits. The chance that
-    # one of G upper limits is too low is larger than for a single one, so the upper limits have
-    # Bonferroni's correction.
-    low, _ = wilson(accuracy, n, confidence)
-    _, high = wilson(accuracy, n, 1 - (1 - confidence) / len(n))
-    return float(low.min()), float(high.min())
 
 
 def change_of_worst(
@@ -76,20 +67,6 @@ def change_of_worst(
     low = change - np.hypot(after[a] - low_a[a], high_b[b] - before[b])
     high = change + np.hypot(high_a[a] - after[a], before[b] - low_b[b])
     return float(max(-1, low)), float(min(1, high))
-
-
-def of_mean(figures: Array, limits: Bounds, correlations: Array) -> tuple[float, float]:
-    """Interval of an unweighted mean, from the intervals of its parts."""
-    # By MOVER (Zou and Donner, Stat. Med. 27, 2008); parts with common samples are correlated.
-    below, above = figures - limits[0], limits[1] - figures
-    mean, count = figures.mean(), len(figures)
-    low = mean - np.sqrt(max(0.0, below @ correlations @ below)) / count
-    high = mean + np.sqrt(max(0.0, above @ correlations @ above)) / count
-    return float(low), float(high)
-
-
-def _z(confidence: float) -> float:
-    return float(ndtri((1 + confidence) / 2))
 
 
 Interval = tuple[float, float]
@@ -171,7 +148,9 @@ class GroupReport:
             header += ["before", coverage, "change", coverage]
         lines = [header]
         for row in self.rows:
-            name = _name(row)
+            name = str(row.label) if row.kind == "summary" else f"{row.kind} {row.label}"
+            name = name if row.which is None else f"{name} ({row.which})"
+            name = one_line(without_controls(name))
             name = name.replace("|", "\\|") if markdown else name
             cells = [name, str(row.count), percent(row.accuracy, unit=""), interval(row.interval)]
             if compared:
@@ -208,12 +187,6 @@ class GroupReport:
         return (
             f"GroupReport({self.summary('average').count} samples: {'; '.join(parts)}{no_groups})"
         )
-
-
-def _name(row: ReportRow) -> str:
-    name = str(row.label) if row.kind == "summary" else f"{row.kind} {row.label}"
-    name = name if row.which is None else f"{name} ({row.which})"
-    return one_line(without_controls(name))
 
 
 @documented
@@ -288,124 +261,110 @@ def group_report(
         raise InputError(f"confidence must be between 0 and 1; got {confidence!r}.")
     before = y_pred if y_pred_before is None else y_pred_before
     y_true, y_pred, before = labels_of_one_type(y_true, y_pred=y_pred, y_pred_before=before)
-    figures = _Figures(
-        right=(before == y_true, y_pred == y_true),
-        weight=check_weight(sample_weight, len(y_true)),
-        confidence=confidence,
-        compared=y_pred_before is not None,
-    )
-    everything = figures.parts(Memberships(["average"], index=np.zeros(len(y_true), dtype=int)))
-    summaries = figures.rows("summary", everything)
-    by_class = figures.parts(of_labels(y_true))
-    rows = figures.rows("class", by_class)
-    summaries.append(figures.worst("worst class", by_class))
+    right, weight = (before == y_true, y_pred == y_true), check_weight(sample_weight, len(y_true))
     members = _groups_of(y_true, groups, attribute)
+    by_class = _figures(of_labels(y_true), right, weight, confidence)
+    everything = Memberships(["average"], index=np.zeros(len(y_true), dtype=int))
+    summaries = [_figures(everything, right, weight, confidence)]
+    summaries.append(_worst("worst class", by_class, confidence))
+    parts: dict[Kind, list[_Figures]] = {"class": [by_class]}
     if members is not None:
-        by_group = figures.parts(members)
-        if not len(by_group.filled):
+        by_group = _figures(members, right, weight, confidence)
+        if not by_group.counts.any():
             raise InputError("No sample of positive weight is in any group; check groups.")
-        rows += figures.rows("group", by_group)
-        summaries.append(figures.worst("worst group", by_group))
-        summaries.append(figures.mean("mean of groups", by_group))
-    unknown = 0 if members is None else members.unknown(figures.weight)
-    return GroupReport((*rows, *summaries), confidence, members is not None, unknown)
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """P classes or groups, and the results of their samples."""
-
-    of: Memberships
-    counts: Array
-    n: Array
-    accuracies: Array
-    limits: tuple[Bounds, Bounds]
-    change: Array
-    changes: Bounds
-
-    @property
-    def filled(self) -> Array:
-        """Parts with at least one sample."""
-        return np.flatnonzero(self.counts)
+        parts["group"] = [by_group]
+        summaries.append(_worst("worst group", by_group, confidence))
+        summaries.append(_mean("mean of groups", by_group, members, weight))
+    parts["summary"] = summaries
+    compared = y_pred_before is not None
+    rows = [
+        row for kind, some in parts.items() for each in some for row in each.rows(kind, compared)
+    ]
+    unknown = 0 if members is None else members.unknown(weight)
+    return GroupReport(tuple(rows), confidence, members is not None, unknown)
 
 
 @dataclass(frozen=True)
 class _Figures:
-    """Correctness of samples, before and after, and the rows computed from it."""
+    """Results of P classes or groups, or of one summary: before, after, and of the change."""
 
-    right: tuple[Array, Array]
-    weight: Array
-    confidence: float
-    compared: bool
+    labels: list[Any]
+    counts: Array  # samples of positive weight, (P,)
+    n: Array  # effective number of samples, (P,)
+    values: Array  # (3, P)
+    limits: Array  # of their intervals, (3, 2, P)
+    which: Any = None
 
-    def parts(self, of: Memberships) -> _Parts:
-        before, after = self.right
-        squares = of.sums(self.weight**2)
-        nothing = np.full(len(squares), np.nan)
-        n = np.divide(of.sums(self.weight) ** 2, squares, out=nothing, where=squares > 0)
-        accuracies = np.array([of.means(right, self.weight) for right in self.right])
-        gained, lost = (of.means(o, self.weight) for o in (after & ~before, before & ~after))
-        return _Parts(
-            of,
-            of.sums(self.weight > 0).astype(int),
-            n,
-            accuracies,
-            (wilson(accuracies[0], n, self.confidence), wilson(accuracies[1], n, self.confidence)),
-            gained - lost,
-            change_of_one(gained, lost, n, self.confidence),
-        )
+    def rows(self, kind: Kind, compared: bool) -> list[ReportRow]:
+        """Rows of the report."""
+        rows = list[ReportRow]()
+        for i, label in enumerate(self.labels):
+            (before, after, _), count = map(float, self.values[:, i]), int(self.counts[i])
+            was, now, change = ((float(low), float(high)) for low, high in self.limits[:, :, i])
+            row = ReportRow(kind, label, count, after, now, which=self.which)
+            if compared:
+                row = replace(
+                    row, accuracy_before=before, interval_before=was, change_interval=change
+                )
+            rows.append(row)
+        return rows
 
-    def rows(self, kind: Kind, parts: _Parts) -> list[ReportRow]:
-        return [
-            self.row(
-                kind,
-                label,
-                parts.counts[i],
-                parts.accuracies[:, i],
-                [(float(low[i]), float(high[i])) for low, high in (*parts.limits, parts.changes)],
-            )
-            for i, label in enumerate(parts.of.labels)
-        ]
 
-    def worst(self, label: str, parts: _Parts) -> ReportRow:
-        filled = parts.filled
-        before, after = parts.accuracies[:, filled]
-        n, at = parts.n[filled], filled[after.argmin()]
-        paired = (parts.changes[0][filled], parts.changes[1][filled])
-        limits = [of_worst(accuracy, n, self.confidence) for accuracy in (before, after)]
-        limits.append(change_of_worst(before, after, paired, n, self.confidence))
-        lowest = np.array([before.min(), after.min()])
-        which = parts.of.labels[at]
-        return self.row("summary", label, parts.counts[at], lowest, limits, which=which)
+def _figures(
+    of: Memberships, right: tuple[Array, Array], weight: Array, confidence: float
+) -> _Figures:
+    """Accuracies of classes or groups, and their changes."""
+    before, after = right
+    squares = of.sums(weight**2)
+    nothing = np.full(len(squares), np.nan)
+    n = np.divide(of.sums(weight) ** 2, squares, out=nothing, where=squares > 0)
+    was, now, gained, lost = (
+        of.means(each, weight) for each in (before, after, after & ~before, before & ~after)
+    )
+    limits = wilson(was, n, confidence), wilson(now, n, confidence)
+    changes = change_of_one(gained, lost, n, confidence)
+    counts = of.sums(weight > 0).astype(int)
+    return _Figures(
+        of.labels, counts, n, np.array([was, now, gained - lost]), np.array([*limits, changes])
+    )
 
-    def mean(self, label: str, parts: _Parts) -> ReportRow:
-        filled = parts.filled
-        shared = parts.of.correlations(self.weight)[np.ix_(filled, filled)]
-        limits = [
-            of_mean(values[filled], (low[filled], high[filled]), shared)
-            for values, (low, high) in zip(
-                (*parts.accuracies, parts.change), (*parts.limits, parts.changes), strict=True
-            )
-        ]
-        count = (self.weight > 0).sum() - parts.of.unknown(self.weight)
-        return self.row("summary", label, count, parts.accuracies[:, filled].mean(axis=1), limits)
 
-    def row(
-        self,
-        kind: Kind,
-        label: Any,
-        count: Any,
-        accuracies: Array,
-        limits: list[Interval],
-        which: Any = None,
-    ) -> ReportRow:
-        before, after = map(float, accuracies)
-        row = ReportRow(kind, label, int(count), after, limits[1], which=which)
-        if not self.compared:
-            return row
-        return replace(
-            row, accuracy_before=before, interval_before=limits[0], change_interval=limits[2]
-        )
+def _worst(label: str, parts: _Figures, confidence: float) -> _Figures:
+    """The smallest accuracy of any part with samples, before and after, whichever that is."""
+    filled = np.flatnonzero(parts.counts)
+    (before, after, _), n = parts.values[:, filled], parts.n[filled]
+    at = filled[after.argmin()]
+    # The interval is from the lowest of Wilson's lower limits to the lowest of the upper limits.
+    # The chance that one of G upper limits is too low is larger than for a single one, so the
+    # upper limits have Bonferroni's correction.
+    corrected = 1 - (1 - confidence) / len(n)
+    limits = [
+        (wilson(each, n, confidence)[0].min(), wilson(each, n, corrected)[1].min())
+        for each in (before, after)
+    ]
+    low, high = parts.limits[2][:, filled]
+    limits.append(change_of_worst(before, after, (low, high), n, confidence))
+    values = np.array([before.min(), after.min(), after.min() - before.min()])
+    which = parts.labels[at]
+    return _Figures(
+        [label], parts.counts[[at]], n, values[:, None], np.array(limits)[:, :, None], which
+    )
+
+
+def _mean(label: str, parts: _Figures, of: Memberships, weight: Array) -> _Figures:
+    """The unweighted mean of the parts with samples."""
+    # Its interval combines those of the parts by MOVER (Zou and Donner, Stat. Med. 27, 2008);
+    # parts with common samples are correlated.
+    filled = np.flatnonzero(parts.counts)
+    shared, limits = of.correlations(weight)[np.ix_(filled, filled)], list[Interval]()
+    values = parts.values[:, filled]
+    for figures, (lower, upper) in zip(values, parts.limits[:, :, filled], strict=True):
+        below, above = figures - lower, upper - figures
+        low, high = (np.sqrt(max(0.0, far @ shared @ far)) / len(far) for far in (below, above))
+        limits.append((float(figures.mean() - low), float(figures.mean() + high)))
+    count = (weight > 0).sum() - of.unknown(weight)
+    mean = values.mean(axis=1)[:, None]
+    return _Figures([label], np.array([count]), parts.n, mean, np.array(limits)[:, :, None])
 
 
 def _groups_of(

@@ -38,11 +38,11 @@ def infer_shapes(model: ir.Model, **options: Any) -> None:
         common.ShapeInferencePass(check_type=False, strict_mode=False, **options)(model)
 
 
+@dataclass(frozen=True, eq=False)
 class Shapes:
     """Shapes of a model's tensors, from the file or inferred by ONNX on first use."""
 
-    def __init__(self, model: ir.Model) -> None:
-        self._model = model
+    model: ir.Model
 
     def __call__(self, value: ir.Value) -> Shape:
         return _sides(self.known(value).shape if value.shape is None else value.shape)
@@ -53,7 +53,7 @@ class Shapes:
 
     @cached_property
     def _inferred(self) -> dict[str, ir.Value]:
-        copy = self._model.clone()
+        copy = self.model.clone()
         graph = copy.graph
         # onnx-ir cannot read the type that inference gives a ZipMap.
         for node in [n for n in graph if n.op_type == "ZipMap"]:
@@ -167,14 +167,11 @@ def ancestors(values: Iterable[ir.Value], stops: Collection[int] = ()) -> Iterat
         seen.add(id(value))
         yield value
         node = None if id(value) in stops else value.producer()
-        waiting += _read_by(node) if node is not None else []
-
-
-def _read_by(node: ir.Node) -> list[ir.Value]:
-    """Inputs of an operator; bodies of If and Loop read outer tensors too."""
-    values = [*node.inputs]
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            inner = attribute.as_graph()
-            values += [*inner.outputs, *(v for n in inner.all_nodes() for v in n.inputs)]
-    return [value for value in values if value is not None]
+        if node is None:
+            continue
+        read = [*node.inputs]
+        for held in node.attributes.values():
+            if held.type == ir.AttributeType.GRAPH:  # bodies of If and Loop read outer tensors too
+                inner = held.as_graph()
+                read += [*inner.outputs, *(v for n in inner.all_nodes() for v in n.inputs)]
+        waiting += [value for value in read if value is not None]

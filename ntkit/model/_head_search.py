@@ -790,7 +790,8 @@ def candidates(walks: list[Head | Blocked], outputs: list[str]) -> list[Head]:
     # Scores that another head reads are candidates too: a confidence from the logits, or coarse
     # classes from the probabilities of fine ones.
     heads = _distinct(walks)
-    seen = _upstream([value for head in heads for value in head.reads])
+    read = [value for head in heads for value in head.reads]
+    seen = {id(value.producer()) for value in ancestors(read)}
 
     def is_embedding(head: Head) -> bool:
         same = [
@@ -812,7 +813,7 @@ def refuse_leaks(graph: ir.Graph, head: Head) -> None:
     region = head.region
     if region.plain is not None:
         return
-    before = _upstream(head.reads)
+    before = {id(value.producer()) for value in ancestors(head.reads)}
     inner = {id(v): v for n in region.nodes if id(n) not in before for v in n.outputs}
     inner.pop(id(region.end), None)
     stops = {id(region.end), *inner}
@@ -826,11 +827,6 @@ def refuse_leaks(graph: ir.Graph, head: Head) -> None:
                 f"replace with --logits {shown.name} or --logits {region.end.name} (logits= in "
                 "Python)."
             )
-
-
-def _upstream(values: list[ir.Value]) -> set[int]:
-    """Identities of the operators that compute some tensors."""
-    return {id(value.producer()) for value in ancestors(values)}
 
 
 _RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze"])

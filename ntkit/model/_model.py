@@ -68,7 +68,6 @@ from ntkit.model.class_names import (
     ClassNames,
     are_positions,
     matched,
-    names_in,
     names_of,
     problem_type,
     renamed,
@@ -101,6 +100,12 @@ class FrozenModel:
         The model's signature.
     metadata : dict of str to str
         The file's ``metadata_props``.
+    opset_imports : dict of str to int
+        Operator set version of each domain.
+    ir_version : int
+        ONNX IR version of the file.
+    labels_apart : bool
+        Whether each of several labels has a layer of its own, rather than a row of one head.
     has_class_names : bool
         Whether the class labels come from the model or a user, rather than being positions 0 … C-1.
     class_names : tuple or None
@@ -167,6 +172,8 @@ class FrozenModel:
         inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
         self.inputs = _with_columns(inputs, self.metadata, self.embedding)
         self.outputs = tuple(info_of(v) for v in model.graph.outputs)
+        self.opset_imports = dict(model.opset_imports)
+        self.ir_version = int(model.ir_version)
         if names is None and head is not None:
             numbered = head.after.thresholds is not None and are_positions(head.after.labels or ())
             labels = None if numbered else head.after.labels
@@ -175,6 +182,7 @@ class FrozenModel:
             names = names_of(scores.n_classes, self.metadata, path, scores.labels)
         self._all_names, self._label = names or ClassNames(), label
         self._apart = dict(apart or {})  # logits of the labels, if each has a layer of its own
+        self.labels_apart = bool(self._apart)
         self._names = self._all_names
         if label is not None:
             self._names = ClassNames(label.classes, self._all_names.source)
@@ -309,34 +317,32 @@ class FrozenModel:
             precision.
         """
         with sound(self.path):
-            return self._with_head(head, provenance)
-
-    def _with_head(self, head: LinearHead, provenance: Mapping[str, str] | None) -> FrozenModel:
-        if self.scores is not None:
-            raise InputError("The model has no linear last layer to replace.")
-        if self.head is not None and head == self.head:
-            same = self._model.clone()  # to the last bit
-            declare_outputs(same)
-            return self._exchanged(same, head, provenance)
-        if self._apart and self._label is None:
-            raise InputError(str(self.not_single_label))
-        if self.n_neurons not in (None, head.n_neurons):
-            raise InputError(
-                f"The head reads {head.n_neurons} neurons, but the model's embedding "
-                f"{self.embedding.name!r} has {self.n_neurons}."
-            )
-        head = fitted(head, self.head, named=self.has_class_names, in_graph=self.classes_from_graph)
-        model = self._model.clone()
-        old, embedding = in_clone(model, self._model, self._head, self._source)
-        if old is None:
-            append_head(model.graph, embedding, head.coef, head.intercept)
-        elif self._label is not None:
-            rows = self.with_row(head)
-            replace_row(model, old, self._label.row, rows.coef, rows.intercept)
-        else:
-            replace_weights(model, old, head.coef, head.intercept)
-        declare_outputs(model)
-        return self._exchanged(model, head, provenance)
+            if self.scores is not None:
+                raise InputError("The model has no linear last layer to replace.")
+            if self.head is not None and head == self.head:
+                same = self._model.clone()  # to the last bit
+                declare_outputs(same)
+                return self._exchanged(same, head, provenance)
+            if self._apart and self._label is None:
+                raise InputError(str(self.not_single_label))
+            if self.n_neurons not in (None, head.n_neurons):
+                raise InputError(
+                    f"The head reads {head.n_neurons} neurons, but the model's embedding "
+                    f"{self.embedding.name!r} has {self.n_neurons}."
+                )
+            in_graph = self.labels_in_graph is not None
+            head = fitted(head, self.head, named=self.has_class_names, in_graph=in_graph)
+            model = self._model.clone()
+            old, embedding = in_clone(model, self._model, self._head, self._source)
+            if old is None:
+                append_head(model.graph, embedding, head.coef, head.intercept)
+            elif self._label is not None:
+                rows = self.with_row(head)
+                replace_row(model, old, self._label.row, rows.coef, rows.intercept)
+            else:
+                replace_weights(model, old, head.coef, head.intercept)
+            declare_outputs(model)
+            return self._exchanged(model, head, provenance)
 
     def _exchanged(
         self, model: ir.Model, head: LinearHead, provenance: Mapping[str, str] | None
@@ -346,7 +352,7 @@ class FrozenModel:
         new, embedding = read_back(model, head, self.located_by)
         kept = keeps_names(head, self.head, self.class_names or ())
         labels = head.classes.tolist()
-        as_before = are_positions(labels) or self.classes_from_graph
+        as_before = are_positions(labels) or self.labels_in_graph is not None
         named = self.class_names if kept and as_before else None
         written = {CLASSES: json.dumps(list(named or labels))}
         written |= {f"ntkit.{key}": text for key, text in (provenance or {}).items()}
@@ -490,11 +496,6 @@ class FrozenModel:
         return () if self.not_single_label is None else self._names_of_logits()
 
     @property
-    def labels_apart(self) -> bool:
-        """Whether each of several labels has a layer of its own, rather than a row of one head."""
-        return bool(self._apart)
-
-    @property
     def thresholds(self) -> dict[str, float]:
         """Probability above which the model gives each label, by name; empty without labels."""
         return dict(zip(self.label_names, self._thresholds().values, strict=True))
@@ -632,7 +633,8 @@ class FrozenModel:
             return None
         if problem == "regression":
             return f"The model's head is a regression, according to {where}{fix}"
-        if self.scores_each_class_alone:
+        after = None if self._head is None or self.head.n_logits == 1 else self._head.after
+        if after and ("Sigmoid" in after.post_processing or after.thresholds is not None):
             problem, where = "multi_label_classification", _EACH
         if problem != "multi_label_classification":
             return None
@@ -664,19 +666,6 @@ class FrozenModel:
         return problem_type(self.metadata, self.path) or ("", "")
 
     @property
-    def scores_each_class_alone(self) -> bool:
-        """Whether several logits have a Sigmoid each, as for samples with several labels."""
-        head = self._head
-        if head is None or len(head.weight) == 1:
-            return False
-        return "Sigmoid" in head.after.post_processing or head.after.thresholds is not None
-
-    @property
-    def classes_from_graph(self) -> bool:
-        """Whether the graph itself maps its scores to the class labels."""
-        return self.labels_in_graph is not None
-
-    @property
     def labels_in_graph(self) -> tuple[Any, ...] | None:
         """Labels that the graph maps its scores to, in the order of the logits, if it does."""
         return None if self._head is None or self._label else self._head.after.labels
@@ -690,16 +679,6 @@ class FrozenModel:
         return width if isinstance(width, int) else None
 
     @property
-    def opset_imports(self) -> dict[str, int]:
-        """Operator set version of each domain."""
-        return dict(self._model.opset_imports)
-
-    @property
-    def ir_version(self) -> int:
-        """ONNX IR version of the file."""
-        return int(self._model.ir_version)
-
-    @property
     def nodes(self) -> tuple[tuple[str, str], ...]:
         """(name, operator) of every node, in order."""
         return tuple((node.name or "", node.op_type) for node in self._model.graph)
@@ -709,10 +688,6 @@ class FrozenModel:
         """The model's files: its own, and those of its external data."""
         file = () if self.path is None else (self.path,)
         return (*file, *external_files(self._model))
-
-    def names_in_metadata(self) -> dict[str, tuple[Any, ...]]:
-        """Names of classes in the file's metadata, by key, in the order of the logits."""
-        return names_in(self.metadata)
 
     def sha256(self) -> str:
         """Fingerprint, 64 hexadecimal digits, of the file or of the model in memory.

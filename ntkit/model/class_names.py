@@ -71,7 +71,8 @@ def names_of(
     for names, source in _candidates(n_classes, metadata, path):
         alike = [*map(one_form, names)]
         twice = next((name for i, name in enumerate(names) if alike[i] in alike[:i]), None)
-        if _are_placeholders(names):
+        numbered = [_PLACEHOLDER.fullmatch(str(name)) for name in names]
+        if all(match and int(match[1]) == i for i, match in enumerate(numbered)):
             continue
         if len(names) != n_classes:
             if twice is None:  # else it is a list of other things
@@ -232,11 +233,6 @@ def _lines(text: str) -> tuple[Any, ...] | None:
         if sorted(i for i, _ in pairs) == list(range(len(pairs))):
             return _in_order(dict(pairs))
     return _in_order(lines)
-
-
-def _are_placeholders(names: tuple[Any, ...]) -> bool:
-    matches = [_PLACEHOLDER.fullmatch(str(name)) for name in names]
-    return all(match and int(match[1]) == i for i, match in enumerate(matches))
 
 
 def _text_of(path: Path) -> str:

@@ -221,7 +221,7 @@ def _shown(model: FrozenModel) -> tuple[str | list[str], list[str]]:
     for info in derived:
         if info.dtype == "sequence of maps":
             return info.name, ["return [max(row, key=row.get) for row in outputs]"]
-        if info.dtype == "string" or model.classes_from_graph:
+        if info.dtype == "string" or model.labels_in_graph is not None:
             return info.name, ["return outputs.reshape(len(outputs), -1)[:, 0].tolist()"]
         if info.dtype.startswith(_DECIDED):
             column = "outputs.reshape(len(outputs), -1)[:, 0]"

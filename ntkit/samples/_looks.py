@@ -97,17 +97,18 @@ class Inputs:
                 yield row, self.images[row]
 
 
+@dataclass(frozen=True, eq=False)
 class Images:
     """Images of samples as people see them; each is made on request."""
 
-    def __init__(self, n: int, image: Callable[[int], Array]) -> None:
-        self._n, self._image = n, image
+    n: int
+    image: Callable[[int], Array]
 
     def __len__(self) -> int:
-        return self._n
+        return self.n
 
     def __getitem__(self, i: int) -> Array:
-        return self._image(range(self._n)[i])
+        return self.image(range(self.n)[i])
 
 
 def images_in_files(paths: Sequence[str | Path]) -> Images:

@@ -16,7 +16,7 @@ from ntkit.exceptions import HeadNotFoundError, InputError
 from ntkit.head import LinearHead
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, loaded
-from ntkit.model.class_names import CLASSES
+from ntkit.model.class_names import CLASSES, names_in
 
 _FEWEST = 30  # samples that make a correlation of scores meaningful
 _NEW_HEAD = "ntkit.new_head"
@@ -61,17 +61,12 @@ def load_pair(
         first = FrozenModel.load(original, **places, classes=classes, any_scores=any_scores)
     named = second.has_class_names and not first.has_class_names
     if first.head is not None and second.head is not None and named:
-        labels = second.head.classes
-        if not is_new_head(first, second) and _made_from(first, second):
-            first = first.with_classes(labels)
+        # If ntkit made the second model from the first, their classes have one order.
+        made = first.path is not None and second.metadata.get(_SOURCE) == first.sha256()
+        made = made or (CLASSES in second.metadata and same_network(first, second))
+        if made and not is_new_head(first, second):
+            first = first.with_classes(second.head.classes)
     return first.with_columns_of(second), _spelt_as(first, second)
-
-
-def _made_from(first: FrozenModel, second: FrozenModel) -> bool:
-    """Whether ntkit made the second model from the first, so their classes have one order."""
-    if first.path is not None and second.metadata.get(_SOURCE) == first.sha256():
-        return True
-    return CLASSES in second.metadata and same_network(first, second)
 
 
 def _spelt_as(first: FrozenModel, second: FrozenModel) -> FrozenModel:
@@ -95,7 +90,7 @@ def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
 
 def names_agree(first: FrozenModel, second: FrozenModel) -> bool:
     """Whether the class names of two files are compatible."""
-    before, after = first.names_in_metadata(), second.names_in_metadata()
+    before, after = names_in(first.metadata), names_in(second.metadata)
     pairs = [(names, after[key]) for key, names in before.items() if key in after]
     if first.head is not None and second.head is not None:
         pairs.append((tuple(first.head.classes.tolist()), tuple(second.head.classes.tolist())))

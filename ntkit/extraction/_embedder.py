@@ -127,7 +127,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             The embeddings (N, D), then (N, 2 C) for each layer of C channels. With layers the graph
             differs, so the last bits of the embeddings may differ.
         """
-        inputs = SessionInputs(self._session(layers), self._ordered(X))
+        inputs = SessionInputs(self._session(layers), ordered_inputs(X, self.frozen_model.inputs))
         settings = self._settings(inputs, layers, batch_size)
         filled, done = [np.empty((0, self.frozen_model.n_neurons or 0), np.float32)], 0
         with closing(self._outputs(inputs.X, 0, None, settings, layers)) as batches:
@@ -153,7 +153,9 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         ------
         {InputError, DeviceError, ModelError}
         """
-        return self._settings(SessionInputs(self._session(), self._ordered(X)))
+        return self._settings(
+            SessionInputs(self._session(), ordered_inputs(X, self.frozen_model.inputs))
+        )
 
     def iter_batches(
         self,
@@ -177,7 +179,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         ------
         {InputError, DeviceError, ModelError}
         """
-        X = self._ordered(X)
+        X = ordered_inputs(X, self.frozen_model.inputs)
         settings = self.settings(X) if settings is None else settings
         with closing(self._outputs(X, start, stop, settings)) as batches:
             for embedding, *_ in batches:
@@ -242,10 +244,6 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
     # -- internals -----------------------------------------------------------------------------
 
-    def _ordered(self, X: Any) -> Any:
-        """A DataFrame as arrays, with the columns in the model's order."""
-        return ordered_inputs(X, self.frozen_model.inputs)
-
     def _threads_and_streams(self) -> tuple[int, int]:
         """Threads of a session, and simultaneous batches: one on devices other than the CPU."""
         threads = available_cpus() if self.threads is None else self.threads
@@ -281,18 +279,14 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         if layers not in sessions:
             for others in [others for others in sessions if others and layers]:
                 del sessions[others]  # the model is in memory only as often as needed
-            sessions[layers] = self._new_session(layers)
+            sessions[layers] = make_session(
+                self.frozen_model.body(layers=layers).SerializeToString(),
+                device=self.device,  # type: ignore[arg-type]
+                providers=self.providers,
+                folder=self.frozen_model.folder,
+                threads=self._threads_and_streams()[0],
+            )
         return sessions[layers]
-
-    def _new_session(self, layers: tuple[Layer, ...] = ()) -> Any:
-        model = self.frozen_model
-        return make_session(
-            model.body(layers=layers).SerializeToString(),
-            device=self.device,  # type: ignore[arg-type]
-            providers=self.providers,
-            folder=model.folder,
-            threads=self._threads_and_streams()[0],
-        )
 
     def _outputs(
         self,

@@ -50,7 +50,8 @@ def embedded_with_layers(
         embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
     frozen = embedder.frozen_model
     if names is not None:
-        layers = tuple(layer for layer in frozen.layers() if layer.name in names)
+        every = frozen.layers() if names else ()
+        layers = tuple(layer for layer in every if layer.name in names)
     else:
         layers = frozen.layers(MOST_LAYERS if most is None else most) if most != 0 else ()
     readable = _readable(embedder, X, layers) if layers else ()

@@ -111,9 +111,6 @@ class SessionInputs:
             values = by_input(self.X, lambda array: array[part.begin : part.end])
         else:
             values = part.window.batch(part.rows)
-        return Batch(part, self._checked(values, len(part)))
-
-    def _checked(self, values: Any, n_rows: int) -> dict[str, Array]:
         names = list(self.specs)
         if isinstance(values, Mapping):
             values = _selected(values, names)
@@ -123,12 +120,12 @@ class SessionInputs:
             raise InputError(f"The model has the inputs {names}; pass a mapping of arrays.")
         feed = {name: _cast(self.specs[name], values[name]) for name in names}
         for name, array in feed.items():
-            if len(array) != n_rows:
+            if len(array) != len(part):
                 raise InputError(
                     f"The samples gave {len(array)} rows for the model's input {name!r} instead of "
-                    f"{n_rows}; return one row per sample."
+                    f"{len(part)}; return one row per sample."
                 )
-        return feed
+        return Batch(part, feed)
 
 
 def shown_shape(shape: Sequence[Any]) -> str:
@@ -265,15 +262,15 @@ def run_batches(
     if batch_size < 1:
         raise InputError(f"batch_size must be at least 1; got {batch_size}.")
     inputs = SessionInputs(session, X)
-    runner = _Runner(session, inputs, batch_size, on_gpu, per_sample)
-    size, n_samples = runner.cut, inputs.n_samples
+    size, n_samples = inputs.fixed_size or batch_size, inputs.n_samples
+    runner = _Runner(session, inputs, size, on_gpu, per_sample)
     window = window or size * (BATCHES_PER_WINDOW if inputs.windowed else 1)
     stop = n_samples if stop is None else min(stop, n_samples)
     windows = [
         (begin, min(begin + window, n_samples))
         for begin in range(start - start % window, stop, window)
     ]
-    computed = _computed(runner, inputs, windows, streams)
+    computed = _computed(runner, windows, size, streams)
     progress = tqdm(
         total=n_samples,
         initial=windows[0][0] if windows else start,
@@ -293,9 +290,10 @@ def run_batches(
 
 
 def _computed(
-    runner: _Runner, inputs: SessionInputs, windows: list[tuple[int, int]], streams: int
+    runner: _Runner, windows: list[tuple[int, int]], size: int, streams: int
 ) -> Generator[Run, None, None]:
     """Outputs of each part in turn: read ahead of the session, or read and run in one thread."""
+    inputs = runner.inputs
     cpus = available_cpus()  # a single core that also runs the session prepares nothing ahead
     workers = min(cpus, _MOST_WORKERS) if cpus > 1 or runner.on_gpu else 0
     ahead = 0 if inputs.instant and not runner.on_gpu else workers
@@ -305,7 +303,7 @@ def _computed(
             return stack.enter_context(closing(prefetched(function, tasks, **options)))
 
         def cut(rows: tuple[int, int]) -> list[Part]:
-            return inputs.parts(*rows, runner.cut)
+            return inputs.parts(*rows, size)
 
         cuts = prefetch(cut, windows, workers=workers if inputs.windowed else 0)
         parts = (part for window in cuts for part in window)
@@ -320,20 +318,15 @@ def _computed(
             )
 
 
+@dataclass(eq=False)
 class _Runner:
     """A session, and the batch size that fits into its memory."""
 
-    def __init__(
-        self, session: Any, inputs: SessionInputs, batch_size: int, on_gpu: bool, per_sample: bool
-    ) -> None:
-        self.session = session
-        self.inputs = inputs
-        self.fixed = inputs.fixed_size is not None
-        self.cut: int = inputs.fixed_size or batch_size
-        self.size = self.cut
-        self.on_gpu = on_gpu
-        self.pad = on_gpu or self.fixed
-        self.per_sample = per_sample
+    session: Any
+    inputs: SessionInputs
+    size: int
+    on_gpu: bool
+    per_sample: bool
 
     def load(self, part: Part) -> Batch:
         """Read a part, and copy it to the GPU if the session runs there."""
@@ -364,7 +357,8 @@ class _Runner:
         self, feed: dict[str, Array], sent: dict[str, Any] | None, n_rows: int, which: str
     ) -> list[Array] | None:
         """Outputs of one run; None if memory ran out, after halving the size."""
-        fed = self.size if self.pad else n_rows
+        fixed = self.inputs.fixed_size is not None
+        fed = self.size if self.on_gpu or fixed else n_rows
         try:
             if sent is not None:
                 outputs = [o.numpy() for o in self.session.run_with_ort_values(None, sent)]
@@ -382,7 +376,7 @@ class _Runner:
                 raise InputError(
                     f"ONNX Runtime failed on {which}: {reason}; check these inputs."
                 ) from error
-            if self.fixed or self.size == 1:
+            if fixed or self.size == 1:
                 raise DeviceError(
                     f"Memory ran out on {which} with a batch of {fed}, the smallest possible; free "
                     "some memory, or use device='cpu'."

@@ -42,7 +42,8 @@ def make_session(
     ort = import_onnxruntime()
     if providers is None:
         providers = _providers(device, ort)
-    on_gpu = any(_name(provider) in (_TENSORRT, _CUDA) for provider in providers)
+    names = {each if isinstance(each, str) else each[0] for each in providers}
+    on_gpu = not names.isdisjoint((_TENSORRT, _CUDA))
     if on_gpu and hasattr(ort, "preload_dlls"):
         # It loads the CUDA libraries that pip installed; otherwise only the system's are found. It
         # prints what is missing, but the session itself shows whether it runs on the GPU.
@@ -83,7 +84,7 @@ def is_cpu_only(device: Device, providers: Sequence[Any] | None = None) -> bool:
     """Whether a session with these settings runs on the CPU with ONNX Runtime's own kernels."""
     if providers is None:
         providers = _providers(device, import_onnxruntime())
-    return [_name(provider) for provider in providers] == [_CPU]
+    return [each if isinstance(each, str) else each[0] for each in providers] == [_CPU]
 
 
 def sent_to_gpu(session: Any, feed: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -172,7 +173,3 @@ def _refuse_fallback(device: Device, real: str, on_gpu: bool) -> None:
     if device == "cuda":
         raise DeviceError(message)
     warnings.warn(message, RuntimeWarning, stacklevel=3)
-
-
-def _name(provider: Any) -> str:
-    return str(provider if isinstance(provider, str) else provider[0])

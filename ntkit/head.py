@@ -115,7 +115,13 @@ class LinearHead:
             raise InputError(
                 f"The head reads embeddings of shape (N, {self.n_neurons}); got {Z.shape}."
             )
-        logits = _in_blocks(Z, self.coef.T) + self.intercept
+        if Z.dtype == self.coef.dtype or Z.nbytes <= _BLOCK:
+            logits = Z @ self.coef.T
+        else:  # the product would convert many rows at once
+            step = max(1, _BLOCK // (Z.itemsize * Z.shape[1]))
+            blocks = (Z[start : start + step] for start in range(0, len(Z), step))
+            logits = np.concatenate([block @ self.coef.T for block in blocks])
+        logits = logits + self.intercept
         return np.asarray(logits[:, 0] if self.n_logits == 1 else logits)
 
     def predict_proba(self, Z: ArrayLike) -> NDArray[Any]:
@@ -237,14 +243,6 @@ class LinearHead:
             f"LinearHead(n_neurons={self.n_neurons}{suppressed}, "
             f"classes={_listed(self.classes)}{logits}, {self.coef.dtype})"
         )
-
-
-def _in_blocks(Z: NDArray[Any], weights: NDArray[Any]) -> NDArray[Any]:
-    """``Z @ weights``; if that would convert many rows, in blocks of rows."""
-    if Z.dtype == weights.dtype or Z.nbytes <= _BLOCK:
-        return np.asarray(Z @ weights)
-    step = max(1, _BLOCK // (Z.itemsize * Z.shape[1]))
-    return np.concatenate([Z[at : at + step] @ weights for at in range(0, len(Z), step)])
 
 
 def _listed(classes: NDArray[Any], most: int = 6) -> str:

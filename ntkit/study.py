@@ -685,10 +685,16 @@ def error_recovery_rate(
             lost_for = np.full(len(wrong), np.average(lost, weights=weight[right]))
         fixed = float(np.average(after[wrong] > 0, weights=weight[wrong]))
         given_up = float(np.average(lost_for, weights=weight[wrong]))
-        n_wrong, n_right = _effective(weight[wrong]), _effective(weight[right])
+        n_wrong, n_right = (  # Kish's effective numbers of samples
+            float(some.sum() ** 2 / (some**2).sum()) for some in (weight[wrong], weight[right])
+        )
         n_lost = min(n_wrong, n_right) if matched else n_right
         shares.append(fixed - given_up)
-        variances.append(_variance(fixed, n_wrong) + _variance(given_up, n_lost))
+        variance = 0.0
+        for share, n in ((fixed, n_wrong), (given_up, n_lost)):
+            share = (share * n + 1) / (n + 2)  # with one more of each kind (Agresti and Coull)
+            variance += share * (1 - share) / (n + 2)
+        variances.append(variance)
     if len(shares) < max(min(2, n_classes), n_classes / 2):
         if not matched and n_classes > 1:
             return error_recovery_rate(np.zeros_like(y_index), before, after, weight, matched=False)
@@ -706,17 +712,6 @@ def _lost_as_far(distance: Array, lost: Array, weight: Array, at: Array) -> Arra
     place = np.searchsorted(distance[order], at) - width // 2
     low = np.clip(place, 0, len(order) - width)
     return np.asarray((sums[low + width] - sums[low]) / (mass[low + width] - mass[low]))
-
-
-def _effective(weight: Array) -> float:
-    """Kish's effective number of samples."""
-    return float(weight.sum() ** 2 / (weight**2).sum())
-
-
-def _variance(share: float, n: float) -> float:
-    """Variance of a share of n samples, with one more of each kind (Agresti and Coull)."""
-    share = (share * n + 1) / (n + 2)
-    return share * (1 - share) / (n + 2)
 
 
 MOST_WEIGHT = 50.0

@@ -24,11 +24,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.linalg import cholesky, solve_triangular
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
@@ -48,11 +49,11 @@ _SAMPLE = 1000  # and at least these, for any number of neurons
 _OWN_SHARE = 100  # neurons with less than a hundredth of the mean variance are far below the others
 
 
+@dataclass(frozen=True, eq=False)
 class Dense:
-    """Variables U = W L for H = L Lᵀ, the same for every logit."""
+    """Variables U = W L for a Hessian H = L Lᵀ with this factor, the same for every logit."""
 
-    def __init__(self, hessian: Array) -> None:
-        self.factor = cholesky(hessian, lower=True, check_finite=False, overwrite_a=True)
+    factor: Array
 
     def weights(self, U: Array) -> Array:
         return self._solved(U, "T")
@@ -69,11 +70,11 @@ class Dense:
         )
 
 
+@dataclass(frozen=True, eq=False)
 class Diagonal:
-    """Variables U = W d; an infinite d fixes the weight at zero."""
+    """Variables U = W d, with the inverse of d; an infinite d fixes the weight at zero."""
 
-    def __init__(self, hessian: Array) -> None:
-        self.inverse = 1 / np.sqrt(hessian)
+    inverse: Array
 
     def weights(self, U: Array) -> Array:
         return np.asarray(U * self.inverse)
@@ -105,14 +106,15 @@ def preconditioner(
             variance = np.einsum("ij,ij->j", centered, centered, dtype=np.float64)
         average = (variance * gains**2).sum(axis=1, keepdims=True) / max(1, data.width)
         with np.errstate(divide="ignore"):
-            return Diagonal(penalty + np.maximum(inner * average, rounding) / gains**2)
+            hessian = penalty + np.maximum(inner * average, rounding) / gains**2
+            return Diagonal(1 / np.sqrt(hessian))
     hessian = inner * (covariance_of(data, mean) if covariance is None else covariance())
     diagonal = np.einsum("ii->i", hessian)
     # A share of the sum alone would hide neurons of a much smaller scale than the others.
     floor = np.maximum(diagonal, inner * (rounding * mean) ** 2)
     most = np.minimum(diagonal.sum(), _OWN_SHARE * data.width * floor)
     diagonal += penalty[0] + rounding * np.maximum(most, 1e-30)
-    return Dense(hessian)
+    return Dense(cholesky(hessian, lower=True, check_finite=False, overwrite_a=True))
 
 
 def factored(data: Passes, gains: Array) -> bool:
@@ -139,16 +141,11 @@ _ABOVE = 0.01  # relative excess of the objective over its minimum; a larger one
 _SMALL = 10  # factor on tolerances for a larger objective
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class FittedHead(LinearHead):
     """A head, and the number of iterations of its fit."""
 
     n_iter: int
-
-    def __init__(
-        self, coef: ArrayLike, intercept: ArrayLike, classes: ArrayLike, n_iter: int
-    ) -> None:
-        super().__init__(coef, intercept, classes)  # type: ignore[arg-type]
-        object.__setattr__(self, "n_iter", n_iter)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.coef, self.intercept, self.classes, self.n_iter)
@@ -427,8 +424,10 @@ def _together(
     problems = list[Problem]()
     for i, alpha in zip(which, alphas, strict=True):
         near = next((a for a in bases if abs(a / alpha - 1) < 1e-9), alpha)
+        weighted = copy(data)  # the same rows with other weights
+        weighted.weight = shares[i]
         problem = Problem(
-            data.with_weight(shares[i]),
+            weighted,
             classes,
             kept,
             X.shape[1],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from copy import copy
 from itertools import pairwise
 from mmap import mmap
 from typing import Any
@@ -82,12 +81,6 @@ class NumpyPasses:
             slope += residual.sum(axis=0)
             gradient += (chunk.T @ residual.astype(self.dtype)).T
         return value, slope, gradient if self.columns is None else gradient[:, self.columns]
-
-    def with_weight(self, weight: Array) -> NumpyPasses:
-        """The same rows with other weights, whose sum is 1."""
-        other = copy(self)
-        other.weight = weight
-        return other
 
     @_product
     def means(self, weights: Array) -> Array:

@@ -316,7 +316,7 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
         also, plain = (None if identify is tune else identify), None
         if self.C is None:
             self._units = tune.gains
-            plain = self._path(tune, also, tune.balanced(), seed)
+            plain = self._tuned(tune, tune.balanced(), also=also, seed=seed)
             # Without class weights, a strong penalty makes a head predict the larger class.
             self._alpha = min(plain.alpha, ERM_ALPHA)
         original = self._original_head(tune)
@@ -418,7 +418,7 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
                 break
             mask = self._worth_its_cost(new_mask, stage, tuning)
             current = fitted = self._fit_head(
-                stage.tune, weight, gains=self._gains_of(mask), start=start
+                stage.tune, weight, gains=1 - self.suppression * mask.columns, start=start
             )
             n_suppressed = mask.everywhere.sum()
             _logger.debug("round %d: %d neurons suppressed", round_ + 1, n_suppressed)
@@ -483,32 +483,19 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
     def _in_units(self, gains: Array | None) -> Array:
         return self._units if gains is None else self._units * gains
 
-    def _gains_of(self, mask: Mask) -> Array:
-        return np.asarray(1 - self.suppression * mask.columns)
-
     def _fits_on(self, mask: Mask) -> Callable[[Rows, Sequence[Array]], list[FittedHead]]:
         """Return a function that fits heads to weighted rows of masked neurons."""
-        return partial(self._fit_heads, gains=self._gains_of(mask))
-
-    def _path(
-        self,
-        rows: Rows,
-        also: Rows | None,
-        weight: Array,
-        seed: int,
-        cells: Array | None = None,
-    ) -> Tuned:
-        """Candidate penalties, or the given one, evaluated by classes or by groups."""
-        return self._tuned(rows, weight, cells, also=also, C=self.C, seed=seed)
+        return partial(self._fit_heads, gains=1 - self.suppression * mask.columns)
 
     def _tuning(self, stage: Stage) -> Tuning:
         """Sample weight times class weight times error weight, and the penalty for them."""
         tune = stage.tune
         balanced, by_class = tune.balanced(self.class_weight), 2 * tune.y_index
+        options: dict[str, Any] = {"also": stage.also, "seed": stage.seed}
         if self.error_weight == 1:
             alpha = 1.0 if stage.plain is None else stage.plain.alpha
             if stage.plain is not None and self.class_weight != "balanced":
-                alpha = self._path(tune, stage.also, balanced, stage.seed).alpha
+                alpha = self._tuned(tune, balanced, C=self.C, **options).alpha
             return Tuning(balanced, by_class, alpha)
         if self.error_weight in ("balanced", "auto"):
             return self._tuning_by_cells(stage, balanced)
@@ -520,12 +507,13 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
         weight = np.where(misclassified(logits, tune), self.error_weight, 1.0) * balanced
         if stage.plain is None:
             return Tuning(weight, by_class, 1.0)
-        return Tuning(weight, by_class, self._path(tune, stage.also, weight, stage.seed).alpha)
+        return Tuning(weight, by_class, self._tuned(tune, weight, C=self.C, **options).alpha)
 
     def _tuning_by_cells(self, stage: Stage, balanced: Array) -> Tuning:
         """Balanced class × correctness groups; with "auto" only if that fixes the errors."""
-        tune, seed = stage.tune, stage.seed
-        plain = stage.plain or self._path(tune, stage.also, tune.balanced(), seed)
+        tune = stage.tune
+        options: dict[str, Any] = {"also": stage.also, "C": self.C, "seed": stage.seed}
+        plain = stage.plain or self._tuned(tune, tune.balanced(), **options)
         by_class = Tuning(balanced, tune.y_index, plain.alpha)
         reference = plain.strongest().margin
         if reference is None or plain.margin is None:  # too few samples for folds
@@ -533,7 +521,7 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
         y_index, mass = plain.y_index, plain.weight
         weight = correctness_balanced(balanced, tune.y_index, reference[: len(balanced)] <= 0)
         cells = correctness_groups(y_index, reference <= 0, mass)
-        path = self._path(tune, stage.also, weight, seed, cells)
+        path = self._tuned(tune, weight, cells, **options)
         if self.error_weight == "auto":
             balanced_margin = path.margin
             if balanced_margin is None:

@@ -166,7 +166,10 @@ def head_of(estimator: Any) -> LinearHead:
     """
     if isinstance(estimator, LinearHead):
         return estimator
-    *steps, last = _steps(estimator)
+    flat = flat_steps(estimator)
+    if not flat:
+        raise InputError("The pipeline has no classifier at its end; add one.")
+    *steps, last = flat
     scaled = ScaledHead.of(_own_head(last))
     try:
         for step in reversed(steps):
@@ -180,13 +183,6 @@ def head_of(estimator: Any) -> LinearHead:
     if steps or not isinstance(getattr(last, "head_", None), LinearHead):
         _check_decides_alike(head, estimator)
     return head
-
-
-def _steps(estimator: Any) -> list[Any]:
-    steps = flat_steps(estimator)
-    if not steps:
-        raise InputError("The pipeline has no classifier at its end; add one.")
-    return steps
 
 
 def _own_head(classifier: Any) -> LinearHead:
@@ -233,7 +229,7 @@ def _check_decides_alike(head: LinearHead, estimator: Any) -> None:
         if close.all() and apart.all():
             return
     raise InputError(
-        f"{type(_steps(estimator)[-1]).__name__} does not decide by the largest of "
+        f"{type(flat_steps(estimator)[-1]).__name__} does not decide by the largest of "
         f"X @ coef_.T + intercept_; {_USE}."
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -565,12 +565,12 @@ class Blocked:
     final: bool = False  # whether no option helps: the model has no layer to replace
 
 
+@dataclass(frozen=True, eq=False)
 class Regions:
     """The affine regions of a model, each read once for all outputs."""
 
-    def __init__(self, model: ir.Model) -> None:
-        self.shape_of = Shapes(model)
-        self._known: dict[int, Region | NotAffine] = {}
+    shape_of: Shapes
+    _known: dict[int, Region | NotAffine] = field(default_factory=dict, init=False)
 
     def __call__(self, end: ir.Value) -> Region:
         """Read the region that ends in a tensor, or raise the stored reason why there is none."""
@@ -701,7 +701,7 @@ _MOST_NODES = 500
 def candidate_layers(model: ir.Model, taken: Head | None) -> list[dict[str, Any]]:
     """Layer before each output, or the operator in between and the layers behind it."""
     # `logits` is the name for `--logits`; None means unknown.
-    regions, rows = Regions(model), dict[int, dict[str, Any]]()
+    regions, rows = Regions(Shapes(model)), dict[int, dict[str, Any]]()
     for output in list(model.graph.outputs)[:_MOST_OUTPUTS]:
         head = walk_back(output, regions)
         if isinstance(head, Head):
@@ -836,7 +836,7 @@ _MOST_NAMED = 8
 
 def find_head(model: ir.Model, logits: str | None = None) -> Head:
     """Find the one linear layer the graph's outputs (or the tensor ``logits``) come from."""
-    regions = Regions(model)
+    regions = Regions(Shapes(model))
     walks = [walk_back(output, regions) for output in model.graph.outputs]
     _refuse_ambiguous(walks)
     if logits is None:
@@ -879,7 +879,7 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
                 f"{embedding!r}; name only one of the two."
             )
         return head
-    regions = Regions(model)
+    regions = Regions(Shapes(model))
     walks = [walk_back(output, regions) for output in model.graph.outputs]
     _refuse_ambiguous(walks)
     heads = [head for head in _distinct(walks) if _reads(head, embedding)]
@@ -947,7 +947,7 @@ def label_heads(model: ir.Model, *, asked: bool = True) -> dict[str, Head]:
     """Heads of a model with one layer for each label, by the label's name."""
     # Each ends in an output of its own, whose name is the label's, or in a column of an output. If
     # no label was `asked` for, all must have a Sigmoid and read the same tensor.
-    regions = Regions(model)
+    regions = Regions(Shapes(model))
     ends = [pair for output in model.graph.outputs for pair in _joined(output).items()]
     walks = [walk_back(end, regions) for _, end in ends]
     heads = dict[int, tuple[str, Head]]()

@@ -98,6 +98,10 @@ class FrozenModel:
         includes it.
     inputs, outputs : tuple of TensorInfo
         The model's signature.
+    n_neurons : int or None
+        Width of the embedding; None if the model does not declare it.
+    nodes : tuple of (str, str)
+        Name and operator of every node, in order.
     metadata : dict of str to str
         The file's ``metadata_props``.
     opset_imports : dict of str to int
@@ -172,6 +176,7 @@ class FrozenModel:
         inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
         self.inputs = _with_columns(inputs, self.metadata, self.embedding)
         self.outputs = tuple(info_of(v) for v in model.graph.outputs)
+        self.nodes = tuple((node.name or "", node.op_type) for node in model.graph)
         self.opset_imports = dict(model.opset_imports)
         self.ir_version = int(model.ir_version)
         if names is None and head is not None:
@@ -191,6 +196,9 @@ class FrozenModel:
         self.has_class_names = classes is not None or self.class_names is not None
         self.classes_source = "given" if classes is not None else self._names.source
         self.head = self._read_head(classes) if head or scores else None
+        width: Any = self.embedding.shape[-1] if self.embedding.shape else None
+        width = width if self.head is None else self.head.n_neurons
+        self.n_neurons: int | None = width if isinstance(width, int) else None
 
     @classmethod
     def load(
@@ -669,19 +677,6 @@ class FrozenModel:
     def labels_in_graph(self) -> tuple[Any, ...] | None:
         """Labels that the graph maps its scores to, in the order of the logits, if it does."""
         return None if self._head is None or self._label else self._head.after.labels
-
-    @property
-    def n_neurons(self) -> int | None:
-        """Width of the embedding; None if the model does not declare it."""
-        if self.head is not None:
-            return self.head.n_neurons
-        width = self.embedding.shape[-1] if self.embedding.shape else None
-        return width if isinstance(width, int) else None
-
-    @property
-    def nodes(self) -> tuple[tuple[str, str], ...]:
-        """(name, operator) of every node, in order."""
-        return tuple((node.name or "", node.op_type) for node in self._model.graph)
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -69,28 +69,29 @@ def file_facts(model: ir.Model, path: Path | None) -> dict[str, Any]:
 
 def head_facts(model: ir.Model, head: Head | None) -> dict[str, Any]:
     """Facts of the head and of the operators after it; None if there is none."""
-    return {
-        "neurons": head.weight.shape[1] if head else None,
-        "silent_neurons": int((head.weight == 0).all(axis=0).sum()) if head else None,
-        "head": head.region.kind if head else None,
-        "task": task_of(head) if head else None,
-        "logits": str(info_of(head.logits)) if head else None,
-        "outputs_from_logits": after_logits(model, head) if head else [],
-        "positions": [node.op_type for node in head.positions] if head else [],
-        "post_processing": list(head.after.post_processing) if head else [],
-    }
-
-
-def task_of(head: Head) -> str:
-    """Decision of the head, if the graph shows it."""
+    if head is None:
+        nothing = dict.fromkeys(("neurons", "silent_neurons", "head", "task", "logits"))
+        return {**nothing, "outputs_from_logits": [], "positions": [], "post_processing": []}
     n_logits, after = len(head.weight), head.after
+    # The decision, if the graph shows it.
     if n_logits > 1 and "Sigmoid" in after.post_processing:
-        return f"each of {n_logits} labels independently (a Sigmoid each)"
-    if n_logits > 1:
-        return f"one of {n_logits} classes"
-    if after.post_processing or after.decided:
-        return "one of two classes, by one logit"
-    return "one number: two classes by its sign, or a regression"
+        task = f"each of {n_logits} labels independently (a Sigmoid each)"
+    elif n_logits > 1:
+        task = f"one of {n_logits} classes"
+    elif after.post_processing or after.decided:
+        task = "one of two classes, by one logit"
+    else:
+        task = "one number: two classes by its sign, or a regression"
+    return {
+        "neurons": head.weight.shape[1],
+        "silent_neurons": int((head.weight == 0).all(axis=0).sum()),
+        "head": head.region.kind,
+        "task": task,
+        "logits": str(info_of(head.logits)),
+        "outputs_from_logits": after_logits(model, head),
+        "positions": [node.op_type for node in head.positions],
+        "post_processing": list(after.post_processing),
+    }
 
 
 def _quantisation_of(model: ir.Model) -> str | None:

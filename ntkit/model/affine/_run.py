@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,20 +91,20 @@ _MOST_ELEMENTS = 16_000_000
 _CHOOSING = frozenset(["Gather", "GatherND", "GatherElements"])
 
 
+@dataclass(eq=False)
 class Runner:
     """Runs nodes in order; caches constants and operators."""
 
     # Positions that the model finds for each sample are drawn at random, once for each node.
 
-    def __init__(self, shape_of: Shapes) -> None:
-        self.samples = 1  # in arrays to come
-        self.alike = False  # these are the same at every position
-        self._shape_of = shape_of
-        self._rng = np.random.default_rng(0)
-        self._positions: dict[tuple[int, int, int], Array] = {}
-        self._constants: dict[int, Array | None] = {}
-        self._operators: dict[int, Any] = {}
-        self._native: dict[int, tuple[int, ...]] = {}
+    _shape_of: Shapes
+    samples: int = 1  # in arrays to come
+    alike: bool = False  # these are the same at every position
+    _rng: np.random.Generator = field(default_factory=partial(np.random.default_rng, 0))
+    _positions: dict[tuple[int, int, int], Array] = field(default_factory=dict)
+    _constants: dict[int, Array | None] = field(default_factory=dict)
+    _operators: dict[int, Any] = field(default_factory=dict)
+    _native: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def run(self, nodes: list[ir.Node], values: dict[int, Array], *, native: bool = False) -> None:
         """Compute the outputs of ``nodes``, in order, into ``values`` (by identity)."""

@@ -241,7 +241,17 @@ class AttributeReader:
     @cached_property
     def statistics(self) -> Array:
         """Statistics of the images, measured as an audit does, (N, 19)."""
-        return np.concatenate([_statistics_of(samples) for samples in self.sets])
+        parts = list[Array]()
+        for samples in self.sets:
+            X = samples.X
+            if not isinstance(X, AuditedImages):  # files are measured as by the run of a model
+                X = samples.measured(AuditedImages).X
+            if isinstance(X, AuditedImages):
+                parts.append(X.statistics())
+            else:
+                images = samples.looks().images or ()
+                parts.append(np.stack([statistics_of_image(image) for image in images]))
+        return np.concatenate(parts)
 
     @property
     def numbers(self) -> Array | None:
@@ -400,17 +410,6 @@ class AttributeReader:
         if (measured := self._measured("image:")) is not None:
             feature_sets.append(measured[0])
         return feature_sets
-
-
-def _statistics_of(samples: Samples) -> Array:
-    """Statistics of a set's images, (N, 19); files are measured as by the run of a model."""
-    X = samples.X
-    if not isinstance(X, AuditedImages):
-        X = samples.measured(AuditedImages).X
-    if isinstance(X, AuditedImages):
-        return X.statistics()
-    images = samples.looks().images or ()
-    return np.stack([statistics_of_image(image) for image in images])
 
 
 def _without_classes(table: Mapping[str, Array]) -> dict[str, Array]:

@@ -71,7 +71,7 @@ def like_a_guess(
     # few. With K classes, guesses miss all n samples of a class with probability (1 - 1/K)^n. For
     # any m classes, Bonferroni's correction multiplies by the number of choices of m. A biased
     # model's mean class accuracy is also above chance, and it does not predict mostly one class.
-    labels, n, right = _counts(y, pred)
+    labels, n, right, above, error = _above_chance(y, pred, n_classes)
     never = right == 0
     n_never, n_labels, chance = int(n[never].sum()), int(never.sum()), 1 / n_classes
     if n_labels and comb(len(labels), n_labels) * (1 - chance) ** n_never < _CHANCE:
@@ -80,11 +80,10 @@ def like_a_guess(
             f"{'class' if n_labels == 1 else 'classes'} {listed(labels[never])}; guessing would be "
             f"right on {n_never * chance:.0f}"
         )
-    above, error = _above_chance(n, right, chance)
     at_chance = above <= _ERRORS * error <= _PRECISE * (1 - chance)
     suspect = at_chance and bool((binom.cdf(right, n, chance / 2) < _CHANCE).any())
     if train is not None:
-        above_there, error_there = _above_chance(*_counts(*train)[1:], chance)
+        *_, above_there, error_there = _above_chance(*train, n_classes)
         suspect |= at_chance and above_there <= _ERRORS * error_there
         suspect |= above < -_ERRORS_BELOW * error
     if not suspect:
@@ -95,16 +94,15 @@ def like_a_guess(
     )
 
 
-def _counts(y: Array, pred: Array) -> tuple[Array, Array, Array]:
-    """Classes, with the number of samples and of correct predictions of each."""
+def _above_chance(
+    y: Array, pred: Array, n_classes: int
+) -> tuple[Array, Array, Array, float, float]:
+    """Classes, samples and correct predictions of each, and their mean accuracy minus chance."""
+    # Last comes the standard error of guesses.
     labels, at = np.unique(y, return_inverse=True)
-    return labels, np.bincount(at), np.bincount(at, weights=pred == y)
-
-
-def _above_chance(n: Array, right: Array, chance: float) -> tuple[float, float]:
-    """Mean class accuracy minus chance, and the standard error of guesses."""
+    n, right, chance = np.bincount(at), np.bincount(at, weights=pred == y), 1 / n_classes
     error = np.sqrt((chance * (1 - chance) / n).sum()) / len(n)
-    return float((right / n).mean() - chance), float(error)
+    return labels, n, right, float((right / n).mean() - chance), float(error)
 
 
 def guess_notes(

@@ -178,7 +178,11 @@ def mixed(old: LinearHead, new: LinearHead, t: float, Z: Array) -> LinearHead:
     if old.n_logits != new.n_logits:
         n_logits = len(new.classes)
         old, new = old.with_logits(n_logits), new.with_logits(n_logits)
-    unit = _spread(new, Z) / max(_spread(old, Z), np.finfo(float).tiny)
+    spreads = list[float]()
+    for head in (old, new):
+        logits = np.asarray(head.logits(Z), dtype=np.float64)
+        spreads.append(float((logits - logits.mean(axis=1, keepdims=True)).std()))
+    unit = spreads[1] / max(spreads[0], np.finfo(float).tiny)
     return LinearHead(
         ((1 - t) * unit * old.coef + t * new.coef).astype(new.coef.dtype),
         ((1 - t) * unit * old.intercept + t * new.intercept).astype(new.coef.dtype),
@@ -277,8 +281,3 @@ def _squared_error(gain: Array) -> float:
     n = len(gain)
     square = (np.sum(gain**2) + 2) / (n + 2)
     return float(max(square - (gain.sum() / (n + 2)) ** 2, 0.0) / n)
-
-
-def _spread(head: LinearHead, Z: Array) -> float:
-    logits = np.asarray(head.logits(Z), dtype=np.float64)
-    return float((logits - logits.mean(axis=1, keepdims=True)).std())

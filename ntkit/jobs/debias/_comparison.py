@@ -488,6 +488,10 @@ class Comparison:
         name = self.chosen
         self.clf = self.fitted[name]
         self.groups = self.groups_of(self.clf)
+        named = self.named if self.judges_by_change(self.clf) else ()
+        self.balanced_over = None  # names of the attributes of these groups
+        if self.groups is not None:
+            self.balanced_over = " and ".join(each.name for each in named) or self.groups.name
         self.accuracy_costs = self.costs_of(name)
         # Whether it balances groups that too few validation samples judge. Only the classes, or
         # groups that a shortcut helps, would then judge it.

@@ -237,7 +237,7 @@ def prepared(
             model,
             samples,
             contents[name],
-            partial(_embedded, samples, embedder, names),
+            partial(embedded_with_layers, embedder, samples.X, names=names),
             layers=names,
         )
         computed |= {name} if ran else set()
@@ -355,13 +355,6 @@ def with_classes(
             "--new-head (new_head=True)"
         ) from error
     return match.model, [*match.notes]
-
-
-def _embedded(samples: Samples, embedder: OnnxEmbedder, layers: Sequence[str]) -> Embedded:
-    """Embeddings of inputs, and pooled outputs of layers, in one pass."""
-    if not layers:
-        return Embedded(embedder.transform(samples.X), {}, embedder.device)
-    return embedded_with_layers(embedder, samples.X, names=layers)
 
 
 def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:

@@ -132,7 +132,7 @@ class Job:
             check=check,
             answers=tuple(trail),
             kept_original=order.keep_original and path is not None and debiased is data.model,
-            balanced_over=self._balanced_over(),
+            balanced_over=comparison.balanced_over,
             unjudged=comparison.unjudged,
             by_change=by_change,
             cautions=(*data.cautions, *of_groups),
@@ -153,14 +153,6 @@ class Job:
             return ""
         words = ["ntkit check", models, quoted(from_here(source)), options_again(known)]
         return " ".join(filter(None, words))
-
-    def _balanced_over(self) -> str | None:
-        """Names of the named attributes, or of the attribute whose groups judge."""
-        comparison = self.comparison
-        if comparison.groups is None:
-            return None
-        named = comparison.named if comparison.judges_by_change(comparison.clf) else ()
-        return " and ".join(each.name for each in named) or comparison.groups.name
 
     def _provenance(
         self, suppressed: Array, answers: Sequence[Mapping[str, Any]]

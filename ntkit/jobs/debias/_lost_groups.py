@@ -174,7 +174,10 @@ def checked_groups(
         if group.sum() < CHECKED:
             return []
         rest = np.isin(y, [k for k, _ in pairs]) & (value >= 0) & ~group
-        more = _gap(after, group, rest) > _gap(before, group, rest)
+        more = bool(rest.any()) and bool(  # differs from the rest of its class
+            abs(after[rest].mean() - after[group].mean())
+            > abs(before[rest].mean() - before[group].mean())
+        )
         (row,) = compare((after, before), [("group", short, group)])
         return [_Test(row, of.name, full, more, weight, tuple(parts))]
 
@@ -226,11 +229,6 @@ def _lost(tests: Sequence[_Test]) -> list[LostGroup]:
             group = each.group(_LEVEL * test.weight / total)
             lost.append(((each.row.lost or 0) - (each.row.gained or 0), group))
     return [group for _, group in sorted(lost, key=lambda pair: -pair[0])]
-
-
-def _gap(right: Array, group: Array, rest: Array) -> float:
-    """Difference of the accuracies of a group and of the rest of its class."""
-    return abs(float(right[rest].mean() - right[group].mean())) if rest.any() else 0.0
 
 
 def _chosen(

@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,6 @@ from ntkit.samples import (
 from ntkit.study import Study
 
 _VALUES = re.compile(r"\|(?=[a-z]+:)")
-Refused = Callable[[str, Rule | None], str | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +138,8 @@ def named_attributes(
 ) -> NamedAttributes:
     """Attributes that the user named or confirmed; ``spurious`` and ``answers`` as in debias."""
     rules = answers.rules
-    refused = _unreadable_layers(model, sets)
+    known_layers = cache(lambda: layer_names(model))
+    refused = partial(_unreadable, known_layers=known_layers, sets=sets)
     spurious = [] if spurious is None else [spurious] if isinstance(spurious, str) else spurious
     on_command_line = [_names_in(each) for each in spurious]
     for name in (name for names in on_command_line for of_value in names for name in of_value):
@@ -184,32 +184,33 @@ def named_attributes(
     )
 
 
-def _unreadable_layers(model: FrozenModel, sets: Sequence[Samples]) -> Refused:
-    """A function that returns the reason why an attribute cannot be read; None if it can."""
-    known_layers = cache(lambda: layer_names(model))
-
-    def refused(name: str, rule: Rule | None) -> str | None:
-        layer = layer_of(name, rule)
-        if layer is None:
-            return None
-        if layer != EMBEDDING and any(samples.embedded for samples in sets):
-            return (
-                f"{name}: a store of embeddings does not hold the layers of the model. Pass the "
-                "samples themselves."
-            )
-        if layer != EMBEDDING and layer not in known_layers():
-            meant = meant_instead(layer, list(known_layers()))
-            names = ", ".join(known_layers()) or "none"
-            hint = f"Did you mean {meant}?" if meant else f"Readable layers: {names}."
-            return f"{name}: the model has no such layer, or ntkit cannot read it. {hint}"
-        if rule is None and not is_channel(name):
-            return (
-                f"{name} cannot be read by its name: the samples of an audit define directions and "
-                "clusters. Pass the answers of its page (--answers), or audit.answers(name)."
-            )
+def _unreadable(
+    name: str,
+    rule: Rule | None,
+    *,
+    known_layers: Callable[[], Sequence[str]],
+    sets: Sequence[Samples],
+) -> str | None:
+    """The reason why an attribute cannot be read; None if it can."""
+    layer = layer_of(name, rule)
+    if layer is None:
         return None
-
-    return refused
+    if layer != EMBEDDING and any(samples.embedded for samples in sets):
+        return (
+            f"{name}: a store of embeddings does not hold the layers of the model. Pass the "
+            "samples themselves."
+        )
+    if layer != EMBEDDING and layer not in known_layers():
+        meant = meant_instead(layer, list(known_layers()))
+        names = ", ".join(known_layers()) or "none"
+        hint = f"Did you mean {meant}?" if meant else f"Readable layers: {names}."
+        return f"{name}: the model has no such layer, or ntkit cannot read it. {hint}"
+    if rule is None and not is_channel(name):
+        return (
+            f"{name} cannot be read by its name: the samples of an audit define directions and "
+            "clusters. Pass the answers of its page (--answers), or audit.answers(name)."
+        )
+    return None
 
 
 class ClassItself(InputError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -160,7 +160,8 @@ class DebiasResult:
         for c in self.candidates:
             score = _with_spread(c.score, c.spread.get("score"), digits=3, factor=1)
             name = f"{c.title}{' ←' if c.chosen else ''}"
-            rows.append([name, str(c.n_suppressed), score, *_accuracies(c, keys)])
+            accuracies = [_with_spread(getattr(c, key), c.spread.get(key)) for key in keys]
+            rows.append([name, str(c.n_suppressed), score, *accuracies])
         if markdown:
             rows = [[escaped(cell) for cell in row] for row in rows]
         return table(rows, padded=True)
@@ -190,7 +191,9 @@ class DebiasResult:
             f"best control: {best.title}": best,
         }
         rows = [[f"{self.evaluated_on}, %", *keys.values()]]
-        rows += [[title, *_accuracies(c, keys)] for title, c in titles.items()]
+        for title, c in titles.items():
+            cells = (_with_spread(getattr(c, key), c.spread.get(key)) for key in keys)
+            rows.append([title, *cells])
         return plain_table(rows, "<" + ">" * len(keys))
 
     def _columns_of_accuracies(
@@ -479,10 +482,6 @@ def new_layer(model: FrozenModel) -> str:
     if model.label is None:
         return "a new last layer"
     return f"a new row for the label {model.label!r} in the last layer"
-
-
-def _accuracies(c: Candidate, keys: Iterable[str]) -> list[str]:
-    return [_with_spread(getattr(c, key), c.spread.get(key)) for key in keys]
 
 
 def _with_spread(

@@ -37,9 +37,10 @@ def labels_of_one_type(y_true: ArrayLike, **columns: ArrayLike) -> list[Array]:
     """Class labels and predictions by :func:`check_labels`, all of the type of ``y_true``."""
     truth, *rest = check_labels(y_true=y_true, **columns)
     for name, array in zip(columns, rest, strict=True):
-        if _kind(array) != _kind(truth):
+        expected, kind = (_KINDS.get(each.dtype.kind, "objects") for each in (truth, array))
+        if kind != expected:
             raise InputError(
-                f"y_true has {_kind(truth)} and {name} has {_kind(array)}, so no label would "
+                f"y_true has {expected} and {name} has {kind}, so no label would "
                 "equal another; give labels of one type, such as 1 rather than '1'."
             )
     return [truth, *(spelt_as(each, truth) for each in rest)]
@@ -121,7 +122,11 @@ def _column(name: str, values: ArrayLike) -> Array:
         raise InputError(f"{name} is empty.")
     given = values if isinstance(values, list | tuple) else array
     by_entry = given is not array or array.dtype == object
-    if any(map(_is_missing, given)) if by_entry else _has_nan(array):
+    if by_entry:
+        missing = any(map(_is_missing, given))
+    else:
+        missing = array.dtype.kind in "fcmM" and bool((array != array).any())
+    if missing:
         raise InputError(
             f"{name} contains NaN or missing entries; give every sample a label, or leave those "
             "samples out."
@@ -138,14 +143,6 @@ def _is_missing(label: object) -> bool:
     # pandas.NA == pandas.NA is neither true nor false; NaN and NaT differ from themselves.
     same = label == label
     return label is None or not (isinstance(same, bool | np.bool_) and same)
-
-
-def _has_nan(array: Array) -> bool:
-    return array.dtype.kind in "fcmM" and bool((array != array).any())
-
-
-def _kind(array: Array) -> str:
-    return _KINDS.get(array.dtype.kind, "objects")
 
 
 def _kind_of(cls: type) -> str:

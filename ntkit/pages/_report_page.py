@@ -217,16 +217,14 @@ def _controls(candidates: Sequence[Mapping[str, Any]]) -> str:
     if balanced:
         best = max(balanced, key=lambda row: float(row[key]))
         controls["the best class-balanced head"] = best
-    rows = [(f"{what} ({_title(row)})", row) for what, row in controls.items()]
+    rows = list[tuple[str, Mapping[str, Any]]]()
+    for what, row in controls.items():
+        share = float(row.get("share", 1))
+        how = "" if share == 1 else f", interpolated at {100 * share:.0f} %"
+        rows.append((f"{what} ({row['name']}{how})", row))
     rows += [(row["name"], row) for row in candidates if row["name"].startswith("random mask")]
     accuracies = "; ".join(f"{name}: {page_percent(row[key])}" for name, row in rows)
     return f"{key.replace('_', '-').capitalize()} accuracy and controls. {accuracies}."
-
-
-def _title(row: Mapping[str, Any]) -> str:
-    """Name of a candidate, and how far it was interpolated."""
-    share = float(row.get("share", 1))
-    return f"{row['name']}, interpolated at {100 * share:.0f} %" if share < 1 else str(row["name"])
 
 
 def neuron_cards(report: Report, n_neurons: int, n_samples: int) -> list[dict[str, Any]]:

@@ -152,7 +152,9 @@ def origin_of_head(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> None:
     """Raise an error for embeddings or a head of another model, tensor or preprocessing."""
-    from ntkit.model import recorded_preprocessing
+    from ntkit.model import name_of, recorded_preprocessing
+
+    called = name_of(model, "the model in memory")
 
     # A model that ntkit wrote from the recorded one, with only the head changed, has the same
     # embeddings.
@@ -160,7 +162,7 @@ def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> Non
     known = model.path is not None or source is not None  # a model in memory has no file name
     if recorded is not None and known and recorded not in (source, model.sha256()):
         raise InputError(
-            f"{name} was made with another model (sha256 {_short(recorded)}) than {_name(model)} "
+            f"{name} was made with another model (sha256 {_short(recorded)}) than {called} "
             f"(sha256 {_short(model.sha256())}); use the original model, or make it again with "
             "this one."
         )
@@ -169,12 +171,12 @@ def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> Non
         now = model.metadata.get(_KEYS["tensor"], "")
     if tensor is not None and now and tensor != now:
         raise InputError(
-            f"{name} was made from the tensor {tensor!r}, but the embedding of {_name(model)} is "
+            f"{name} was made from the tensor {tensor!r}, but the embedding of {called} is "
             f"{now!r}; name the tensor with --embedding (embedding=), or make it again."
         )
     steps = _plain((origin or {}).get("preprocessing"))
     recorded_steps = {**recorded_preprocessing(model.metadata), "change": steps.get("change")}
-    check_alike((name, _name(model)), {"preprocessing": steps}, {"preprocessing": recorded_steps})
+    check_alike((name, called), {"preprocessing": steps}, {"preprocessing": recorded_steps})
 
 
 def check_alike(names: tuple[str, str], first: Origin | None, second: Origin | None) -> None:
@@ -211,10 +213,6 @@ def _plain(preprocessing: Any) -> dict[str, Any]:
         return {}
     plain: dict[str, Any] = json.loads(json.dumps(preprocessing))
     return with_defaults(plain) if "resize" in plain else plain
-
-
-def _name(model: FrozenModel) -> str:
-    return "the model in memory" if model.path is None else str(model.path.name)
 
 
 def _short(sha256: str) -> str:

@@ -27,36 +27,29 @@ def check_steady(
     """Refuse a model whose output for a sample is random, or depends on others in its batch."""
     # `single`: the model takes one sample at a time, so there are no others.
     try:
-        reason = _reason(model, first_rows(X, _TRIED), run, single)
+        some = first_rows(X, _TRIED)
+        n = len(next(iter(some.values())) if isinstance(some, dict) else some)
+        rows = [by_input(some, lambda part, i=i: part[i : i + 1]) for i in range(n)]  # type: ignore[misc]
+        if not rows:
+            return
+        alone, together, within = np.concatenate([run(row) for row in rows]), run(some), _ROUNDING
+        if _differ(alone, together, within) and _is_coarse(model):
+            within = _COARSE_ROUNDING
+        if not _differ(alone, together, within):
+            return
+        random = single or _differ(together, run(some), within)
     except NtkitError:  # the run of all samples says what is wrong
         return
     name = name_of(model, "The model")
-    if reason == "random":
+    if random:
         raise ModelError(
             f"{name} gives a sample another output in each run, as dropout, random numbers or a "
             "batch norm in training mode do. Export it in evaluation mode."
         )
-    if reason == "batch":
-        raise ModelError(
-            f"{name} gives a sample another output among other samples, as a mean over the batch "
-            "does. Export it in evaluation mode, or for batches of one sample."
-        )
-
-
-def _reason(model: FrozenModel, X: Any, run: Callable[[Any], Array], single: bool) -> str | None:
-    """Whether outputs are "random", or depend on the rest of the "batch"; None if neither."""
-    n = len(next(iter(X.values())) if isinstance(X, dict) else X)
-    rows = [by_input(X, lambda part, i=i: part[i : i + 1]) for i in range(n)]  # type: ignore[misc]
-    if not rows:
-        return None
-    alone = np.concatenate([run(row) for row in rows])
-    together = run(X)
-    if not _differ(alone, together, _ROUNDING):
-        return None
-    within = _COARSE_ROUNDING if _is_coarse(model) else _ROUNDING
-    if not _differ(alone, together, within):
-        return None
-    return "random" if single or _differ(together, run(X), within) else "batch"
+    raise ModelError(
+        f"{name} gives a sample another output among other samples, as a mean over the batch "
+        "does. Export it in evaluation mode, or for batches of one sample."
+    )
 
 
 def _differ(one: Array, other: Array, within: float) -> bool:

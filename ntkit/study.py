@@ -768,7 +768,7 @@ def group_balanced(sample_weight: Array, y_index: Array, sides: Array) -> Array:
         share = weight[rows] / weight[rows].sum()
         combinations, at = np.unique(sides[rows], axis=0, return_inverse=True)
         mass = np.bincount(at.ravel(), weights=share)
-        balanced[rows] = share * _factors(_shares(combinations, mass), mass)[at.ravel()]
+        balanced[rows] = share * _factors(combinations, mass)[at.ravel()]
     return np.asarray(balanced * weight.sum() / len(classes))
 
 
@@ -789,18 +789,14 @@ def judged_groups(
     return np.asarray(np.where(judged >= 0, np.searchsorted(kept, judged), -1))
 
 
-def _shares(combinations: Array, mass: Array) -> Array:
-    """Target share in its class of each combination of values (K, A)."""
+def _factors(combinations: Array, mass: Array) -> Array:
+    """Factors that give combinations of values (K, A) their shares; the rest goes to the others."""
     shares = np.ones(len(mass))
     for side in combinations.T:
         unknown = float(mass[side < 0].sum())
         n_sides = len(np.unique(side[side >= 0]))
         shares *= np.where(side < 0, unknown, (1 - unknown) / max(1, n_sides))
-    return np.asarray(shares / shares.sum())
-
-
-def _factors(shares: Array, mass: Array) -> Array:
-    """Factors that give parts of this mass these shares; the rest goes to the others."""
+    shares /= shares.sum()
     free, factor = np.ones(len(mass), dtype=bool), shares / mass
     while (factor[free] > MOST_WEIGHT).any():
         free &= factor <= MOST_WEIGHT

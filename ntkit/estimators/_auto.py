@@ -179,7 +179,13 @@ class AutoDebiasClassifier(StudyClassifier):
         self.values_ = study.values if self.recipe == GROUPS else None
         self.recipe_, self.reason_ = self.recipe, "You chose it"
         if self.recipe in (AUTO, CELLS):
-            unseen = self._baseline(study, how)
+            # Margins of a class-balanced baseline of T on rows of T and V that it has not seen.
+            train, options = study.train, how | {"alphas": [1.0], "also": study.validation}
+            path = self._tuned(train, train.balanced(), **options)
+            unseen, head = path.margin, path.head
+            self.baseline_head_ = LinearHead(head.coef, head.intercept, self.classes_)
+            if unseen is None:  # too few samples for folds
+                unseen = margins(head.logits(rows.X[:]), rows.y_index)
             wrong = unseen <= 0
             self.class_errors_ = class_error_rates(rows, wrong)
             weight = correctness_balanced(rows.balanced(), rows.y_index, wrong)
@@ -198,16 +204,6 @@ class AutoDebiasClassifier(StudyClassifier):
         self.alpha_ = path.alpha
         self.reason_ = f"{self.reason_}: {DONE[self.recipe_]}."
         self._set_head(path.head)
-
-    def _baseline(self, study: Study, how: dict[str, Any]) -> Array:
-        """Margins of a class-balanced baseline of T on rows of T and V that it has not seen."""
-        train, rows = study.train, study.both
-        options = how | {"alphas": [1.0], "also": study.validation}
-        path = self._tuned(train, train.balanced(), **options)
-        unseen, head = path.margin, path.head
-        self.baseline_head_ = LinearHead(head.coef, head.intercept, self.classes_)
-        # Without a margin, there are too few samples for folds.
-        return margins(head.logits(rows.X[:]), rows.y_index) if unseen is None else unseen
 
     def _choose(self, rows: Rows, unseen: Array, plain: Array | None, cells: Array | None) -> None:
         """Step 3: whether the errors can be learned, so that noise alone does not explain them."""

@@ -56,18 +56,15 @@ class Dense:
     factor: Array
 
     def weights(self, U: Array) -> Array:
-        return self._solved(U, "T")
+        solved = solve_triangular(self.factor, U.T, lower=True, trans="T", check_finite=False)
+        return np.asarray(solved.T)
 
     def gradient(self, G: Array) -> Array:
-        return self._solved(G, "N")
+        solved = solve_triangular(self.factor, G.T, lower=True, check_finite=False)
+        return np.asarray(solved.T)
 
     def variables(self, W: Array) -> Array:
         return np.asarray(W @ self.factor)
-
-    def _solved(self, rows: Array, trans: str) -> Array:
-        return np.asarray(
-            solve_triangular(self.factor, rows.T, lower=True, trans=trans, check_finite=False).T
-        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -108,6 +108,10 @@ class FrozenModel:
         Operator set version of each domain.
     ir_version : int
         ONNX IR version of the file.
+    threshold : tuple of (float, str) or None
+        Threshold of the one label, and its source ("of metadata 'thresholds'").
+    labels_in_graph : tuple or None
+        Labels that the graph maps its scores to, in the order of the logits, if it does.
     labels_apart : bool
         Whether each of several labels has a layer of its own, rather than a row of one head.
     has_class_names : bool
@@ -192,6 +196,8 @@ class FrozenModel:
         if label is not None:
             self._names = ClassNames(label.classes, self._all_names.source)
         self.label = None if label is None else label.name
+        self.threshold = None if label is None else (label.threshold, label.source)
+        self.labels_in_graph = None if head is None or label else head.after.labels
         self.class_names = self._names.names
         self.has_class_names = classes is not None or self.class_names is not None
         self.classes_source = "given" if classes is not None else self._names.source
@@ -508,11 +514,6 @@ class FrozenModel:
         """Probability above which the model gives each label, by name; empty without labels."""
         return dict(zip(self.label_names, self._thresholds().values, strict=True))
 
-    @property
-    def threshold(self) -> tuple[float, str] | None:
-        """Threshold of the one label, and its source ("of metadata 'thresholds'"); else None."""
-        return None if self._label is None else (self._label.threshold, self._label.source)
-
     def _thresholds(self) -> Thresholds:
         in_graph = None if self._head is None else self._head.after.thresholds
         return thresholds_of(self.label_names, self.metadata, self.path, in_graph)
@@ -672,11 +673,6 @@ class FrozenModel:
         if n_logits > 1 and _LABEL in self.metadata:
             return "multi_label_classification", f"metadata {_LABEL!r}"
         return problem_type(self.metadata, self.path) or ("", "")
-
-    @property
-    def labels_in_graph(self) -> tuple[Any, ...] | None:
-        """Labels that the graph maps its scores to, in the order of the logits, if it does."""
-        return None if self._head is None or self._label else self._head.after.labels
 
     @property
     def files(self) -> tuple[Path, ...]:

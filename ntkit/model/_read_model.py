@@ -51,6 +51,10 @@ def file_facts(model: ir.Model, path: Path | None) -> dict[str, Any]:
     """Facts of a file and its graph, with or without a head."""
     tensors = [v.const_value for g in model.graphs() for v in g.initializers.values()]
     inputs = (info_of(v) for v in model.graph.inputs if not v.is_initializer())
+    operators = {node.op_type for node in model.graph}
+    kinds = [kind for name, kind in _QUANTISING.items() if name in operators]
+    if any(name.startswith(("QLinear", "QGemm")) for name in operators):
+        kinds = ["static (QOperator)"]
     return {
         "file": str(path) if path else None,
         "producer": f"{model.producer_name or 'unknown'} {model.producer_version or ''}".strip(),
@@ -61,7 +65,7 @@ def file_facts(model: ir.Model, path: Path | None) -> dict[str, Any]:
         "external_data": sorted(
             {str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor)}
         ),
-        "quantisation": _quantisation_of(model),
+        "quantisation": next(iter(kinds), None),
         "inputs": [str(i) for i in inputs],
         "outputs": [str(info_of(v)) for v in model.graph.outputs],
     }
@@ -92,15 +96,6 @@ def head_facts(model: ir.Model, head: Head | None) -> dict[str, Any]:
         "positions": [node.op_type for node in head.positions],
         "post_processing": list(after.post_processing),
     }
-
-
-def _quantisation_of(model: ir.Model) -> str | None:
-    """Kind of quantisation; None for a float model."""
-    operators = {node.op_type for node in model.graph}
-    if any(name.startswith(("QLinear", "QGemm")) for name in operators):
-        return "static (QOperator)"
-    kinds = [kind for name, kind in _QUANTISING.items() if name in operators]
-    return kinds[0] if kinds else None
 
 
 def body_of(

@@ -7,7 +7,7 @@ vectors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -779,7 +779,10 @@ def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool, more: i
         raise NotAffine(f"comes from a tensor of shape {shape}")
     if rank == 2 and sizes[1] is None:
         raise NotAffine(f"comes from {value.name!r}, whose width is not known")
-    open_size = _open_size(cut.nodes) + more
+    # A size for open axes that includes every chosen position.
+    indices = [constant_of(v) for n in cut.nodes if n.op_type in _INDEXED for v in n.inputs[1:2]]
+    largest = max((int(np.abs(i).max()) for i in indices if i is not None and i.size), default=0)
+    open_size = min(largest, 4096) + 3 + more
     filled = tuple(n or open_size for n in sizes)
     scale = _scale(value, node)
     if node is None or axis_found is None or whole or rank == 2:
@@ -801,13 +804,6 @@ def _scale(value: ir.Value, node: ir.Node | None) -> tuple[ir.Value, ...]:
     ):
         return ()
     return tuple(v for v in node.inputs[1:3] if v is not None)
-
-
-def _open_size(nodes: Iterable[ir.Node]) -> int:
-    """A size for open axes that includes every chosen position."""
-    indices = [constant_of(v) for n in nodes if n.op_type in _INDEXED for v in n.inputs[1:2]]
-    largest = max((int(np.abs(i).max()) for i in indices if i is not None and i.size), default=0)
-    return min(largest, 4096) + 3
 
 
 def _chain(node: ir.Node, cut: Cut) -> tuple[ir.Node, ...]:

@@ -51,15 +51,6 @@ class Memberships:
         np.divide(self.sums(weight * values), mass, out=means, where=mass > 0)
         return means
 
-    def correlations(self, weight: Array) -> Array:
-        """Overlap of groups, (G, G): correlation of their means of the same noise."""
-        if self.matrix is None:
-            return np.eye(len(self.labels))
-        members = self.matrix * weight[:, None]
-        shared = members.T @ members
-        length = np.sqrt(np.maximum(np.diag(shared), np.finfo(float).tiny))
-        return np.asarray(shared / np.outer(length, length))
-
 
 def memberships(groups: ArrayLike, n: int, name: str = "groups") -> Memberships:
     """Read groups in any of the forms that users pass."""

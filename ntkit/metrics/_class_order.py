@@ -59,7 +59,11 @@ def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrd
             f"There are {len(y)} labels, but {len(y_pred)} predictions; pass one "
             "prediction per label."
         )
-    true, predicted = _positions(y, classes), _positions(y_pred, classes)
+    index = {label: i for i, label in enumerate(classes.tolist())}
+    true, predicted = (  # positions among the classes; −1 for a label that is not one of them
+        np.asarray([index.get(label, -1) for label in labels.tolist()], dtype=np.intp)
+        for labels in (y, y_pred)
+    )
     known = (true >= 0) & (predicted >= 0)
     true, predicted, n_classes = true[known], predicted[known], len(classes)
     # Every other sample of each class chooses the class of each position with most correct samples;
@@ -105,12 +109,6 @@ def check_class_order(y_pred: ArrayLike, y: ArrayLike, classes: ArrayLike) -> No
     order = class_order(y, y_pred, classes)
     if order is not None:
         raise InputError(order.sentence())
-
-
-def _positions(labels: Array, classes: Array) -> Array:
-    """Index of each label among the classes; −1 if it is not one of them."""
-    index = {label: i for i, label in enumerate(classes.tolist())}
-    return np.asarray([index.get(label, -1) for label in labels.tolist()], dtype=np.intp)
 
 
 def _is_far_better(true: Array, predicted: Array, order: Array, moved: Array) -> bool:

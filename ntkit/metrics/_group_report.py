@@ -356,7 +356,12 @@ def _mean(label: str, parts: _Figures, of: Memberships, weight: Array) -> _Figur
     # Its interval combines those of the parts by MOVER (Zou and Donner, Stat. Med. 27, 2008);
     # parts with common samples are correlated.
     filled = np.flatnonzero(parts.counts)
-    shared, limits = of.correlations(weight)[np.ix_(filled, filled)], list[Interval]()
+    shared, limits = np.eye(len(filled)), list[Interval]()
+    if of.matrix is not None:
+        members = of.matrix[:, filled] * weight[:, None]
+        shared = members.T @ members
+        length = np.sqrt(np.maximum(np.diag(shared), np.finfo(float).tiny))
+        shared = shared / np.outer(length, length)
     values = parts.values[:, filled]
     for figures, (lower, upper) in zip(values, parts.limits[:, :, filled], strict=True):
         below, above = figures - lower, upper - figures

@@ -267,16 +267,15 @@ class AttributeReader:
         return pooled([each.table for each in self.inputs] if None in tables else tables)
 
     @cached_property
-    def user_metadata(self) -> Metadata | None:
-        """The user's metadata, matched to the samples."""
-        if self._metadata is None:
-            return None
-        return Metadata.of(self._metadata, self.sets, self._key)
+    def user_columns(self) -> Mapping[str, Array] | None:
+        """Columns of the user's metadata, matched to the samples."""
+        user = None if self._metadata is None else self.matched_metadata
+        return None if user is None else user.columns
 
     @cached_property
     def matched_metadata(self) -> Metadata | None:
         """The user's metadata, or those in the folders of the samples."""
-        return self.user_metadata or Metadata.of(None, self.sets, self._key)
+        return Metadata.of(self._metadata, self.sets, self._key)
 
     @cached_property
     def metadata(self) -> dict[str, Array] | None:
@@ -289,11 +288,7 @@ class AttributeReader:
         else:
             folders = Metadata.of(None, self.sets, self._key)
             columns = {} if folders is None else dict(folders.columns)
-        return columns | dict(self._from_user or {}) or None
-
-    @property
-    def _from_user(self) -> Mapping[str, Array] | None:
-        return None if self.user_metadata is None else self.user_metadata.columns
+        return columns | dict(self.user_columns or {}) or None
 
     @cached_property
     def digests(self) -> list[str]:
@@ -384,7 +379,7 @@ class AttributeReader:
             name,
             texts=self.texts,
             table=self.table if every or kind == "column" else None,
-            metadata=self.metadata if every or kind == "metadata" else self._from_user,
+            metadata=self.metadata if every or kind == "metadata" else self.user_columns,
             images=None if images is None else images[0],
             numbers=None if numbers is None else numbers[0],
         )
@@ -393,7 +388,7 @@ class AttributeReader:
         """Feature sets that need no model, without labels, groups and predictions."""
         feature_sets = [] if self.texts is None else [words(self.texts)]
         first, tables = self.sets[0], [samples.table for samples in self.sets]
-        metadata = self._from_user
+        metadata = self.user_columns
         if first.table is not None and None not in tables:
             both = pooled([None if table is None else table.columns for table in tables]) or {}
             inputs = tuple(name for name in first.table.inputs if name in both)

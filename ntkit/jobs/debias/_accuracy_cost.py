@@ -163,9 +163,8 @@ class AccuracyChange:
         )
 
 
-def steps(n: int = 10) -> tuple[float, ...]:
-    """Shares of the new head to try, from 0 to 1."""
-    return tuple(i / n for i in range(n + 1))
+STEPS = tuple(i / 10 for i in range(11))
+"""Shares of the new head to try."""
 
 
 def mixed(old: LinearHead, new: LinearHead, t: float, Z: Array) -> LinearHead:

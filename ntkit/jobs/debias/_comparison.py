@@ -25,12 +25,12 @@ from ntkit.estimators import (
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import (
+    STEPS,
     WITH_COPIES,
     AccuracyChange,
     AccuracyCost,
     accuracy_cost_of,
     mixed,
-    steps,
     taken,
 )
 from ntkit.jobs.debias._candidates import (
@@ -89,6 +89,7 @@ class Comparison:
         self.train = train.scaled(self.mean, self.std)
         self.validation = validation.scaled(self.mean, self.std)
         self.test = None if test is None else test.scaled(self.mean, self.std)
+        self.evaluated = self.validation if self.test is None else self.test
         self.named, self.known, self.invariance = named, known, None
         values = np.stack([each.value for each in named], axis=1) if named else None
         self.study = self.with_copies = Study(self.train, self.validation, values)
@@ -146,19 +147,6 @@ class Comparison:
 
         Without ``validation``, it is fitted on all rows of the validation set.
         """
-        clf = self._set(estimator, rows, as_is=as_is)
-        study = self._study_with(validation, by_change=rows == COPIES)
-        if rows == COPIES and validation is None and not self.one_set:
-            # Validation rows judge, so they do not tune.
-            none = np.zeros(0, dtype=np.intp)
-            of_train = replace(study.take(validation=none), validation=None)
-            clf = _decided(self._fitted(clf, rows, of_train)[0], rows)
-        if rows == LABELLED and self.known is not None:
-            return self.known.fit(clf, study, validation), ""
-        return self._fitted(clf, rows, study)
-
-    def _set(self, estimator: Any, rows: str, *, as_is: bool) -> Any:
-        """A copy of an estimator, with the parameters that the comparison sets."""
         clf = clone(estimator)
         known = clf.get_params(deep=False)
         decided: dict[str, Any] = {"head": self.original}
@@ -169,7 +157,16 @@ class Comparison:
             elif "C" in known:
                 by_cells = getattr(clf, "error_weight", 1) == "balanced"
                 decided["C"] = self._C(rows, cells=by_cells)
-        return clf.set_params(**{name: decided[name] for name in decided if name in known})
+        clf.set_params(**{name: decided[name] for name in decided if name in known})
+        study = self._study_with(validation, by_change=rows == COPIES)
+        if rows == COPIES and validation is None and not self.one_set:
+            # Validation rows judge, so they do not tune.
+            none = np.zeros(0, dtype=np.intp)
+            of_train = replace(study.take(validation=none), validation=None)
+            clf = _decided(self._fitted(clf, rows, of_train)[0], rows)
+        if rows == LABELLED and self.known is not None:
+            return self.known.fit(clf, study, validation), ""
+        return self._fitted(clf, rows, study)
 
     def _fitted(self, clf: Any, rows: str, study: Study) -> tuple[Any, str]:
         """Fit an estimator on a study; returns it with its warnings."""
@@ -345,7 +342,7 @@ class Comparison:
         # with a mask.
         validation, old, clf = self.validation, self.original, self.fitted[name]
         costs = list[AccuracyCost]()
-        for t in (0.0, 1.0) if n_suppressed(clf) else steps():
+        for t in (0.0, 1.0) if n_suppressed(clf) else STEPS:
             copies = None
             if self.judges_by_change(clf):
                 y_copies = validation.y[self.judge.copies.of]
@@ -513,11 +510,6 @@ class Comparison:
             if self.test is None
             else self.head.predict(self.test.X)
         )
-
-    @property
-    def evaluated(self) -> Rows:
-        """The evaluation set: test samples, or validation samples without a test set."""
-        return self.validation if self.test is None else self.test
 
     def change(self) -> AccuracyChange:
         """Accuracies of the worst group or class, and averages, before and after."""

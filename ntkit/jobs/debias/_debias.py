@@ -591,13 +591,13 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
     """Audit the model on the validation set, and a class-balanced retrained head as well."""
     samples, Z = data.sets["validation"], data.Z["validation"].X
     comparison = _comparison(order, data)
-    if reader.user_metadata is None:  # the image folder may hold some
+    if reader.user_columns is None:  # the image folder may hold some
         metadata = Metadata.of(None, [samples], None)
     else:
         first = len(data.Z["train"])
         columns = {
             name: np.asarray(values)[first:]
-            for name, values in reader.user_metadata.columns.items()
+            for name, values in reader.user_columns.items()
             if not named_like_a_prediction(name)
         }
         metadata = Metadata(columns) if columns else None

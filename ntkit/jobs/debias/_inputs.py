@@ -127,6 +127,7 @@ class Prepared:
     layers: Sequence[str]
     digests: Mapping[str, Array]
     contents: Mapping[str, Array]  # of samples that count as one
+    shared: float  # share of the validation samples that are in the training set
     inputs: Any
     embedder: OnnxEmbedder
     notes: tuple[str, ...]
@@ -164,12 +165,6 @@ class Prepared:
         layers = [self.layers_of(name) for name in self.pooled]
         common = (name for name in layers[0] if all(name in each for each in layers))
         return {name: np.concatenate([each[name] for each in layers]) for name in common}
-
-    @property
-    def shared(self) -> float:
-        """Share of the validation samples that are in the training set."""
-        n_shared = shared_samples(self.contents).get(("train", "validation"), 0)
-        return n_shared / len(self.sets["validation"])
 
 
 def read_sets(
@@ -248,7 +243,8 @@ def prepared(
     same = contents_of(sets, model)
     if len({samples.embedded for samples in sets.values()}) > 1:
         same = {name: row_contents(embedded.Z, np.float32) for name, embedded in passes.items()}
-    cautions += [*shared_notes(sets, same), *on_sizes]
+    n_shared = shared_samples(same)
+    cautions += [*shared_notes(sets, n_shared), *on_sizes]
     if "train" not in sets and model.head is not None:
         cautions += _too_good(model.head, sets["validation"], passes["validation"])
     notes = reading_notes(sets)
@@ -257,7 +253,8 @@ def prepared(
     elif raw is not None:
         notes.append(f"Embeddings read from {order.resume}.")
     told = (*notes, *cautions), tuple(cautions)
-    where = frozenset(computed), layers, digests, same, inputs, embedder
+    shared = n_shared.get(("train", "validation"), 0) / len(sets["validation"])
+    where = frozenset(computed), layers, digests, same, shared, inputs, embedder
     return Prepared(model, sets, passes, *where, *told)
 
 
@@ -385,10 +382,10 @@ def reading_notes(sets: Mapping[str, Samples]) -> list[str]:
     return [*notes, *input_notes(sets.values())]
 
 
-def shared_notes(sets: Mapping[str, Samples], digests: Mapping[str, Array]) -> list[str]:
+def shared_notes(sets: Mapping[str, Samples], n_shared: Mapping[tuple[str, str], int]) -> list[str]:
     """Notes on samples that are in two sets."""
     notes = list[str]()
-    for (first, second), n in shared_samples(digests).items():
+    for (first, second), n in n_shared.items():
         if n:
             samples = sets[second]
             share = f"{100 * n / len(samples):.1f}".removesuffix(".0")

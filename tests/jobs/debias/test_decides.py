@@ -14,7 +14,7 @@ from ntkit import AccuracyCost, FrozenModel, LinearHead, OnnxEmbedder, debias
 from ntkit._key import group_name
 from ntkit.attributes import Attribute, columns
 from ntkit.jobs.debias import _candidates
-from ntkit.jobs.debias._accuracy_cost import accuracy_cost_of, mixed, steps, taken
+from ntkit.jobs.debias._accuracy_cost import STEPS, accuracy_cost_of, mixed, taken
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import judge_of
 from ntkit.jobs.debias._lost_groups import CHECKED, checked_groups
@@ -193,7 +193,7 @@ def test_the_largest_share_that_helps_is_taken():
     rows |= {"n_fixed": 5, "n_new_errors": 1, "average": 0.9, "worst_class": 0.9}
     costs = [
         AccuracyCost(t, cost=0.1 * t, cost_high=0.1 * t + 0.01, worst_group=None, **rows)
-        for t in steps()
+        for t in STEPS
     ]
     assert taken(costs, 0.055).t == pytest.approx(0.4)
     assert taken(costs, 1.0).t == 1

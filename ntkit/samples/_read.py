@@ -70,29 +70,26 @@ def read(
             options |= {"keep_unknown": keep_unknown}
         elif every_label:
             options |= {"other_labels": model.label_names}
-        return _spelt_as(model, read_samples(Path(data), labels=labels, **options))
-    if isinstance(data, tuple) and len(data) in (2, 3):
-        data = Samples(*data)
-    elif labels == "optional" and not isinstance(data, Samples | tuple):
-        data = Samples(data)
-    if not isinstance(data, Samples):
-        raise InputError("Pass the samples as a path, Samples, (X, y) or (X, y, groups).")
-    if data.index is None and data.rows is None:
-        X, y, groups = data.X, data.y, data.groups
-        check_index(X=X, y=y, groups=groups)
-        index = index_of(X, y, groups)
-        y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
-        data = replace(data, y=y, groups=groups, index=index)
-    if model.label is not None:
-        data = _of_label(data, model.label, model.label_names, keep_unknown)
-    elif every_label and model.label_names:
-        data = _of_every_label(data, model.label_names)
-    missing = "The samples have no labels (y)"
-    return _spelt_as(model, _complete(data, model.inputs, labels, missing, "add them"))
-
-
-def _spelt_as(model: FrozenModel, samples: Samples) -> Samples:
-    """Samples whose labels are spelt as the model spells its classes."""
+        samples = read_samples(Path(data), labels=labels, **options)
+    else:
+        if isinstance(data, tuple) and len(data) in (2, 3):
+            data = Samples(*data)
+        elif labels == "optional" and not isinstance(data, Samples | tuple):
+            data = Samples(data)
+        if not isinstance(data, Samples):
+            raise InputError("Pass the samples as a path, Samples, (X, y) or (X, y, groups).")
+        if data.index is None and data.rows is None:
+            X, y, groups = data.X, data.y, data.groups
+            check_index(X=X, y=y, groups=groups)
+            index = index_of(X, y, groups)
+            y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
+            data = replace(data, y=y, groups=groups, index=index)
+        if model.label is not None:
+            data = _of_label(data, model.label, model.label_names, keep_unknown)
+        elif every_label and model.label_names:
+            data = _of_every_label(data, model.label_names)
+        missing = "The samples have no labels (y)"
+        samples = _complete(data, model.inputs, labels, missing, "add them")
     if samples.y is None or model.head is None:
         return samples
     y = spelt_as(samples.y, model.head.classes, where=samples.called())

@@ -69,7 +69,21 @@ def make_session(
                 "package locales), or convert the model with skl2onnx's option locale='C'."
             )
         raise ModelError(f"ONNX Runtime cannot run the model: {reason}") from error
-    _refuse_fallback(device, device_of(session), on_gpu)
+    real = device_of(session)
+    if not on_gpu or (real == device if device == "tensorrt" else real != "cpu"):
+        return session
+    if device == "tensorrt":
+        raise DeviceError(
+            f"TensorRT was requested, but ONNX Runtime runs on {real!r}: its libraries do not "
+            f"load. Install them with: {install_extra('cuda', 'tensorrt')}"
+        )
+    message = (
+        "The GPU was requested, but ONNX Runtime runs on the CPU: its CUDA libraries do not load. "
+        f"Install them with: {install_extra('cuda')}"
+    )
+    if device == "cuda":
+        raise DeviceError(message)
+    warnings.warn(message, RuntimeWarning, stacklevel=2)
     return session
 
 
@@ -156,20 +170,3 @@ def _providers(device: Device, ort: Any) -> list[Any]:
         )
     tensorrt = [_TENSORRT] if device == "tensorrt" else []
     return [*tensorrt, (_CUDA, dict(_CUDA_OPTIONS)), _CPU]
-
-
-def _refuse_fallback(device: Device, real: str, on_gpu: bool) -> None:
-    if not on_gpu or (real == device if device == "tensorrt" else real != "cpu"):
-        return
-    if device == "tensorrt":
-        raise DeviceError(
-            f"TensorRT was requested, but ONNX Runtime runs on {real!r}: its libraries do not "
-            f"load. Install them with: {install_extra('cuda', 'tensorrt')}"
-        )
-    message = (
-        "The GPU was requested, but ONNX Runtime runs on the CPU: its CUDA libraries do not load. "
-        f"Install them with: {install_extra('cuda')}"
-    )
-    if device == "cuda":
-        raise DeviceError(message)
-    warnings.warn(message, RuntimeWarning, stacklevel=3)

@@ -113,15 +113,14 @@ def no_class_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
 def _scores_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
     if len(Z) < _FEWEST:
         return False
-
-    def standardised(head: LinearHead) -> Array:
+    standardised = list[Array]()
+    for head in (first, second):
         scores = head.logits(np.asarray(Z, np.float64))
         scores = scores - scores.mean(axis=1, keepdims=True)
         scores -= scores.mean(axis=0)
         deviation = scores.std(axis=0)
-        return np.asarray(scores / np.where(deviation > 0, deviation, 1))
-
-    before, after = standardised(first), standardised(second)
+        standardised.append(scores / np.where(deviation > 0, deviation, 1))
+    before, after = standardised
     correlation = before.T @ after / len(Z)
     identity = np.arange(len(correlation))
     best = linear_sum_assignment(correlation + 0.05 * np.eye(len(identity)), maximize=True)[1]

@@ -286,7 +286,12 @@ def run_batches(
                 runs.append(next(computed))
                 progress.update(len(runs[-1][0]))
             first, last = max(start, begin), min(stop, end)
-            yield [_cut(o, end - begin, first - begin, last - begin) for o in _in_order(runs)]
+            outputs = _joined([outputs for _, outputs in runs], [len(part) for part, _ in runs])
+            order = [part.rows for part, _ in runs if part.rows is not None]
+            if order:  # back into the order of the samples
+                places, n = np.argsort(np.concatenate(order)), end - begin
+                outputs = [o[places] if _is_per_row(o, n) else o for o in outputs]
+            yield [_cut(o, end - begin, first - begin, last - begin) for o in outputs]
 
 
 def _computed(
@@ -396,16 +401,6 @@ class _Runner:
             stacklevel=2,
         )
         return None
-
-
-def _in_order(runs: list[Run]) -> list[Array]:
-    """Outputs for the samples of a window, in the order of the samples."""
-    outputs = _joined([outputs for _, outputs in runs], [len(part) for part, _ in runs])
-    order = [part.rows for part, _ in runs if part.rows is not None]
-    if not order:
-        return outputs
-    places = np.argsort(np.concatenate(order))
-    return [o[places] if _is_per_row(o, len(places)) else o for o in outputs]
 
 
 def _is_per_row(output: Array, n_rows: int) -> bool:

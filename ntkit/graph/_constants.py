@@ -112,7 +112,7 @@ def constant_of(value: ir.Value | None) -> Array | None:
         return None
     stored = _stored(value)
     if stored is not None:
-        return _array(stored)
+        return _plain(stored.numpy(), floating=stored.dtype.is_floating_point())
     nodes = _constant_nodes(value)
     if nodes is None:
         return None
@@ -222,11 +222,9 @@ def _constant_nodes(value: ir.Value) -> list[ir.Node] | None:
 
 def _operand(value: ir.Value | None, known: dict[int, Array | None]) -> Array | None:
     stored = None if value is None else _stored(value)
-    return known.get(id(value)) if stored is None else _array(stored)
-
-
-def _array(tensor: ir.TensorProtocol) -> Array:
-    return _plain(tensor.numpy(), floating=tensor.dtype.is_floating_point())
+    if stored is None:
+        return known.get(id(value))
+    return _plain(stored.numpy(), floating=stored.dtype.is_floating_point())
 
 
 def _plain(array: Array, *, floating: bool = True) -> Array:

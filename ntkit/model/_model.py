@@ -462,12 +462,18 @@ class FrozenModel:
         Columns that only one model names do not contradict anything, nor does the name of a single
         input.
         """
-        first = len(self.inputs) == 1
-        return len(self.inputs) == len(other.inputs) and all(
-            _signature(one)[first:] == _signature(two)[first:]
-            and (one.columns == two.columns or None in (one.columns, two.columns))
-            for one, two in zip(self.inputs, other.inputs, strict=True)
-        )
+        if len(self.inputs) != len(other.inputs):
+            return False
+        for one, two in zip(self.inputs, other.inputs, strict=True):
+            fixed, fixed_there = (  # sizes, except for the number of samples
+                [side if isinstance(side, int) else None for side in (each.shape or ())[1:]]
+                for each in (one, two)
+            )
+            alike = (one.dtype, fixed) == (two.dtype, fixed_there)
+            alike &= one.name == two.name or len(self.inputs) == 1
+            if not alike or (one.columns and two.columns and one.columns != two.columns):
+                return False
+        return True
 
     def _read_head(self, classes: Any) -> LinearHead:
         head, scores = self._head, self.scores
@@ -947,12 +953,6 @@ def recorded_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return steps if isinstance(steps, dict) else {}
-
-
-def _signature(info: TensorInfo) -> tuple[Any, ...]:
-    """Name, type and fixed sizes, except for the number of samples."""
-    sides = tuple(side if isinstance(side, int) else None for side in (info.shape or ())[1:])
-    return info.name, info.dtype, sides
 
 
 def _with_columns(

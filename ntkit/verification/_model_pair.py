@@ -66,15 +66,11 @@ def load_pair(
         made = made or (CLASSES in second.metadata and same_network(first, second))
         if made and not is_new_head(first, second):
             first = first.with_classes(second.head.classes)
-    return first.with_columns_of(second), _spelt_as(first, second)
-
-
-def _spelt_as(first: FrozenModel, second: FrozenModel) -> FrozenModel:
-    """The second model with the first one's spelling of class names."""
-    if first.head is None or second.head is None or second.label_names:
-        return second
-    classes = spelt_as(second.head.classes, first.head.classes)
-    return second if np.array_equal(classes, second.head.classes) else second.with_classes(classes)
+    if first.head is not None and second.head is not None and not second.label_names:
+        classes = spelt_as(second.head.classes, first.head.classes)  # as the first one spells them
+        if not np.array_equal(classes, second.head.classes):
+            second = second.with_classes(classes)
+    return first.with_columns_of(second), second
 
 
 def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:

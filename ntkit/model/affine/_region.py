@@ -7,7 +7,7 @@ vectors.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -285,7 +285,11 @@ def plain_layer(cut: Cut, source: Source) -> Plain | None:
     if layer is None:
         return None
     moved, between = False, True  # whether positions have been chosen; before the bias
-    for node in _onwards(cut, product):
+    onwards, value = list[ir.Node](), product.outputs[0]  # to the end, one after the other
+    while value is not cut.end and (reader := cut.reader.get(id(value))) is not None:
+        onwards.append(reader)
+        value = reader.outputs[0]
+    for node in onwards:
         if (factor := constant_factor(node)) is not None and layer.product is not node:
             layer, between = replace(layer, scale=layer.scale * factor[1]), False
         elif node.op_type in ("Add", "Sum") and between:
@@ -299,16 +303,8 @@ def plain_layer(cut: Cut, source: Source) -> Plain | None:
         elif node.op_type not in _NEARLY_NO_OPS:
             return None
         layer = replace(layer, after=(*layer.after, node))
-    others = {id(n) for n in cut.nodes} - {id(n) for n in _onwards(cut, product)} - {id(product)}
+    others = {id(n) for n in cut.nodes} - {id(n) for n in (product, *onwards)}
     return None if others or (moved and layer.quantised) else layer
-
-
-def _onwards(cut: Cut, node: ir.Node) -> Iterator[ir.Node]:
-    """The operators from a node to the end, one after the other."""
-    value = node.outputs[0]
-    while value is not cut.end and (after := cut.reader.get(id(value))) is not None:
-        yield after
-        value = after.outputs[0]
 
 
 def _product(node: ir.Node, product: Product, rank: int) -> Plain | None:

@@ -46,13 +46,17 @@ def offline_page(template: str, /, **values: Any) -> str:
     """Render a page with the style and the script of the same name, if there is a script."""
     # Pages with a script share a further style. Values are escaped, and forbidden characters are
     # replaced.
-    style, script, allowed = _read(f"{template}.css"), "", "'none'"
+    style, script = (_HERE / f"{template}.css").read_text(encoding="utf-8"), ""
     if (_HERE / f"{template}.js").is_file():
-        style, script = _read("offline.css") + style, _read(f"{template}.js")
-        allowed = f"'{_digest(script)}'"
+        style = (_HERE / "offline.css").read_text(encoding="utf-8") + style
+        script = (_HERE / f"{template}.js").read_text(encoding="utf-8")
+    of_style, of_script = (
+        f"'sha256-{b64encode(sha256(each.encode()).digest()).decode()}'" for each in (style, script)
+    )
+    of_script = of_script if script else "'none'"
     policy = (
-        f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; "
-        f"script-src {allowed}; base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; img-src data:; style-src {of_style}; "
+        f"script-src {of_script}; base-uri 'none'; form-action 'none'"
     )
     values |= {"policy": policy, "style": Markup(style), "script": Markup(script)}
     return rendered(f"{template}.html.jinja", **values)
@@ -92,14 +96,6 @@ def page_percent(share: float | None) -> str:
 @pass_eval_context
 def _finalized(context: EvalContext, value: Any) -> Any:
     return without_controls(value) if context.autoescape else value
-
-
-def _read(name: str) -> str:
-    return (_HERE / name).read_text(encoding="utf-8")
-
-
-def _digest(content: str) -> str:
-    return f"sha256-{b64encode(sha256(content.encode()).digest()).decode()}"
 
 
 def without_controls(value: Any) -> Any:

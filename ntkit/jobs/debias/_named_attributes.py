@@ -156,8 +156,9 @@ def named_attributes(
         names = tuple(filter(None, names))
         readable += [names] if names else []
         if problem is not None and names:
+            title = " against ".join(of_value[0] for of_value in names)
             replaced.append(
-                f"ntkit uses {_titled(names)} instead of {first}, which the answer lists as "
+                f"ntkit uses {title} instead of {first}, which the answer lists as "
                 "correlated with it."
             )
         elif problem is not None:
@@ -168,7 +169,8 @@ def named_attributes(
     of_rules = {name for names in readable for of_value in names for name in of_value} & {*rules}
     if any(layer_of(name) is not None for name in of_rules):
         check_made_with("The answers", {"model": answers.model}, model)
-    by_title = {_titled(names): names for names in (*on_command_line, *readable)}
+    # By the first name of each value.
+    by_title = {tuple(v[0] for v in names): names for names in (*on_command_line, *readable)}
     # A run that goes on names an attribute again that its folder has an answer on.
     new = {names[0][0]: names for names in on_command_line}
     kept = [each for each in answers.answers if each.name not in new or each.answer != "unsure"]
@@ -237,11 +239,6 @@ def check_varies(attribute: Attribute, y: Array) -> None:
             f"{attribute.name!r} has one value in each class ({shown}), so it cannot be "
             "distinguished from the class. Name an attribute that varies within a class."
         )
-
-
-def _titled(names: Names) -> str:
-    """Name of an attribute, by the first name of each value."""
-    return " against ".join(of_value[0] for of_value in names)
 
 
 def _names_in(attribute: Any) -> Names:

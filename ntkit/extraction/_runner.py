@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -87,20 +88,21 @@ class SessionInputs:
         # Slices of an array in memory cost nothing; a memory map waits for the disk.
         self.instant = all(type(part) is np.ndarray for part in parts.values())
 
-    def parts(self, begin: int, end: int, batch_size: int) -> list[Part]:
-        """Cut the rows ``begin`` to ``end`` - 1 into parts of at most ``batch_size`` rows."""
+    def parts(self, window: tuple[int, int], batch_size: int) -> list[Part]:
+        """Cut the rows of a window, from one to before another, into parts of at most this size."""
         # Texts, and other samples with lengths, are sorted by length, the longest first, so that a
         # lack of memory shows at once. Samples that must not be padded share a part only with
         # others of their length.
+        begin, end = window
         cuts = range(0, end - begin, batch_size)
         if not self.windowed:
             return [Part(begin + i, min(begin + i + batch_size, end)) for i in cuts]
-        window = self.X.window(begin, end)  # type: ignore[union-attr]
-        lengths, apart = np.asarray(window.lengths), getattr(window, "unpadded", False)
+        texts = self.X.window(begin, end)  # type: ignore[union-attr]
+        lengths, apart = np.asarray(texts.lengths), getattr(texts, "unpadded", False)
         order = np.argsort(-lengths, kind="stable")
         ends = np.flatnonzero(np.diff(lengths[order])) + 1 if apart else np.empty(0, np.intp)
         return [
-            Part(begin, end, alike[i : i + batch_size], window)
+            Part(begin, end, alike[i : i + batch_size], texts)
             for alike in np.split(order, ends)
             for i in range(0, len(alike), batch_size)
         ]
@@ -307,9 +309,7 @@ def _computed(
         def prefetch(function: Callable[[Any], Any], tasks: Iterable[Any], **options: Any) -> Any:
             return stack.enter_context(closing(prefetched(function, tasks, **options)))
 
-        def cut(rows: tuple[int, int]) -> list[Part]:
-            return inputs.parts(*rows, size)
-
+        cut = partial(inputs.parts, batch_size=size)
         cuts = prefetch(cut, windows, workers=workers if inputs.windowed else 0)
         parts = (part for window in cuts for part in window)
         if streams > 1:

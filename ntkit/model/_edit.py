@@ -566,7 +566,7 @@ def read_back(
 ) -> tuple[Head | None, ir.Value]:
     """Find the head in the edited graph again; it must equal the new one."""
     try:
-        new, value = located(model, **located_by)
+        _, new, value, _ = located(model, located_by)
     except HeadNotFoundError as error:
         raise InputError(
             f"The model's graph does not work with a head of {head.n_logits} logits of "

@@ -943,7 +943,7 @@ def _restored(
         ir.external_data.set_base_dir(model.graph, facts["folder"])
     if facts["scores"] is not None:
         return FrozenModel(model, None, value_named(model.graph, SCORES), located_by, **facts)
-    return FrozenModel(model, *located(model, **located_by), located_by, **facts)
+    return FrozenModel(*located(model, located_by), **facts)
 
 
 def recorded_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -208,28 +208,24 @@ Located = tuple[ir.Model, Head | None, ir.Value, Mapping[str, str | None]]
 
 def in_sight(model: ir.Model, places: Mapping[str, str | None]) -> Located:
     """The model with its head; its functions are expanded if the head is inside one."""
-
-    def parts(model: ir.Model, places: Mapping[str, str | None]) -> Located:
-        return model, *located(model, **places), places
-
     written = _written_names(model) if not any(places.values()) else None
     if written is not None:
         # The search may add a pooling, which must not remain.
         aside = model.clone() if written["pooling"] is not None else model
         with suppress(HeadNotFoundError, InputError):  # edited since then
-            there = parts(aside, written)
+            there = located(aside, written)
             if there[1] is not None:
                 return there
             # If quantised since then, it may read another tensor.
             with suppress(HeadNotFoundError, InputError):
-                return parts(model, places)
+                return located(model, places)
             return there
     try:
-        return parts(model, places)
+        return located(model, places)
     except HeadNotFoundError:
         apart = taken_apart(model)
         if apart is not None:
-            return parts(apart, places)
+            return located(apart, places)
         if not model.functions:
             raise
     if inlined_size(model) > _MOST_NODES:
@@ -237,7 +233,7 @@ def in_sight(model: ir.Model, places: Mapping[str, str | None]) -> Located:
             "The model's functions call each other so often that it would have more than "
             f"{_MOST_NODES} nodes; export it without functions."
         )
-    return parts(InlinePass()(model).model, places)
+    return located(InlinePass()(model).model, places)
 
 
 def in_clone(
@@ -273,16 +269,14 @@ def _written_names(model: ir.Model) -> dict[str, str | None] | None:
     return {name: content[name] for name in PLACES} if whole else None
 
 
-def located(
-    model: ir.Model, logits: str | None, embedding: str | None, pooling: str | None
-) -> tuple[Head | None, ir.Value]:
-    """The head and the embedding; no head if the named embedding leads to no linear output."""
+def located(model: ir.Model, places: Mapping[str, str | None]) -> Located:
+    """A model with its head; without one if the named embedding leads to no linear output."""
+    logits, embedding, pooling = (places[name] for name in PLACES)
     if pooling is not None:
         embedding = pooled(model, embedding, pooling).name
     head = find_head(model, logits) if embedding is None else head_at(model, embedding, logits)
-    if head is not None:
-        return head, head.source
-    return None, value_named(model.graph, embedding or "")
+    source = value_named(model.graph, embedding or "") if head is None else head.source
+    return model, head, source, places
 
 
 def embedding_info(embedding: ir.Value, head: Head | None) -> TensorInfo:

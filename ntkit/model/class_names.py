@@ -144,9 +144,11 @@ def renamed(metadata: Mapping[str, str], classes: list[Any]) -> dict[str, str]:
 def _candidates(
     n_classes: int, metadata: Mapping[str, str], path: Path | None
 ) -> Iterator[tuple[tuple[Any, ...], str]]:
-    written = _own(metadata.get(CLASSES))
-    if written is not None and len(written) == n_classes:
-        yield written, f"metadata {CLASSES!r}"
+    written = _json(metadata.get(CLASSES, ""))  # as ntkit wrote them, of any type
+    if isinstance(written, list) and len(written) == n_classes:
+        alike = any(all(isinstance(n, kind) for n in written) for kind in (str, int | float))
+        if alike and len({n for n in written if n == n}) == n_classes:
+            yield tuple(written), f"metadata {CLASSES!r}"
     for key, names in names_in(metadata).items():
         if len(names) == n_classes or metadata[key].lstrip()[0] in "{[(":
             yield names, f"metadata {key!r}"
@@ -172,16 +174,6 @@ def folders_of(path: Path | None) -> list[Path]:
         return []
     folder = path.parent
     return [folder, folder.parent] if folder.name == "onnx" else [folder]
-
-
-def _own(text: str | None) -> tuple[Any, ...] | None:
-    """Labels of any type in a list, as ntkit wrote them."""
-    known = _json(text or "")
-    plain = isinstance(known, list) and any(
-        all(isinstance(label, kind) for label in known) for kind in (str, int | float)
-    )
-    distinct = plain and len({label for label in known if label == label}) == len(known)
-    return tuple(known) if distinct and known else None
 
 
 def _read(text: str) -> tuple[Any, ...] | None:

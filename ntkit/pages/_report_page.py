@@ -92,21 +92,21 @@ class Shown:
 
     @cached_property
     def _looks(self) -> Inputs:
-        return Inputs() if self.samples is None else _looks_of(self.samples)
+        """Samples for display; of several model inputs, the first that a page can show."""
+        samples = self.samples
+        if samples is None:
+            return Inputs()
+        parts = [*map(Samples, samples.X.values())] if samples.kind == "inputs" else [samples]
+        for part in parts:
+            is_grey = part.kind == "arrays" and getattr(part.X, "ndim", 0) == 3
+            looks = Inputs(images=part.X) if is_grey else part.looks()
+            if part is samples or looks.images is not None or looks.texts:
+                return looks
+        return Inputs()
 
 
 def _furthest(distance: Array) -> Array:
     return np.argsort(-np.abs(distance), kind="stable")[:_UNUSUAL]
-
-
-def _looks_of(samples: Samples) -> Inputs:
-    """Samples for display; of several model inputs, the first that a page can show."""
-    if samples.kind == "inputs":
-        each = (_looks_of(Samples(X)) for X in samples.X.values())
-        return next((look for look in each if look.images is not None or look.texts), Inputs())
-    if samples.kind == "arrays" and getattr(samples.X, "ndim", 0) == 3:
-        return Inputs(images=samples.X)
-    return samples.looks()
 
 
 @dataclass(frozen=True)

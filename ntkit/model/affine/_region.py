@@ -756,6 +756,9 @@ def _refuse_counting(region: Region, cut: Cut, shape_of: Shapes, *, whole: bool)
         )
 
 
+_READS_QUANTISED = ("QGemm", "QLinearMatMul")
+
+
 def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool, more: int = 0) -> Source:
     """The tensor with a size for each axis, and the axis of the neurons."""
     layers = [p for p in cut.products if p[1].source is value]
@@ -780,7 +783,9 @@ def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool, more: i
     largest = max((int(np.abs(i).max()) for i in indices if i is not None and i.size), default=0)
     open_size = min(largest, 4096) + 3 + more
     filled = tuple(n or open_size for n in sizes)
-    scale = _scale(value, node)
+    scale: tuple[ir.Value, ...] = ()  # with the zero point, if a product reads quantised numbers
+    if node is not None and node.op_type in _READS_QUANTISED and node.inputs[0] is value:
+        scale = tuple(v for v in node.inputs[1:3] if v is not None)
     if node is None or axis_found is None or whole or rank == 2:
         if any(n is None for n in sizes[1:]):
             raise NotAffine(f"comes from {value.name!r} of shape {shape}, whose sizes are open")
@@ -789,17 +794,6 @@ def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool, more: i
     if all(n == 1 for i, n in enumerate(filled) if i not in (0, axis)):
         return Source(value, filled, None, (), scale)
     return Source(value, filled, axis, _chain(node, cut), scale)
-
-
-def _scale(value: ir.Value, node: ir.Node | None) -> tuple[ir.Value, ...]:
-    """Scale and zero point of quantised numbers that a product reads directly."""
-    if (
-        node is None
-        or node.op_type not in ("QGemm", "QLinearMatMul")
-        or node.inputs[0] is not value
-    ):
-        return ()
-    return tuple(v for v in node.inputs[1:3] if v is not None)
 
 
 def _chain(node: ir.Node, cut: Cut) -> tuple[ir.Node, ...]:

@@ -438,8 +438,9 @@ class Reader:
     def _plain_region(self, plain: Plain) -> Region | None:
         """A plain layer's region; None if operators after it do not keep classes in a known way."""
         # This is tested by running it on possible outputs of the layer, not on inputs.
+        weight, bias = scaled(plain.weight, plain.scale), scaled(plain.bias, plain.scale)
         if plain.rank == 2 and not plain.moves:
-            return self._as(plain, plain.class_axis, plain.rank)
+            return self._made(weight, bias, plain.class_axis, plain.rank, plain)
         rng, n = np.random.default_rng(0), self._native_batch() or 2
         sides = [n, *self._sources[0].shape[1:]]
         sides[plain.class_axis] = 1
@@ -460,7 +461,7 @@ class Reader:
         if np.ptp(seen, axis=1).max() > _ROUNDING:
             return None
         same = _are_classes(scores / seen[:, :1], classes, plain)
-        return self._as(plain, axis, rank) if same else None
+        return self._made(weight, bias, axis, rank, plain) if same else None
 
     def _after(self, plain: Plain, output: Array) -> dict[int, Array]:
         """Results of the operators after a layer for a possible output."""
@@ -477,10 +478,6 @@ class Reader:
         known = filter(None, (self._shape_of(source.value) for source in self._sources))
         batches = [shape[0] for shape in known if isinstance(shape[0], int)]
         return max(batches, default=None)
-
-    def _as(self, plain: Plain, axis: int, rank: int) -> Region:
-        weight, bias = scaled(plain.weight, plain.scale), scaled(plain.bias, plain.scale)
-        return self._made(weight, bias, axis, rank, plain)
 
     def _made(
         self, weight: Array, bias: Array, axis: int, rank: int, plain: Plain | None

@@ -92,7 +92,6 @@ def test_mapped_embeddings_are_compared_as_others_are(tmp_path, monkeypatch):
         Comparison(*sets[1], None, head=None)
 
 
-@pytest.mark.more
 def test_standardising_what_is_mapped_takes_no_memory_for_it(tmp_path):
     of_memory, mapped = mapped_sets(tmp_path, (40_000, 8_000), width=256)
     size = sum(part.X.nbytes for part in mapped)

@@ -20,6 +20,7 @@ KEYS = ("file_name", "id")
 """Columns that name samples by default: of images, and of tables."""
 INDEX = ("", "Unnamed: 0", "index", "row")
 """Columns of row numbers, as pandas and ``ntkit predict`` write them."""
+_PROBED = 100  # values of a column
 OWN_NAMES = (
     "Put the rows into the table or the metadata.csv of the set that they describe, or name "
     "another column with --id-column"
@@ -99,10 +100,9 @@ def check_positions(
     # numbers the rows, of which some may have been left out. A single name that is repeated or
     # spelt in another way must not hide the order of the others.
     index = None if names is None else NameIndex(names)
-    named = [n for n in own if own[n].ndim == 1 and (n in (*KEYS, *INDEX) or {*columns} & {*KEYS})]
-    ids = {
-        n: NameIndex(own[n].tolist()) for n in named
-    }  # of names under any title, if one is known
+    keys = [NameIndex(columns[name].tolist()) for name in KEYS if name in columns]
+    named = [n for n in own if n in (*KEYS, *INDEX) or any(_names_some(own[n], k) for k in keys)]
+    ids = {name: NameIndex(own[name].tolist()) for name in named}
     for title, values in columns.items():
         if values.ndim != 1:
             continue
@@ -124,6 +124,12 @@ def check_positions(
                     f"{where} has the samples in another order, by its column {title!r}. The "
                     f"samples have these names in {name!r}. Give both columns one name."
                 )
+
+
+def _names_some(values: Array, index: NameIndex) -> bool:
+    """Whether one of some values, taken evenly, is a name; a wide table has few such columns."""
+    step = max(1, len(values) // _PROBED)
+    return values.ndim == 1 and any(index.rows(value) for value in values[::step].tolist())
 
 
 def _row_of_another_name(values: Array, index: NameIndex) -> int | None:

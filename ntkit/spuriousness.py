@@ -92,7 +92,7 @@ def _weighted_median_of_rows(rows: Array, weight: Array) -> Array:
     return np.asarray((at[0] + at[1]) / 2)
 
 
-def mean_of_rows(rows: Array, weight: Array) -> Array:
+def row_means(rows: Array, weight: Array) -> Array:
     """Weighted mean of each row."""
     return np.asarray(np.average(rows, axis=1, weights=weight))
 
@@ -170,7 +170,7 @@ def spuriousness_scores(
     """
     weight = np.ones(len(Z)) if sample_weight is None else np.asarray(sample_weight, dtype=float)
     present = weight > 0
-    center = {"median": median_of_rows, "mean": mean_of_rows}[statistic]
+    center = {"median": median_of_rows, "mean": row_means}[statistic]
     sides = list[tuple[int, Array, Array]]()
     for row, label in enumerate(classes):
         wrong = np.flatnonzero(present & (y == label) & misclassified)
@@ -270,7 +270,7 @@ def change_scores(
     def fill(columns: slice) -> None:
         changed = np.ascontiguousarray(copies[of, copy, columns].T)
         change = changed - neurons_of(X, of, columns).astype(np.float64)
-        score = np.sqrt(mean_of_rows(change**2, mass))
+        score = np.sqrt(row_means(change**2, mass))
         if standardize:
             scale = std_of_rows(neurons_of(X, samples, columns), weight[samples])
             score = np.divide(score, scale, out=np.zeros_like(score), where=scale > 0)

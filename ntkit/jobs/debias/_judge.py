@@ -69,12 +69,12 @@ class Likeness:
 class Judge:
     """Groups of one set that judge a head: real samples, then copies."""
 
-    # `groups` has a value for each row of the set, then for each of `copies`. `cells` (G, 2) holds
+    # `groups` has a value for each row of the set, then for each of `copies`. `keys` (G, 2) holds
     # the class of each group, and its change: 0 for originals, -1 for a class as a whole. `small`
     # marks rows of groups with too few real samples to judge without copies.
 
     groups: Attribute
-    cells: Array
+    keys: Array
     copies: CopiesOf
     small: Array
     likeness: tuple[Likeness, ...]
@@ -116,10 +116,10 @@ class Judge:
         tempered = (share * n + 1) / (n + 2)  # Agresti and Coull: no share is exactly 0 or 1
         variance = tempered * (1 - tempered) / (n + 2)
         halves = [np.ones(len(n), dtype=bool)]
-        if self.by_copies_alone and (self.cells[:, 1] >= 0).all():
-            of_original = self.cells[:, 1] == 0
+        if self.by_copies_alone and (self.keys[:, 1] >= 0).all():
+            of_original = self.keys[:, 1] == 0
             split = [of_original, ~of_original]
-            classes = [{*self.cells[half, 0].tolist()} for half in split]
+            classes = [{*self.keys[half, 0].tolist()} for half in split]
             halves = split if classes[0] == classes[1] else halves
         return min(
             (float(share[h].mean()), float(np.sqrt(variance[h].sum()) / h.sum())) for h in halves
@@ -137,10 +137,10 @@ def judge_of(
     """Groups class × attribute if one is named, else class × {original, changed}."""
     classes, of_class = np.unique(y, return_inverse=True)
     n, grouped = len(y), values is not None and bool(values.shape[1])
-    group, cells = _cells(of_class, values, copies)
-    called = [_name(cell, classes, names, titles, grouped) for cell in cells.tolist()]
+    group, keys = _keys_of_groups(of_class, values, copies)
+    called = [_name(key, classes, names, titles, grouped) for key in keys.tolist()]
     of_rows, of_copies = group[:n], group[n:]
-    plain = (of_copies >= 0) & (cells[of_copies, -1] > 0)  # no named attribute is changed
+    plain = (of_copies >= 0) & (keys[of_copies, -1] > 0)  # no named attribute is changed
     small, judging = np.zeros(n, dtype=bool), of_copies >= 0
     told_apart = [
         number for number, title in enumerate(titles) if title in alike and not alike[title].judges
@@ -169,7 +169,7 @@ def judge_of(
     numbers = np.full(len(called) + 1, -1)  # the last one is of samples without a group
     numbers[kept] = np.arange(len(kept))
     value = np.concatenate([numbers[of_rows], np.where(judging, numbers[of_copies], -1)])
-    kept_names, of_kept = [called[at] for at in kept], cells[kept][:, [0, -1]].tolist()
+    kept_names, of_kept = [called[at] for at in kept], keys[kept][:, [0, -1]].tolist()
     with_group = {*np.append(of_class, of_class[copies.of])[value >= 0].tolist()}
     for k, label in enumerate(classes.tolist()):  # a class without a judging group is one group
         if k not in with_group:
@@ -182,10 +182,10 @@ def judge_of(
     return Judge(groups, of_groups, copies, small, tuple(used), grouped)
 
 
-def _cells(of_class: Array, values: Array | None, copies: CopiesOf) -> tuple[Array, Array]:
-    """Group of each row and of each copy, −1 if it is unknown, and the cell of each group.
+def _keys_of_groups(of_class: Array, values: Array | None, copies: CopiesOf) -> tuple[Array, Array]:
+    """Group of each row and of each copy, −1 if it is unknown, and the key of each group.
 
-    A cell is a class, a value of each attribute, and the number of a change that alters no named
+    A key is a class, a value of each attribute, and the number of a change that alters no named
     attribute, from 1 on; 0 for other copies and for real samples.
     """
     values = np.empty((len(of_class), 0), dtype=int) if values is None else values
@@ -195,27 +195,27 @@ def _cells(of_class: Array, values: Array | None, copies: CopiesOf) -> tuple[Arr
         known = (copies.values >= 0).all(axis=1)
         of_copies[known], change = copies.values[known], np.where(known, 0, change)
     unchanged = np.zeros((len(values), 1), dtype=int)
-    cells = np.concatenate(
+    keys = np.concatenate(
         [
             np.column_stack([of_class, values, unchanged]),
             np.column_stack([of_class[copies.of], of_copies, change]),
         ]
     )
-    known = (cells[:, 1:-1] >= 0).all(axis=1) | (cells[:, -1] > 0)
-    found, numbers = np.unique(cells[known], axis=0, return_inverse=True)
-    group = np.full(len(cells), -1)
+    known = (keys[:, 1:-1] >= 0).all(axis=1) | (keys[:, -1] > 0)
+    found, numbers = np.unique(keys[known], axis=0, return_inverse=True)
+    group = np.full(len(keys), -1)
     group[known] = numbers.ravel()
     return group, found
 
 
 def _name(
-    cell: Sequence[int],
+    key: Sequence[int],
     classes: Array,
     names: Sequence[Attribute],
     titles: Sequence[str],
     grouped: bool,
 ) -> str:
-    k, *of, change = cell
+    k, *of, change = key
     what = [str(each.names[value]) for each, value in zip(names, of, strict=True) if value >= 0]
     what += [f"changed by {titles[change - 1]}"] if change else [] if grouped else ["original"]
     return group_name(classes[k], *what)
@@ -234,9 +234,9 @@ def likeness_of(
     # The test is the cross-validated AUC of a linear classifier between the two, on at most 600 of
     # each (a classifier two-sample test: Lopez-Paz and Oquab, 2017, arXiv 1610.06545).
     classes, of_class = np.unique(y, return_inverse=True)
-    group, cells = _cells(of_class, values, copies)
+    group, keys = _keys_of_groups(of_class, values, copies)
     of_rows, of_copies = group[: len(y)], group[len(y) :]
-    called = [_name(cell, classes, names, titles, True) for cell in cells.tolist()]
+    called = [_name(key, classes, names, titles, True) for key in keys.tolist()]
     rng = np.random.default_rng(seed)
     likeness = dict[str, Likeness]()
     for number, title in enumerate(titles):

@@ -57,15 +57,20 @@ def attribute_named(
 
 def column_notes(names: Iterable[str], tables: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Sentences on how the columns were read that attributes name; tables by their kinds."""
-    parts = {part for name in names for part in (name, *chain(*conditions_in(name)))}
-    notes = list[str]()
+    names, notes = [*names], list[str]()
     for kind, table in tables.items():
-        called = dict(zip(names_apart([*table]), table, strict=True))
-        keys = [key for key in map(Key.of, parts) if key.kind == kind]
-        read = {reading.what for key in keys for reading in key.readings(called)}
-        for name in (name for name in called if name in read):
-            notes += read_column(np.asarray(table[called[name]])).notes(kind, name)
+        for called, column in columns_named(names, kind, table).items():
+            notes += read_column(np.asarray(table[column])).notes(kind, called)
     return notes
+
+
+def columns_named(names: Iterable[str], kind: str, table: Iterable[str]) -> dict[str, str]:
+    """The columns that attributes of a kind name, by what names call them."""
+    parts = {part for name in names for part in (name, *chain(*conditions_in(name)))}
+    called = dict(zip(names_apart([*table]), table, strict=True))
+    keys = [key for key in map(Key.of, parts) if key.kind == kind]
+    read = {reading.what for key in keys for reading in key.readings(called)}
+    return {name: column for name, column in called.items() if name in read}
 
 
 def _unreadable(key: Key, given: Mapping[str, Any]) -> str:

@@ -278,9 +278,13 @@ class DataOptions(TableOptions):
     def roles(
         self, prediction: str | None, scores: str | None, key: str | None, label: str | None
     ) -> TableRoles:
-        """Roles of the columns of tables of predictions and samples."""
+        """Roles of the columns of tables of predictions and samples; no model takes inputs."""
         from ntkit.jobs.tables import TableRoles
 
+        for name in vars(self).keys() - vars(TableOptions()).keys() - {"text_column"}:
+            if getattr(self, name) not in (None, False):
+                option = f"--{name.replace('_', '-')}"
+                raise InputError(f"{option} needs a model; drop it, or drop --predictions.")
         return TableRoles(
             label=self.label_column,
             prediction=names(prediction) or (),

@@ -26,6 +26,7 @@ from ntkit.attributes import (
     both_of,
     column_notes,
     columns,
+    columns_named,
     image_feature_set,
     image_statistics,
     layer_of,
@@ -170,12 +171,17 @@ def _of_table(
         named = ", ".join(map(repr, left[:8]))
         notes.append(f"ntkit did not test columns named like row numbers or predictions: {named}.")
     twice = [name for name in rest if name in replaced and name not in left]
-    if twice:
-        named = ", ".join(map(repr, twice[:8]))
-        notes.append(f"The metadata replace columns of the same names in the table: {named}.")
+    notes += _note_on_replaced(twice)
     further = {n: values for n, values in rest.items() if n not in left and n not in replaced}
     parts = ((inputs, "column"), (further, "metadata"))
     return [columns(part, kind=kind) for part, kind in parts if part], notes
+
+
+def _note_on_replaced(names: Sequence[str]) -> list[str]:
+    """A sentence on columns that the samples and the user's metadata have, if there are any."""
+    named = ", ".join(map(repr, names[:8]))
+    note = f"The metadata replace columns of the same names in the table: {named}."
+    return [note] * bool(names)
 
 
 def _says_nothing(name: str, values: Array) -> bool:
@@ -280,15 +286,18 @@ class AttributeReader:
     @cached_property
     def metadata(self) -> dict[str, Array] | None:
         """Metadata of every sample, and the columns of its own table."""
+        return self._own_metadata | dict(self.user_columns or {}) or None
+
+    @cached_property
+    def _own_metadata(self) -> dict[str, Array]:
+        """Columns that the samples have without the user's metadata."""
         if any(table_of(samples) is not None for samples in self.sets):
             labels = {*MADE_OF_CLASSES}
             for samples in self.sets:
                 labels |= {*(samples.table.labels if samples.table is not None else ())}
-            columns = {n: v for n, v in (self.table or {}).items() if n not in labels}
-        else:
-            folders = Metadata.of(None, self.sets, self._key)
-            columns = {} if folders is None else dict(folders.columns)
-        return columns | dict(self.user_columns or {}) or None
+            return {n: v for n, v in (self.table or {}).items() if n not in labels}
+        folders = Metadata.of(None, self.sets, self._key)
+        return {} if folders is None else dict(folders.columns)
 
     @cached_property
     def digests(self) -> list[str]:
@@ -333,9 +342,14 @@ class AttributeReader:
         parts = {part for name in names for pair in conditions_in(name) for part in pair}
         kinds = {Key.of(name).kind for name in (*names, *parts)}
         tables = {"column": self.table} if "column" in kinds else {}
+        replaced = list[str]()
         if "metadata" in kinds:
             tables |= {"metadata": self.metadata}
-        return column_notes(names, {kind: table or {} for kind, table in tables.items()})
+            own = self._own_metadata if self.user_columns else {}
+            both = [column for column in own if column in (self.user_columns or ())]
+            replaced = [*columns_named(names, "metadata", both).values()]
+        notes = column_notes(names, {kind: table or {} for kind, table in tables.items()})
+        return [*_note_on_replaced(replaced), *notes]
 
     def rule(self, name: str) -> Rule | None:
         """Where an attribute is cut, if that is at a quantile of these samples."""

@@ -148,6 +148,7 @@ def test_tables_that_do_not_fit_are_refused(user, tmp_path):
         ("missing", "one", "", "does not exist"),
         ("one", "one", "--cross-fit", "--cross-fit needs a model"),
         ("one", "one", "--feature-sets word", "--feature-sets needs a model"),
+        ("one", "one", "--skip-bad", "--skip-bad needs a model"),
         ("one", "one", f"--unlabelled {user}", "--unlabelled needs a model"),
     ):
         command = ["audit", "--predictions", at[predictions], at[data], "-o", tmp_path / "out"]

@@ -121,6 +121,13 @@ class TakenAnswers:
                 f"{where}: {counted(n, 'label')} {'replaces' if n == 1 else 'replace'} another one "
                 "that was given before."
             )
+        known = {place: each.name for place, each in self._entries.items() if each.answer}
+        taken_back = [known[p] for p, e in in_file.items() if e.answer is None and p in known]
+        if n := len(taken_back):
+            self.notes.append(
+                f"{where}: ? takes back {counted(n, 'label')} that {'was' if n == 1 else 'were'} "
+                f"given before: {listed(taken_back)}."
+            )
         self._entries |= in_file
         rows = [place if isinstance(place, int) else None for place in places]
         self.notes += [note] if note else self._notes_on_left(where, everything, rows)

@@ -243,6 +243,16 @@ def test_metadata_that_lack_rows(old, table, tmp_path):
     assert any("metadata are not used" in note for note in found.notes)
 
 
+def test_metadata_that_replace_a_column_of_the_samples_are_told(old, table):
+    metadata = pd.DataFrame({"id": [f"s{i}" for i in range(300)], "site": ["A", "B"] * 150})
+    options = {"limits": {"average": 5}, "metadata": metadata.assign(device="new")}
+    told = "The metadata replace columns of the same names in the table: 'site'."
+    found = check(None, old, table, slices=["metadata:site=B"], **options)
+    assert (found.row("metadata:site=B").n, [*found.notes].count(told)) == (150, 1)
+    found = check(None, old, table, slices=["metadata:device", "column:site=B"], **options)
+    assert (found.row("column:site=B").n, [*found.notes].count(told)) == (2, 0)
+
+
 def test_answers_of_an_audit_are_classes_by_sides(old, table, tmp_path):
     file = tmp_path / "answers.json"
 

@@ -580,6 +580,19 @@ def test_a_label_that_replaces_another_is_told(model, tmp_path):
     ]
 
 
+def test_a_label_that_another_file_takes_back_is_told(model, tmp_path):
+    """A second person who cannot tell takes back the first one's label."""
+    rows, out = np.arange(240), tmp_path / "out"
+    ask(model, out, rows)
+    save(tmp_path / "one.csv", {"3": "yes", "4": "no", "5": "?"})
+    save(tmp_path / "two.csv", {"3": "?", "5": "no", "6": "?"})
+    told = ask(model, out, rows, answers=[tmp_path / "one.csv", tmp_path / "two.csv"])
+    assert [n for n in told.about_answers if "takes back" in n] == [
+        f"{tmp_path / 'two.csv'}: ? takes back 1 label that was given before: '3'."
+    ]
+    assert told.labels.answers == {"3": None, "4": "no", "5": "no", "6": None}
+
+
 def test_classes_in_another_order_are_told_before_a_person_labels(tmp_path):
     """Accuracies of groups would be those of wrong classes."""
     onnx_model = onnx.load(write_model(tmp_path / "model.onnx"))

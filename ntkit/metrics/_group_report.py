@@ -122,6 +122,15 @@ class GroupReport:
         """The summary of the worst group; without groups, of the worst class."""
         return self.summary("worst group" if self.grouped else "worst class")
 
+    @property
+    def worst_counts(self) -> tuple[int, int]:
+        """Samples of that group in the earlier and in the present results; of the largest if tied."""
+        kind = "group" if self.grouped else "class"
+        rows = [row for row in self.rows if row.kind == kind and row.count]
+        n = min(rows, key=lambda row: (row.accuracy, -row.count)).count
+        before = min(rows, key=lambda row: (row.accuracy_before or 0.0, -row.count)).count
+        return before, n
+
     def summary(self, label: str) -> ReportRow:
         """The summary row with this name, such as "average"; else an InputError."""
         rows = {row.label: row for row in self.rows if row.kind == "summary"}

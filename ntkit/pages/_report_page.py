@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._text import one_line, shortened
+from ntkit._text import counted, one_line, shortened
 from ntkit._types import Array
 from ntkit.extraction import Samples
 from ntkit.metrics import GroupReport, ReportRow, group_report
@@ -199,10 +199,12 @@ def outcome(accuracies: GroupReport, label: str | None = None) -> str:
         page_percent,
         (worst.accuracy_before, worst.accuracy, average.accuracy_before, average.accuracy),
     )
+    n_before, n = accuracies.worst_counts
+    of_before = f" of {n_before}" * (n_before != n)
     name = name.capitalize() if label is None else f"Label {label!r}: {name}"
     return (
-        f"{name} accuracy {verb} from {was} to {now}. The average changes from "
-        f"{average_was} to {average_now}."
+        f"{name} accuracy {verb} from {was}{of_before} to {now} of {counted(n, 'sample')}. "
+        f"The average changes from {average_was} to {average_now}."
     )
 
 

@@ -16,6 +16,7 @@ from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, TextPreprocessing, Texts
 from ntkit.jobs.report import started_by
+from ntkit.metrics import group_report
 from ntkit.pages._report_page import Report, Shown, model_card, neuron_cards, outcome, report_html
 from ntkit.pages._usage import Usage
 from tests.pages.parsed import Page
@@ -65,6 +66,20 @@ def test_a_page_is_self_contained_and_its_figures_are_those_of_scikit_learn():
             assert f"{100 * recall:.1f}\u00a0%" in html
     lost = ((shown.before == shown.y) & (shown.after != shown.y)).sum()
     assert f"{lost} new errors" in page.text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ([0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 0], "0.0 % of 1 to 66.7 % of 3 samples"),
+        ([0, 0, 1, 0, 1, 0], [0, 0, 1, 1, 1, 1], "50.0 % of 2 to 0.0 % of 1 sample."),
+        ([0, 0, 0, 1, 1, 0], [0, 0, 0, 1, 1, 0], "66.7 % to 66.7 % of 3 samples"),
+    ],
+)
+def test_the_worst_group_is_told_with_its_size(before, after, says):
+    y, groups = np.array([0, 0, 1, 1, 1, 0]), [*"aaabbc"]
+    sentence = outcome(group_report(y, after, groups=groups, y_pred_before=before))
+    assert says in sentence.replace("\u00a0", " ")
 
 
 def test_the_first_sentence_says_what_became_of_the_worst():

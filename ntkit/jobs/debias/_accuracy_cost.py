@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
+from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.attributes import Attribute, Group
 from ntkit.head import LinearHead
@@ -130,6 +131,7 @@ class AccuracyChange:
     """Accuracies of the original and the new head, in [0, 1].
 
     ``where`` says which samples and copies the worst group is of. The average is of samples only.
+    ``n_before`` and ``n_after`` are the samples in the groups that are worst before and after.
     """
 
     where: str
@@ -139,6 +141,8 @@ class AccuracyChange:
     average_before: float
     average_after: float
     sure: bool
+    n_before: int
+    n_after: int
 
     @property
     def verdict(self) -> str:
@@ -156,10 +160,13 @@ class AccuracyChange:
     def sentence(self, by: str = "") -> str:
         """The accuracies in a sentence; ``by`` names the head if it is not the written one."""
         average = "average of the samples" if self.where == WITH_COPIES else "average"
+        of_before = f" % of {self.n_before}" * (self.n_before != self.n_after)
+        of_both = " and copies" * (self.where == WITH_COPIES)
+        n = f"{counted(self.n_after, 'sample')}{of_both}"
         return (
-            f"{self.where.capitalize()}{by}, {self.what}: {100 * self.worst_before:.1f} → "
-            f"{100 * self.worst_after:.1f} %; {average}: {100 * self.average_before:.1f} → "
-            f"{100 * self.average_after:.1f} %."
+            f"{self.where.capitalize()}{by}, {self.what}: {100 * self.worst_before:.1f}{of_before} "
+            f"→ {100 * self.worst_after:.1f} % of {n}; {average}: {100 * self.average_before:.1f} "
+            f"→ {100 * self.average_after:.1f} %."
         )
 
 

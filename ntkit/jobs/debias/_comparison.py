@@ -541,6 +541,7 @@ class Comparison:
             float(average.accuracy_before or 0.0),
             average.accuracy,
             low > 0 or high < 0,
+            *report.worst_counts,
         )
 
     def table(self, original: str) -> tuple[Candidate, ...]:

@@ -37,8 +37,8 @@ def test_a_biased_model_is_mended(by_auto):
     assert change.worst_after > change.worst_before + 0.2
     assert result.headline() == (
         f"Better. Test set, worst group: {100 * change.worst_before:.1f} → "
-        f"{100 * change.worst_after:.1f} %; average: {100 * change.average_before:.1f} → "
-        f"{100 * change.average_after:.1f} %."
+        f"{100 * change.worst_after:.1f} % of 500 samples; "
+        f"average: {100 * change.average_before:.1f} → {100 * change.average_after:.1f} %."
     )
     record = json.loads((out / "result.json").read_text())
     assert (record["helped"], record["headline"]) == (True, result.headline())

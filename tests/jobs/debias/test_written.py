@@ -53,7 +53,8 @@ def test_the_rows_are_those_of_the_files_and_the_next_command_runs(
     assert len(lines) == 4 + 1 + 4
     before, after = table[1], table[2]
     assert lines[1] == (
-        f"Test set, worst group: {before[3]} → {after[3]} %; average: {before[1]} → {after[1]} %."
+        f"Test set, worst group: {before[3]} → {after[3]} % of 500 samples; "
+        f"average: {before[1]} → {after[1]} %."
     )
     assert f"Wrote {out / 'debiased.onnx'}" in lines[0]
     if max_cost == "0.05":

@@ -1,16 +1,16 @@
-"""Checks of label columns: one dimension, one type and one length; complete or partly unknown."""
+"""Checks of columns of labels: one type, one length, one order; complete or partly unknown."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from numbers import Number
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ntkit._labels import is_missing, listed, plain_label, unknown_labels
-from ntkit._spelling import spelt_as
+from ntkit._labels import is_missing, listed, plain_label, spelt_as, unknown_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
@@ -202,3 +202,26 @@ def _is_unknown(label: object) -> bool:
     if is_missing(label):
         return True
     return not isinstance(label, bool | np.bool_ | str | bytes) and bool(label == UNKNOWN)
+
+
+def index_of(*values: Any) -> list[Any] | None:
+    """Index of the first pandas object among values; None if there is none."""
+    indexes = (getattr(each, "index", None) for each in values)
+    return next(([*each] for each in indexes if each is not None and not callable(each)), None)
+
+
+def check_index(**columns: Any) -> None:
+    """Raise an error if pandas objects, or columns of mappings, have one index in two orders."""
+    single = dict[str, Any]()
+    for name, values in columns.items():
+        several = isinstance(values, Mapping)
+        single |= {f"{name}[{k!r}]": v for k, v in values.items()} if several else {name: values}
+    indexes = [(name, index_of(values)) for name, values in single.items()]
+    known = [(name, index) for name, index in indexes if index is not None]
+    for name, index in known[1:]:
+        first, other = known[0]
+        if index != other and len(index) == len(other) and Counter(index) == Counter(other):
+            raise InputError(
+                f"{name} has the samples of {first} in another order, by its index. Align it: "
+                f"{name}.loc[{first}.index]."
+            )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._labels import spelling
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
@@ -270,38 +269,3 @@ def columns_of(table: Any, *keys: str) -> dict[str, Array]:
         shapes = ", ".join(f"{name!r} {values.shape}" for name, values in list(arrays.items())[:6])
         raise InputError(f"The columns of a table need one shape, (N,); got {shapes}.")
     return arrays
-
-
-def index_of(*values: Any) -> list[Any] | None:
-    """Index of the first pandas object among values; None if there is none."""
-    indexes = (getattr(each, "index", None) for each in values)
-    return next(([*each] for each in indexes if each is not None and not callable(each)), None)
-
-
-def check_index(**columns: Any) -> None:
-    """Raise an error if pandas objects, or columns of mappings, have one index in two orders."""
-    single = dict[str, Any]()
-    for name, values in columns.items():
-        several = isinstance(values, Mapping)
-        single |= {f"{name}[{k!r}]": v for k, v in values.items()} if several else {name: values}
-    indexes = [(name, index_of(values)) for name, values in single.items()]
-    known = [(name, index) for name, index in indexes if index is not None]
-    for name, index in known[1:]:
-        first, other = known[0]
-        if index != other and len(index) == len(other) and Counter(index) == Counter(other):
-            raise InputError(
-                f"{name} has the samples of {first} in another order, by its index. Align it: "
-                f"{name}.loc[{first}.index]."
-            )
-
-
-def composed(name: Any) -> str:
-    """A text in one Unicode form: file systems and spreadsheets spell accents differently."""
-    return unicodedata.normalize("NFC", str(name))
-
-
-def spelling(name: Any) -> str:
-    """A name in the one spelling that names are compared in."""
-    # Without spaces around it, and without the apostrophe that keeps a spreadsheet from reading it
-    # as a formula.
-    return composed(name).strip().lstrip("'").strip()

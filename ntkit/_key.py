@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any
 
-from ntkit._join import composed
+from ntkit._labels import composed
 from ntkit._text import shortened
 
 HEIGHTS = (" above the median", " high", " low")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ntkit._spelling import refuse_twins
+from ntkit._labels import refuse_twins
 from ntkit.exceptions import InputError
 
 __all__ = ["LinearHead"]

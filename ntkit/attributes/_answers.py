@@ -18,11 +18,10 @@ from numpy.typing import NDArray
 
 from ntkit import _text
 from ntkit._disk import StrPath, read_json
-from ntkit._join import NameIndex, spelling
+from ntkit._join import NameIndex
 from ntkit._key import Key
-from ntkit._labels import is_missing, listed, means_unknown
+from ntkit._labels import is_missing, listed, means_unknown, spelling, without_case
 from ntkit._output import check_file, new_file
-from ntkit._spelling import without_case
 from ntkit._types import Array
 from ntkit.attributes._feature_set import Rule
 from ntkit.attributes._layers import layer_of

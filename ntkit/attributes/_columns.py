@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._join import columns_of, composed, in_order
+from ntkit._join import columns_of, in_order
 from ntkit._key import marked, names_apart, shown
-from ntkit._labels import replaces_number
+from ntkit._labels import composed, replaces_number
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.attributes._feature_set import Block, FeatureSet, common_enough

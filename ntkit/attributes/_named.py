@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._join import columns_of, composed
+from ntkit._join import columns_of
 from ntkit._key import MISSING, Key, conditions_in, marked, names_apart, shown
-from ntkit._labels import listed, meant_instead
+from ntkit._labels import composed, listed, meant_instead
 from ntkit._types import Array
 from ntkit.attributes._columns import Column, number_of, read_column, seconds_of
 from ntkit.attributes._feature_set import FeatureSet

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._join import composed
+from ntkit._labels import composed
 from ntkit._types import Array
 from ntkit.attributes._feature_set import SUPPORT, Block, FeatureSet, common_enough
 from ntkit.exceptions import InputError

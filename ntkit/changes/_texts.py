@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._join import composed
 from ntkit._key import parts_of_change
-from ntkit._spelling import pattern_of, without_case
+from ntkit._labels import composed, pattern_of, without_case
 from ntkit._types import Array
 from ntkit.changes._donors import generator
 from ntkit.exceptions import InputError

@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ntkit._labels import spelt_as
 from ntkit._output import check_file
-from ntkit._spelling import spelt_as
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, ModelError
 

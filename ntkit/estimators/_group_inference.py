@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from ntkit._checks import UNKNOWN, known_labels
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.estimators._inputs import checked_weight
+from ntkit.estimators._base import checked_weight
 from ntkit.estimators._l1_head import alone_with_liblinear, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.solver import rows_per_chunk

@@ -1,13 +1,13 @@
 """From samples to embeddings: ONNX Runtime sessions, the embedder, and its engines."""
 
 from ntkit.extraction._doctor import diagnosis as diagnosis
+from ntkit.extraction._embedder import MOST_LAYERS as MOST_LAYERS
+from ntkit.extraction._embedder import Embedded as Embedded
 from ntkit.extraction._embedder import OnnxEmbedder
-from ntkit.extraction._layer_embedder import MOST_LAYERS as MOST_LAYERS
-from ntkit.extraction._layer_embedder import Embedded as Embedded
-from ntkit.extraction._layer_embedder import embedded_with_layers as embedded_with_layers
-from ntkit.extraction._layer_embedder import keep as keep
-from ntkit.extraction._layer_embedder import kept_or_computed as kept_or_computed
-from ntkit.extraction._layer_embedder import layer_names as layer_names
+from ntkit.extraction._embedder import embedded_with_layers as embedded_with_layers
+from ntkit.extraction._embedder import keep as keep
+from ntkit.extraction._embedder import kept_or_computed as kept_or_computed
+from ntkit.extraction._embedder import layer_names as layer_names
 from ntkit.extraction._runner import SessionInputs as SessionInputs  # for other packages
 from ntkit.extraction._runner import run_batches as run_batches
 from ntkit.extraction._session import available_cpus as available_cpus

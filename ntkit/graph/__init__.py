@@ -3,15 +3,6 @@
 No session runs here, and only ``write_model`` writes.
 """
 
-from ntkit.graph._constants import (
-    axes_of,
-    constant_of,
-    dtype_of,
-    evaluator,
-    float_type,
-    is_constant,
-    largest_size,
-)
 from ntkit.graph._files import (
     data_folder,
     deserialised,
@@ -40,12 +31,19 @@ from ntkit.graph._tensors import (
     TensorInfo,
     ancestors,
     attribute,
+    axes_of,
+    constant_of,
+    dtype_of,
+    evaluator,
     extract_between,
     extract_up_to,
+    float_type,
     infer_shapes,
     info_of,
     inlined_size,
+    is_constant,
     is_standard,
+    largest_size,
     opset_of,
     value_named,
 )

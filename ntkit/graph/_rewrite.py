@@ -10,8 +10,7 @@ import onnx_ir as ir
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.graph._constants import dtype_of
-from ntkit.graph._tensors import Shapes, opset_of, value_named
+from ntkit.graph._tensors import Shapes, dtype_of, opset_of, value_named
 
 
 class Nodes:

@@ -14,15 +14,18 @@ from typing import Any, Literal
 import numpy as np
 
 from ntkit._checks import check_predicted
-from ntkit._join import INDEX, KEYS, composed, matching_rows, spelling
+from ntkit._join import INDEX, KEYS, matching_rows
 from ntkit._labels import (
+    composed,
     listed,
     listed_in_order,
     meant_instead,
     plain_label,
+    spelling,
+    spelt_as,
     unguarded_cell,
+    without_case,
 )
-from ntkit._spelling import spelt_as, without_case
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ntkit._spelling import spelt_as
+from ntkit._labels import spelt_as
 from ntkit._types import Array
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.graph import (

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._join import composed
-from ntkit._labels import meant_instead
+from ntkit._labels import composed, meant_instead
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError, ModelError

@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 
 from ntkit import _text
-from ntkit._join import composed
-from ntkit._labels import differing_classes, unknown_labels
+from ntkit._labels import composed, differing_classes, one_form, same_names, unknown_labels
 from ntkit._labels import listed as listed_labels
-from ntkit._spelling import one_form, same_names
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 

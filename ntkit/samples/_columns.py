@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkit import _text
-from ntkit._join import columns_of, composed
-from ntkit._labels import meant_instead
+from ntkit._join import columns_of
+from ntkit._labels import composed, meant_instead
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import TextPreprocessing, Texts

@@ -12,16 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._checks import check_index
 from ntkit._join import KEYS as KEYS
-from ntkit._join import (
-    check_index,
-    check_positions,
-    columns_of,
-    joined,
-    matching_rows,
-    no_column,
-    pooled,
-)
+from ntkit._join import check_positions, columns_of, joined, matching_rows, no_column, pooled
 from ntkit._labels import none_if_unknown
 from ntkit._types import Array
 from ntkit.exceptions import InputError

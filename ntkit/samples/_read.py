@@ -12,9 +12,9 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ntkit._join import check_index, composed, index_of, rows_named
-from ntkit._labels import means_unknown, plain_label, unguarded_cell
-from ntkit._spelling import spelt_as
+from ntkit._checks import check_index, index_of
+from ntkit._join import rows_named
+from ntkit._labels import composed, means_unknown, plain_label, spelt_as, unguarded_cell
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError

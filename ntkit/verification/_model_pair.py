@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ntkit._join import composed
-from ntkit._spelling import spelt_as
+from ntkit._labels import composed, spelt_as
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import HeadNotFoundError, InputError

@@ -10,7 +10,7 @@ from ntkit import FrozenModel, LinearHead
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx, write_onnx
 from ntkit.verification import check_head, random_inputs, save_verified, verify
-from ntkit.verification._result import tolerance_of
+from ntkit.verification._verify import tolerance_of
 
 K = 3
 NAMES = ["ant", "bee", "cow"]

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from ntkit._checks import (
     check_embeddings,
+    check_index,
     check_labels,
     check_predicted,
     check_weight,
@@ -18,9 +19,8 @@ from ntkit._checks import (
     positions_of,
 )
 from ntkit._doc import documented
-from ntkit._join import check_index, columns_of, in_order
-from ntkit._labels import listed, listed_in_order
-from ntkit._spelling import spelt_as
+from ntkit._join import columns_of, in_order
+from ntkit._labels import listed, listed_in_order, spelt_as
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet, array, columns, image_statistics, values_by_name, words
 from ntkit.attributes.findings import (

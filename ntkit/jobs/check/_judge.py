@@ -18,11 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from ntkit._checks import check_predicted, known_labels, labels_of_one_type
+from ntkit._checks import check_index, check_predicted, known_labels, labels_of_one_type
 from ntkit._doc import documented
-from ntkit._join import check_index
-from ntkit._labels import alike_note, meant_instead, none_if_unknown, unknown_note
-from ntkit._spelling import spelt_as
+from ntkit._labels import alike_note, meant_instead, none_if_unknown, spelt_as, unknown_note
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ntkit._labels import listed, meant_instead
-from ntkit._spelling import spelt_as
+from ntkit._labels import listed, meant_instead, spelt_as
 from ntkit.exceptions import InputError
 from ntkit.metrics import RATES
 

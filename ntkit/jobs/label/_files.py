@@ -22,10 +22,9 @@ from ntkit._disk import (
     saying_what_failed,
     sha256_of,
 )
-from ntkit._join import NameIndex, samples_named, spelling
-from ntkit._labels import guarded_cell, listed, meant_instead
+from ntkit._join import NameIndex, samples_named
+from ntkit._labels import guarded_cell, listed, meant_instead, spelling, without_case
 from ntkit._output import new_file, refuse_folder_of_inputs
-from ntkit._spelling import without_case
 from ntkit._text import counted
 from ntkit.attributes import (
     Answers,

@@ -13,7 +13,7 @@ import numpy as np
 from ntkit._contents import distinct
 from ntkit._disk import StrPath
 from ntkit._doc import documented
-from ntkit._spelling import without_case
+from ntkit._labels import without_case
 from ntkit._types import Array
 from ntkit.attributes import CONTENT, Group, Labels, answer_in, content_cell
 from ntkit.estimators import GroupInference

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ntkit._join import composed
+from ntkit._labels import composed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples

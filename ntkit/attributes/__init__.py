@@ -40,6 +40,7 @@ from ntkit.attributes._feature_set import common_enough as common_enough
 from ntkit.attributes._feature_set import rules_of as rules_of
 from ntkit.attributes._feature_set import values_by_name as values_by_name
 from ntkit.attributes._feature_set import values_of as values_of
+from ntkit.attributes._images import OF_IMAGES as OF_IMAGES
 from ntkit.attributes._images import SIDE as SIDE
 from ntkit.attributes._images import image_feature_set as image_feature_set
 from ntkit.attributes._images import image_statistics as image_statistics

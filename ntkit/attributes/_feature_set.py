@@ -18,7 +18,8 @@ from ntkit.exceptions import InputError
 
 _ROWS = 4096
 _MOST = 1 << 22  # numbers of a rule that is read from a file
-_QUANTILES = {"low": 0.25, "above the median": 0.5, "high": 0.75}
+QUANTILES = {"low": 0.25, "above the median": 0.5, "high": 0.75}
+"""Names of the values of a column of numbers, and the quantiles where they are cut."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +99,9 @@ def rule_of_column(layer: str, column: int, values: Array, what: str) -> Rule | 
     # do not matter.
     there = np.asarray(values, dtype=np.float64)
     there = there[~np.isnan(there)]
-    if what not in _QUANTILES or not len(there):
+    if what not in QUANTILES or not len(there):
         return None
-    first = np.quantile(there, _QUANTILES[what], method="higher")
+    first = np.quantile(there, QUANTILES[what], method="higher")
     below = there[there < first]
     if not len(below):
         return None
@@ -286,7 +287,7 @@ def inferred(
 
     def rule(attribute: str) -> Rule | None:
         key = Key.of(attribute)
-        if key.origin not in names or key.condition.strip() not in _QUANTILES:
+        if key.origin not in names or key.condition.strip() not in QUANTILES:
             return None
         j = names.index(key.origin)
         return rule_of_column(kind, j, matrix()[:, j], key.condition.strip())
@@ -312,12 +313,12 @@ def _quarters(part: Array, names: Sequence[str], known: Array | None = None) -> 
     if not names:
         return
     there = part if known is None else part[known]
-    quartiles = np.quantile(there, [*_QUANTILES.values()], axis=0, method="higher")
+    quartiles = np.quantile(there, [*QUANTILES.values()], axis=0, method="higher")
     reached = part[:, None, :] >= quartiles
     reached[:, 0] = part < quartiles[0]
     values = reached.transpose(0, 2, 1).reshape(len(part), -1)
     kept = np.flatnonzero(common_enough(values.sum(axis=0), len(there)))
     if len(kept):
-        shown = [f"{name} {what}" for name in names for what in _QUANTILES]
-        origins = tuple(names[int(i) // len(_QUANTILES)] for i in kept)
+        shown = [f"{name} {what}" for name in names for what in QUANTILES]
+        origins = tuple(names[int(i) // len(QUANTILES)] for i in kept)
         yield Block(tuple(shown[i] for i in kept), values[:, kept], known, origins)

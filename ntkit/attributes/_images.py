@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._types import Array
-from ntkit.attributes._feature_set import FeatureSet, inferred
+from ntkit.attributes._feature_set import QUANTILES, FeatureSet, inferred
 from ntkit.exceptions import InputError
 
 SIDE = 128
@@ -32,6 +32,8 @@ STATISTICS = (
 """Names of the statistics, in the order of :func:`statistics_of_image`."""
 # Rules in answers.json count on this order: add new ones at the end.
 _NAMES = [f"image:{name}" for name in STATISTICS]
+OF_IMAGES = frozenset(f"{name} {what}" for name in _NAMES for what in QUANTILES)
+"""Names of the attributes that are read from these statistics."""
 
 
 def image_statistics(images: Iterable[Any], n_samples: int) -> FeatureSet:

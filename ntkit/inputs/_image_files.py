@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from copy import copy
 from functools import cache
 from io import BufferedReader
 from itertools import islice
@@ -117,12 +118,22 @@ class MeasuredImages(ImageFiles):
     """Image files that are hashed and measured when a model reads them: each is opened once."""
 
     # They serve one run: if a file changes meanwhile, the digest is that of the model's input.
+    # Parts share what is known of a file; `_places` are theirs among the files of the whole.
 
     def __init__(self, files: ImageFiles) -> None:
         super().__init__(files.paths, files.preprocessing)
+        self._places: Sequence[int] = range(len(files))
         self._digests: list[bytes | None] = [None] * len(files)
         self._measurements: list[Any] = [None] * len(files)
         self._inputs = np.empty((0,), np.float32)
+
+    def take(self, rows: Iterable[int]) -> ImageFiles:
+        """Return some of the files, in the order of these rows, with what is known of them."""
+        part, rows = copy(self), [*rows]
+        part.paths = [self.paths[row] for row in rows]
+        part._places = [self._places[row] for row in rows]
+        part._inputs = self._inputs[:0]
+        return part
 
     def first_inputs(self, n: int) -> NDArray[np.float32]:
         """The first model inputs, kept so that a run over all does not decode them again."""
@@ -136,26 +147,27 @@ class MeasuredImages(ImageFiles):
 
     def measurements(self) -> list[Any]:
         """Measurement of each image; images that no model has read are read now."""
-        unread = [row for row, value in enumerate(self._measurements) if value is None]
+        unread = [row for row, at in enumerate(self._places) if self._measurements[at] is None]
         for _ in _ahead(self._image, unread):
             pass
-        return self._measurements
+        return [self._measurements[at] for at in self._places]
 
     def _input(self, row: int) -> NDArray[np.float32]:
         return self._inputs[row] if row < len(self._inputs) else super()._input(row)
 
     def _image(self, row: int) -> Image.Image:
-        path = self.paths[row]
+        path, at = self.paths[row], self._places[row]
         with _refusing(path), _opened(path) as file:
-            self._digests[row] = hashlib.file_digest(file, _blake).digest()
+            self._digests[at] = hashlib.file_digest(file, _blake).digest()
             file.seek(0)
             image = _decoded(file)
-        self._measurements[row] = self.measure(image)
+        self._measurements[at] = self.measure(image)
         return image
 
     def _digest(self, row: int) -> bytes:
-        known = self._digests[row]
-        return super()._digest(row) if known is None else known
+        at = self._places[row]
+        digest = self._digests[at] = self._digests[at] or super()._digest(row)
+        return digest
 
 
 def decode(path: Path) -> Image.Image:

@@ -70,12 +70,6 @@ class AuditedImages(MeasuredImages):
         pixels = np.asarray(upright.reduce(max(1, min(image.size) // SIDE)))
         return statistics_of_image(pixels, image.width * image.height), _facts(image)
 
-    def _digest(self, row: int) -> bytes:
-        """Digest of a file; if the model has not read it yet, its statistics are computed too."""
-        if self._digests[row] is None:
-            self._image(row)
-        return super()._digest(row)
-
     def statistics(self) -> Array:
         """Statistics of every image, (N, 19)."""
         return np.stack([values for values, _ in self.measurements()])

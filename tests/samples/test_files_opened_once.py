@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from ntkit.extraction import EmbeddingStore, OnnxEmbedder, read_samples
 from ntkit.inputs import ImagePreprocessing
 
 N = 160  # images of each set
+_CORNER = "image:top left brightness above the median"
 opened = None  # a Counter of paths, while somebody counts
 
 
@@ -74,9 +76,22 @@ def test_each_image_is_opened_once(folder, opens, tmp_path):
         (lambda: ntkit.debias(*sets, out=out, device="cpu"), 2 * N, 2.2 * N),
         # The first training images check the head.
         (lambda: ntkit.debias(*sets, **again, device="cpu"), 2 * N, 3.1 * N),
+        (lambda: ntkit.debias(*sets, spurious=_CORNER, device="cpu"), 2 * N, 2.2 * N),
         (lambda: ntkit.audit_model(sets[0], sets[2], changes=0, device="cpu"), N, 1.1 * N),
         (lambda: EmbeddingStore.write(tmp_path / "store", embedder, samples), N, N),
     ):
         times, n_files = opens(call)
         assert n_files == files
         assert times <= most
+
+
+def test_images_of_one_size_are_opened_once_more(folder, opens, tmp_path):
+    for part in ("train", "validation"):
+        for file in (folder / part).rglob("*.png"):
+            copy = tmp_path / file.relative_to(folder)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(file.read_bytes().ljust(1 << 19))
+    sets = folder / "model.onnx", tmp_path / "train", tmp_path / "validation"
+    for spurious in (None, _CORNER):
+        times, n_files = opens(partial(ntkit.debias, *sets, spurious=spurious, device="cpu"))
+        assert (n_files, times <= 4.2 * N) == (2 * N, True)

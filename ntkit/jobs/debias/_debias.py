@@ -325,7 +325,8 @@ def debias(
         _check_one_set(new_head, validation_balanced)
         given = {"validation": train, "test": test}
     given = {name: data for name, data in given.items() if data is not None}
-    sets, given, places = read_sets(model, given, preprocessing)
+    distinct, given, places = read_sets(model, given, preprocessing)
+    sets = {name: each.samples for name, each in distinct.items()}
     compared = parity_notes(model, given, recorded, device)
     pooled, every = (
         [some[name] for name in ("train", "validation") if name in some] for some in (sets, given)
@@ -344,14 +345,14 @@ def debias(
     changes = changes_given(invariant)
     named = named_attributes(spurious, with_changes(on_findings, changes), model, reader.sets)
     said = with_offered(named, changes, reader)
-    said.check(reader)
+    said.check(reader, early=True)
     kinds = {"named": bool(said.names), "partly_known": partly is not None}
     asked_for(order.auto, method, by_change=bool(said.changes), **kinds)
     audits = not (method is not None or said or partly is not None or new_head)
     earlier = layer_names(model, most=MOST_LAYERS) if audits or partly is not None else ()
     data = prepared(
         model,
-        sets,
+        distinct,
         order,
         layers=tuple(dict.fromkeys((*said.layers, *earlier))),
         batch_size=batch_size,
@@ -372,11 +373,11 @@ def debias(
         said = with_offered(named, (), reader)
         if not said:
             return result
-        said.check(reader)
         order = order.going_on()  # the audit has written its folder
         read_as = reader.column_notes(said.all_names)
         cautions = (*data.cautions, *read_as)
         data = replace(data, notes=(*data.notes, *read_as), cautions=cautions)
+    said.check(reader)
     known = None if partly is None else completed(partly, data, earlier, reader, random_state)
     test, left = _with_groups(data, named.cut(reader, data.model))
     data = replace(data, notes=(*data.notes, *left))

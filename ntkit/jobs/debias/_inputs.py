@@ -44,10 +44,10 @@ from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics import check_class_order
 from ntkit.model import FrozenModel
 from ntkit.samples import (
+    Distinct,
     Places,
     check_alike,
     check_made_with,
-    contents_of,
     first_rows,
     input_notes,
     input_paths,
@@ -171,7 +171,7 @@ def read_sets(
     model: FrozenModel,
     data: Mapping[str, Any],
     preprocessing: ImagePreprocessing | TextPreprocessing | None,
-) -> tuple[dict[str, Samples], dict[str, Samples], Places]:
+) -> tuple[dict[str, Distinct], dict[str, Samples], Places]:
     """Distinct samples of each set of a run; all that were given; their places in the pool."""
     sets = {name: read(each, model, preprocessing=preprocessing) for name, each in data.items()}
     first = next(iter(sets.values()))
@@ -180,22 +180,17 @@ def read_sets(
             samples.with_columns_as_in(first),
             groups=none_if_unknown(samples.groups),
             notes=(*samples.notes, *unknown_note(samples.groups, f"The {name} set")),
-        )
+        ).measured(AuditedImages if name in _POOLED else MeasuredImages)
         for name, samples in sets.items()
     }
     once = sets_without_copies(sets, model, MOST_SHARED)
-    pooled = [name for name in _POOLED if name in sets]
-    measured = {
-        name: each.samples.measured(AuditedImages if name in _POOLED else MeasuredImages)
-        for name, each in once.items()
-    }
-    places = Places.joined([once[name] for name in pooled])
-    return measured, sets, places
+    places = Places.joined([once[name] for name in _POOLED if name in sets])
+    return once, sets, places
 
 
 def prepared(
     model: FrozenModel,
-    sets: Mapping[str, Samples],
+    distinct: Mapping[str, Distinct],
     order: Order,
     *,
     layers: Sequence[str],
@@ -203,6 +198,7 @@ def prepared(
     trust_inputs: bool = False,
 ) -> Prepared:
     """Check the model and the samples of a run, and embed the samples."""
+    sets = {name: each.samples for name, each in distinct.items()}
     if order.out is not None and not order.goes_on:  # it may exist, or the disk may be full
         size = 2 * size_of(model.files) + _PAGES
         files = input_paths(model, *sets.values())
@@ -240,7 +236,7 @@ def prepared(
     if not order.new_head and model.head is not None:
         cautions += _like_guesses(model, sets, passes, trust_inputs=trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
-    same = contents_of(sets, model)
+    same = {name: each.contents[each.places.kept] for name, each in distinct.items()}
     if len({samples.embedded for samples in sets.values()}) > 1:
         same = {name: row_contents(embedded.Z, np.float32) for name, embedded in passes.items()}
     n_shared = shared_samples(same)

@@ -22,6 +22,7 @@ from ntkit._types import Array
 from ntkit.attributes import (
     EMBEDDING,
     FEWEST,
+    OF_IMAGES,
     Answer,
     Answers,
     Attribute,
@@ -38,7 +39,7 @@ from ntkit.changes import Change
 from ntkit.estimators import FEWEST_KNOWN, DFRClassifier, GroupInference, with_rest
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, layer_names
-from ntkit.jobs.audit import AttributeReader, Names
+from ntkit.jobs.audit import AttributeReader, AuditedImages, Names
 from ntkit.jobs.label import AnswerTable, labels_of_entries
 from ntkit.model import FrozenModel
 from ntkit.samples import (
@@ -82,16 +83,19 @@ class NamedAttributes:
         layers = (layer_of(name, self.rules.get(name)) for name in self.all_names)
         return tuple(dict.fromkeys(layer for layer in layers if layer is not None))
 
-    def check(self, reader: AttributeReader) -> None:
-        """Raise early errors for unreadable attributes and contradictory answers."""
+    def check(self, reader: AttributeReader, *, early: bool = False) -> None:
+        """Raise errors for unreadable attributes and contradictory answers."""
+        # Early, the model has not read the image files yet, which measures them on the way.
+        of_files = early and all(isinstance(each.X, AuditedImages) for each in reader.sets)
+        later = OF_IMAGES if of_files else ()
         for names in self.names:
-            if not any(layer_of(name) for of_value in names for name in of_value):
+            if not any(layer_of(name) or name in later for name in chain(*names)):
                 varying(reader, names, self.rules)
         rules = self.answers.rules
 
         def values_of(name: str) -> Array:
             try:
-                return reader.values(name, rules)
+                return np.full(reader.n, -1) if name in later else reader.values(name, rules)
             except InputError:  # these samples do not have the attribute
                 return np.full(reader.n, -1)
 

@@ -177,7 +177,7 @@ def contents_of(
     contents = dict[str, Digests]()
     for name, samples in sets.items():
         if name not in sizes:
-            contents[name] = _of_inputs(samples, model, verbose=verbose)
+            contents[name] = _of_inputs(name, samples, model, verbose=verbose)
             continue
         of_size = [hashed(b"size", str(size).encode()) for size in sizes[name]]
         contents[name] = np.array(of_size, dtype=f"S{LENGTH}")
@@ -186,7 +186,7 @@ def contents_of(
     return contents
 
 
-def _of_inputs(samples: Samples, model: FrozenModel | None, *, verbose: bool) -> Digests:
+def _of_inputs(name: str, samples: Samples, model: FrozenModel | None, *, verbose: bool) -> Digests:
     """Content of each sample that is not an image file."""
     X, inputs = samples.X, () if model is None else model.inputs
     if samples.embedded:
@@ -199,8 +199,8 @@ def _of_inputs(samples: Samples, model: FrozenModel | None, *, verbose: bool) ->
         return sample_digests(samples, verbose=verbose)
     if not all(hasattr(x, "itemsize") for x in arrays.values()):
         # Computed when they are read, so they are not read once more: all count as distinct.
-        return np.array([hashed(b"row", b"%d" % row) for row in range(len(samples))])
-    digests = [row_contents(x, dtypes.get(name)) for name, x in sorted(arrays.items())]
+        return np.array([hashed(name.encode(), b"%d" % row) for row in range(len(samples))])
+    digests = [row_contents(x, dtypes.get(n)) for n, x in sorted(arrays.items())]
     return digests[0] if len(digests) == 1 else np.array([*map(hashed, *digests)])
 
 

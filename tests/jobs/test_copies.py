@@ -310,3 +310,27 @@ def test_an_empty_set_is_not_called_a_set_of_copies(digits):
         assert "are the same" not in str(refused.value)
     with pytest.raises(InputError, match="All 40 samples of the train set are the same"):
         debias(DIGITS, (np.zeros_like(X), y), (X, y), method="auto", **QUICK)
+
+
+def test_inputs_that_are_computed_when_they_are_read_are_not_copies_across_sets(digits):
+    class Computed:
+        def __init__(self, X):
+            self.X = X
+
+        def __len__(self):
+            return len(self.X)
+
+        def __getitem__(self, rows):
+            return self.X[rows]
+
+    train = digits.X_train[:300], digits.y_train[:300]
+    validation = digits.X_validation[:700], digits.y_validation[:700]
+    results = [
+        debias(DIGITS, *sets, method="class-balanced-validation", **QUICK)
+        for sets in (
+            (train, validation),
+            [(Computed(X), y) for X, y in (train, validation)],
+        )
+    ]
+    assert results[0].headline() == results[1].headline()
+    assert "also in the" not in " ".join(results[1].notes)

@@ -124,7 +124,7 @@ class GroupReport:
 
     @property
     def worst_counts(self) -> tuple[int, int]:
-        """Samples of that group in the earlier and in the present results; of the largest if tied."""
+        """Samples of the group that is worst before, and after; of the largest if some are tied."""
         kind = "group" if self.grouped else "class"
         rows = [row for row in self.rows if row.kind == kind and row.count]
         n = min(rows, key=lambda row: (row.accuracy, -row.count)).count

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
 from sklearn.cluster import KMeans
-from sklearn.ensemble import RandomForestRegressor, StackingClassifier
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestRegressor, StackingClassifier
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.mixture import GaussianMixture
 from sklearn.multiclass import OneVsOneClassifier, OneVsRestClassifier
@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from ntkit import FrozenModel, OnnxEmbedder, predict
+from ntkit import FrozenModel, OnnxEmbedder, check, predict
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from tests import any_models as zoo
 
@@ -76,6 +76,24 @@ def test_raw_scores_become_probabilities_by_softmax_and_labels_are_certain(model
     assert_allclose(predicted(path, "support vectors").probabilities, expected, atol=1e-6)
     certain = predicted(models["labels only"][0], "labels only")
     assert {*certain.probabilities.ravel().tolist()} == {0.0, 1.0}
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("clf", [LogisticRegression(), GradientBoostingClassifier(n_estimators=3)])
+def test_decision_values_give_the_probabilities_of_scikit_learn(clf, n_classes, tmp_path):
+    """skl2onnx writes −s and s for two classes, whose probability is sigmoid(s)."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 4)).astype(np.float32)
+    y = np.digitize(X[:, 0] + rng.normal(size=300), [0, 1][: n_classes - 1])
+    clf.fit(X, y)
+    options = {id(clf): {"raw_scores": True, "zipmap": False}}
+    path = tmp_path / "raw.onnx"
+    path.write_bytes(to_onnx(clf, X[:1], options=options).SerializeToString())
+    expected = clf.predict_proba(X)
+    assert_allclose(predict(path, X, device="cpu").probabilities, expected, atol=1e-5)
+    if n_classes == 2:
+        found = check(None, path, (X, y), limits={"average": 5}, threshold=0.7, device="cpu")
+        assert found.average.value == np.mean((expected[:, 1] > 0.7) == y)
 
 
 def two_columns(path, above):

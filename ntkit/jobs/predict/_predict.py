@@ -397,6 +397,8 @@ def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
     if model.scores is not None:  # of no batch alone, which may differ from the others
         batches = [*batches]
         own = _are_probabilities(batches, name_of(model))
+        if _are_mirrored(batches):  # the probability is sigmoid(s), as of a single column
+            batches = [each / 2 for each in batches]
     for logits in batches:
         highest = np.partition(logits, -2, axis=1)[:, -2:]
         scores = logits if not level else logits + np.array([0, level])
@@ -460,6 +462,16 @@ def _are_probabilities(batches: Sequence[Array], name: str) -> bool:
             "probabilities nor logits. Check the model's output."
         )
     return bool(share == 1)
+
+
+_OF_A_TIE = 1e-8  # the label decides between equal scores, which become unequal
+
+
+def _are_mirrored(batches: Sequence[Array]) -> bool:
+    """Whether all rows are −s and s, as converters write the decision value of two classes."""
+    rows = np.concatenate([*batches] or [np.ones((1, 2))])
+    size = np.maximum(np.abs(rows).max(axis=1), 1)
+    return rows.shape[1] == 2 and bool((np.abs(rows.sum(axis=1)) <= _OF_A_TIE * size).all())
 
 
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}

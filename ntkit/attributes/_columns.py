@@ -24,6 +24,7 @@ from ntkit.attributes._feature_set import Block, FeatureSet, common_enough
 _EXACT = 2**53  # whole numbers up to here are exact in double precision
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PADDED = re.compile(r"0\d+")
+_FRACTION = re.compile(r"-?\d+\.(\d+)")
 _MOST_CODES = 50  # of versions and the like; more are measurements
 _DIGITS = re.compile(r"\W*\d[\d\W]*")  # numbers, dates and times in any notation
 _MOSTLY = 0.9  # of the cells: a column of numbers or dates with other cells
@@ -224,7 +225,9 @@ def _are_codes(cells: Sequence[str | None]) -> bool:
     if len(spelt) > _MOST_CODES:
         return any(_PADDED.fullmatch(cell) and str(int(cell)) in spelt for cell in spelt)
     plain = {re.sub(r"^(-?\d+)\.0*$", r"\1", cell) for cell in spelt}  # 1.0 is 1
-    return len({float(cell) for cell in plain}) < len(plain)
+    ends = [match[1] for cell in plain if (match := _FRACTION.fullmatch(cell))]
+    uneven = len({*map(len, ends)}) > 1 and any(end.endswith("0") for end in ends)  # 1.9 and 1.10
+    return uneven or len({float(cell) for cell in plain}) < len(plain)
 
 
 def number_of(text: str) -> float:

@@ -162,6 +162,22 @@ def test_a_threshold_takes_no_cells_that_are_almost_numbers(cell):
     assert known.tolist() == [1, 1, 0, -1, -1] * 4
 
 
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        (["1.9", "1.10"], ["column:v=1.10", "column:v=1.9"]),
+        (["3.2", "3.20", "4"], ["column:v=3.2", "column:v=3.20", "column:v=4"]),
+        (["1.50", "2.25"], ["column:v=1.5", "column:v=2.25"]),
+        (["1.5", "2.25", "3"], ["column:v=1.5", "column:v=2.25", "column:v=3"]),
+        (["1.0", "2.5", "3.25"], ["column:v=1", "column:v=2.5", "column:v=3.25"]),
+    ],
+)
+def test_versions_keep_their_spelling(cells, names):
+    """Decimals of different number of which one ends with 0 are no measured numbers."""
+    (block,) = columns({"v": cells * 20}).blocks()
+    assert [*block.names] == names
+
+
 @pytest.mark.parametrize("kind", [str, object])
 def test_versions_and_codes_are_not_numbers(kind):
     """1.1 and 1.10 are two versions, and 7 and 007 two codes; 1 and 1.0 are one number."""

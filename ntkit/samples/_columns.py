@@ -290,6 +290,7 @@ def _text_column_of(table: Table, columns: Columns) -> str:
     if "text" in table.columns and "text" not in taken:
         return "text"
     texts = [name for name in table.text_columns() if name not in taken]
+    texts = [name for name in texts if not is_aside(name)] or texts  # names of samples are none
     if len(texts) == 1:
         return texts[0]
     pairs = " (of pairs, the second one with --text-pair-column)" if texts else ""

@@ -447,9 +447,14 @@ def _read_parquet(path: Path) -> Table:
         with parquet.ParquetFile(path) as file:  # one file, whatever its folder's name means
             read = file.read()
         names = distinct(path, read.column_names)
-        columns = {n: _from_arrow(read.column(n)) for n in names if not _PANDAS_INDEX.fullmatch(n)}
+        columns = {name: _from_arrow(read.column(name)) for name in names}
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"{path} is not a readable Parquet file: {error}.") from error
+    index = [name for name in names if _PANDAS_INDEX.fullmatch(name)]
+    for i, name in enumerate(index):  # as reset_index names them; row numbers say nothing
+        title, values = "index" if len(index) == 1 else f"level_{i}", columns.pop(name)
+        if title not in columns and any(isinstance(value, str) for value in values):
+            columns[title] = values
     return Table(path, columns, np.arange(1, len(read) + 1))
 
 

@@ -6,6 +6,7 @@ import json
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -60,6 +61,22 @@ def test_delimited_cells_come_back(table, bom, kind, tmp_path):
         return  # which is how a file says that it is UTF-8
     assert read_columns(path) == columns_of(names, rows)
     assert read_table(path).rows.tolist() == list(range(2, len(rows) + 2))
+
+
+def test_the_index_of_a_data_frame_in_parquet_is_a_column_if_it_has_names(tmp_path):
+    """As reset_index gives it; numbers of rows are none."""
+    pytest.importorskip("pyarrow.parquet")
+    names, path = ["p2", "p0", "p1"], tmp_path / "t.parquet"
+    for index, more in [
+        (pd.Index(names, name="id"), {"id": names}),
+        (pd.Index(names), {"index": names}),
+        (pd.MultiIndex.from_arrays([names, [0, 0, 1]]), {"level_0": names}),
+        (pd.Index([2, 0, 1], name="patient"), {"patient": [2, 0, 1]}),
+        (pd.Index([2, 0, 1]), {}),
+        (pd.RangeIndex(3), {}),
+    ]:
+        pd.DataFrame({"x": [1.0, 2.0, 3.0]}, index=index).to_parquet(path)
+        assert read_columns(path) == {"x": [1, 2, 3], **more}
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

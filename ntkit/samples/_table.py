@@ -27,6 +27,8 @@ _ASIDE = re.compile(
     r"(?:y_?)?pred(?:s|icted|ictions?)?(?:[\W_].*)?|split|fold|labels?|groups?|target|class|file_?name|path",
     re.IGNORECASE,
 )
+# Cells that pandas reads as missing; R writes NA.
+_NA = ("", "NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "NULL", "null", "None")
 _CAMEL_ID = re.compile(r".*[a-z]I[dD]")
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
 
@@ -177,6 +179,8 @@ class Table:
         """Return a column of labels (or groups): whole numbers or texts, none of them missing."""
         # Truth values become 0 and 1.
         values, other = self.columns[name], f"name another column with --{what}-column"
+        if what == "label":
+            values = _empty_among_numbers(values)
         if values.ndim > 1:
             raise InputError(
                 f"{self.path}: the column {name!r} contains lists, but a {what} must be a whole "
@@ -231,6 +235,18 @@ class Table:
         """Whether two columns of 0 and 1 have the same known values, and the same empty cells."""
         pairs = zip(self.columns[first], self.columns[second], strict=True)
         return all(_truth(one) == _truth(two) for one, two in pairs)
+
+
+def _empty_among_numbers(values: Array) -> Array:
+    """Labels without cells such as NA if all others are numbers; among names, NA is a class."""
+    cells = {*values.tolist()} if values.dtype == object and values.ndim == 1 else set[Any]()
+    if not all(isinstance(cell, str) for cell in cells):
+        return values
+    none = {cell for cell in cells if cell.strip() in _NA}
+    numbers = [_number(cell) for cell in cells - none]
+    if not none or not numbers or not all(map(math.isfinite, numbers)):
+        return values
+    return objects(["" if cell in none else cell for cell in values.tolist()])
 
 
 def _truth(value: Any) -> int:

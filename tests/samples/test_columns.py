@@ -428,3 +428,13 @@ def test_no_sample_has_columns_too():
         looks = samples.take(np.array(rows, dtype=int)).looks()
         assert {name: column.shape for name, column in looks.table.items()} == {
             "age": (len(rows),), "site": (len(rows),)}  # fmt: skip
+
+
+def test_na_is_a_missing_label_among_numbers_and_a_class_among_names(tmp_path):
+    path = tmp_path / "t.csv"
+    for cell in ("NA", "nan", "#N/A"):
+        path.write_text("x,label\n" + f"1,0\n2,1\n3,{cell}\n" * 4)
+        with pytest.raises(InputError, match="row 4 has no label in 'label'"):
+            read_samples(path)
+    path.write_text("x,label\n" + "1,cat\n2,dog\n3,NA\n" * 4)
+    assert {*read_samples(path).y.tolist()} == {"cat", "dog", "NA"}

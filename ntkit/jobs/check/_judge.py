@@ -20,7 +20,14 @@ from scipy.special import ndtri
 
 from ntkit._checks import check_index, check_predicted, known_labels, labels_of_one_type
 from ntkit._doc import documented
-from ntkit._labels import alike_note, meant_instead, none_if_unknown, spelt_as, unknown_note
+from ntkit._labels import (
+    alike_note,
+    is_missing,
+    meant_instead,
+    none_if_unknown,
+    spelt_as,
+    unknown_note,
+)
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -338,8 +345,8 @@ def check_predictions(
         Predictions of the old model for the same samples.
     groups : array-like of shape (N,), optional
         Group labels; -1, None, NaN or a text such as ``unknown`` if unknown.
-    slices : mapping of str to array-like of shape (N,), optional
-        Membership in each named slice: 1 or True, 0 or False, −1 if unknown. The slice's largest
+    slices : mapping of str to array-like of shape (N,), or DataFrame, optional
+        Membership in each named slice: 1 or True, 0 or False, −1, NaN or None if unknown. The slice's largest
         drop also applies to each class within the slice.
     flips, flips_before : mapping of str to array-like of shape (N,), optional
         For each named change, whether the prediction flips under the new and the old model: 1 or
@@ -385,7 +392,8 @@ def check_predictions(
     '258 such samples would decide'
     """
     given = {"y_true": y_true, "y_pred": y_pred, "y_pred_before": y_pred_before, "groups": groups}
-    check_index(**given, **{f"slices[{name!r}]": values for name, values in (slices or {}).items()})
+    slices = _slices_by_name(slices)
+    check_index(**given, **{f"slices[{name!r}]": values for name, values in slices.items()})
     limit = limits_of(limits).with_changes(flips or {})
     before = y_pred_before is not None
     check_limits(limit, compared=before, grouped=groups is not None)
@@ -405,7 +413,7 @@ def check_predictions(
         notes = [*notes, *_without(problems)]
     limit = limit.spelt_as([name for problem in problems for name in problem.classes])
     n = len(problems[0].y)
-    subsets = [*_subsets(n, none_if_unknown(groups), slices or {}, limit)]
+    subsets = [*_subsets(n, none_if_unknown(groups), slices, limit)]
     _check_classes(limit, problems)
     parts = [part for problem in problems for part in problem.parts(subsets)]
     parts += [part for problem in problems for part in problem.rates(subsets, limit)]
@@ -571,6 +579,16 @@ def _without(problems: Sequence[_Problem]) -> list[str]:
     return [said] * bool(none)
 
 
+def _slices_by_name(slices: Any) -> dict[str, ArrayLike]:
+    """Slices of a mapping or a DataFrame, by their names."""
+    if slices is not None and not isinstance(slices, Mapping) and not hasattr(slices, "columns"):
+        raise InputError(
+            f"slices must be a mapping or a DataFrame; got {type(slices).__name__}. Pass "
+            "{'NAME': values} with one value per sample."
+        )
+    return {} if slices is None else {str(name): values for name, values in slices.items()}
+
+
 def _subsets(
     n: int, groups: Any, slices: Mapping[str, ArrayLike], limits: Limits
 ) -> Iterator[tuple[Kind, str, Array]]:
@@ -623,7 +641,8 @@ def _checked_flips(
 
 def _truths(values: Array, where: str) -> Array:
     """Values that are 1 or True, 0 or False, or −1 or NaN if unknown; others are an error."""
-    unknown = values != values
+    unknown = np.fromiter(map(is_missing, values.ravel().tolist()), bool, values.size)
+    unknown = unknown.reshape(values.shape)
     odd = [each for each in {*values[~unknown].tolist()} if each not in (-1, 0, 1)]
     if odd:
         raise InputError(

@@ -3,6 +3,7 @@
 from unicodedata import normalize
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -413,3 +414,26 @@ def test_groups_in_two_unicode_forms_are_one_and_texts_for_unknown_are_told():
             "Groups: these texts mean that the group is unknown: 200 'NA', 100 '?'.",
         )
     assert check_predictions(y, y, groups=country == "DE", limits={"average": 50}).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("slices", "sizes"),
+    [
+        ({"a": pd.array([True, False, None] * 20, dtype="boolean")}, {"a": 20}),
+        ({"a": pd.Series([1, None, None] * 20, dtype="Int64")}, {"a": 20}),
+        ({"a": [True, None] * 30}, {"a": 30}),
+        (pd.DataFrame({"a": [True, False] * 30, 1: [0, 1, 1] * 20}), {"a": 30, "1": 40}),
+        ({"a": np.array([1, 0, np.nan] * 20)}, {"a": 20}),
+    ],
+)
+def test_slices_of_pandas_and_with_missing_values(slices, sizes):
+    y = np.arange(60) % 2
+    found = check_predictions(y, y, slices=slices, limits={"average": 5})
+    assert {row.name: row.n for row in found.rows if row.kind == "slice"} == sizes
+
+
+@pytest.mark.parametrize("slices", [pd.Series([1, 0] * 30), np.ones(60), ["a"], "a"])
+def test_slices_without_names_are_refused(slices):
+    y = np.arange(60) % 2
+    with pytest.raises(InputError, match="slices must be a mapping or a DataFrame; got"):
+        check_predictions(y, y, slices=slices, limits={"average": 5})

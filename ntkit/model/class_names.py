@@ -315,10 +315,17 @@ def _refusal(of_data: list[Any], of_model: list[Any]) -> str:
         )
     named = "name its classes in the order of the logits with --classes (classes= in Python)"
     sides = {"what": "The data", "where": "the model's head"}
-    unknown = unknown_labels(of_data, of_model, **sides, fix=f"use its labels, or {named}.")
+    use = how_to_write(of_data, of_model) or "use its labels"
+    unknown = unknown_labels(of_data, of_model, **sides, fix=f"{use}, or {named}.")
     if unknown is None:
         return str(differing_classes(of_data, of_model, **sides, fix="add samples of it."))
     return unknown if named in unknown else f"{unknown} If not, {named}."
+
+
+def how_to_write(labels: Sequence[Any], classes: Sequence[Any]) -> str:
+    """How truth values become labels of two classes that have other names; else empty."""
+    truths = len(classes) == 2 and all(isinstance(label, bool | np.bool_) for label in labels)
+    return "write them as 0 and 1 (y.astype(int)) if False is the first class" * truths
 
 
 def _numbered(classes: Sequence[Any]) -> str:

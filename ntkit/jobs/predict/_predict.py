@@ -26,7 +26,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
 from ntkit.model import FrozenModel, loaded, name_of
-from ntkit.model.class_names import are_positions
+from ntkit.model.class_names import are_positions, how_to_write
 from ntkit.samples import Match, first_rows, input_paths, read
 from ntkit.verification import check_head, load_pair, same_network
 
@@ -244,6 +244,11 @@ def matches_of(
                 "The files of the two models name different preprocessing, so each model gets its "
                 f"own. {as_second.input_note()}".strip()
             ]
+    if one is not other and first.label is None and np.ndim(one.y) == np.ndim(other.y) == 2:
+        _check_names([first.label_names, second.label_names])
+        columns = [second.label_names.index(name) for name in first.label_names]
+        by_name = replace(other, y=np.asarray(other.y)[:, columns])
+        other = by_name if _same_labels(one, by_name) else other  # a table names its columns
     if one is not other and not _same_labels(one, other):
         raise InputError(
             f"The two models read different samples ({len(one)} and {len(other)}, or other "
@@ -273,13 +278,17 @@ def labels_compared(matches: Sequence[Match]) -> tuple[str, ...]:
     """Labels of models that give every sample several, in the order of the samples; else empty."""
     models = [each.model for each in matches]
     names = [model.label_names if model.label is None else () for model in models]
-    if {*names[0]} != {*names[-1]}:
-        other = sorted({*names[0]} ^ {*names[-1]})
+    _check_names(names)
+    return names[0]
+
+
+def _check_names(names: Sequence[Sequence[str]]) -> None:
+    """Raise an error unless two models have the same labels, in any order."""
+    if other := sorted({*names[0]} ^ {*names[-1]}):
         raise InputError(
             f"Only one of the two models has the labels {_listed(map(repr, other), 8)}. Name one "
             "that both have, with --label NAME (label=)."
         )
-    return names[0]
 
 
 def matched(match: Match, *, name: str, strict: bool) -> Match:
@@ -300,14 +309,11 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
     try:
         matching = samples.fit_to(model, name=model.path.name if model.path else "")
     except InputError as error:
-        problem = unknown_labels(
-            np.unique(samples.y),
-            model.head.classes,
-            what="The data",
-            where=name,
-            fix="use the model's labels, remove these samples, or name the model's classes in the "
-            "order of its logits with --classes (classes= of FrozenModel.load).",
-        )
+        labels, classes = np.unique(samples.y), model.head.classes
+        use = how_to_write([*labels], [*classes]) or "use the model's labels, remove these samples"
+        fix = f"{use}, or name the model's classes in the order of its logits with --classes "
+        fix += "(classes= of FrozenModel.load)."
+        problem = unknown_labels(labels, classes, what="The data", where=name, fix=fix)
         if strict:
             raise InputError(problem or error) from error
         note = f"The labels are written, but not compared with the predictions: {problem or error}"

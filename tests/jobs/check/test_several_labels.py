@@ -4,13 +4,16 @@ import json
 from xml.etree import ElementTree
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import ntkit
 from ntkit import FrozenModel
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import check_predictions, write_check
 from tests import models as zoo
+from tests.cases import write_csv
 from tests.several_labels import LABELS, REPAIRED
 
 LIMITS = {"max_drop": 5, "worst_class": 60}
@@ -150,3 +153,34 @@ def test_the_whole_check_fails_wrongly_at_most_at_its_level():
         outcomes.append(found.outcome)
     assert outcomes.count("fail") / runs <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / runs)
     assert outcomes.count("pass") == 0
+
+
+@pytest.mark.parametrize("form", ["table", "arrays"])
+def test_labels_in_another_order_behind_another_input_are_matched_by_name(five, form, tmp_path):
+    onnx_model = onnx.load(five.model)
+    order = [4, 2, 0, 1, 3]
+    for tensor in onnx_model.graph.initializer:
+        if tensor.name in ("W2", "b2"):
+            values = np.ascontiguousarray(numpy_helper.to_array(tensor)[..., order])
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    first = onnx_model.graph.node[0]
+    cast = helper.make_node("Cast", ["pixels"], [first.input[0]], to=TensorProto.FLOAT)
+    onnx_model.graph.node.insert(0, cast)
+    taken = onnx_model.graph.input[0]
+    taken.name, taken.type.tensor_type.elem_type = "pixels", TensorProto.DOUBLE
+    X, Y = (part[:200] for part in five.set("test"))
+    data = X, Y
+    if form == "table":
+        pixels = dict(zip((f"p{i}" for i in range(X.shape[1])), X.T.tolist(), strict=True))
+        data = write_csv(tmp_path / "t.csv", pixels | dict(zip(LABELS, Y.T, strict=True)))
+    names = [LABELS[i] for i in order]
+    for some in (names, [*names[:4], "round"]):
+        helper.set_model_props(onnx_model, {"names": json.dumps(some)})
+        onnx.save(onnx_model, tmp_path / "other.onnx")
+        arguments = five.model, tmp_path / "other.onnx", data
+        if some == names:
+            found = ntkit.check(*arguments, limits={"max_drop": 5}, device="cpu")
+            assert {row.change for row in found.rows} == {0}
+        elif form == "arrays":
+            with pytest.raises(InputError, match="Only one of the two models has the labels"):
+                ntkit.check(*arguments, limits={"max_drop": 5}, device="cpu")

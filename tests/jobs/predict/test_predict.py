@@ -263,3 +263,22 @@ def test_what_exists_stays_and_nothing_is_left_half_written(model, tmp_path):
     with pytest.raises(InputError, match="input of this job"):
         write_predictions(table, model, table, device="cpu", force=True)
     assert models.contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "names", [None, ["false", "true"], ["True", "False"], ["0", "1"], ["neg", "pos"]]
+)
+def test_truth_values_are_labels_of_classes_that_mean_them(names, tmp_path):
+    onnx_model = models.classifier(2)
+    helper.set_model_props(onnx_model, {} if names is None else {"names": json.dumps(names)})
+    path = models.save(onnx_model, tmp_path / "model.onnx")
+    X = models.inputs(60)
+    second = logits(path, X).argmax(axis=1) == 1
+    y = ~second if names == ["True", "False"] else second
+    np.savez(tmp_path / "data.npz", X=X, y=y)
+    options = {"limits": {"average": 90}, "device": "cpu"}
+    if names == ["neg", "pos"]:
+        with pytest.raises(InputError, match=r"write them as 0 and 1 \(y\.astype\(int\)\)"):
+            ntkit.check(None, path, tmp_path / "data.npz", **options)
+        np.savez(tmp_path / "data.npz", X=X, y=y.astype(int))
+    assert ntkit.check(None, path, tmp_path / "data.npz", **options).average.value == 1

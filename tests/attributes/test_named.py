@@ -173,7 +173,7 @@ def test_a_threshold_takes_no_cells_that_are_almost_numbers(cell):
     ],
 )
 def test_versions_keep_their_spelling(cells, names):
-    """Decimals of different number of which one ends with 0 are no measured numbers."""
+    """Decimals of different length, one of which ends with 0, are versions."""
     (block,) = columns({"v": cells * 20}).blocks()
     assert [*block.names] == names
 

@@ -346,8 +346,8 @@ def check_predictions(
     groups : array-like of shape (N,), optional
         Group labels; -1, None, NaN or a text such as ``unknown`` if unknown.
     slices : mapping of str to array-like of shape (N,), or DataFrame, optional
-        Membership in each named slice: 1 or True, 0 or False, −1, NaN or None if unknown. The slice's largest
-        drop also applies to each class within the slice.
+        Membership in each named slice: 1 or True, 0 or False, −1, NaN or None if unknown. The
+        slice's largest drop also applies to each class within the slice.
     flips, flips_before : mapping of str to array-like of shape (N,), optional
         For each named change, whether the prediction flips under the new and the old model: 1 or
         True, 0 or False, −1 without a changed copy.

@@ -239,9 +239,9 @@ class Table:
 
 def _empty_among_numbers(values: Array) -> Array:
     """Labels without cells such as NA if all others are numbers; among names, NA is a class."""
-    cells = {*values.tolist()} if values.dtype == object and values.ndim == 1 else set[Any]()
-    if not all(isinstance(cell, str) for cell in cells):
+    if values.ndim != 1 or not all(isinstance(cell, str) for cell in values.tolist()):
         return values
+    cells = {*values.tolist()}
     none = {cell for cell in cells if cell.strip() in _NA}
     numbers = [_number(cell) for cell in cells - none]
     if not none or not numbers or not all(map(math.isfinite, numbers)):

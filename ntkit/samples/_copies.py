@@ -175,33 +175,31 @@ def contents_of(
     sizes = {name: [*map(_size, files)] for name, files in paths.items()}
     count = Counter(size for each in sizes.values() for size in each)
     contents = dict[str, Digests]()
-    for name, samples in sets.items():
-        if name not in sizes:
-            contents[name] = _of_inputs(name, samples, model, verbose=verbose)
-            continue
-        of_size = [hashed(b"size", str(size).encode()) for size in sizes[name]]
-        contents[name] = np.array(of_size, dtype=f"S{LENGTH}")
-        some = np.flatnonzero([count[size] > 1 or size < 0 for size in sizes[name]])
-        contents[name][some] = sample_digests(samples.take(some), verbose=verbose)
-    return contents
-
-
-def _of_inputs(name: str, samples: Samples, model: FrozenModel | None, *, verbose: bool) -> Digests:
-    """Content of each sample that is not an image file."""
-    X, inputs = samples.X, () if model is None else model.inputs
-    if samples.embedded:
-        return row_contents(X, np.float32)
+    inputs = () if model is None else model.inputs
     dtypes = {info.name: info.dtype for info in inputs if info.dtype in np.sctypeDict}
-    parts = X if isinstance(X, Mapping) else {inputs[0].name if len(inputs) == 1 else "": X}
-    arrays = {n: x.to_numpy() if hasattr(x, "to_numpy") else x for n, x in parts.items()}
-    arrays = {n: np.asarray(x) if isinstance(x, list | tuple) else x for n, x in arrays.items()}
-    if hasattr(X, "texts"):
-        return sample_digests(samples, verbose=verbose)
-    if not all(hasattr(x, "itemsize") for x in arrays.values()):
-        # Computed when they are read, so they are not read once more: all count as distinct.
-        return np.array([hashed(name.encode(), b"%d" % row) for row in range(len(samples))])
-    digests = [row_contents(x, dtypes.get(n)) for n, x in sorted(arrays.items())]
-    return digests[0] if len(digests) == 1 else np.array([*map(hashed, *digests)])
+    for name, samples in sets.items():
+        X = samples.X
+        if name in sizes:
+            of_size = [hashed(b"size", str(size).encode()) for size in sizes[name]]
+            contents[name] = np.array(of_size, dtype=f"S{LENGTH}")
+            some = np.flatnonzero([count[size] > 1 or size < 0 for size in sizes[name]])
+            contents[name][some] = sample_digests(samples.take(some), verbose=verbose)
+            continue
+        if hasattr(X, "texts"):
+            contents[name] = sample_digests(samples, verbose=verbose)
+            continue
+        if samples.embedded:
+            contents[name] = row_contents(X, np.float32)
+            continue
+        parts = X if isinstance(X, Mapping) else {inputs[0].name if len(inputs) == 1 else "": X}
+        arrays = {n: x.to_numpy() if hasattr(x, "to_numpy") else x for n, x in parts.items()}
+        arrays = {n: np.asarray(x) if isinstance(x, list | tuple) else x for n, x in arrays.items()}
+        if all(hasattr(x, "itemsize") for x in arrays.values()):
+            digests = [row_contents(x, dtypes.get(n)) for n, x in sorted(arrays.items())]
+        else:  # computed when they are read, so they are not read once more: all are distinct
+            digests = [np.array([hashed(name.encode(), b"%d" % i) for i in range(len(samples))])]
+        contents[name] = digests[0] if len(digests) == 1 else np.array([*map(hashed, *digests)])
+    return contents
 
 
 def _is_nan(X: Any) -> bool:

@@ -138,7 +138,7 @@ def label_samples(
     if batch < 1:
         raise InputError(f"batch must be at least 1. Got {batch!r}.")
     model = of_one_label(model, label)
-    given = read(data, model, preprocessing=preprocessing)
+    given = read(data, model, preprocessing=preprocessing).measured()
     (once,) = without_copies([given], [model], verbose=verbose)
     samples = once.samples
     samples.check_made_with(model)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -36,29 +36,22 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class Part:
-    """Samples that run together, not read yet."""
+    """Samples that run together; with their inputs once these are read."""
 
     begin: int
     end: int
     rows: Array | None = None
     window: Any = None
+    feed: dict[str, Array] = field(default_factory=dict)
+    sent: dict[str, Any] | None = None
+    sent_rows: int = 0
 
     def __len__(self) -> int:
         return self.end - self.begin if self.rows is None else len(self.rows)
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Inputs of one run of the session."""
-
-    part: Part
-    feed: dict[str, Array]
-    sent: dict[str, Any] | None = None
-    sent_rows: int = 0
-
     @property
     def nbytes(self) -> int:
-        """int: Bytes of the arrays."""
+        """int: Bytes of the inputs."""
         return sum(array.nbytes for array in self.feed.values())
 
 
@@ -109,7 +102,7 @@ class SessionInputs:
             for i in range(0, len(alike), batch_size)
         ]
 
-    def load(self, part: Part) -> Batch:
+    def load(self, part: Part) -> Part:
         """Read the samples of a part."""
         if part.rows is None:
             values = by_input(self.X, lambda array: array[part.begin : part.end])
@@ -129,7 +122,7 @@ class SessionInputs:
                     f"The samples gave {len(array)} rows for the model's input {name!r} instead of "
                     f"{len(part)}; return one row per sample."
                 )
-        return Batch(part, feed)
+        return replace(part, feed=feed)
 
 
 def shown_shape(shape: Sequence[Any]) -> str:
@@ -321,7 +314,7 @@ def _computed(
         else:
             yield from map(
                 runner.run,
-                prefetch(runner.load, parts, workers=ahead, size_of=lambda batch: batch.nbytes),
+                prefetch(runner.load, parts, workers=ahead, size_of=lambda part: part.nbytes),
             )
 
 
@@ -335,30 +328,31 @@ class _Runner:
     on_gpu: bool
     per_sample: bool
 
-    def load(self, part: Part) -> Batch:
+    def load(self, part: Part) -> Part:
         """Read a part, and copy it to the GPU if the session runs there."""
-        batch, size = self.inputs.load(part), self.size
-        texts = any(array.dtype.hasobject for array in batch.feed.values())  # the session copies it
+        part, size = self.inputs.load(part), self.size
+        texts = any(array.dtype.hasobject for array in part.feed.values())  # the session copies it
         # A part is larger than the size after memory ran out; it is run in pieces.
         if not self.on_gpu or texts or len(part) > size:
-            return batch
-        sent = sent_to_gpu(self.session, _padded(batch.feed, size))
-        return replace(batch, sent=sent, sent_rows=size)
+            return part
+        sent = sent_to_gpu(self.session, _padded(part.feed, size))
+        return replace(part, sent=sent, sent_rows=size)
 
-    def run(self, batch: Batch) -> Run:
-        """Outputs for one batch, in as many runs as memory requires."""
-        part, parts, lengths, at = batch.part, list[list[Array]](), list[int](), 0
+    def run(self, part: Part) -> Run:
+        """Outputs for one part, in as many runs as memory requires."""
+        parts, lengths, at = list[list[Array]](), list[int](), 0
         while at < len(part):
-            piece = {name: array[at : at + self.size] for name, array in batch.feed.items()}
+            piece = {name: array[at : at + self.size] for name, array in part.feed.items()}
             n_rows = len(next(iter(piece.values())))
-            fits = at == 0 and batch.sent_rows == self.size
-            sent = batch.sent if fits else None
+            fits = at == 0 and part.sent_rows == self.size
+            sent = part.sent if fits else None
             outputs = self._run(piece, sent, n_rows, f"samples {part.begin} to {part.end - 1}")
             if outputs is not None:
                 parts.append(outputs)
                 lengths.append(n_rows)
                 at += n_rows
-        return part, _joined(parts, lengths)
+        # Outputs wait for those of their window; inputs need not.
+        return replace(part, feed={}, sent=None), _joined(parts, lengths)
 
     def _run(
         self, feed: dict[str, Array], sent: dict[str, Any] | None, n_rows: int, which: str

@@ -190,7 +190,7 @@ def read_predicted(
         read_too = {} if samples.table is None else samples.table.rest
         also = [v for name, v in read_too.items() if v.ndim == 1 and not names_rows(name, v)]
         (once,) = without_copies([samples], also=[*predicted, *also])
-        samples, places, kept = once.samples, once.places, once.places.kept
+        samples, places, kept = once.samples, once, once.kept
         predicted, notes = [each[kept] for each in predicted], [*notes, *samples.notes]
         if table is not None and samples.table is not None:
             table = replace(_taken(table, kept), columns={**samples.table.columns})

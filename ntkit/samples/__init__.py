@@ -16,13 +16,16 @@ from ntkit.samples._columns import (
 from ntkit.samples._copies import (
     Distinct,
     Places,
+    combined,
     contents_of,
     names_rows,
     note_on_copies,
+    sample_digests,
     sets_without_copies,
+    shared_samples,
+    sum_of_digests,
     without_copies,
 )
-from ntkit.samples._digests import combined, sample_digests, shared_samples, sum_of_digests
 from ntkit.samples._join import (
     KEYS,
     MADE_OF_CLASSES,

@@ -1,25 +1,104 @@
-"""Copies of a sample, in one set or in two: each content counts once."""
+"""Contents of samples, for fingerprints; copies in one set or in two count once."""
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
-from ntkit._contents import LENGTH, Digests, distinct, hashed, row_contents
+from ntkit._contents import CHUNK, LENGTH, Digests, digests_of_rows, distinct, hashed, row_contents
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.samples._digests import sample_digests
 from ntkit.samples._samples import Samples, arrays_of
 from ntkit.samples._table import is_aside
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.model import FrozenModel
+
+_LAZY_ROWS = 64
+_MODULUS = 1 << 256
+
+
+def sample_digests(
+    samples: Samples, start: int = 0, stop: int | None = None, *, verbose: bool = False
+) -> Digests:
+    """Digest of the content of each sample, without its label."""
+    stop = len(samples) if stop is None else stop
+    digests = tqdm(
+        _digests_of(samples.X, start, stop),
+        desc="contents",
+        total=stop - start,
+        delay=1,
+        disable=None if verbose else True,
+        leave=False,
+    )
+    return np.fromiter(digests, dtype=f"S{LENGTH}", count=stop - start)
+
+
+def shared_samples(digests: Mapping[str, Digests]) -> dict[tuple[str, str], int]:
+    """Number of samples that two sets share, for all pairs of sets."""
+    return {
+        (one, two): int(np.isin(digests[two], digests[one]).sum())
+        for one, two in combinations(digests, 2)
+    }
+
+
+def sum_of_digests(digests: Digests, first: int = 0) -> str:
+    """Sum of digests with their positions; :func:`combined` adds the sums of several parts."""
+    total = 0
+    for position, digest in enumerate(digests.tolist(), start=first):
+        placed = hashlib.sha256(b"%d:" % position + digest).digest()
+        total += int.from_bytes(placed, "big")
+    return f"{total % _MODULUS:064x}"
+
+
+def combined(sums: Iterable[str]) -> str:
+    """Sum of a whole, from the sums of its parts."""
+    return f"{sum(int(text, 16) for text in sums) % _MODULUS:064x}"
+
+
+def _digests_of(X: Any, start: int, stop: int) -> Iterator[bytes]:
+    if isinstance(X, Mapping):
+        names = sorted(X)
+        columns = (_digests_of(X[name], start, stop) for name in names)
+        head = [b"inputs", *map(str.encode, names)]
+        return (hashed(*head, *row) for row in zip(*columns, strict=True))
+    if hasattr(X, "paths"):
+        return iter(X.digests(start, stop))
+    if hasattr(X, "texts"):  # single texts, or pairs
+        parts = ([text] if isinstance(text, str) else text for text in X.texts[start:stop])
+        return (hashed(b"text", *(p.encode("utf-8", "surrogatepass") for p in t)) for t in parts)
+    if hasattr(X, "to_numpy"):  # a DataFrame
+        X = X.to_numpy()
+    if isinstance(X, list | tuple):
+        X = np.asarray(X)
+    if isinstance(X, np.ndarray):
+        step = max(1, CHUNK // max(1, X.itemsize * int(np.prod(X.shape[1:]))))
+        cuts = range(start, stop, step)
+        return chain.from_iterable(digests_of_rows(X[at : min(at + step, stop)]) for at in cuts)
+    return _of_sequence(X, start, stop)
+
+
+def _of_sequence(X: Any, start: int, stop: int) -> Iterator[bytes]:
+    """Digests of anything that returns arrays for slices; several arrays may be padded."""
+    step = _LAZY_ROWS
+    while start < stop:
+        values = X[start : min(start + step, stop)]
+        if isinstance(values, Mapping) and step > 1:
+            step = 1  # padded to the longest of the batch: not part of the content
+            continue
+        n = min(step, stop - start)
+        yield from _digests_of(values if isinstance(values, Mapping) else np.asarray(values), 0, n)
+        start += n
+
 
 _COARSE, _CLEARLY = 0.1, 20
 """Share and number of the repeated texts or rows of numbers that are equal to one of another label.
@@ -42,13 +121,12 @@ class Places:
     @classmethod
     def joined(cls, parts: Sequence[Distinct]) -> Places:
         """Places in several sets, one after the other."""
-        places = [part.places for part in parts]
-        starts = np.cumsum([0, *(len(part.stands_for) for part in places)])
-        firsts = np.cumsum([0, *(len(part.kept) for part in places)])
-        kept = [part.kept + start for part, start in zip(places, starts, strict=False)]
+        starts = np.cumsum([0, *(len(part.stands_for) for part in parts)])
+        firsts = np.cumsum([0, *(len(part.kept) for part in parts)])
+        kept = [part.kept + start for part, start in zip(parts, starts, strict=False)]
         stands = [
             np.where(part.stands_for < 0, -1, part.stands_for + first)
-            for part, first in zip(places, firsts, strict=False)
+            for part, first in zip(parts, firsts, strict=False)
         ]
         done = cls(np.concatenate(kept), np.concatenate(stands))
         # A sample that was left out for another of these sets is the one there.
@@ -83,11 +161,10 @@ def _is_unknown(value: Any, unknown: Any) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Distinct:
+class Distinct(Places):
     """Samples of which each content counts once for each label and group, with notes."""
 
     samples: Samples
-    places: Places
     contents: Digests  # of all given samples
 
 
@@ -123,7 +200,7 @@ def sets_without_copies(
     """
     given = contents_of(sets, model, verbose=verbose)
     done = {name: _distinct(samples, given[name], name) for name, samples in sets.items()}
-    contents = {name: given[name][each.places.kept] for name, each in done.items()}
+    contents = {name: given[name][each.kept] for name, each in done.items()}
     names = list(sets)
     for i, name in enumerate(names):
         left, notes = np.zeros(len(contents[name]), dtype=bool), list[str]()
@@ -153,11 +230,11 @@ def sets_without_copies(
                 "judge. Pass samples that are in one set only."
             )
         if left.any():
-            places, kept = done[name].places, np.flatnonzero(~left)
+            once, kept = done[name], np.flatnonzero(~left)
             place = np.where(left, -1, np.cumsum(~left) - 1)
-            samples = _noted(_left_out(done[name].samples, kept), *notes)
-            places = Places(places.kept[kept], place[places.stands_for])
-            done[name] = Distinct(samples, places, given[name])
+            samples = _noted(_left_out(once.samples, kept), *notes)
+            stands_for = place[once.stands_for]
+            done[name] = Distinct(once.kept[kept], stands_for, samples, given[name])
     return done
 
 
@@ -222,7 +299,7 @@ def _distinct(
     first, content = distinct(contents)
     every = np.arange(len(contents))
     if len(first) == len(contents):
-        return Distinct(samples, Places(every, every), contents)
+        return Distinct(every, every, samples, contents)
     start = f"The {_called(name)} set: " if name else ""
     samples = _completed(samples, content)
     labelled = content if samples.y is None else _crossed(content, samples.y)
@@ -235,7 +312,7 @@ def _distinct(
             f"{start}{n} of {len(content)} samples have the inputs of others, often with another "
             "label. Each of them counts."
         )
-        return Distinct(_noted(samples, note), Places(every, every), contents)
+        return Distinct(every, every, _noted(samples, note), contents)
     if len(several):
         rows = np.flatnonzero(content == several[0])
         one, two = rows[distinct(labelled[rows])[0][:2]].tolist()
@@ -256,7 +333,7 @@ def _distinct(
         )
         samples = _noted(_with_facts_of_copies(samples, places, start), note)
         samples = _left_out(samples, places.kept)
-    return Distinct(samples, places, contents)
+    return Distinct(places.kept, places.stands_for, samples, contents)
 
 
 def _are_rows(X: Any) -> bool:

@@ -394,7 +394,7 @@ def timings(
         inputs = SessionInputs(session, first)
         size = inputs.fixed_size or BATCH_SIZE
         batch = inputs.load(inputs.parts((0, min(size, inputs.n_samples)), size)[0])
-        at = np.arange(inputs.fixed_size or len(batch.part)) % len(batch.part)
+        at = np.arange(inputs.fixed_size or len(batch)) % len(batch)
         runs.append((session, {name: array[at] for name, array in batch.feed.items()}))
     for session, feed in runs * _WARM_UP:
         session.run(None, feed)

@@ -281,7 +281,7 @@ def audit_model(
     (once,) = without_copies([samples], [model], verbose=verbose)
     if samples.y is not None:  # copies, and samples of unknown label, may have a row
         matched = Metadata.of(metadata, [samples], key)
-        matched = matched and matched.without_copies(once.places)
+        matched = matched and matched.without_copies(once)
     samples = once.samples
     if samples.y is not None:
         n = len(samples)

@@ -242,7 +242,7 @@ def _without_copies(
     last = once[id(given)]
     if metadata is not None or (slices and len(last.samples) < len(given)):  # or the folder's own
         metadata = Metadata.of(metadata, [given], key)
-        metadata = metadata and metadata.without_copies(last.places)
+        metadata = metadata and metadata.without_copies(last)
     found = last.samples.notes[len(given.notes) :]
     return [replace(m, samples=once[id(m.samples)].samples) for m in models], metadata, [*found]
 

@@ -236,7 +236,7 @@ def prepared(
     if not order.new_head and model.head is not None:
         cautions += _like_guesses(model, sets, passes, trust_inputs=trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
-    same = {name: each.contents[each.places.kept] for name, each in distinct.items()}
+    same = {name: each.contents[each.kept] for name, each in distinct.items()}
     if len({samples.embedded for samples in sets.values()}) > 1:
         same = {name: row_contents(embedded.Z, np.float32) for name, embedded in passes.items()}
     n_shared = shared_samples(same)

@@ -149,7 +149,7 @@ def label_samples(
             )
         names, digests = np.array(given.unique_names), sample_digests(given, verbose=verbose)
         taken = TakenAnswers(names.tolist(), [digest.hex() for digest in digests], match_names)
-        names, digests = names[once.places.kept].tolist(), digests[once.places.kept]
+        names, digests = names[once.kept].tolist(), digests[once.kept]
         contents = [digest.hex() for digest in digests]
         before = folder.take_kept(question_of(folder, question, values), taken)
         labels = folder.take(before, [*folder.answer_files(), *user_files], taken)

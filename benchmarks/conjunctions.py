@@ -46,7 +46,7 @@ from ntkit import audit
 from ntkit._key import conditions_in
 from ntkit.attributes import Block, FeatureSet, attribute_named, both_of
 from ntkit.attributes.findings import Finding
-from ntkit.metrics import wilson
+from ntkit.metrics import Row
 from packages import Package, default_cache
 from slices import coded
 
@@ -140,7 +140,7 @@ def compared(data: pd.DataFrame, y: Array, pred: Array, seed: int) -> list[list[
                 n = (values[fit] == value).sum()
                 if n >= inside(X[fit], wanted).sum():
                     right = 1 - wrong[fit][values[fit] == value].mean()
-                    limit = wilson(np.array([right]), np.array([n]), 0.95)[1][0]
+                    limit = Row("group", "", n, n * right).wilson()[1]
                     named.append((float(limit), name, values == value))
         pairs = [each for each in worst if each[1] == "pair"]
         slices = [np.ones(len(y), dtype=bool), inside(X, wanted)]
@@ -171,7 +171,7 @@ def judged(wrong: Array, rows: Array | None, judge: Array) -> list[float]:
     if rows is None or not n:
         return [np.nan] * 3
     share = wrong[rows[judge]].mean()
-    return [100 * share, 100 * wilson(np.array([share]), np.array([n]), 0.95)[0][0], n]
+    return [100 * share, 100 * Row("group", "", n, share * n).wilson()[0], n]
 
 
 def real(seeds: int) -> str:
@@ -315,8 +315,8 @@ def alarms(draws: int) -> str:
     for made in NULL:
         assert made.__doc__ is not None
         hits = sum(bool(found_in(made, (500, 2000, 6000)[s % 3], s)) for s in range(draws))
-        low, high = wilson(np.array([hits / draws]), np.array([draws]), 0.95)
-        percent = f"{100 * hits / draws:.1f} [{100 * low[0]:.1f}, {100 * high[0]:.1f}]"
+        low, high = Row("group", "", draws, hits).wilson()
+        percent = f"{100 * hits / draws:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
         rows.append([made.__doc__.rstrip("."), f"{hits}/{draws}", percent])
         print(rows[-1], file=sys.stderr, flush=True)
     return table(["table", "runs with a conjunction", "%"], rows)

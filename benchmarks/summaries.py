@@ -24,8 +24,8 @@ from scipy.special import betaincinv, ndtri
 from scipy.stats import binom
 
 from evidence_tables import table
-from ntkit.metrics import _stratified
-from ntkit.metrics._group_report import change_of_one, change_of_worst
+from ntkit.metrics import Row, _stratified
+from ntkit.metrics._group_report import _change_of_worst
 from ntkit.metrics._paired import share_bounds
 
 Array = NDArray[Any]
@@ -397,9 +397,10 @@ def worst_group(cell: Cell, draws: int, rng: np.random.Generator) -> dict[str, M
     def of_report(levels: dict[str, float]) -> list[tuple[float, float]]:
         confidence = 1 - 2 * levels["lower_level"]
         found = []
-        for old, new, down, up in zip(before, right, lost, gained, strict=True):
-            paired = change_of_one(up / cell.n, down / cell.n, cell.n, confidence)
-            low, high = change_of_worst(old / cell.n, new / cell.n, paired, cell.n, confidence)
+        for counts in zip(right.tolist(), lost.tolist(), gained.tolist(), strict=True):
+            of_groups = zip(cell.n.tolist(), *counts, strict=True)
+            rows = [Row("group", i, *each) for i, each in enumerate(of_groups)]
+            low, high = _change_of_worst(rows, confidence)
             found.append((-high, -low))
         return found
 

@@ -113,7 +113,7 @@ def _replied(
 def _show(audit: Audit, finding: Finding, most: int) -> None:
     """A few samples of the class that errs most, with the finding and without it."""
     values, y = audit.values(finding.name), audit.predictions.y_index
-    label = finding.worst.label
+    label = finding.worst.name
     of_class = audit.predictions.classes[y] == label
     for value, title in ((1, "with it"), (0, "without it")):
         rows = (of_class & (values == value)).nonzero()[0][:most].tolist()

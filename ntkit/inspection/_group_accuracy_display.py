@@ -14,7 +14,7 @@ from ntkit._text import percent
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.inspection import _draw as draw
-from ntkit.metrics import GroupReport, ReportRow, group_report
+from ntkit.metrics import GroupReport, Row, group_report
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ class GroupAccuracyDisplay(draw.Display):
 
     Attributes
     ----------
-    shown_ : list of ReportRow
+    shown_ : list of Row
         Rows of the report in the plot, from top to bottom.
     {ax_, figure_}
     after_, before_ : matplotlib ErrorbarContainer
@@ -62,7 +62,7 @@ class GroupAccuracyDisplay(draw.Display):
     ...     groups=["0 on land", "0 at sea", "0 at sea", "1 on land", "1 at sea", "1 at sea"],
     ...     y_pred_before=[0, 1, 1, 1, 1, 0],
     ... )
-    >>> display.report.worst_group.which, display.report.worst_group.accuracy
+    >>> display.report.worst_group.which, display.report.worst_group.value
     ('0 at sea', 0.5)
     """
 
@@ -156,14 +156,16 @@ class GroupAccuracyDisplay(draw.Display):
             raise InputError("The report was made without group labels; pass it groups.")
         ax = self._axes(ax)
         rows = [row for row in self.report.rows if row.kind == "group"]
-        self.shown_ = draw.first_of(rows, _MOST, lambda row: row.accuracy)
-        compared = rows[0].accuracy_before is not None
+        self.shown_ = draw.first_of(rows, _MOST, lambda row: row.value)
+        places, old = [row.name for row in self.shown_], self.report.before
         self.before_ = self.worst_before_ = None
-        if compared:
-            self.before_ = _errorbar(ax, self.shown_, draw.GREY, before=True)
-            self.worst_before_ = _diamond(ax, rows, self.shown_, before=True)
-        self.after_ = _errorbar(ax, self.shown_, draw.BLUE, offset=0.16 if compared else 0.0)
-        self.worst_after_ = _diamond(ax, rows, self.shown_, offset=0.16 if compared else 0.0)
+        if old is not None:
+            was = {row.name: row for row in old.rows if row.kind == "group"}
+            self.before_ = _errorbar(ax, [was[name] for name in places], draw.GREY, before=True)
+            self.worst_before_ = _diamond(ax, old.worst_group, places, before=True)
+        offset = 0.0 if old is None else 0.16
+        self.after_ = _errorbar(ax, self.shown_, draw.BLUE, offset=offset)
+        self.worst_after_ = _diamond(ax, self.report.worst_group, places, offset=offset)
         self._label(ax, len(rows))
         return self
 
@@ -172,9 +174,9 @@ class GroupAccuracyDisplay(draw.Display):
         from matplotlib.ticker import MaxNLocator
 
         n, worst = len(self.shown_), self.report.worst_group
-        title = f"worst group: {percent(worst.accuracy)}"
-        if worst.accuracy_before is not None:
-            title = f"worst group: {percent(worst.accuracy_before)} → {percent(worst.accuracy)}"
+        title = f"worst group: {percent(worst.value)}"
+        if worst.before is not None:
+            title = f"worst group: {percent(worst.before)} → {percent(worst.value)}"
         if n < n_groups:
             title += f" ({n} worst of {n_groups} groups)"
         coverage = f"{100 * self.report.confidence:g} % interval"
@@ -184,9 +186,7 @@ class GroupAccuracyDisplay(draw.Display):
         ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
         ax.grid(axis="x", color=draw.GREY, alpha=0.25, linewidth=0.6)
         ax.set_axisbelow(True)
-        draw.name_rows(
-            ax, [f"{draw.short(row.label, letters)}  ({row.count})" for row in self.shown_]
-        )
+        draw.name_rows(ax, [f"{draw.short(row.name, letters)}  ({row.n})" for row in self.shown_])
         entries = [
             ("o", draw.BLUE, draw.BLUE, "accuracy"),
             ("D", draw.VERMILLION, draw.VERMILLION, "worst group"),
@@ -205,17 +205,10 @@ class GroupAccuracyDisplay(draw.Display):
         draw.show_legend(ax, handles, "upper left", ncols=3)
 
 
-def _figures(row: ReportRow, before: bool) -> tuple[float, float, float]:
-    """Accuracy and the ends of its interval."""
-    if before:
-        return row.accuracy_before, *row.interval_before  # type: ignore[misc]
-    return row.accuracy, *row.interval
-
-
 def _errorbar(
-    ax: Axes, rows: list[ReportRow], color: str, *, before: bool = False, offset: float = -0.16
+    ax: Axes, rows: list[Row], color: str, *, before: bool = False, offset: float = -0.16
 ) -> Any:
-    accuracy, low, high = np.array([_figures(row, before) for row in rows]).T
+    accuracy, low, high = np.array([(row.value, *(row.interval or ())) for row in rows]).T
     return ax.errorbar(
         accuracy,
         np.arange(len(rows)) + offset,
@@ -231,20 +224,14 @@ def _errorbar(
 
 
 def _diamond(
-    ax: Axes,
-    rows: list[ReportRow],
-    shown: list[ReportRow],
-    *,
-    before: bool = False,
-    offset: float = -0.16,
+    ax: Axes, worst: Row, places: list[Any], *, before: bool = False, offset: float = -0.16
 ) -> Any:
-    """Mark the worst of all rows if the plot includes it."""
-    worst = min(rows, key=lambda row: _figures(row, before)[0])
-    if worst not in shown:
+    """Mark the worst group if the plot includes it."""
+    if worst.which not in places:
         return None
     (mark,) = ax.plot(
-        _figures(worst, before)[0],
-        shown.index(worst) + offset,
+        worst.value,
+        places.index(worst.which) + offset,
         "D",
         color=draw.VERMILLION,
         markerfacecolor="white" if before else draw.VERMILLION,

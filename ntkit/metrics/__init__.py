@@ -21,8 +21,6 @@ from ntkit.metrics._class_order import check_class_order as check_class_order
 from ntkit.metrics._class_order import class_order as class_order
 from ntkit.metrics._class_order import order_notes as order_notes
 from ntkit.metrics._group_report import GroupReport, group_report
-from ntkit.metrics._group_report import ReportRow as ReportRow
-from ntkit.metrics._group_report import wilson as wilson
 from ntkit.metrics._paired import below as below
 from ntkit.metrics._paired import binomial_quantile as binomial_quantile
 from ntkit.metrics._paired import drop_bounds as drop_bounds
@@ -32,6 +30,7 @@ from ntkit.metrics._paired import separate_drop_bounds as separate_drop_bounds
 from ntkit.metrics._paired import share_bounds as share_bounds
 from ntkit.metrics._paired import upper_drop as upper_drop
 from ntkit.metrics._rows import RATES as RATES
+from ntkit.metrics._rows import ClassRate as ClassRate
 from ntkit.metrics._rows import Kind as Kind
 from ntkit.metrics._rows import Outcome as Outcome
 from ntkit.metrics._rows import Row, compare

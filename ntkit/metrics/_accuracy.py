@@ -19,6 +19,7 @@ from ntkit._checks import (
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
+from ntkit.metrics._rows import Kind, compare
 from ntkit.spuriousness import sfit, spuriousness_scores
 
 
@@ -30,26 +31,21 @@ class Memberships:
     index: Array | None = None
     matrix: Array | None = None
 
-    def sums(self, values: Array) -> Array:
-        """Sum of values (N,) over each group, (G,)."""
+    def subsets(self, kind: Kind) -> list[tuple[Kind, Any, Array]]:
+        """The groups with the numbers of their samples."""
         if self.matrix is not None:
-            return np.array([values[member].sum() for member in self.matrix.T], dtype=float)
-        assert self.index is not None
-        n_groups = len(self.labels)
-        return np.asarray(np.bincount(self.index, values, minlength=n_groups + 1)[:n_groups])
+            members = [np.flatnonzero(column) for column in self.matrix.T]
+        else:
+            assert self.index is not None
+            ends = np.cumsum(np.bincount(self.index, minlength=len(self.labels)))
+            members = np.split(np.argsort(self.index, kind="stable"), ends)
+        return [(kind, *each) for each in zip(self.labels, members, strict=False)]
 
     def unknown(self, weight: Array) -> int:
         """Samples of positive weight whose group is unknown."""
         if self.index is None:
             return 0
         return int(((self.index == len(self.labels)) & (weight > 0)).sum())
-
-    def means(self, values: Array, weight: Array) -> Array:
-        """Weighted mean of values (N,) over each group, (G,); NaN for a group without weight."""
-        mass = self.sums(weight)
-        means = np.full(len(mass), np.nan)
-        np.divide(self.sums(weight * values), mass, out=means, where=mass > 0)
-        return means
 
 
 def memberships(groups: ArrayLike, n: int, name: str = "groups") -> Memberships:
@@ -204,8 +200,9 @@ def accuracy_in(
     groups: Memberships, right: Array, sample_weight: ArrayLike | None
 ) -> dict[Any, float]:
     """Accuracy of each group with positive weight."""
-    accuracies = groups.means(right, check_weight(sample_weight, len(right))).tolist()
-    by = {g: a for g, a in zip(groups.labels, accuracies, strict=True) if not np.isnan(a)}
+    weight = None if sample_weight is None else check_weight(sample_weight, len(right))
+    rows = compare([right], groups.subsets("group"), weight=weight)
+    by = {row.name: row.value for row in rows if row.n}
     if not by:
         raise InputError("No sample of positive weight is in any group; check groups.")
     return by

@@ -6,12 +6,13 @@ real numbers, so that weights count by their effective number of samples.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import hypot, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import ndtri
 
 from ntkit._checks import check_weight, labels_of_one_type
 from ntkit._doc import documented
@@ -20,78 +21,10 @@ from ntkit._text import interval, one_line, percent, plain, table, without_contr
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.metrics._accuracy import Memberships, memberships, of_labels, of_partial_labels
+from ntkit.metrics._rows import Interval, Row, compare
+from ntkit.metrics._summaries import Summary, summary_of
 
-Bounds = tuple[Array, Array]
-
-
-def wilson(accuracy: Array, n: Array, confidence: float) -> Bounds:
-    """Wilson's score interval of proportions (Wilson, 1927)."""
-    square = float(ndtri((1 + confidence) / 2)) ** 2
-    center = (accuracy + square / (2 * n)) / (1 + square / n)
-    half = np.sqrt(square * (accuracy * (1 - accuracy) / n + square / (4 * n**2)))
-    half = half / (1 + square / n)
-    # If all or none is right the limit is exact; rounding must not change it.
-    return np.clip(np.minimum(center - half, accuracy), 0, 1), np.clip(
-        np.maximum(center + half, accuracy), 0, 1
-    )
-
-
-def change_of_one(gained: Array, lost: Array, n: Array, confidence: float) -> Bounds:
-    """Bonett and Price's interval of the difference of two paired proportions."""
-    # Wald's interval with one more sample of each kind of change (J. Educ. Behav. Stat. 37, 2012),
-    # recommended by Fagerland, Lydersen and Laake (Stat. Med. 33, 2014). It is widened to contain
-    # the observed difference, which it may miss at a low confidence.
-    up, down = (gained * n + 1) / (n + 2), (lost * n + 1) / (n + 2)
-    z = float(ndtri((1 + confidence) / 2))
-    half = z * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
-    observed = gained - lost
-    return (
-        np.clip(np.minimum(up - down - half, observed), -1, 1),
-        np.clip(np.maximum(up - down + half, observed), -1, 1),
-    )
-
-
-def change_of_worst(
-    before: Array, after: Array, paired: Bounds, n: Array, confidence: float
-) -> tuple[float, float]:
-    """Interval of the difference between two minima."""
-    # If both minima are of the same group, it is that group's paired interval. Else the two limits
-    # are combined as if independent (MOVER: Zou and Donner, Stat. Med. 27, 2008).
-    b, a = int(before.argmin()), int(after.argmin())
-    if before[a] == before[b]:
-        return float(paired[0][a]), float(paired[1][a])
-    if after[b] == after[a]:
-        return float(paired[0][b]), float(paired[1][b])
-    (low_b, high_b), (low_a, high_a) = (wilson(x, n, confidence) for x in (before, after))
-    change = after[a] - before[b]
-    low = change - np.hypot(after[a] - low_a[a], high_b[b] - before[b])
-    high = change + np.hypot(high_a[a] - after[a], before[b] - low_b[b])
-    return float(max(-1, low)), float(min(1, high))
-
-
-Interval = tuple[float, float]
-Kind = Literal["class", "group", "summary"]
 _NO_GROUPS = "No group labels were given: the worst group is the worst class."
-
-
-@dataclass(frozen=True)
-class ReportRow:
-    """One row of a :class:`GroupReport`; accuracies are in [0, 1], NaN for an empty group."""
-
-    kind: Kind
-    label: Any
-    count: int
-    accuracy: float
-    interval: Interval
-    accuracy_before: float | None = None
-    interval_before: Interval | None = None
-    change_interval: Interval | None = None
-    which: Any = None
-
-    @property
-    def change(self) -> float | None:
-        """``accuracy - accuracy_before``."""
-        return None if self.accuracy_before is None else self.accuracy - self.accuracy_before
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,72 +33,72 @@ class GroupReport:
 
     Attributes
     ----------
-    rows : tuple of ReportRow
+    rows : tuple of Row
         Classes, groups, then the summaries "average" and "worst class". With group labels also
-        "worst group" and "mean of groups". A row has ``kind``, ``label``, ``count``, ``accuracy``
-        in [0, 1] and its ``interval``; compared, also those ``_before`` and ``change_interval``.
+        "worst group" and "mean of groups". A row has ``kind``, ``name``, ``n``, and ``value``, the
+        accuracy in [0, 1], with its ``interval``; compared, also ``before``, ``change`` and
+        ``change_interval``. ``which`` of a worst class or group is its name.
     confidence : float
         Coverage of the intervals.
     grouped : bool
         Whether there are group labels.
     n_unknown : int
         Number of samples of unknown group: they count only for the classes and the average.
+    before : GroupReport or None
+        Report of the predictions to compare with.
     """
 
-    rows: tuple[ReportRow, ...]
+    rows: tuple[Row, ...]
     confidence: float
     grouped: bool
     n_unknown: int = 0
+    before: GroupReport | None = None
 
     @property
-    def worst_group(self) -> ReportRow:
+    def worst_group(self) -> Row:
         """The summary of the worst group; without groups, of the worst class."""
         return self.summary("worst group" if self.grouped else "worst class")
 
-    @property
-    def worst_counts(self) -> tuple[int, int]:
-        """Samples of the group that is worst before, and after; of the largest if some are tied."""
-        kind = "group" if self.grouped else "class"
-        rows = [row for row in self.rows if row.kind == kind and row.count]
-        n = min(rows, key=lambda row: (row.accuracy, -row.count)).count
-        before = min(rows, key=lambda row: (row.accuracy_before or 0.0, -row.count)).count
-        return before, n
-
-    def summary(self, label: str) -> ReportRow:
+    def summary(self, name: str) -> Row:
         """The summary row with this name, such as "average"; else an InputError."""
-        rows = {row.label: row for row in self.rows if row.kind == "summary"}
-        if label not in rows:
-            raise InputError(f"The report has no summary {label!r}; use one of {', '.join(rows)}.")
-        return rows[label]
+        rows = {row.name: row for row in self.rows if row.kind == "summary"}
+        if name not in rows:
+            raise InputError(f"The report has no summary {name!r}; use one of {', '.join(rows)}.")
+        return rows[name]
 
     def as_dict(self) -> dict[str, Any]:
         """The report as values that JSON can hold; NaN becomes None."""
+        rows = [
+            {"kind": row.kind, "label": row.name, "count": row.n, "accuracy": row.value,
+             "interval": row.interval, "accuracy_before": was and was.value,
+             "interval_before": was and was.interval, "change_interval": row.change_interval,
+             "which": row.which, "change": row.change}
+            for row, was in self._pairs()
+        ]  # fmt: skip
         return {
             "confidence": self.confidence,
             "grouped": self.grouped,
             "n_unknown": self.n_unknown,
             "worst_group_is": "worst group" if self.grouped else "worst class",
-            "rows": [plain(asdict(row) | {"change": row.change}) for row in self.rows],
+            "rows": plain(rows),
         }
 
     def table(self, *, markdown: bool = True) -> str:
         """The report as a Markdown table, in percent; ``markdown=False`` does not escape names."""
-        compared = self.rows[0].accuracy_before is not None
         coverage = f"{100 * self.confidence:g} % interval"
         header = ["", "samples", "accuracy", coverage]
-        if compared:
+        if self.before is not None:
             header += ["before", coverage, "change", coverage]
         lines = [header]
-        for row in self.rows:
-            name = str(row.label) if row.kind == "summary" else f"{row.kind} {row.label}"
-            name = name if row.which is None else f"{name} ({row.which})"
+        for row, was in self._pairs():
+            name = row.title if row.which is None else f"{row.title} ({row.which})"
             name = one_line(without_controls(name))
             name = name.replace("|", "\\|") if markdown else name
-            cells = [name, str(row.count), percent(row.accuracy, unit=""), interval(row.interval)]
-            if compared:
+            cells = [name, str(row.n), percent(row.value, unit=""), interval(row.interval)]
+            if was is not None:
                 cells += [
-                    percent(row.accuracy_before, unit=""),
-                    interval(row.interval_before),
+                    percent(was.value, unit=""),
+                    interval(was.interval),
                     percent(row.change, sign="+", unit=""),
                     interval(row.change_interval, sign="+"),
                 ]
@@ -177,6 +110,11 @@ class GroupReport:
             return f"{text}\n\n{self._unknown()}: they count only for the classes and the average."
         return text
 
+    def _pairs(self) -> list[tuple[Row, Row | None]]:
+        """The rows with those of the old model, if there is one."""
+        was = [None] * len(self.rows) if self.before is None else self.before.rows
+        return [*zip(self.rows, was, strict=True)]
+
     def _unknown(self) -> str:
         return f"The group of {self.n_unknown} sample(s) is unknown"
 
@@ -185,17 +123,15 @@ class GroupReport:
 
     def __repr__(self) -> str:
         parts = []
-        for row in self.rows:
+        for row, old in self._pairs():
             if row.kind == "summary":
                 which = "" if row.which is None else f" ({row.which})"
-                was = "" if row.accuracy_before is None else f", was {row.accuracy_before:.3f}"
-                parts.append(f"{row.label}{which} {row.accuracy:.3f}{was}")
+                was = "" if old is None else f", was {old.value:.3f}"
+                parts.append(f"{row.name}{which} {row.value:.3f}{was}")
         no_groups = "" if self.grouped else "; no group labels"
         if self.n_unknown:
             no_groups = f"; {self._unknown().lower()}"
-        return (
-            f"GroupReport({self.summary('average').count} samples: {'; '.join(parts)}{no_groups})"
-        )
+        return f"GroupReport({self.summary('average').n} samples: {'; '.join(parts)}{no_groups})"
 
 
 @documented
@@ -268,117 +204,99 @@ def group_report(
     """
     if not 0 < confidence < 1:
         raise InputError(f"confidence must be between 0 and 1; got {confidence!r}.")
-    before = y_pred if y_pred_before is None else y_pred_before
-    y_true, y_pred, before = labels_of_one_type(y_true, y_pred=y_pred, y_pred_before=before)
-    right, weight = (before == y_true, y_pred == y_true), check_weight(sample_weight, len(y_true))
-    members = _groups_of(y_true, groups, attribute)
-    by_class = _figures(of_labels(y_true), right, weight, confidence)
-    everything = Memberships(["average"], index=np.zeros(len(y_true), dtype=int))
-    summaries = [_figures(everything, right, weight, confidence)]
-    summaries.append(_worst("worst class", by_class, confidence))
-    parts: dict[Kind, list[_Figures]] = {"class": [by_class]}
-    if members is not None:
-        by_group = _figures(members, right, weight, confidence)
-        if not by_group.counts.any():
+    compared = y_pred if y_pred_before is None else y_pred_before
+    y_true, *preds = labels_of_one_type(y_true, y_pred=y_pred, y_pred_before=compared)
+    outcomes = [pred == y_true for pred in preds][: 1 if y_pred_before is None else 2]
+    weight = None if sample_weight is None else check_weight(sample_weight, len(y_true))
+    members = of_labels(y_true), _groups_of(y_true, groups, attribute)
+    before = _report(outcomes[1:], weight, *members, confidence) if outcomes[1:] else None
+    return replace(_report(outcomes, weight, *members, confidence), before=before)
+
+
+def _report(
+    outcomes: Sequence[Array],
+    weight: Array | None,
+    classes: Memberships,
+    groups: Memberships | None,
+    confidence: float,
+) -> GroupReport:
+    """The report of one model, or of two."""
+    counted = np.ones(len(outcomes[0])) if weight is None else weight
+    subsets = [*classes.subsets("class"), *([] if groups is None else groups.subsets("group"))]
+    found = compare(outcomes, [("summary", "average", counted >= 0), *subsets], weight=weight)
+    average, *rows = (row.with_intervals(confidence) for row in found)
+    summaries = [average, _worst("worst class", rows[: len(classes.labels)], confidence)]
+    unknown = 0
+    if groups is not None:
+        of_groups, unknown = rows[len(classes.labels) :], groups.unknown(counted)
+        if not any(row.n for row in of_groups):
             raise InputError("No sample of positive weight is in any group; check groups.")
-        parts["group"] = [by_group]
-        summaries.append(_worst("worst group", by_group, confidence))
-        summaries.append(_mean("mean of groups", by_group, members, weight))
-    parts["summary"] = summaries
-    compared = y_pred_before is not None
-    rows = [
-        row for kind, some in parts.items() for each in some for row in each.rows(kind, compared)
-    ]
-    unknown = 0 if members is None else members.unknown(weight)
-    return GroupReport(tuple(rows), confidence, members is not None, unknown)
+        summaries.append(_worst("worst group", of_groups, confidence))
+        summaries.append(_mean("mean of groups", of_groups, groups, counted))
+    return GroupReport((*rows, *summaries), confidence, groups is not None, unknown)
 
 
-@dataclass(frozen=True)
-class _Figures:
-    """Results of P classes or groups, or of one summary: before, after, and of the change."""
-
-    labels: list[Any]
-    counts: Array  # samples of positive weight, (P,)
-    n: Array  # effective number of samples, (P,)
-    values: Array  # (3, P)
-    limits: Array  # of their intervals, (3, 2, P)
-    which: Any = None
-
-    def rows(self, kind: Kind, compared: bool) -> list[ReportRow]:
-        """Rows of the report."""
-        rows = list[ReportRow]()
-        for i, label in enumerate(self.labels):
-            (before, after, _), count = map(float, self.values[:, i]), int(self.counts[i])
-            was, now, change = ((float(low), float(high)) for low, high in self.limits[:, :, i])
-            row = ReportRow(kind, label, count, after, now, which=self.which)
-            if compared:
-                row = replace(
-                    row, accuracy_before=before, interval_before=was, change_interval=change
-                )
-            rows.append(row)
-        return rows
-
-
-def _figures(
-    of: Memberships, right: tuple[Array, Array], weight: Array, confidence: float
-) -> _Figures:
-    """Accuracies of classes or groups, and their changes."""
-    before, after = right
-    squares = of.sums(weight**2)
-    nothing = np.full(len(squares), np.nan)
-    n = np.divide(of.sums(weight) ** 2, squares, out=nothing, where=squares > 0)
-    was, now, gained, lost = (
-        of.means(each, weight) for each in (before, after, after & ~before, before & ~after)
-    )
-    limits = wilson(was, n, confidence), wilson(now, n, confidence)
-    changes = change_of_one(gained, lost, n, confidence)
-    counts = of.sums(weight > 0).astype(int)
-    return _Figures(
-        of.labels, counts, n, np.array([was, now, gained - lost]), np.array([*limits, changes])
-    )
-
-
-def _worst(label: str, parts: _Figures, confidence: float) -> _Figures:
-    """The smallest accuracy of any part with samples, before and after, whichever that is."""
-    filled = np.flatnonzero(parts.counts)
-    (before, after, _), n = parts.values[:, filled], parts.n[filled]
-    at = filled[after.argmin()]
+def _worst(name: str, parts: Sequence[Row], confidence: float) -> Row:
+    """The part with the smallest accuracy, and the largest one if several have it."""
+    filled = [part for part in parts if part.n]
+    worst = min(filled, key=lambda part: (part.value, -part.n))
     # The interval is from the lowest of Wilson's lower limits to the lowest of the upper limits.
     # The chance that one of G upper limits is too low is larger than for a single one, so the
     # upper limits have Bonferroni's correction.
-    corrected = 1 - (1 - confidence) / len(n)
-    limits = [
-        (wilson(each, n, confidence)[0].min(), wilson(each, n, corrected)[1].min())
-        for each in (before, after)
-    ]
-    low, high = parts.limits[2][:, filled]
-    limits.append(change_of_worst(before, after, (low, high), n, confidence))
-    values = np.array([before.min(), after.min(), after.min() - before.min()])
-    which = parts.labels[at]
-    return _Figures(
-        [label], parts.counts[[at]], n, values[:, None], np.array(limits)[:, :, None], which
-    )
+    corrected = 1 - (1 - confidence) / len(filled)
+    low = min(part.wilson(confidence)[0] for part in filled)
+    high = min(part.wilson(corrected)[1] for part in filled)
+    change = None if worst.lost is None else _change_of_worst(filled, confidence)
+    about = {"kind": "summary", "name": name, "which": worst.name, "parts": tuple(filled)}
+    about |= {"interval": (low, high), "change_interval": change}
+    return Summary(**vars(worst) | about)
 
 
-def _mean(label: str, parts: _Figures, of: Memberships, weight: Array) -> _Figures:
+def _change_of_worst(parts: Sequence[Row], confidence: float) -> Interval:
+    """Interval of the difference between two minima."""
+    # If both minima are of the same group, it is that group's paired interval. Else the two limits
+    # are combined as if independent (MOVER: Zou and Donner, Stat. Med. 27, 2008).
+    old = [replace(p, right=p.right + (p.lost or 0) - (p.gained or 0)) for p in parts]
+    a, b = (min(rows, key=lambda row: row.value) for rows in (parts, old))
+    if a.before == b.value:
+        return a.paired(confidence)
+    if parts[old.index(b)].value == a.value:
+        return parts[old.index(b)].paired(confidence)
+    (low_b, high_b), (low_a, high_a) = (row.wilson(confidence) for row in (b, a))
+    change = a.value - b.value
+    low = change - hypot(a.value - low_a, high_b - b.value)
+    high = change + hypot(high_a - a.value, b.value - low_b)
+    return max(-1.0, low), min(1.0, high)
+
+
+def _mean(name: str, parts: Sequence[Row], of: Memberships, weight: Array) -> Row:
     """The unweighted mean of the parts with samples."""
     # Its interval combines those of the parts by MOVER (Zou and Donner, Stat. Med. 27, 2008);
     # parts with common samples are correlated.
-    filled = np.flatnonzero(parts.counts)
-    shared, limits = np.eye(len(filled)), list[Interval]()
+    filled = np.flatnonzero([part.n for part in parts])
+    rows = [parts[at] for at in filled.tolist()]
+    shared = np.eye(len(rows))
     if of.matrix is not None:
         members = of.matrix[:, filled] * weight[:, None]
         shared = members.T @ members
         length = np.sqrt(np.maximum(np.diag(shared), np.finfo(float).tiny))
         shared = shared / np.outer(length, length)
-    values = parts.values[:, filled]
-    for figures, (lower, upper) in zip(values, parts.limits[:, :, filled], strict=True):
-        below, above = figures - lower, upper - figures
-        low, high = (np.sqrt(max(0.0, far @ shared @ far)) / len(far) for far in (below, above))
-        limits.append((float(figures.mean() - low), float(figures.mean() + high)))
-    count = (weight > 0).sum() - of.unknown(weight)
-    mean = values.mean(axis=1)[:, None]
-    return _Figures([label], np.array([count]), parts.n, mean, np.array(limits)[:, :, None])
+
+    mean, of_both = summary_of(name, rows, (1.0,) * len(rows)), dict[str, Any]()
+    for what, of_which in (("value", "interval"), ("change", "change_interval")):
+        limits: Any = [getattr(row, of_which) for row in rows]
+        if limits[0] is None:
+            continue
+        figures, (lower, upper) = (
+            np.array([getattr(row, what) for row in rows]),
+            np.transpose(limits),
+        )
+        below, above = (
+            sqrt(max(0.0, far @ shared @ far)) / len(far)
+            for far in (figures - lower, upper - figures)
+        )
+        of_both[of_which] = (float(figures.mean() - below), float(figures.mean() + above))
+    return replace(mean, n=int((weight > 0).sum()) - of.unknown(weight), **of_both)
 
 
 def _groups_of(

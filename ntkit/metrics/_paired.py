@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.special import bdtr, bdtrik, betainc, betaincinv, gammaln
+from scipy.special import bdtr, bdtrik, betainc, betaincinv, gammaln, ndtri
 
 from ntkit._types import Array
 
@@ -30,7 +30,7 @@ _ROUNDED = 1 + 1e-7  # more than the relative error of a probability
 _PRECISION = 1e-4
 
 
-def more_often(more: int, less: int) -> float:
+def more_often(more: float, less: float) -> float:
     """P-value of so many against so few if both are equally likely: exact one-sided sign test."""
     # For two outcomes of the same samples this is McNemar's test (1947).
     return float(betainc(more, less + 1, 0.5)) if more else 1.0
@@ -46,7 +46,7 @@ def holm(p: Array, n_tests: int) -> Array:
 
 
 def share_bounds(
-    count: int, n: int, *, lower_level: float, upper_level: float
+    count: float, n: float, *, lower_level: float, upper_level: float
 ) -> tuple[float, float]:
     """Lower and upper Clopper-Pearson bound of a share, each with its own level."""
     low = 0.0 if count == 0 else float(betaincinv(count, n - count + 1, lower_level))
@@ -61,7 +61,11 @@ def binomial_quantile(q: float, n: int, p: float) -> int:
 
 
 def separate_drop_bounds(
-    before: tuple[int, int], after: tuple[int, int], *, upper_level: float, lower_level: float
+    before: tuple[float, float],
+    after: tuple[float, float],
+    *,
+    upper_level: float,
+    lower_level: float,
 ) -> tuple[float, float]:
     """Bounds of the drop of a share, from count and n before and after.
 
@@ -85,6 +89,16 @@ def drop_bounds(
     if n == 0:
         return -1.0, 1.0
     return -upper_drop(gained, lost, n, lower_level), upper_drop(lost, gained, n, upper_level)
+
+
+def likely_drop(lost: float, gained: float, n: float, level: float) -> float:
+    """Upper bound of the drop, by Bonett and Price's interval; the counts may be real numbers."""
+    # Wald's interval with one more sample of each kind of change (J. Educ. Behav. Stat. 37, 2012),
+    # recommended by Fagerland, Lydersen and Laake (Stat. Med. 33, 2014). It is widened to contain
+    # the observed difference, which it may miss at a low confidence.
+    down, up = (lost + 1) / (n + 2), (gained + 1) / (n + 2)
+    half = -float(ndtri(level)) * np.sqrt((up + down - (up - down) ** 2) / (n + 2))
+    return float(min(1.0, max(down - up + half, (lost - gained) / n)))
 
 
 @lru_cache(maxsize=4096)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from math import nan, sqrt
+from typing import Any, Literal, Self
 
-import numpy as np
+from scipy.special import ndtri
 
 from ntkit._types import Array
-from ntkit.metrics._group_report import wilson
-from ntkit.metrics._paired import drop_bounds, more_often, share_bounds, upper_drop
+from ntkit.metrics._paired import drop_bounds, likely_drop, more_often, share_bounds, upper_drop
 
 Kind = Literal["average", "class", "group", "slice", "change", "summary"]
 """What the samples of a row have in common."""
@@ -99,27 +99,28 @@ class Row:
     ----------
     kind, name : str
         Kind of the subset ("average", "class", "group", "slice", "change" or "summary"), and its
-        name.
-    n, right : int
-        Number of samples, and of those that are predicted right. For a change of the inputs, a
-        prediction is right if it does not flip.
-    lost, gained : int or None
+        name; of a class or a group, its label.
+    n : int
+        Number of samples. With weights, of those of positive weight.
+    right : float
+        Number of samples that are predicted right. For a change of the inputs, a prediction is
+        right if it does not flip.
+    lost, gained : float or None
         Number of samples that only the old model has right, and that only the new one has.
-    rate, of_class : str
-        "recall", "false positive rate" or "precision" and its class, for rates of a class. The
-        samples are then those of the class, of other classes, or those predicted as the class.
     within : str or None
         Slice of a class within a slice.
     label : str or None
         Name of the label, if a sample has several.
-    separate : tuple of int or None
-        Right and all samples of the old model, if these are not the same samples (precision).
     interval, change_interval : tuple of float or None
         Bounds of ``value`` and ``change``.
-    limits : mapping or None
-        Limits of a rate, as shares.
     verdicts : tuple
         Outcome of each limit.
+    effective : float or None
+        With unequal weights, their effective number of samples: the square of their sum over the
+        sum of their squares. ``right``, ``lost`` and ``gained`` are parts of it.
+    which : object
+        Name of the worst row that a summary is of. Of a row of a finding, whether its samples have
+        the attribute.
 
     Examples
     --------
@@ -130,56 +131,48 @@ class Row:
     """
 
     kind: Kind
-    name: str
+    name: Any
     n: int
-    right: int
-    lost: int | None = None
-    gained: int | None = None
+    right: float
+    lost: float | None = None
+    gained: float | None = None
     within: str | None = None
     label: str | None = None
-    rate: str = ""
-    of_class: str = ""
-    separate: tuple[int, int] | None = None
     interval: Interval | None = None
     change_interval: Interval | None = None
-    limits: Mapping[str, float] | None = None
     verdicts: tuple[Verdict, ...] = ()
+    effective: float | None = None
+    which: Any = None
 
     @property
     def counts_errors(self) -> bool:
         """Whether the value is the share that is not right: flips, and false positives."""
-        return self.kind == "change" or self.rate == "false positive rate"
+        return self.kind == "change"
 
     @property
     def value(self) -> float:
         """Accuracy, rate or flip rate, in [0, 1]; NaN without samples."""
-        return self._share(self.right, self.n)
+        return self._share(self.right, self.effective or self.n)
 
     @property
     def before(self) -> float | None:
         """The same of the old model; None for one model alone."""
-        if self.separate is not None:
-            return self._share(*self.separate)
         if self.lost is None or self.gained is None:
             return None
-        return self._share(self.right + self.lost - self.gained, self.n)
+        return self._share(self.right + self.lost - self.gained, self.effective or self.n)
 
     @property
     def change(self) -> float | None:
         """Gained less lost, as a share of the samples; None for one model alone."""
         if self.lost is None or self.gained is None:
             return None
-        return (self.gained - self.lost) / self.n if self.n else float("nan")
+        return (self.gained - self.lost) / (self.effective or self.n) if self.n else nan
 
     @property
     def title(self) -> str:
         """Kind and name, after the label of several; some kinds have only a name."""
-        if self.rate:
-            group = "group " * (self.kind == "group")
-            where = f", {group}{self.name}" * (self.kind != "average")
-            return f"{self.rate} of {self.of_class}{where}"
         alone = self.kind in ("average", "slice", "summary")
-        name = self.name if alone else f"{self.kind} {self.name}"
+        name = str(self.name) if alone else f"{self.kind} {self.name}"
         return name if self.label is None else f"{self.label}: {name}"
 
     @property
@@ -193,11 +186,32 @@ class Row:
         return more_often(self.lost or 0, self.gained or 0)
 
     def wilson(self, confidence: float = _CONFIDENCE) -> Interval:
-        """Wilson's interval of the value; (0, 1) without samples."""
+        """Wilson's score interval of the value (Wilson, 1927); (0, 1) without samples."""
         if not self.n:
             return 0.0, 1.0
-        low, high = wilson(np.array([self.value]), np.array([self.n]), confidence)
-        return float(low[0]), float(high[0])
+        share, n, square = (
+            self.value,
+            self.effective or self.n,
+            float(ndtri((1 + confidence) / 2)) ** 2,
+        )
+        center = (share + square / (2 * n)) / (1 + square / n)
+        half = sqrt(square * (share * (1 - share) / n + square / (4 * n**2))) / (1 + square / n)
+        # If all or none is right the limit is exact; rounding must not change it.
+        return max(0.0, min(center - half, share)), min(1.0, max(center + half, share))
+
+    def paired(self, confidence: float = _CONFIDENCE) -> Interval:
+        """Bonett and Price's interval of the change; (-1, 1) without samples."""
+        if not self.n:
+            return -1.0, 1.0
+        lost, gained, n = self.lost or 0, self.gained or 0, self.effective or self.n
+        level = (1 - confidence) / 2
+        return -likely_drop(lost, gained, n, level), likely_drop(gained, lost, n, level)
+
+    def with_intervals(self, confidence: float = _CONFIDENCE) -> Self:
+        """The row with both intervals, Wilson's and the paired one; NaN without samples."""
+        unknown = None if self.n else (nan, nan)
+        change = None if self.lost is None else unknown or self.paired(confidence)
+        return replace(self, interval=unknown or self.wilson(confidence), change_interval=change)
 
     def bounds(self, good: float, bad: float) -> Interval:
         """Exact bounds of the value: its good side has the error probability ``good``."""
@@ -207,31 +221,85 @@ class Row:
 
     def drop_bounds(self, *, upper_level: float, lower_level: float) -> Interval:
         """Exact paired bounds of the drop: lost less gained, as a share of the samples."""
-        lost, gained = self.lost or 0, self.gained or 0
+        lost, gained = int(self.lost or 0), int(self.gained or 0)
         return drop_bounds(lost, gained, self.n, upper_level=upper_level, lower_level=lower_level)
 
     def surely_lost(self, level: float) -> float:
         """Lower exact bound of the drop alone."""
-        return -upper_drop(self.gained or 0, self.lost or 0, self.n, level)
+        return -upper_drop(int(self.gained or 0), int(self.lost or 0), self.n, level)
 
-    def _share(self, right: int, n: int) -> float:
-        if not n:
-            return float("nan")
-        return (n - right) / n if self.counts_errors else right / n
+    def _share(self, right: float, n: float) -> float:
+        if not self.n:
+            return nan
+        # Sums of weights are rounded, so they may be outside by as much.
+        return min(1.0, max(0.0, (n - right if self.counts_errors else right) / n))
+
+
+@dataclass(frozen=True)
+class ClassRate(Row):
+    """A row of a rate of a class.
+
+    Attributes
+    ----------
+    rate, of_class : str
+        "recall", "false positive rate" or "precision" and its class. The samples are those of the
+        class, of other classes, or those predicted as the class.
+    separate : tuple of int or None
+        Right and all samples of the old model, if these are not the same samples (precision).
+    limits : mapping
+        Limits of the rate, as shares.
+    """
+
+    rate: str = ""
+    of_class: str = ""
+    separate: tuple[int, int] | None = None
+    limits: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def counts_errors(self) -> bool:
+        """Whether the value is the share that is not right."""
+        return self.rate == "false positive rate"
+
+    @property
+    def before(self) -> float | None:
+        """The rate of the old model; None for one model alone."""
+        if self.separate is None:
+            return super().before
+        right, n = self.separate
+        return right / n if n else nan
+
+    @property
+    def title(self) -> str:
+        """Rate and class, and the subset that they are of."""
+        group = "group " * (self.kind == "group")
+        where = f", {group}{self.name}" * (self.kind != "average")
+        return f"{self.rate} of {self.of_class}{where}"
 
 
 def compare(
-    outcomes: Sequence[Array], subsets: Iterable[tuple[Kind, str, Array]], **more: Any
+    outcomes: Sequence[Array],
+    subsets: Iterable[tuple[Kind, Any, Array]],
+    *,
+    weight: Array | None = None,
+    row: type[Row] = Row,
+    **more: Any,
 ) -> list[Row]:
     """A row for each subset (kind, name, members) of samples, by the outcomes of one model or two.
 
     ``outcomes`` are bool (N,): whether a sample is right under the new model, and under the old.
+    Members are bool (N,), or numbers of samples. Weights (N,) are at least 0.
     """
     rows = list[Row]()
     for kind, name, inside in subsets:
-        after, *before = (right[inside] for right in outcomes)
-        two: dict[str, Any] = {}
-        for was in before:
-            two = {"lost": int((was & ~after).sum()), "gained": int((after & ~was).sum())}
-        rows.append(Row(kind, name, len(after), int(after.sum()), **two, **more))
+        after, *others = (right[inside] for right in outcomes)
+        counted = [after, *(each for was in others for each in (was & ~after, after & ~was))]
+        counts: list[Any] = [int(each.sum()) for each in counted]
+        n, options = len(after), more
+        if weight is not None:
+            of = weight[inside]
+            n, mass, squares = int((of > 0).sum()), float(of.sum()), float((of**2).sum())
+            unit = mass / squares if squares else 0.0
+            counts = [float(of[each].sum()) * unit for each in counted]
+            options = {"effective": None if mass * unit == n else mass * unit} | more
+        rows.append(row(kind, name, n, *counts, **options))
     return rows

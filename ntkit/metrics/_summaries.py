@@ -11,13 +11,13 @@ import numpy as np
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.metrics import _stratified
-from ntkit.metrics._rows import Interval, Row
+from ntkit.metrics._rows import ClassRate, Interval, Row
 
 _CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
-class _Summary(Row):
+class Summary(Row):
     """A mean of rows with shares, or without shares the worst of them; its counts are sums."""
 
     parts: tuple[Row, ...] = ()
@@ -234,27 +234,33 @@ def _disjoint(rows: Iterable[Row]) -> tuple[Row, ...]:
     parts = tuple(rows)
     if not parts:
         raise InputError("A summary needs at least one row.")
-    if any(part.separate or part.kind == "summary" for part in parts):
+    separate = (isinstance(part, ClassRate) and part.separate for part in parts)
+    if any(separate) or any(part.kind == "summary" for part in parts):
         raise InputError("A summary is of rows of the same samples: not of precision or summaries.")
-    kinds = {(part.rate, part.counts_errors, part.lost is None) for part in parts}
+    rates = (part.rate if isinstance(part, ClassRate) else "" for part in parts)
+    kinds = {(rate, p.counts_errors, p.lost is None) for rate, p in zip(rates, parts, strict=True)}
     if len(kinds) > 1:
         raise InputError("Rows of a summary must count the same, of one model or all of two.")
     return parts
 
 
-def _with_intervals(
-    name: str, parts: tuple[Row, ...], shares: tuple[float, ...], confidence: float
-) -> Row:
-    if not 0 < confidence < 1:
-        raise InputError(f"confidence must be between 0 and 1; got {confidence!r}.")
+def summary_of(name: str, parts: Sequence[Row], shares: Sequence[float] = ()) -> Summary:
+    """A summary of rows without intervals: a mean with these shares, or the worst."""
     n, right = (sum(counts) for counts in zip(*((p.n, p.right) for p in parts), strict=True))
     two: dict[str, Any] = {}
     if parts[0].lost is not None:
         two = {what: sum(getattr(part, what) for part in parts) for what in ("lost", "gained")}
-    row: Row = _Summary("summary", name, n, right, **two, parts=parts, shares=shares)
-    level = (1 - confidence) / 2
+    return Summary("summary", name, n, right, **two, parts=tuple(parts), shares=tuple(shares))
+
+
+def _with_intervals(
+    name: str, parts: Sequence[Row], shares: Sequence[float], confidence: float
+) -> Row:
+    if not 0 < confidence < 1:
+        raise InputError(f"confidence must be between 0 and 1; got {confidence!r}.")
+    row, level = summary_of(name, parts, shares), (1 - confidence) / 2
     row = replace(row, interval=row.bounds(level, level))
-    if not two:
+    if row.lost is None:
         return row
     low, high = row.drop_bounds(upper_level=level, lower_level=level)
     return replace(row, change_interval=(-high, -low))

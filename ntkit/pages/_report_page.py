@@ -12,7 +12,7 @@ import numpy as np
 from ntkit._text import counted, one_line, shortened
 from ntkit._types import Array
 from ntkit.extraction import Samples
-from ntkit.metrics import GroupReport, ReportRow, group_report
+from ntkit.metrics import GroupReport, Row, group_report
 from ntkit.pages._offline import markdown, offline_page, page_percent, rendered, thumbnail_of
 from ntkit.pages._usage import Usage
 from ntkit.samples import Inputs
@@ -160,12 +160,8 @@ def report_html(report: Report) -> str:
     return offline_page(
         "report",
         report=report,
-        summary={row.label: row for row in accuracies.rows if row.kind == "summary"},
-        worst_before={
-            kind: min(some, key=lambda r: r.accuracy_before or 0.0).label
-            for kind, of_kind in rows.items()
-            if (some := [row for row in of_kind if row.count])
-        },
+        summary={row.name: row for row in accuracies.rows if row.kind == "summary"},
+        worst_before={row.name: row.which for row in (accuracies.before or accuracies).rows},
         classes=sorted(rows["class"], key=_change),
         groups=sorted(rows["group"], key=_change),
         shown_classes=_SHOWN_CLASSES,
@@ -194,12 +190,12 @@ def outcome(accuracies: GroupReport, label: str | None = None) -> str:
     worst, average = accuracies.worst_group, accuracies.summary("average")
     low, high = worst.change_interval or (0.0, 0.0)
     verb = "rises" if low > 0 else "falls" if high < 0 else "does not change significantly,"
-    name = str(worst.label).replace(" ", "-")
+    name = str(worst.name).replace(" ", "-")
     was, now, average_was, average_now = map(
         page_percent,
-        (worst.accuracy_before, worst.accuracy, average.accuracy_before, average.accuracy),
+        (worst.before, worst.value, average.before, average.value),
     )
-    n_before, n = accuracies.worst_counts
+    n_before, n = (accuracies.before or accuracies).worst_group.n, worst.n
     of_before = f" of {n_before}" * (n_before != n)
     name = name.capitalize() if label is None else f"Label {label!r}: {name}"
     return (
@@ -290,11 +286,11 @@ def _pairs(moved: Moved | None, activation: Array, neuron: int) -> list[dict[str
     ]
 
 
-def _change(row: ReportRow) -> float:
-    return row.change if row.change is not None and row.count else np.inf
+def _change(row: Row) -> float:
+    return row.change if row.change is not None and row.n else np.inf
 
 
-def _significantly_worse(row: ReportRow) -> bool:
+def _significantly_worse(row: Row) -> bool:
     return row.change_interval is not None and row.change_interval[1] < 0
 
 
@@ -336,7 +332,7 @@ def model_card(report: Report, usage: Usage) -> str:
         n_suppressed=int(report.suppressed.sum()),
         table=_card_table(accuracies),
         worse=[
-            f"{row.kind} {markdown(row.label)} ({100 * _change(row):+.1f} points)"
+            f"{row.kind} {markdown(row.name)} ({100 * _change(row):+.1f} points)"
             for row in accuracies.rows
             if row.kind != "summary" and row.change is not None and _significantly_worse(row)
         ],
@@ -345,20 +341,17 @@ def model_card(report: Report, usage: Usage) -> str:
 
 def _card_table(accuracies: GroupReport) -> str:
     """The table of accuracies; with many classes, the summaries and the largest losses."""
-    rows = [
-        replace(
-            row, label=markdown(row.label), which=None if row.which is None else markdown(row.which)
-        )
-        for row in accuracies.rows
-    ]
-    others = [row for row in rows if row.kind != "class"]
-    left_out = ""
+    rows, shown, left_out = accuracies.rows, [*range(len(accuracies.rows))], ""
     if len(rows) > _MOST_CARD_ROWS:
-        losses = sorted(
-            (row for row in rows if row.kind == "class" and row.count),
-            key=lambda row: row.change or 0.0,
-        )
+        others = [at for at in shown if rows[at].kind != "class"]
+        losses = [at for at in shown if rows[at].kind == "class" and rows[at].n]
+        losses.sort(key=lambda at: rows[at].change or 0.0)
         shown = [*losses[: max(0, _MOST_CARD_ROWS - len(others))], *others]
         left_out = f"\n\n{len(rows) - len(shown)} classes with smaller losses are left out."
-        rows = shown
-    return replace(accuracies, rows=tuple(rows)).table() + left_out
+    before, rows = accuracies.before or accuracies, tuple(rows[at] for at in shown)
+    before = replace(before, rows=tuple(before.rows[at] for at in shown))
+    escaped = tuple(
+        replace(row, name=markdown(row.name), which=row.which and markdown(row.which))
+        for row in rows
+    )
+    return replace(accuracies, rows=escaped, before=before).table() + left_out

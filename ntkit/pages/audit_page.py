@@ -19,7 +19,7 @@ from ntkit.attributes.findings import (
     AuditedPredictions,
     Finding,
 )
-from ntkit.metrics import ReportRow
+from ntkit.metrics import Row
 from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thumbnail_of
 from ntkit.pages.change_cards import KEEPS_THE_CLASS, ShownChange, bar, change_card, change_in_words
 from ntkit.samples import Inputs
@@ -197,7 +197,7 @@ def _card(
     about = page.facts["layers"], finding.conditions
     words = wording(finding.name, finding.feature_set, columns, *about)
     worst = finding.worst
-    two = [group for group in (worst, finding.beside(worst)) if group.count]
+    two = [group for group in (worst, finding.beside(worst)) if group.n]
     most = _IMAGES if inputs.images is not None else _OTHERS
     groups = []
     for group in two:
@@ -214,8 +214,8 @@ def _card(
     often, alone = "too often ", " Neither of the two alone explains this."
     if not finding.conditions:
         often = alone = ""
-    label, goes_with = class_name(worst.label), class_name(finding.goes_with)
-    labels = list(dict.fromkeys(group.label for group in finding.groups))
+    label, goes_with = class_name(worst.name), class_name(finding.goes_with)
+    labels = list(dict.fromkeys(group.name for group in finding.groups))
     shares = [share_in_words(s) for s in (finding.share, finding.share_elsewhere)]
     return {
         "finding": finding,
@@ -236,7 +236,7 @@ def _card(
         "classes": [
             (
                 class_name(label),
-                [_bar(c, words) for c in finding.groups if c.label == label and c.count],
+                [_bar(c, words) for c in finding.groups if c.name == label and c.n],
             )
             for label in labels[:_MOST_CLASSES]
         ],
@@ -248,16 +248,16 @@ def _card(
     }
 
 
-def _members(group: ReportRow, values: Array, predictions: AuditedPredictions) -> Array:
-    label = predictions.classes.tolist().index(group.label)
+def _members(group: Row, values: Array, predictions: AuditedPredictions) -> Array:
+    label = predictions.classes.tolist().index(group.name)
     of_class = (predictions.y_index == label) & (predictions.weight > 0)
     return np.asarray(of_class & (values == group.which))
 
 
-def _bar(group: ReportRow, words: Wording) -> dict[str, Any]:
+def _bar(group: Row, words: Wording) -> dict[str, Any]:
     """Accuracy of a group with its interval, in percent."""
-    label, shown = words.having if group.which else words.lacking, share_in_words(group.accuracy)
-    return bar(label, group.accuracy, group.interval, group.count, shown)
+    label, shown = words.having if group.which else words.lacking, share_in_words(group.value)
+    return bar(label, group.value, group.wilson(), group.n, shown)
 
 
 def _verdict(bars: Sequence[Mapping[str, Any]], label: str, samples: str, is_right: str) -> str:

@@ -45,16 +45,16 @@ def test_the_page_shows_the_frame_of_the_finding(page):
     assert shown.splitlines() == rows
     finding = page["audit"].findings[0]
     of_group = {
-        f"{group.label} × column:clinic={'A' if group.which else 'B'}": (
-            group.accuracy,
-            group.count,
+        f"{group.name} × column:clinic={'A' if group.which else 'B'}": (
+            group.value,
+            group.n,
         )
         for group in finding.groups
     }
     assert of_group == {
         name: (row["accuracy"], row["count"]) for name, row in page["frame"].by_group.iterrows()
     }
-    assert page["frame"].group_min()["accuracy"] == finding.worst.accuracy
+    assert page["frame"].group_min()["accuracy"] == finding.worst.value
 
 
 def test_rates_that_condition_on_the_class_take_the_values(page):
@@ -62,7 +62,7 @@ def test_rates_that_condition_on_the_class_take_the_values(page):
     audit, y, pred = page["audit"], page["y"] == "benign", page["pred"] == "benign"
     values = audit.values("column:clinic=A")
     finding = audit.findings[0]
-    gaps = [abs(g.accuracy - finding.beside(g).accuracy) for g in finding.groups]
+    gaps = [abs(g.value - finding.beside(g).value) for g in finding.groups]
     difference = equalized_odds_difference(y, pred, sensitive_features=values)
     assert difference == pytest.approx(max(gaps))
 
@@ -141,7 +141,7 @@ def test_the_example_of_fairlearn_on_adult():
     finding = audit.findings[0]
     assert finding.name == "column:sex=Female"
     frame = MetricFrame(**parts, sensitive_features=audit.groups(finding.name))
-    of_group = {(each.accuracy, each.count) for each in finding.groups}
+    of_group = {(each.value, each.n) for each in finding.groups}
     shown = zip(frame.by_group["accuracy"], frame.by_group["count"], strict=True)
     assert {(accuracy, int(n)) for accuracy, n in shown} == of_group
     assert frame.by_group["count"].sum() == by_sex.by_group["count"].sum() == len(y_test)

@@ -323,9 +323,11 @@ def test_accuracies_before_and_after(two):
     assert points(display.after_) == pytest.approx(expected[1])
     assert ticks_of(display.ax_.yaxis) == [f"{g}  ({(groups == g).sum()})" for g in labels]
     report = group_report(y, after, groups=groups, y_pred_before=before)
-    rows = [row for row in report.rows if row.kind == "group"]
+    rows, was = (
+        [row for row in some.rows if row.kind == "group"] for some in (report, report.before)
+    )
     assert intervals(display.after_) == pytest.approx(np.array([r.interval for r in rows]))
-    assert intervals(display.before_) == pytest.approx(np.array([r.interval_before for r in rows]))
+    assert intervals(display.before_) == pytest.approx(np.array([r.interval for r in was]))
     marks = (display.worst_before_, display.worst_after_)
     for mark, accuracies in zip(marks, expected, strict=True):
         assert mark.get_xdata()[0] == pytest.approx(min(accuracies))

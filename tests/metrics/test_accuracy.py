@@ -128,7 +128,7 @@ def test_names_of_overlapping_groups():
     members = pd.DataFrame({"male": [True, True, False], "muslim": [0, 1, 1], "none": [0, 0, 0]})
     assert accuracy_by([0, 0, 1], [0, 1, 1], members) == {"male": 0.5, "muslim": 0.5}
     report = group_report([0, 0, 1], [0, 1, 1], groups=members)
-    assert [row.label for row in report.rows if row.kind == "group"] == ["male", "muslim", "none"]
+    assert [row.name for row in report.rows if row.kind == "group"] == ["male", "muslim", "none"]
     assert report.worst_group.which in ("male", "muslim")
 
 

@@ -31,18 +31,18 @@ def test_the_figures_are_those_of_the_metrics(seed):
     y, attribute, before, after = labels(seed, 40)
     groups = 2 * y + attribute
     report = group_report(y, after, groups=groups, y_pred_before=before)
-    by_class = {r.label: r.accuracy for r in report.rows if r.kind == "class"}
-    by_group = {r.label: r.accuracy_before for r in report.rows if r.kind == "group"}
+    by_class = {r.name: r.value for r in report.rows if r.kind == "class"}
+    by_group = {r.name: r.before for r in report.rows if r.kind == "group"}
     assert by_class == pytest.approx(accuracy_by(y, after, y))
     assert by_group == pytest.approx(accuracy_by(y, before, groups))
-    assert report.summary("average").accuracy == pytest.approx(accuracy_score(y, after))
-    assert report.summary("worst class").accuracy == pytest.approx(worst_class_accuracy(y, after))
+    assert report.summary("average").value == pytest.approx(accuracy_score(y, after))
+    assert report.summary("worst class").value == pytest.approx(worst_class_accuracy(y, after))
     worst = report.worst_group
-    assert worst.accuracy == pytest.approx(worst_group_accuracy(y, after, groups=groups))
-    assert worst.accuracy_before == pytest.approx(worst_group_accuracy(y, before, groups=groups))
+    assert worst.value == pytest.approx(worst_group_accuracy(y, after, groups=groups))
+    assert worst.before == pytest.approx(worst_group_accuracy(y, before, groups=groups))
     assert by_group.keys() >= {worst.which}
     mean = report.summary("mean of groups")
-    assert mean.accuracy == pytest.approx(adjusted_accuracy(y, after, groups=groups))
+    assert mean.value == pytest.approx(adjusted_accuracy(y, after, groups=groups))
     for row in report.rows:
         assert 0 <= row.interval[0] <= row.interval[1] <= 1
         assert row.change_interval[0] <= row.change_interval[1]
@@ -74,8 +74,8 @@ def test_no_interval_has_width_0(right):
     pred = y if right else 1 - y
     report = group_report(y, pred, groups=np.arange(33) % 4, y_pred_before=pred)
     for row in report.rows:
-        assert row.accuracy == right
-        for low, high in (row.interval, row.interval_before, row.change_interval):
+        assert row.value == right
+        for low, high in (row.interval, row.change_interval):
             assert high - low > 0.05
         assert row.change_interval[0] < 0 < row.change_interval[1]
 
@@ -121,10 +121,10 @@ def test_intervals_of_groups_cover(sizes, before, gained, lost):
         options = {"groups": groups, "y_pred_before": right.astype(int)}
         report = group_report(np.ones(len(groups), int), (right ^ change).astype(int), **options)
         for row in report.rows:
-            if row.label in truth and row.kind != "class":
+            if row.name in truth and row.kind != "class":
                 low, high = np.transpose([row.interval, row.change_interval])
-                inside = (low - 1e-9 <= truth[row.label]) & (truth[row.label] <= high + 1e-9)
-                held[row.label] += inside
+                inside = (low - 1e-9 <= truth[row.name]) & (truth[row.name] <= high + 1e-9)
+                held[row.name] += inside
     for label, (accuracy, change) in held.items():
         assert accuracy / 200 >= 0.86, label  # Wilson's own coverage close to 1, of 60 samples
         assert change / 200 >= 0.91, label
@@ -135,9 +135,9 @@ def test_overlapping_groups_in_a_report():
     members = np.random.default_rng(0).random((len(y), 3)) < [0.5, 0.2, 0.0]
     report = group_report(y, after, groups=members, y_pred_before=before)
     worst = worst_group_accuracy(y, after, groups=members)
-    assert report.worst_group.accuracy == worst
-    assert report.summary("mean of groups").accuracy == adjusted_accuracy(y, after, groups=members)
-    assert [row.count for row in report.rows if row.kind == "group"] == members.sum(0).tolist()
+    assert report.worst_group.value == worst
+    assert report.summary("mean of groups").value == adjusted_accuracy(y, after, groups=members)
+    assert [row.n for row in report.rows if row.kind == "group"] == members.sum(0).tolist()
     twice = group_report(y, after, groups=members[:, [0, 0]], y_pred_before=before)
     one = group_report(y, after, groups=members[:, [0]], y_pred_before=before)
     # The same group twice is no more certain than once.
@@ -164,11 +164,11 @@ def test_weights_in_a_report():
 def test_empty_groups_do_not_count():
     y = np.array([0, 0, 1, 1])
     report = group_report(y, [0, 0, 1, 0], attribute=["a", "a", "b", "b"])
-    empty = [r for r in report.rows if r.count == 0]
-    assert [r.label for r in empty] == ["0 × b", "1 × a"]
-    assert report.worst_group.accuracy == 0.5
+    empty = [r for r in report.rows if r.n == 0]
+    assert [r.name for r in empty] == ["0 × b", "1 × a"]
+    assert report.worst_group.value == 0.5
     assert report.worst_group.which == "1 × b"
-    assert report.summary("mean of groups").accuracy == 0.75
+    assert report.summary("mean of groups").value == 0.75
     assert "| group 0 × b | 0 | – | – |" in report.table()
     piped = group_report(y, y, attribute=["a|b", "c", "c", "c"], y_pred_before=y)
     assert "group 0 × a|b" in str(piped)
@@ -181,7 +181,7 @@ def test_empty_groups_do_not_count():
 
 def test_without_groups_the_worst_class_stands_in_and_it_says_so():
     report = group_report(["cat", "cat", "dog"], ["cat", "dog", "dog"])
-    assert report.worst_group.label == "worst class"
+    assert report.worst_group.name == "worst class"
     assert report.worst_group.which == "cat"
     assert not report.grouped
     assert report.as_dict()["worst_group_is"] == "worst class"
@@ -218,7 +218,7 @@ def test_samples_of_unknown_group_are_counted_and_left_out():
     )
     for label in ("worst group", "mean of groups"):
         assert report.summary(label) == told.summary(label)
-    assert report.summary("average").count == 6
+    assert report.summary("average").n == 6
     assert report.n_unknown == report.as_dict()["n_unknown"] == 2
     assert told.n_unknown == 0
     assert "The group of 2 sample(s) is unknown" in report.table()
@@ -226,7 +226,7 @@ def test_samples_of_unknown_group_are_counted_and_left_out():
     assert "2 sample(s)" in repr(report)
     by_attribute = group_report(y, pred, attribute=["sea", "land", -1, "sea", "sea", None])
     assert by_attribute.n_unknown == 2
-    labels = [row.label for row in by_attribute.rows if row.kind == "group"]
+    labels = [row.name for row in by_attribute.rows if row.kind == "group"]
     assert labels == ["0 × land", "0 × sea", "1 × land", "1 × sea"]
     weighted = group_report(y, pred, groups=groups, sample_weight=[1, 1, 0, 1, 1, 1])
     assert weighted.n_unknown == 1

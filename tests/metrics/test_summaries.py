@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import binom, binomtest, multinomial
 
 from ntkit.exceptions import InputError
-from ntkit.metrics import Row, compare, mean_of_rows, unrelated_shares, worst_of_rows
+from ntkit.metrics import ClassRate, Row, compare, mean_of_rows, unrelated_shares, worst_of_rows
 
 N = 6
 LEVEL = 0.05
@@ -16,8 +16,11 @@ RATES = (*np.linspace(0.02, 0.98, 33), 1.0)
 CHANGES = ((0.0, 0.0), (0.1, 0.0), (0.3, 0.1), (0.5, 0.0), (0.2, 0.3), (0.6, 0.4), (0.0, 0.15))
 
 
-def group(n, right, lost=None, gained=None, name="a", **more):
-    return Row("group", name, n, right, lost, gained, **more)
+def group(n, right, lost=None, gained=None, name="a", row=Row, **more):
+    return row("group", name, n, right, lost, gained, **more)
+
+
+PRECISION = group(5, 4, row=ClassRate, separate=(3, 4))
 
 
 def two_models(*counts):
@@ -115,8 +118,8 @@ def test_the_worst_may_be_two_groups():
 
 def test_rates_of_errors_are_not_those_of_rights():
     rows = [
-        group(20, 19, 0, 1, rate="false positive rate", of_class="cat"),
-        group(10, 7, 1, 0, rate="false positive rate", of_class="cat"),
+        group(20, 19, 0, 1, row=ClassRate, rate="false positive rate", of_class="cat"),
+        group(10, 7, 1, 0, row=ClassRate, rate="false positive rate", of_class="cat"),
     ]
     as_rights = [group(20, 19, 0, 1), group(10, 7, 1, 0)]
     for summary in (mean_of_rows, worst_of_rows):
@@ -264,7 +267,10 @@ def test_the_change_of_the_worst_group_holds_its_level():
         (lambda: mean_of_rows([group(5, 4), group(5, 4, 0, 0)]), "count the same"),
         (lambda: worst_of_rows([group(5, 4), Row("change", "blur", 5, 4)]), "count the same"),
         (lambda: mean_of_rows([mean_of_rows([group(5, 4)])]), "not of precision or summaries"),
-        (lambda: mean_of_rows([group(5, 4, separate=(3, 4))]), "not of precision or summaries"),
+        (
+            lambda: mean_of_rows([group(5, 4, row=ClassRate, separate=(3, 4))]),
+            "not of precision or summaries",
+        ),
         (lambda: worst_of_rows([group(5, 4)], confidence=1), "between 0 and 1"),
     ],
 )

@@ -25,7 +25,7 @@ from ntkit.attributes.findings._statistics import (
     product_of,
     within_class_correlation,
 )
-from ntkit.metrics import ReportRow, group_report, holm
+from ntkit.metrics import Kind, Row, compare, holm
 
 CONJUNCTION = "conjunction"
 """Kind of a finding of two conditions."""
@@ -71,9 +71,10 @@ class Finding:
         Attributes for each value of the groups; the first ones are the finding's own. They are of
         its kind, so a word stands for words only. If no attribute with the same meaning has a name
         (neurons, clusters), they are of any kind.
-    groups : tuple of ReportRow
-        For each class (``label``), the samples that have the attribute (``which`` is True) and the
-        others: ``count``, ``accuracy`` (NaN if there are none) with Wilson's ``interval`` of 95 %.
+    groups : tuple of Row
+        For each class (``name``), the samples that have the attribute (``which`` is True) and the
+        others: ``n``, and ``value``, the accuracy (NaN if there are none), with Wilson's
+        ``interval`` of 95 %.
     examples : dict of str to tuple of int
         Rows of some samples for each of "conflicting, wrong", "conflicting, right", "agreeing,
         wrong" and "agreeing, right".
@@ -100,34 +101,34 @@ class Finding:
     same: tuple[str, ...]
     opposed: tuple[str, ...]
     values: tuple[tuple[str, ...], ...]
-    groups: tuple[ReportRow, ...]
+    groups: tuple[Row, ...]
     examples: dict[str, tuple[int, ...]]
     conditions: tuple[str, ...] = ()
 
     @property
-    def worst(self) -> ReportRow:
+    def worst(self) -> Row:
         """The conflicting group with the lowest upper limit of its accuracy."""
         # The test of a conjunction says nothing about the samples without it.
         conflicting = [
             group
             for group in self.groups
-            if not self.agrees(group) and group.count and (group.which or not self.conditions)
+            if not self.agrees(group) and group.n and (group.which or not self.conditions)
         ]
-        return min(conflicting, key=lambda group: group.interval[1])
+        return min(conflicting, key=lambda group: group.wilson()[1])
 
-    def agrees(self, group: ReportRow) -> bool:
+    def agrees(self, group: Row) -> bool:
         """Whether a group's attribute is what its class is correlated with."""
-        return bool((group.which == self.present) == (group.label == self.goes_with))
+        return bool((group.which == self.present) == (group.name == self.goes_with))
 
-    def beside(self, group: ReportRow) -> ReportRow:
+    def beside(self, group: Row) -> Row:
         """The other group of the same class."""
-        return next(c for c in self.groups if c.label == group.label and c.which != group.which)
+        return next(c for c in self.groups if c.name == group.name and c.which != group.which)
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as values that JSON can hold; NaN becomes None."""
         groups = [
-            {"label": group.label, "having": group.which, "agrees": self.agrees(group),
-             "count": group.count, "accuracy": group.accuracy, "interval": group.interval}
+            {"label": group.name, "having": group.which, "agrees": self.agrees(group),
+             "count": group.n, "accuracy": group.value, "interval": group.interval}
             for group in self.groups
         ]  # fmt: skip
         return dict(plain(vars(self) | {"groups": groups}))
@@ -138,7 +139,7 @@ class Finding:
         if self.conditions:
             first, second = self.conditions
             return (
-                f"Of class {_label(worst.label)}, {_right(worst)} with both {first!r} and "
+                f"Of class {_label(worst.name)}, {_right(worst)} with both {first!r} and "
                 f"{second!r}, {_right(other)} of the others. Many are predicted as "
                 f"{_label(self.goes_with)}. Neither condition alone explains this."
             )
@@ -146,17 +147,17 @@ class Finding:
         sentence = (
             f"{what} {self.name!r} is correlated with class {_label(self.goes_with)}: "
             f"{percent(self.share)} of its samples have it, {percent(self.share_elsewhere)} of the "
-            f"others. Of class {_label(worst.label)}, {_right(worst)} {_with(worst)}"
+            f"others. Of class {_label(worst.name)}, {_right(worst)} {_with(worst)}"
         )
-        return f"{sentence}, {_right(other)} {_with(other)}." if other.count else f"{sentence}."
+        return f"{sentence}, {_right(other)} {_with(other)}." if other.n else f"{sentence}."
 
 
-def _with(group: ReportRow) -> str:
+def _with(group: Row) -> str:
     return "with it" if group.which else "without it"
 
 
-def _right(group: ReportRow) -> str:
-    return f"{percent(group.accuracy)} {interval(group.interval, 0)} are right"
+def _right(group: Row) -> str:
+    return f"{percent(group.value)} {interval(group.interval, 0)} are right"
 
 
 def _label(label: Any) -> str:
@@ -533,17 +534,15 @@ def _share(column: Array, rows: Array, weight: Array) -> float:
     return float(weight[rows & (column == 1)].sum()) / mass if mass else float("nan")
 
 
-def _groups(column: Array, known: Array, predictions: AuditedPredictions) -> tuple[ReportRow, ...]:
+def _groups(column: Array, known: Array, predictions: AuditedPredictions) -> tuple[Row, ...]:
     """Accuracies by class, for samples with and without the attribute."""
-    y, pred = predictions.y_index[known], predictions.pred_index[known]
-    lacking, weight = (column[known] != 1).astype(int), predictions.weight[known]
-    rows = group_report(y, pred, attribute=lacking, sample_weight=weight).rows
-    labels, pairs = predictions.classes.tolist(), product(np.unique(y).tolist(), (True, False))
-    of_groups = (row for row in rows if row.kind == "group")
-    return tuple(
-        replace(row, label=labels[c], which=having)
-        for (c, having), row in zip(pairs, of_groups, strict=True)
-    )
+    y, labels = predictions.y_index, predictions.classes.tolist()
+    pairs = [*product(np.unique(y[known]).tolist(), (True, False))]
+    cells: list[tuple[Kind, Any, Array]]
+    cells = [("class", labels[c], known & (y == c) & ((column == 1) == has)) for c, has in pairs]
+    rows = compare([~predictions.wrong], cells, weight=predictions.weight)
+    both = zip(rows, pairs, strict=True)
+    return tuple(replace(row.with_intervals(), which=having) for row, (_, having) in both)
 
 
 def _examples(agrees: Array, wrong: Array, known: Array) -> dict[str, tuple[int, ...]]:

@@ -107,7 +107,7 @@ class ChangeFindings:
 
     def flipped(self, name: str) -> tuple[int, int]:
         """Number of predictions that a change flips, and of its copies, on all samples."""
-        parts = [(one.n - one.right, one.n) for one in self.tried if one.name == name]
+        parts = [(int(one.n - one.right), one.n) for one in self.tried if one.name == name]
         parts += [(round(one.flips * one.n), one.n) for one in self.changes if one.name == name]
         return sum(flips for flips, _ in parts), sum(n for _, n in parts)
 

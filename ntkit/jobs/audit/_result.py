@@ -51,7 +51,7 @@ from ntkit.jobs.audit._changes import (
     ChangeFindings,
     change_for,
 )
-from ntkit.metrics import ReportRow
+from ntkit.metrics import Row
 from ntkit.pages import Inputs
 from ntkit.pages.audit_page import SHOWN, AuditPage, Unlabelled, audit_html
 from ntkit.pages.change_cards import ShownChange
@@ -305,7 +305,7 @@ class Audit:
                 f"{_escaped(str(finding.goes_with))}{_PREDICTED * bool(finding.conditions)}",
                 f"{finding.score:.1f}",
                 f"{finding.p_value:.0e}" if finding.p_value > 0 else "< 1e-300",
-                _escaped(f"{worst.label}, {_with(finding, worst)}"),
+                _escaped(f"{worst.name}, {_with(finding, worst)}"),
                 _right(worst),
                 _right(finding.beside(worst)),
             ]
@@ -347,7 +347,7 @@ class Audit:
             worst = finding.worst
             of_class = f"class {_readable(str(finding.goes_with), 20)}"
             of_class += _PREDICTED * bool(finding.conditions)
-            group = f"class {_readable(str(worst.label), 20)} {_with(finding, worst)} it"
+            group = f"class {_readable(str(worst.name), 20)} {_with(finding, worst)} it"
             beside = finding.beside(worst)
             i = str(len(rows))
             rows.append([i, name, of_class, group, _right(worst), _right(beside)])
@@ -513,14 +513,14 @@ def _cut_apart(texts: Sequence[str], most: int) -> list[str]:
     ]
 
 
-def _with(finding: Finding, group: ReportRow) -> str:
+def _with(finding: Finding, group: Row) -> str:
     """Whether a group has what a finding is called: ``not X`` for the class that goes without X."""
     return "with" if group.which == finding.present else "without"
 
 
-def _right(group: ReportRow) -> str:
-    share = with_interval(group.accuracy, group.interval, group.count)
-    return f"{share} of {group.count}" if group.count else share
+def _right(group: Row) -> str:
+    share = with_interval(group.value, group.interval, group.n)
+    return f"{share} of {group.n}" if group.n else share
 
 
 def _readable(text: str, most: int = _LONG_NAME) -> str:

@@ -35,6 +35,7 @@ from ntkit.jobs.check._limits import KINDS, RATE_DROPS, Limits, Rate, SliceLimit
 from ntkit.jobs.check._result import CheckResult
 from ntkit.metrics import (
     RATES,
+    ClassRate,
     Kind,
     Outcome,
     Row,
@@ -149,13 +150,14 @@ _DIFFERENCES = (*_DROPS, "more_flips")
 
 def _is_compared(row: Row) -> bool:
     """Whether limits are compared; precision always is, as its n depends on the model."""
-    return row.n >= _FEWEST or row.rate == "precision"
+    return row.n >= _FEWEST or (isinstance(row, ClassRate) and row.rate == "precision")
 
 
 def _samples_of(row: Row) -> str:
     """The samples of a row in words."""
+    if not isinstance(row, ClassRate):
+        return "samples"
     return {
-        "": "samples",
         "recall": f"samples of class {row.of_class}",
         "false positive rate": f"samples of other classes than {row.of_class}",
         "precision": f"samples predicted as {row.of_class}",
@@ -176,10 +178,10 @@ class _Comparison:
     def counts(self) -> tuple[int, int, int]:
         """New errors, errors fixed, and the count that the limit applies to."""
         part = self.part
-        lost, gained = part.lost or 0, part.gained or 0
+        lost, gained, right = (int(each or 0) for each in (part.lost, part.gained, part.right))
         if self.limit in _LEAST:
-            return lost, gained, part.right
-        return lost, gained, part.n - part.right if self.limit in _WRONG else lost
+            return lost, gained, right
+        return lost, gained, part.n - right if self.limit in _WRONG else lost
 
     def outcome(self) -> Outcome:
         """Pass, fail or too few, by the position of the bounds."""
@@ -221,9 +223,10 @@ class _Comparison:
         return Verdict(self.limit, self.bound, seen, (low, high), outcome, n, enough, samples)
 
     @property
-    def _pair(self) -> tuple[tuple[int, int], tuple[int, int]]:
+    def _pair(self) -> tuple[tuple[float, float], tuple[float, float]]:
         """Right and all, of the old and of the new model."""
-        return self.part.separate or (0, 0), (self.part.right, self.part.n)
+        before = self.part.separate if isinstance(self.part, ClassRate) else None
+        return before or (0, 0), (self.part.right, self.part.n)
 
     @property
     def _shares(self) -> tuple[float, ...]:
@@ -272,7 +275,7 @@ def judged(parts: Sequence[Row], limits: Limits) -> tuple[Row, ...]:
 def _with_verdicts(row: Row, verdicts: tuple[Verdict, ...], good: float, bad: float) -> Row:
     """A row with its bounds and verdicts."""
     row = replace(row, interval=row.bounds(good, bad), verdicts=verdicts)
-    if row.change is None or row.rate or row.kind == "change":
+    if row.change is None or isinstance(row, ClassRate) or row.kind == "change":
         return row
     least, most = row.drop_bounds(upper_level=good, lower_level=bad)
     return replace(row, change_interval=(-most, -least))
@@ -294,7 +297,7 @@ def _comparisons(parts: Sequence[Row], limits: Limits) -> tuple[list[list[_Compa
 def _part_limits(part: Row, limits: Limits) -> Iterator[tuple[str, float]]:
     """Limits of one subset or change: name and share."""
     values: dict[str, float | None]
-    if part.limits is not None:
+    if isinstance(part, ClassRate):
         yield from part.limits.items()
         return
     if part.kind == "change":
@@ -437,7 +440,7 @@ def check_predictions(
         for row in new[:_NAMED].tolist()
     ][:_NAMED]
     return CheckResult(
-        tuple(row for row in rows if not row.rate and row.kind != "change"),
+        tuple(row for row in rows if not isinstance(row, ClassRate) and row.kind != "change"),
         limit.alpha,
         sum(len(r.verdicts) for r, part in zip(rows, parts, strict=True) if _is_compared(part)),
         np.concatenate(new_errors),
@@ -450,7 +453,7 @@ def check_predictions(
         tuple(row for row in rows if row.kind == "change"),
         tuple(labels or ()),
         n,
-        tuple(row for row in rows if row.rate),
+        tuple(row for row in rows if isinstance(row, ClassRate)),
     )
 
 
@@ -524,13 +527,14 @@ class _Problem:
         more: Any = {"rate": rate, "of_class": title, "limits": limits}
         true, *predicted = (each == self.classes[title] for each in (self.y, *self.predicted))
         if rate == "recall":
-            return self._part(kind, name, inside & true, predicted, **more)
+            return self._part(kind, name, inside & true, predicted, row=ClassRate, **more)
         if rate == "false positive rate":
-            return self._part(kind, name, inside & ~true, [~each for each in predicted], **more)
+            wrong = [~each for each in predicted]
+            return self._part(kind, name, inside & ~true, wrong, row=ClassRate, **more)
         (right, n), *before = (
             (int((each & inside & true).sum()), int((each & inside).sum())) for each in predicted
         )
-        return Row(kind, name, n, right, separate=before[0] if before else None, **more)
+        return ClassRate(kind, name, n, right, separate=before[0] if before else None, **more)
 
     def _part(
         self,

@@ -29,14 +29,14 @@ from ntkit._text import (
 )
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.metrics import Kind, Outcome, Row, Verdict, worst_outcome
+from ntkit.metrics import ClassRate, Kind, Outcome, Row, Verdict, worst_outcome
 
 _EXIT: dict[Outcome, int] = {"pass": 0, "fail": 1, "too few": 3}
 
 
 def _called(row: Row) -> str:
     """The name after the label of several, or the title of a rate."""
-    if row.rate:
+    if isinstance(row, ClassRate):
         return row.title
     plain = row.label is None or row.kind == "class"  # classes have the label's name
     return row.name if plain else f"{row.label}: {row.name}"
@@ -45,7 +45,7 @@ def _called(row: Row) -> str:
 def _facts(row: Row) -> dict[str, Any]:
     """All values of a row for JSON."""
     facts: dict[str, Any] = {"kind": row.kind, "name": row.name}
-    if row.rate:
+    if isinstance(row, ClassRate):
         facts |= {"rate": row.rate, "of_class": row.of_class, "samples": row.n, "value": row.value}
         facts |= {"interval": row.interval, "before": row.before}
     elif row.kind == "change":
@@ -372,7 +372,7 @@ def _main_results(result: CheckResult) -> str:
     averages = [row for row in result.rows if row.kind == "average"]
     n, new = sum(row.n for row in averages), len(result.new_errors)
     if average.gained is not None and n:
-        fixed = sum(row.gained or 0 for row in averages)
+        fixed = int(sum(row.gained or 0 for row in averages))
         of_labels = f" of {n} labels" * (average.label is not None)
         sentence += (
             f" {counted(new, 'new error')} ({percent(new / n)}{of_labels}), "

@@ -535,13 +535,14 @@ class Comparison:
         low, high = worst.change_interval or (0.0, 0.0)
         return AccuracyChange(
             where,
-            str(worst.label),
-            float(worst.accuracy_before or 0.0),
-            worst.accuracy,
-            float(average.accuracy_before or 0.0),
-            average.accuracy,
+            str(worst.name),
+            worst.before or 0.0,
+            worst.value,
+            average.before or 0.0,
+            average.value,
             low > 0 or high < 0,
-            *report.worst_counts,
+            (report.before or report).worst_group.n,
+            worst.n,
         )
 
     def table(self, original: str) -> tuple[Candidate, ...]:

@@ -143,9 +143,8 @@ def shares_of(finding: Finding) -> str:
     worst = finding.worst
     other = finding.beside(worst)
     shares = [
-        f"{percent(group.accuracy, 0)} of {group.count} right "
-        f"{'with' if group.which else 'without'} it"
+        f"{percent(group.value, 0)} of {group.n} right {'with' if group.which else 'without'} it"
         for group in (worst, other)
-        if group.count
+        if group.n
     ]
-    return f"class {worst.label}: {', '.join(shares)}   ({finding.name})"
+    return f"class {worst.name}: {', '.join(shares)}   ({finding.name})"

@@ -219,7 +219,7 @@ def _listed(heading: str, groups: Sequence[LostGroup]) -> list[str]:
 def _lost(tests: Sequence[_Test]) -> list[LostGroup]:
     """Groups whose loss is significant, the largest number of lost samples first."""
     total = left = sum(test.weight for test in tests)
-    lost = list[tuple[int, LostGroup]]()
+    lost = list[tuple[float, LostGroup]]()
     for test in sorted(tests, key=lambda test: test.row.p_value / test.weight):
         level = _LEVEL * test.weight / left
         if test.row.p_value > level:

@@ -54,8 +54,8 @@ def test_the_injected_pair_is_a_finding_like_others(n_classes):
     rows = (table["device"] == "mobile") & (table["hour"] == "night")
     assert (found.values[:, at] == rows).all()
     worst = one.worst
-    assert (worst.label, worst.which, worst.count) == (0, True, (rows & (p.y_index == 0)).sum())
-    assert worst.accuracy == pytest.approx(1 - p.wrong[rows & (p.y_index == 0)].mean())
+    assert (worst.name, worst.which, worst.n) == (0, True, (rows & (p.y_index == 0)).sum())
+    assert worst.value == pytest.approx(1 - p.wrong[rows & (p.y_index == 0)].mean())
     assert 0 < one.p_value <= 0.05
     assert one.goes_with != 0
     assert "Neither condition alone explains this" in str(one)

@@ -11,7 +11,7 @@ from ntkit.attributes import Block, columns
 from ntkit.attributes.findings import AuditedPredictions, find_findings
 from ntkit.attributes.findings._finding import families, ranking_of
 from ntkit.attributes.findings._statistics import Marks, contrast, within_class_correlation
-from ntkit.metrics import holm, wilson
+from ntkit.metrics import Row, holm
 from tests.attributes.findings.builders import planted, view_of
 
 
@@ -22,7 +22,7 @@ def test_the_planted_one_is_first_and_alone(n_classes):
     assert found.name == "word:0"
     assert found.present == (found.goes_with == 0)
     assert not found.agrees(found.worst)
-    assert found.worst.accuracy < found.beside(found.worst).accuracy
+    assert found.worst.value < found.beside(found.worst).value
 
 
 def test_a_duplicate_is_family_and_its_opposite_the_other_side():
@@ -56,18 +56,18 @@ def test_cells_are_counts_and_wilsons():
     values, p = planted(n_classes=3)
     one = find_findings([view_of(values)], p, 0.05).findings[0]
     for group in one.groups:
-        rows = (p.y_index == group.label) & (values[:, 0] == group.which)
-        assert group.count == rows.sum()
-        assert group.accuracy == pytest.approx((~p.wrong[rows]).mean())
-        low, high = wilson(np.array([group.accuracy]), np.array([group.count]), 0.95)
-        assert group.interval == pytest.approx((low[0], high[0]))
-    assert sum(group.count for group in one.groups) == len(values)
+        rows = (p.y_index == group.name) & (values[:, 0] == group.which)
+        assert group.n == rows.sum()
+        assert group.value == pytest.approx((~p.wrong[rows]).mean())
+        same = Row("class", group.name, int(rows.sum()), int((~p.wrong[rows]).sum()))
+        assert group.interval == pytest.approx(same.wilson())
+    assert sum(group.n for group in one.groups) == len(values)
     assert one.n == values[:, 0].sum()
     assert one.share == pytest.approx(values[p.y_index == one.goes_with, 0].mean())
     again = json.loads(json.dumps(one.as_dict(), allow_nan=False))
-    assert (again["name"], again["groups"][0]["count"]) == ("word:0", one.groups[0].count)
+    assert (again["name"], again["groups"][0]["count"]) == ("word:0", one.groups[0].n)
     assert f"{100 * one.share:.1f} % of its samples have it" in str(one)
-    assert f"{100 * one.worst.accuracy:.1f} %" in str(one)
+    assert f"{100 * one.worst.value:.1f} %" in str(one)
 
 
 def test_examples_are_what_they_are_called():
@@ -128,7 +128,7 @@ def test_one_class_missing():
     )
     one = find_findings([view_of(values)], wider, 0.05).findings[0]
     assert one.name == "word:0"
-    assert {group.label for group in one.groups} == {"a", "b", "c"}
+    assert {group.name for group in one.groups} == {"a", "b", "c"}
 
 
 def test_nothing_to_find():
@@ -161,7 +161,7 @@ def test_what_has_a_name_leads_a_neuron_that_sees_it_better():
     (one,) = found.findings
     assert (one.name, one.feature_set, one.values) == (name, "image", ((name,),))
     assert one.same == ("layer:relu #3 mean high",)
-    assert one.groups[0].count == (bright & (p.y_index == 0)).sum()
+    assert one.groups[0].n == (bright & (p.y_index == 0)).sum()
     assert (found.values[:, 0] == bright).all()
 
 

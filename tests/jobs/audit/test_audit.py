@@ -180,9 +180,7 @@ def test_every_figure_of_the_print_is_in_the_json():
     assert f"| {one['score']:.1f} |" in found.summary(markdown=True)
     assert re.findall(r"(?m)^ *(\d+)  \S", shown)[:1] == ["1"]
     low, high = worst.interval
-    assert (
-        f"{100 * worst.accuracy:.1f} [{100 * low:.1f}, {100 * high:.1f}] of {worst.count}" in shown
-    )
+    assert f"{100 * worst.value:.1f} [{100 * low:.1f}, {100 * high:.1f}] of {worst.n}" in shown
     assert "word:film against word:movie" in shown
     assert repr(found) == "Audit(1 findings: word:film)"
 
@@ -297,9 +295,9 @@ def test_a_finding_called_not_names_the_groups_by_what_it_is_called():
     (finding,) = (f for f in found.findings if f.goes_with == "cat" and f.name == "column:mark=1")
     assert not finding.present
     worst, rest = finding.worst, finding.beside(finding.worst)
-    wrong = pred[(y == worst.label) & (mark == 0)] != worst.label
-    assert worst.count == len(wrong) < rest.count
+    wrong = pred[(y == worst.name) & (mark == 0)] != worst.name
+    assert worst.n == len(wrong) < rest.n
     row = next(line for line in str(found).splitlines() if "not column:mark=1" in line)
-    assert f"class {worst.label} with it" in row
+    assert f"class {worst.name} with it" in row
     assert f"{100 * (1 - wrong.mean()):.1f}" in row
-    assert f"| {worst.label}, with |" in found.table()
+    assert f"| {worst.name}, with |" in found.table()

@@ -13,7 +13,7 @@ from ntkit.exceptions import InputError
 from ntkit.jobs.check import Limits, check_predictions, summary_of
 from ntkit.jobs.check._judge import judged, outcomes
 from ntkit.jobs.check._limits import ChangeLimits
-from ntkit.metrics import RATES, Row
+from ntkit.metrics import RATES, ClassRate, Row
 
 LIMITS = Limits(max_drop=2, worst_group=70)
 CHANGE = {"c": ChangeLimits()}
@@ -114,7 +114,7 @@ def levels(**alternatives):
 
 def rate_part(limit, bound, n, right, lost=None, gained=None, before=None):
     """The samples that a limit of a class applies to, and their counts."""
-    return Row("average", "average", n, right, lost, gained, rate=RATES[limit], of_class="1",
+    return ClassRate("average", "average", n, right, lost, gained, rate=RATES[limit], of_class="1",
                   limits={limit: bound}, separate=before)  # fmt: skip
 
 

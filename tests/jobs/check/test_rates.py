@@ -21,7 +21,7 @@ from ntkit.exceptions import InputError
 from ntkit.jobs.check import Limits, check_predictions, check_tables, summary_of, write_check
 from ntkit.jobs.check._judge import POWER, judged, outcomes
 from ntkit.jobs.tables import TableRoles
-from ntkit.metrics import Row
+from ntkit.metrics import ClassRate
 from tests.several_labels import LABELS
 
 EVERY = {
@@ -219,7 +219,7 @@ def test_so_many_samples_decide_four_times_out_of_five(limit, bound, counts):
     options = {"rate": rate, "of_class": "1", "limits": {limit: bound}}
 
     def part(n, right, lost, gained, before):
-        return Row("average", "average", n, right, lost, gained, separate=before, **options)
+        return ClassRate("average", "average", n, right, lost, gained, separate=before, **options)
 
     ((verdict,),) = (
         row.verdicts for row in judged([part(n, right, lost, gained, before)], Limits())

@@ -25,7 +25,7 @@ from scipy.stats import binom
 
 from evidence_tables import table
 from ntkit.metrics import Row, _stratified
-from ntkit.metrics._group_report import _change_of_worst
+from ntkit.metrics._group_report import change_of_worst
 from ntkit.metrics._paired import share_bounds
 
 Array = NDArray[Any]
@@ -400,7 +400,7 @@ def worst_group(cell: Cell, draws: int, rng: np.random.Generator) -> dict[str, M
         for counts in zip(right.tolist(), lost.tolist(), gained.tolist(), strict=True):
             of_groups = zip(cell.n.tolist(), *counts, strict=True)
             rows = [Row("group", i, *each) for i, each in enumerate(of_groups)]
-            low, high = _change_of_worst(rows, confidence)
+            low, high = change_of_worst(rows, confidence)
             found.append((-high, -low))
         return found
 

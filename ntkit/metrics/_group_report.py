@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import hypot, sqrt
+from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,9 @@ from ntkit._text import interval, one_line, percent, plain, table, without_contr
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.metrics._accuracy import Memberships, memberships, of_labels, of_partial_labels
+from ntkit.metrics._paired import likely_drop
 from ntkit.metrics._rows import Interval, Row, compare
+from ntkit.metrics._stratified import least_drop_bounds
 from ntkit.metrics._summaries import Summary, summary_of
 
 _NO_GROUPS = "No group labels were given: the worst group is the worst class."
@@ -186,8 +188,9 @@ def group_report(
     paired: the same samples before and after. Neither ever has width 0, so 20 of 20 right is [83.9,
     100]. A mean of groups combines the limits of the groups (MOVER). A worst-of summary has the
     lowest of the groups' limits, because any group may be the true worst one; one tiny group makes
-    it wide. Its change is between the two minima, which may be of two groups. Weights count by
-    their effective number of samples, the square of their sum over the sum of their squares.
+    it wide. Its change is between the two minima, which may be of two groups, and has the bounds of
+    :func:`worst_of_rows`, with Bonett and Price's for each group. Weights count by their effective
+    number of samples, the square of their sum over the sum of their squares.
 
     Examples
     --------
@@ -246,27 +249,20 @@ def _worst(name: str, parts: Sequence[Row], confidence: float) -> Row:
     corrected = 1 - (1 - confidence) / len(filled)
     low = min(part.wilson(confidence)[0] for part in filled)
     high = min(part.wilson(corrected)[1] for part in filled)
-    change = None if worst.lost is None else _change_of_worst(filled, confidence)
+    change = None if worst.lost is None else change_of_worst(filled, confidence)
     about = {"kind": "summary", "name": name, "which": worst.name, "parts": tuple(filled)}
     about |= {"interval": (low, high), "change_interval": change}
     return Summary(**vars(worst) | about)
 
 
-def _change_of_worst(parts: Sequence[Row], confidence: float) -> Interval:
-    """Interval of the difference between two minima."""
-    # If both minima are of the same group, it is that group's paired interval. Else the two limits
-    # are combined as if independent (MOVER: Zou and Donner, Stat. Med. 27, 2008).
-    old = [replace(p, right=p.right + (p.lost or 0) - (p.gained or 0)) for p in parts]
-    a, b = (min(rows, key=lambda row: row.value) for rows in (parts, old))
-    if a.before == b.value:
-        return a.paired(confidence)
-    if parts[old.index(b)].value == a.value:
-        return parts[old.index(b)].paired(confidence)
-    (low_b, high_b), (low_a, high_a) = (row.wilson(confidence) for row in (b, a))
-    change = a.value - b.value
-    low = change - hypot(a.value - low_a, high_b - b.value)
-    high = change + hypot(high_a - a.value, b.value - low_b)
-    return max(-1.0, low), min(1.0, high)
+def change_of_worst(rows: Sequence[Row], confidence: float) -> Interval:
+    """Interval of the difference between two minima, whichever groups they are of."""
+    counts = [(row.effective or row.n, row.right, row.lost, row.gained) for row in rows]
+    n, right, lost, gained = np.array(counts).T
+    level, before = (1 - confidence) / 2, np.clip(right + lost - gained, 0, n)
+    levels = {"upper_level": level, "lower_level": level}
+    low, high = least_drop_bounds(before, lost, gained, n, **levels, of_one=likely_drop)
+    return -high, -low
 
 
 def _mean(name: str, parts: Sequence[Row], of: Memberships, weight: Array) -> Row:

@@ -9,8 +9,9 @@ both are combined as correlated (MOVER: Zou and Donner, Stat. Med. 27, 2008).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import hypot
 
 import numpy as np
 from scipy.special import bdtr
@@ -74,30 +75,42 @@ def least_bounds(counts: Array, n: Array, *, lower_level: float, upper_level: fl
 
 
 def least_drop_bounds(
-    before: Array, lost: Array, gained: Array, n: Array, *, upper_level: float, lower_level: float
+    before: Array,
+    lost: Array,
+    gained: Array,
+    n: Array,
+    *,
+    upper_level: float,
+    lower_level: float,
+    of_one: Callable[..., float] = upper_drop,
 ) -> Bounds:
-    """Bounds of the drop of the smallest share, of which ``before`` are the counts."""
+    """Bounds of the drop of the smallest share, of which ``before`` are the counts.
+
+    ``of_one`` is the upper bound of the drop of one group.
+    """
     # The group that is the smallest after was at least as large as the smallest before. So the
-    # drop is at most that group's own drop. In the same way it is at least the drop of the group
-    # that was the smallest before.
-    after = before - lost + gained
-    high = max(_drops_of_smallest(after, lost, gained, n, upper_level))
-    return -max(_drops_of_smallest(before, gained, lost, n, lower_level)), high
-
-
-def _drops_of_smallest(
-    counts: Array, lost: Array, gained: Array, n: Array, level: float
-) -> list[float]:
-    """Upper bound of the drop of each group that may have the smallest share."""
-    spent = _IMPLAUSIBLE * level * (len(n) > 1)
-    drops = lost, gained, n
-    if spent:
-        levels = {"lower_level": spent / 2, "upper_level": spent / 2}
-        lowest, _ = _each_bounds(counts, n, **levels)
-        smallest = lowest <= least_bounds(counts, n, **levels)[1]
-        drops = lost[smallest], gained[smallest], n[smallest]
-    each = zip(*(counts.tolist() for counts in drops), strict=True)
-    return [upper_drop(*one, level - spent) for one in each]
+    # drop is at most that group's own drop, which is close if the smallest stays the same. If
+    # another group becomes the smallest, the bounds of both minima are closer, combined as
+    # independent. Each of the two has half of the level. The lower bound is the upper one of the
+    # reverse.
+    high = list[float]()
+    for old, new, down, up, level in (
+        (before, before - lost + gained, lost, gained, upper_level),
+        (before - lost + gained, before, gained, lost, lower_level),
+    ):
+        if len(n) == 1:
+            high.append(of_one(*(each.tolist()[0] for each in (down, up, n)), level))
+            continue
+        half, spent = {"lower_level": level / 2, "upper_level": level / 2}, _IMPLAUSIBLE * level / 2
+        unlikely = {"lower_level": spent / 2, "upper_level": spent / 2}
+        smallest = _each_bounds(new, n, **unlikely)[0] <= least_bounds(new, n, **unlikely)[1]
+        drops = zip(*(each[smallest].tolist() for each in (down, up, n)), strict=True)
+        own = max(of_one(*each, level / 2 - spent) for each in drops)
+        first, last = float((old / n).min()), float((new / n).min())
+        above = least_bounds(old, n, **half)[1] - first
+        below = last - least_bounds(new, n, **half)[0]
+        high.append(min(own, first - last + hypot(above, below)))
+    return -high[1], high[0]
 
 
 def _each_bounds(
@@ -105,8 +118,8 @@ def _each_bounds(
 ) -> tuple[Array, Array]:
     """Clopper-Pearson bounds of the share of each group."""
     levels = {"lower_level": lower_level, "upper_level": upper_level}
-    each = [share_bounds(int(a), int(b), **levels) for a, b in zip(counts, n, strict=True)]
-    low, high = np.array(each).T
+    pairs = zip(counts.tolist(), n.tolist(), strict=True)
+    low, high = np.array([share_bounds(*each, **levels) for each in pairs]).T
     return low, high
 
 

@@ -66,7 +66,7 @@ class Summary(Row):
     def drop_bounds(self, *, upper_level: float, lower_level: float) -> Interval:
         """Paired bounds of the drop, as of a row."""
         n, right, lost, gained, shares = self._counts()
-        levels = {"upper_level": upper_level, "lower_level": lower_level}
+        levels: Any = {"upper_level": upper_level, "lower_level": lower_level}
         if not n.any():
             return -1.0, 1.0
         if self.shares:
@@ -183,7 +183,9 @@ def worst_of_rows(
     -----
     The lower bound is the lowest of the groups' bounds. The upper one is the lowest of bounds with
     Šidák's correction. The drop is at most that of the group that is the worst after, and at least
-    that of the group that was the worst before. Any group may be that, if its bounds allow it.
+    that of the group that was the worst before. Any group may be that, if its bounds allow it. If
+    another group becomes the worst, the bounds of both accuracies may be closer, combined as
+    independent. That the drop's bounds hold their level is measured: ``benchmarks/summaries.py``.
 
     Examples
     --------
@@ -237,6 +239,8 @@ def _disjoint(rows: Iterable[Row]) -> tuple[Row, ...]:
     separate = (isinstance(part, ClassRate) and part.separate for part in parts)
     if any(separate) or any(part.kind == "summary" for part in parts):
         raise InputError("A summary is of rows of the same samples: not of precision or summaries.")
+    if any(part.effective for part in parts):
+        raise InputError("A summary has exact bounds, so its rows have no weights: group_report.")
     rates = (part.rate if isinstance(part, ClassRate) else "" for part in parts)
     kinds = {(rate, p.counts_errors, p.lost is None) for rate, p in zip(rates, parts, strict=True)}
     if len(kinds) > 1:

@@ -52,18 +52,16 @@ def row_contents(X: Any, dtype: Any = None) -> Digests:
         rows = (hashed(X.indices[a:b].tobytes(), X.data[a:b].tobytes()) for a, b in cuts)
         return np.fromiter(rows, dtype=f"S{LENGTH}", count=X.shape[0])
     step = max(1, CHUNK // max(1, X.itemsize * int(np.prod(X.shape[1:]))))
-    blocks = (np.asarray(X[at : at + step]) for at in range(0, len(X), step))
-    parts = (digests_of_rows(_as(block, dtype)) for block in blocks)
-    return np.fromiter((d for part in parts for d in part), dtype=f"S{LENGTH}", count=len(X))
-
-
-def _as(block: Array, dtype: Any) -> Array:
-    """Numbers in a type, -0.0 as 0.0; other values as they are."""
-    if block.dtype.kind not in "biuf":
-        return block
-    with np.errstate(over="ignore", invalid="ignore"):
-        block = block if dtype is None else block.astype(dtype)
-        return np.asarray(block + block.dtype.type(0)) if block.dtype.kind == "f" else block
+    digests = np.empty(len(X), dtype=f"S{LENGTH}")
+    for at in range(0, len(X), step):
+        block = np.asarray(X[at : at + step])
+        if block.dtype.kind in "biuf":
+            with np.errstate(over="ignore", invalid="ignore"):
+                block = block if dtype is None else block.astype(dtype)
+                if block.dtype.kind == "f":
+                    block = block + block.dtype.type(0)  # -0.0 as 0.0
+        digests[at : at + step] = [*digests_of_rows(block)]
+    return digests
 
 
 def distinct(contents: Array) -> tuple[Array, Array]:

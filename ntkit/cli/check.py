@@ -200,7 +200,7 @@ def command(
         read = partial(data_options.read, paths[-1], tell=False, every_label=True)
         matches = matches_of(model_options.load_all(paths[:-1]), read)
         if report is not None:
-            if labels_compared(matches):
+            if labels_compared([each.model for each in matches]):
                 raise InputError(
                     "--report is on one label. Name it with --label, or leave --report out."
                 )

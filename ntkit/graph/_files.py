@@ -26,24 +26,6 @@ from ntkit.graph._tensors import NO_LOG
 _KEYS = frozenset({"location", "offset", "length", "checksum", "basepath"})
 
 
-def check_places(proto: onnx.ModelProto, path: Path) -> None:
-    """Raise an error for invalid positions of external data, and remove entries unknown to ONNX."""
-    # Releases of onnx treat the first differently. They ignore the second with a warning, which a
-    # filter could not hide safely among threads.
-    for tensor in _tensors(proto):
-        if any(entry.key not in _KEYS for entry in tensor.external_data):
-            known = [entry for entry in tensor.external_data if entry.key in _KEYS]
-            del tensor.external_data[:]
-            tensor.external_data.extend(known)
-        for entry in tensor.external_data:
-            place = entry.value
-            if entry.key in ("offset", "length") and not (place.isascii() and place.isdigit()):
-                raise ModelError(
-                    f"{path} has {place!r:.40} as the {entry.key} of weights in another file, "
-                    "which is not a number of bytes; export it again."
-                )
-
-
 def _tensors(proto: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
     """Every tensor of a model: of its graphs, of their nodes, and of its functions."""
     graphs = [proto.graph]
@@ -177,8 +159,7 @@ def read_model(path: Path) -> tuple[ir.Model, bytes]:
             kind = _ORT if content[4:8] == b"ORTM" else "not a valid protobuf file"
             raise ModelError(f"{path} is not an ONNX model ({kind}).") from error
         del content  # as large as the model
-        _check_texts(proto, path)
-        check_places(proto, path)
+        _check_proto(proto, path)
         model = deserialised(proto)
         ir.external_data.set_base_dir(model.graph, path.parent)
         if path.is_symlink():
@@ -189,8 +170,8 @@ def read_model(path: Path) -> tuple[ir.Model, bytes]:
     return model, digest
 
 
-def _check_texts(proto: onnx.ModelProto, path: Path) -> None:
-    """Raise an error if a file's names are ambiguous, or not text (protobuf accepts them)."""
+def _check_proto(proto: onnx.ModelProto, path: Path) -> None:
+    """Raise an error for what protobuf accepts: ambiguous names, no text, invalid places."""
     outputs = [value.name for value in proto.graph.output]
     if not outputs:
         raise ModelError(f"{path} is not an ONNX model (it has no outputs).")
@@ -209,6 +190,20 @@ def _check_texts(proto: onnx.ModelProto, path: Path) -> None:
     named = (outputs, (proto.producer_name, proto.producer_version), *entries, *nodes)
     if not all(isinstance(text, str) for texts in named for text in texts):
         raise ModelError(f"{path} has names that are not UTF-8 text; export it again.")
+    # Releases of onnx treat invalid places of external data differently. They ignore entries that
+    # ONNX does not know, with a warning. A filter could not hide it safely among threads.
+    for tensor in _tensors(proto):
+        if any(entry.key not in _KEYS for entry in tensor.external_data):
+            known = [entry for entry in tensor.external_data if entry.key in _KEYS]
+            del tensor.external_data[:]
+            tensor.external_data.extend(known)
+        for entry in tensor.external_data:
+            place = entry.value
+            if entry.key in ("offset", "length") and not (place.isascii() and place.isdigit()):
+                raise ModelError(
+                    f"{path} has {place!r:.40} as the {entry.key} of weights in another file, "
+                    "which is not a number of bytes; export it again."
+                )
 
 
 def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None:

@@ -102,12 +102,10 @@ def no_class_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
         return True
     positions = np.arange(len(first.classes))
     before, after = (_numbered(head).predict(Z) for head in (first, second))
-    return class_order(before, after, positions) is None and not _scores_moved(first, second, Z)
-
-
-def _scores_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
-    if len(Z) < _FEWEST:
+    if class_order(before, after, positions) is not None:
         return False
+    if len(Z) < _FEWEST:
+        return True
     standardised = list[Array]()
     for head in (first, second):
         scores = head.logits(np.asarray(Z, np.float64))
@@ -121,16 +119,16 @@ def _scores_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
     best = linear_sum_assignment(correlation + 0.05 * np.eye(len(identity)), maximize=True)[1]
     moved = identity[best != identity]
     if not len(moved):
-        return False
+        return True
     crossed = correlation[moved, best[moved]].mean()
-    return bool(crossed >= 0.9 and correlation[moved, moved].mean() <= 0.5)
+    return not (crossed >= 0.9 and correlation[moved, moved].mean() <= 0.5)
 
 
 def agreement(first: LinearHead, second: LinearHead, Z: Array, others: Array) -> float:
     """Share of samples on which two models of the same classes predict the same one."""
-    if set(first.classes.tolist()) == set(second.classes.tolist()):
-        return float((first.predict(Z) == second.predict(others)).mean())
-    return float((_numbered(first).predict(Z) == _numbered(second).predict(others)).mean())
+    if set(first.classes.tolist()) != set(second.classes.tolist()):
+        first, second = _numbered(first), _numbered(second)
+    return float((first.predict(Z) == second.predict(others)).mean())
 
 
 def notes_on(

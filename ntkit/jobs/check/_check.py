@@ -171,7 +171,7 @@ def check_read(
     )
     notes += of_copies
     samples = models[-1].samples
-    labels = labels_compared(models)
+    labels = labels_compared([each.model for each in models])
     check_limits(limits, compared=len(models) == 2, grouped=samples.groups is not None)
     default = ("the old model", "the new model") if len(models) == 2 else ("the model",)
     names = of_samples.named_apart([each.model.path for each in models], default)

@@ -31,7 +31,7 @@ from ntkit._labels import (
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.jobs.check._limits import KINDS, RATE_DROPS, Limits, Rate, SliceLimits, limits_of
+from ntkit.jobs.check._limits import KINDS, RATE_DROPS, Limits, SliceLimits, limits_of
 from ntkit.jobs.check._result import CheckResult
 from ntkit.metrics import (
     RATES,
@@ -153,17 +153,6 @@ def _is_compared(row: Row) -> bool:
     return row.n >= _FEWEST or (isinstance(row, ClassRate) and row.rate == "precision")
 
 
-def _samples_of(row: Row) -> str:
-    """The samples of a row in words."""
-    if not isinstance(row, ClassRate):
-        return "samples"
-    return {
-        "recall": f"samples of class {row.of_class}",
-        "false positive rate": f"samples of other classes than {row.of_class}",
-        "precision": f"samples predicted as {row.of_class}",
-    }[row.rate]
-
-
 @dataclass(frozen=True)
 class _Comparison:
     """One limit of a subset or change, as a share, with the levels of a pass and of a failure."""
@@ -219,7 +208,14 @@ class _Comparison:
         else:
             value = count / n if n else float(self.limit in _LEAST)
         enough = self._enough(value) if outcome == "too few" else None
-        seen, samples = value if n else float("nan"), _samples_of(self.part)
+        seen, samples = value if n else float("nan"), "samples"
+        if isinstance(self.part, ClassRate):
+            of_class = self.part.of_class
+            samples = {
+                "recall": f"samples of class {of_class}",
+                "false positive rate": f"samples of other classes than {of_class}",
+                "precision": f"samples predicted as {of_class}",
+            }[self.part.rate]
         return Verdict(self.limit, self.bound, seen, (low, high), outcome, n, enough, samples)
 
     @property
@@ -265,20 +261,16 @@ class _Comparison:
 
 def judged(parts: Sequence[Row], limits: Limits) -> tuple[Row, ...]:
     """Compare all subsets and changes with limits; their number corrects the level of failures."""
-    of_parts, bad = _comparisons(parts, limits)
-    return tuple(
-        _with_verdicts(part, tuple(each.verdict() for each in comparisons), limits.alpha, bad)
-        for part, comparisons in zip(parts, of_parts, strict=True)
-    )
-
-
-def _with_verdicts(row: Row, verdicts: tuple[Verdict, ...], good: float, bad: float) -> Row:
-    """A row with its bounds and verdicts."""
-    row = replace(row, interval=row.bounds(good, bad), verdicts=verdicts)
-    if row.change is None or isinstance(row, ClassRate) or row.kind == "change":
-        return row
-    least, most = row.drop_bounds(upper_level=good, lower_level=bad)
-    return replace(row, change_interval=(-most, -least))
+    (of_parts, bad), good = _comparisons(parts, limits), limits.alpha
+    rows = list[Row]()
+    for part, comparisons in zip(parts, of_parts, strict=True):
+        verdicts = tuple(each.verdict() for each in comparisons)
+        row = replace(part, interval=part.bounds(good, bad), verdicts=verdicts)
+        if row.change is not None and not isinstance(row, ClassRate) and row.kind != "change":
+            least, most = row.drop_bounds(upper_level=good, lower_level=bad)
+            row = replace(row, change_interval=(-most, -least))
+        rows.append(row)
+    return tuple(rows)
 
 
 def outcomes(parts: Sequence[Row], limits: Limits) -> list[list[Outcome]]:
@@ -417,10 +409,9 @@ def check_predictions(
     limit = limit.spelt_as([name for problem in problems for name in problem.classes])
     n = len(problems[0].y)
     subsets = [*_subsets(n, none_if_unknown(groups), slices, limit)]
-    _check_classes(limit, problems)
+    _check_subjects(limit, problems, {"average", "class", *(kind for kind, *_ in subsets)})
     parts = [part for problem in problems for part in problem.parts(subsets)]
     parts += [part for problem in problems for part in problem.rates(subsets, limit)]
-    _check_kinds(limit, {subset.kind for subset in parts})
     by_model = {"flips": flips or {}} | ({"flips_before": flips_before or {}} if before else {})
     for name, arrays in _checked_flips(limit, by_model, np.shape(y_true)):
         for i, problem in enumerate(problems):
@@ -442,7 +433,7 @@ def check_predictions(
     return CheckResult(
         tuple(row for row in rows if not isinstance(row, ClassRate) and row.kind != "change"),
         limit.alpha,
-        sum(len(r.verdicts) for r, part in zip(rows, parts, strict=True) if _is_compared(part)),
+        sum(len(row.verdicts) for row in rows if _is_compared(row)),
         np.concatenate(new_errors),
         tuple(
             f"{'' if label is None else f'{label}: '}{row if names is None else names[row]}"
@@ -509,17 +500,15 @@ class _Problem:
         for kind, name, inside in (whole, *subsets):
             bounds = dict[tuple[str, str], dict[str, float]]()
             for limit, value in limits.rates(kind, name):
-                for title, bound in self._by_class(value):
-                    bounds.setdefault((RATES[limit], title), {})[limit] = bound / 100
+                if value is None:
+                    continue
+                # A single number is of the positive class.
+                by_class = value if isinstance(value, Mapping) else {[*self.classes][1]: value}
+                for title, bound in by_class.items():
+                    if title in self.classes:  # else of another problem
+                        bounds.setdefault((RATES[limit], title), {})[limit] = bound / 100
             for (rate, title), of_rate in bounds.items():
                 yield self._rate(kind, name, inside & self.known, rate, title, of_rate)
-
-    def _by_class(self, value: Rate) -> Iterator[tuple[str, float]]:
-        """The classes of this problem that a limit names, or the positive one."""
-        if isinstance(value, Mapping):
-            yield from ((name, each) for name, each in value.items() if name in self.classes)
-        elif value is not None:
-            yield [*self.classes][1], value
 
     def _rate(
         self, kind: Kind, name: str, inside: Array, rate: str, title: str, limits: dict[str, float]
@@ -688,19 +677,8 @@ def check_limits(limits: Limits, *, compared: bool, grouped: bool) -> None:
         )
 
 
-def _check_kinds(limits: Limits, kinds: AbstractSet[str]) -> None:
-    """Raise an error if the samples have no subset of a kind that ``over`` names."""
-    missing = [kind for kind in limits.over if kind not in kinds]
-    if missing and limits.over != KINDS and limits.those_set(("max_drop", *RATE_DROPS)):
-        fix = "Add a group column" if missing[0] == "group" else "Name slices with --slice"
-        raise InputError(
-            f"The largest drop applies to each {missing[0]} (--over, over=), and the samples have "
-            f"no {missing[0]}. {fix}, or remove it from --over."
-        )
-
-
-def _check_classes(limits: Limits, problems: Sequence[_Problem]) -> None:
-    """Raise an error if a limit is of a class that does not exist, or of none where it must be."""
+def _check_subjects(limits: Limits, problems: Sequence[_Problem], kinds: AbstractSet[str]) -> None:
+    """Raise an error if a limit is of a class or of a kind of subset that the samples lack."""
     for limit, name in limits.of_classes:
         known = list(dict.fromkeys(each for problem in problems for each in problem.classes))
         if name is None and len(known) != 2 and problems[0].label is None:
@@ -716,3 +694,10 @@ def _check_classes(limits: Limits, problems: Sequence[_Problem]) -> None:
                 f"{f'; did you mean {meant}?' if meant else '.'} The classes are "
                 f"{listed(map(repr, known), 12)}."
             )
+    missing = [kind for kind in limits.over if kind not in kinds]
+    if missing and limits.over != KINDS and limits.those_set(("max_drop", *RATE_DROPS)):
+        fix = "Add a group column" if missing[0] == "group" else "Name slices with --slice"
+        raise InputError(
+            f"The largest drop applies to each {missing[0]} (--over, over=), and the samples have "
+            f"no {missing[0]}. {fix}, or remove it from --over."
+        )

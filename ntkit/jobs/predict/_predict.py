@@ -137,7 +137,7 @@ def predict(
     match = matched(match, name=name_of(model, "The model"), strict=False)
     embedder = running([match], device=device, batch_size=batch_size, verbose=verbose)[0]
     classes = match.classes
-    if labels := labels_compared([match]):
+    if labels := labels_compared([match.model]):
         given = [*decisions_of(match, embedder, labels)] or [(np.empty((0, len(labels))),) * 2]
         each, scores = map(np.concatenate, zip(*given, strict=True))
         margins = np.abs(logit(scores) - logit([model.thresholds[label] for label in labels]))
@@ -245,8 +245,7 @@ def matches_of(
                 f"own. {as_second.input_note()}".strip()
             ]
     if one is not other and first.label is None and np.ndim(one.y) == np.ndim(other.y) == 2:
-        _check_names([first.label_names, second.label_names])
-        columns = [second.label_names.index(name) for name in first.label_names]
+        columns = [second.label_names.index(name) for name in labels_compared([first, second])]
         by_name = replace(other, y=np.asarray(other.y)[:, columns])
         other = by_name if _same_labels(one, by_name) else other  # a table names its columns
     if one is not other and not _same_labels(one, other):
@@ -274,21 +273,15 @@ def _same_labels(one: Samples, other: Samples) -> bool:
     return len(one) == len(other) and equal
 
 
-def labels_compared(matches: Sequence[Match]) -> tuple[str, ...]:
+def labels_compared(models: Sequence[FrozenModel]) -> tuple[str, ...]:
     """Labels of models that give every sample several, in the order of the samples; else empty."""
-    models = [each.model for each in matches]
     names = [model.label_names if model.label is None else () for model in models]
-    _check_names(names)
-    return names[0]
-
-
-def _check_names(names: Sequence[Sequence[str]]) -> None:
-    """Raise an error unless two models have the same labels, in any order."""
     if other := sorted({*names[0]} ^ {*names[-1]}):
         raise InputError(
             f"Only one of the two models has the labels {_listed(map(repr, other), 8)}. Name one "
             "that both have, with --label NAME (label=)."
         )
+    return names[0]
 
 
 def matched(match: Match, *, name: str, strict: bool) -> Match:
@@ -624,7 +617,7 @@ def write_rows(
         matched(each, name=name_of(each.model, name), strict=False)
         for each, name in zip(matches, names, strict=True)
     ]
-    labels, two = labels_compared(models), len(models) == 2
+    labels, two = labels_compared([each.model for each in models]), len(models) == 2
     if two and not labels:
         models[0] = _with_names_of(models[1], models[0], names[0])
     embedders = running(models, device=device, batch_size=batch_size, verbose=verbose)

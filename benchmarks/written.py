@@ -96,7 +96,7 @@ def written(
     train = comparison.train
     if feature_set is not None:
         right = comparison.right(name, best.t)
-        y_index, classes = comparison.study.both.y_index, comparison.study.classes
+        y_index, classes = comparison.study.both.y_index, comparison.train.classes
         is_train = np.arange(len(y_index)) < len(train)
         if checked_groups([feature_set], classes, y_index, right, is_train).refused(MAX_COST):
             return comparison.original

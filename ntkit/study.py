@@ -250,11 +250,6 @@ class Study:
     changed_values: Array | None = None
     _with: dict[Any, Study] = field(default_factory=dict, init=False, repr=False)
 
-    @property
-    def classes(self) -> Array:
-        """Labels of the classes."""
-        return self.train.classes
-
     @cached_property
     def both(self) -> Rows:
         """The training rows, followed by the validation rows, if there are any."""
@@ -509,11 +504,6 @@ def checked_numbers(name: str, values: Any, kind: str = "positive numbers") -> l
     return list((numbers if "whole" in kind else numbers.astype(float)).tolist())
 
 
-def checked_alphas(alphas: Any) -> list[float]:
-    """Ridge weights, the largest first."""
-    return sorted(checked_numbers("alphas", alphas), reverse=True)
-
-
 def middle_of(alphas: Sequence[float]) -> float:
     """The ridge weight for too few samples to choose one: the one nearest to 1."""
     return min(alphas, key=lambda alpha: abs(np.log(alpha)))
@@ -576,7 +566,7 @@ def tuned(
     # are further rows that only evaluate, by heads of all rows. They come last in `groups`. The
     # penalty is on weights times `gains`, by default on those of standardised neurons; with `C` it
     # is fixed, in scikit-learn's units. Candidates that tie: the strongest penalty wins.
-    alphas = checked_alphas(alphas) if C is None else [1.0]
+    alphas = [1.0] if C is not None else sorted(checked_numbers("alphas", alphas), reverse=True)
     y_index, mass = rows.y_index, rows.weight
     if also is not None:
         y_index = np.concatenate([y_index, also.y_index])

@@ -178,7 +178,7 @@ class StudyClassifier(ClassifierMixin, FitsRows):
     def fit_study(self, study: Study) -> Self:
         """Fit to a study that other estimators share, with everything that they computed on it."""
         self._validate_params()
-        self.classes_, self.n_features_in_ = study.classes, study.train.X.shape[1]
+        self.classes_, self.n_features_in_ = study.train.classes, study.train.X.shape[1]
         self._learn(study)
         return self
 

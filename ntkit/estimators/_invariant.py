@@ -23,7 +23,6 @@ from ntkit.study import (
     Fold,
     Rows,
     Study,
-    checked_alphas,
     checked_numbers,
     folds_over,
     group_balanced,
@@ -272,7 +271,7 @@ class InvariantClassifier(StudyClassifier):
         self.originals_ = complete if self.originals is None else bool(self.originals)
         weight = joined.weight(study, originals=self.originals_)
         penalties = sorted(checked_numbers("penalties", self.penalties, "numbers >= 0"))
-        alphas = checked_alphas(self.alphas)
+        alphas = sorted(checked_numbers("alphas", self.alphas), reverse=True)
         if self.C is not None:
             alphas = [1 / (self.C * float(weight.sum()))]
         self.scores_ = np.full((len(penalties), len(alphas)), np.nan)
@@ -371,7 +370,7 @@ def _has_every_group(study: Study) -> bool:
     if not known.any():
         return False
     _, group = np.unique(values[known], axis=0, return_inverse=True)
-    counts = np.zeros((len(study.classes), int(group.max()) + 1))
+    counts = np.zeros((len(study.train.classes), int(group.max()) + 1))
     np.add.at(counts, (study.train.y_index[known], group.ravel()), 1)
     return counts.shape[1] > 1 and bool(counts.min() >= FEWEST)
 
@@ -411,10 +410,10 @@ def _check_every_class(study: Study, train: Array, fold: int) -> None:
     mass = np.bincount(
         study.train.y_index[train],
         weights=study.train.weight[train],
-        minlength=len(study.classes),
+        minlength=len(study.train.classes),
     )
     if (mass <= 0).any():
-        label = study.classes[mass <= 0].tolist()[0]
+        label = study.train.classes[mass <= 0].tolist()[0]
         raise InputError(
             f"Without fold {fold} of folds no sample of class {label!r} remains; give every class "
             "samples in at least two folds."

@@ -15,7 +15,6 @@ from ntkit.exceptions import SuppressionWarning
 from ntkit.spuriousness import Aggregation, spare_neurons, suppressed_neurons
 
 _MUCH = 0.7  # share of non-constant neurons above which a mask is not selective
-_LEAST_LEAD = 0.25  # share of the lead over chance that even a good head loses on biased samples
 _SILENT = ContextVar("silent", default=False)
 _NEARLY_ALL = 0.95  # share above which a mask is arbitrary
 
@@ -140,16 +139,3 @@ def warn_of_cost(n_suppressed: int, cost: float, max_cost: float) -> None:
         "shortcut, set max_cost=None and compare with BalancedClassifier."
     )
     warn(message, SuppressionWarning)
-
-
-def warn_if_worse(errors_before: Array, errors_after: Array) -> None:
-    """Warn if the retrained head is hardly better than guessing."""
-    before, after = 1 - errors_before.mean(), 1 - errors_after.mean()
-    chance = 1 / len(errors_before)
-    if after - chance < _LEAST_LEAD * (before - chance):
-        message = (
-            f"Mean class accuracy fell from {100 * before:.0f} to {100 * after:.0f} %, near "
-            f"guessing ({100 * chance:.0f} %). Raise threshold, set max_cost, or keep the original "
-            "head."
-        )
-        warn(message, SuppressionWarning)

@@ -17,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntkit._doc import documented
 from ntkit._types import Array
+from ntkit._warn import warn
 from ntkit.estimators._base import (
     OPTIONAL_C,
     VALIDATION_SET,
@@ -24,8 +25,8 @@ from ntkit.estimators._base import (
     FromHead,
     OriginalHead,
 )
-from ntkit.estimators._mask import Mask, make_mask, warn_about, warn_if_worse, warn_of_cost
-from ntkit.exceptions import InputError
+from ntkit.estimators._mask import Mask, make_mask, warn_about, warn_of_cost
+from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.spuriousness import (
@@ -56,6 +57,7 @@ from ntkit.study import (
 )
 
 _logger = logging.getLogger(__name__)
+_LEAST_LEAD = 0.25  # share of the lead over chance that even a good head loses on biased samples
 
 
 @dataclass(frozen=True)
@@ -306,7 +308,16 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
         current = self._retrain(stage, self._tuning(stage))
         wrong = misclassified(current.logits(stage.identify.X), stage.identify)
         self.sfit_ = sfit(self._scores_of(stage.identify, wrong))
-        warn_if_worse(self._erm_errors, class_error_rates(stage.identify, wrong))
+        # Warn if the retrained head is hardly better than guessing.
+        after = 1 - class_error_rates(stage.identify, wrong).mean()
+        before, chance = 1 - self._erm_errors.mean(), 1 / len(self._erm_errors)
+        if after - chance < _LEAST_LEAD * (before - chance):
+            message = (
+                f"Mean class accuracy fell from {100 * before:.0f} to {100 * after:.0f} %, near "
+                f"guessing ({100 * chance:.0f} %). Raise threshold, set max_cost, or keep the "
+                "original head."
+            )
+            warn(message, SuppressionWarning)
 
     # -- stage one: the original head and its scores, whatever the threshold ----------------
 
@@ -417,9 +428,11 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
             if mask is not None and np.array_equal(new_mask.columns, mask.columns):
                 break
             mask = self._worth_its_cost(new_mask, stage, tuning)
-            current = fitted = self._fit_head(
-                stage.tune, weight, gains=1 - self.suppression * mask.columns, start=start
-            )
+            options: dict[str, Any] = {"gains": 1 - self.suppression * mask.columns, "start": start}
+            if self.C is None and start is not None:  # the ridge weight on standardised neurons
+                options["gains"] = self._in_units(options["gains"])
+                options["C"] = 1 / (float(weight.sum()) * self._alpha)
+            current = fitted = self._fit_head(stage.tune, weight, **options)
             n_suppressed = mask.everywhere.sum()
             _logger.debug("round %d: %d neurons suppressed", round_ + 1, n_suppressed)
         assert mask is not None
@@ -460,18 +473,10 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
 
     # -- heads, weights and penalties -------------------------------------------------------
 
-    def _fit_head(
-        self, rows: Rows, weight: Array, *, start: LinearHead | None = None, **options: Any
-    ) -> FittedHead:
-        """Fit with ``C``, or with the chosen ridge weight on standardised neurons."""
-        if self.C is None and start is not None:
-            options["gains"] = self._in_units(options.get("gains"))
-            options["C"] = 1 / (float(weight.sum()) * self._alpha)
-        return super()._fit_head(rows, weight, start=start, **options)
-
     def _fit_heads(
         self, rows: Rows, weights: Sequence[Array], gains: Array | None = None
     ) -> list[FittedHead]:
+        """Fit with ``C``, or with the chosen ridge weight on standardised neurons."""
         if self.C is not None:
             return super()._fit_heads(rows, weights, gains)
         options = {"gains": self._in_units(gains), **self._solver_options()}

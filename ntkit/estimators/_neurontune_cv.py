@@ -182,7 +182,7 @@ class NeuronTuneClassifierCV(NeuronMaskRule, FromHead):
     def _scores_of_fold(self, study: Study, train: Array, test: Array, scorer: Any) -> Array:
         """Scores of all candidates on one fold: stage one once, then the path."""
         clf, rows = self._estimator(), study.train
-        clf.classes_, clf.n_features_in_ = study.classes, rows.X.shape[1]
+        clf.classes_, clf.n_features_in_ = rows.classes, rows.X.shape[1]
         stage = clf._identify(study.take(train=train))
         X_test, y_test = rows.X[test], rows.y[test]
         if hasattr(scorer, "for_samples"):

@@ -170,16 +170,18 @@ def head_of(estimator: Any) -> LinearHead:
     if not flat:
         raise InputError("The pipeline has no classifier at its end; add one.")
     *steps, last = flat
-    scaled = ScaledHead.of(_own_head(last))
-    try:
-        for step in reversed(steps):
-            scaled = scaled.behind(step)
-    except NotFoldableError as error:
-        raise InputError(
-            f"{error}; use StandardScaler, MinMaxScaler or MaxAbsScaler (without clip) or a "
-            "selector, or transform the embeddings beforehand."
-        ) from error
-    head = scaled.folded().astype(np.float64) if steps else scaled.head
+    head = _own_head(last)
+    if steps:
+        scaled = ScaledHead.of(head)
+        try:
+            for step in reversed(steps):
+                scaled = scaled.behind(step)
+        except NotFoldableError as error:
+            raise InputError(
+                f"{error}; use StandardScaler, MinMaxScaler or MaxAbsScaler (without clip) or a "
+                "selector, or transform the embeddings beforehand."
+            ) from error
+        head = scaled.folded().astype(np.float64)
     if steps or not isinstance(getattr(last, "head_", None), LinearHead):
         _check_decides_alike(head, estimator)
     return head

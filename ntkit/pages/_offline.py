@@ -11,7 +11,6 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -64,28 +63,7 @@ def offline_page(template: str, /, **values: Any) -> str:
 
 def rendered(template: str, /, **values: Any) -> str:
     """Render a template; values are escaped only in HTML pages."""
-    return _environment().get_template(template).render(**values)
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=lambda name: name is not None and name.endswith(".html.jinja"),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_finalized,
-    )
-    environment.filters |= {
-        "code_block": _code_block,
-        "json": lambda value: json.dumps(value, ensure_ascii=False),
-        "markdown": markdown,
-        "path": _svg_path,
-        "percent": page_percent,
-        "repr": repr,
-        "signed": lambda share: percent(share, sign="+", unit="").replace("-", "−"),
-    }
-    return environment
+    return _ENVIRONMENT.get_template(template).render(**values)
 
 
 def page_percent(share: float | None) -> str:
@@ -126,6 +104,24 @@ def _svg_path(heights: Sequence[float], width: float, height: float) -> str:
         points += [(i * step, top), ((i + 1) * step, top)]
     points.append((width, height))
     return "M" + " L".join(f"{x:.2f} {y:.2f}" for x, y in points)
+
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(_HERE),
+    autoescape=lambda name: name is not None and name.endswith(".html.jinja"),
+    trim_blocks=True,
+    lstrip_blocks=True,
+    finalize=_finalized,
+)
+_ENVIRONMENT.filters |= {
+    "code_block": _code_block,
+    "json": lambda value: json.dumps(value, ensure_ascii=False),
+    "markdown": markdown,
+    "path": _svg_path,
+    "percent": page_percent,
+    "repr": repr,
+    "signed": lambda share: percent(share, sign="+", unit="").replace("-", "−"),
+}
 
 
 # -- samples ---------------------------------------------------------------------------------------

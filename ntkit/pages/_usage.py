@@ -111,8 +111,11 @@ def _inputs(
         "dtype": _dtype(info),
         "kinds": kinds,
         "one": lambda value: _one_at_a_time(info, value),
-        "all_rows": lambda: _all_rows(info),
+        "all_rows": f"predict({{{json.dumps(info.name)}: X}})",
     }
+    if info.shape and isinstance(info.shape[0], int):
+        one = _one_at_a_time(info, "X[i : i + 1]")
+        values["all_rows"] = f"[{one}[0] for i in range(len(X))]"
     if TextPreprocessing.for_strings(model.inputs) is not None:
         text = f"input {info.name!r} takes one text per sample, without preprocessing"
         return "strings", values, {"texts": text}, {}
@@ -167,12 +170,6 @@ def _one_at_a_time(info: TensorInfo, value: str) -> str:
     if isinstance(batch, int) and batch > 1:
         value = f"np.repeat({value}, {batch}, axis=0)"
     return f"predict({{{json.dumps(info.name)}: {value}}})"
-
-
-def _all_rows(info: TensorInfo) -> str:
-    if info.shape and isinstance(info.shape[0], int):
-        return f"[{_one_at_a_time(info, 'X[i : i + 1]')}[0] for i in range(len(X))]"
-    return f"predict({{{json.dumps(info.name)}: X}})"
 
 
 def _dtype(info: TensorInfo) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -55,7 +55,7 @@ def _in_control() -> Iterator[None]:
 
 
 @cache
-def _blas() -> ThreadpoolController:
+def _blas(*, of_scipy: bool) -> ThreadpoolController:
     blas = ThreadpoolController().select(user_api="blas")
     # With OpenMP a limit belongs to the thread that sets it, so the last fit could not remove it.
     paths = [
@@ -63,16 +63,10 @@ def _blas() -> ThreadpoolController:
         for lib in blas.lib_controllers
         if getattr(lib, "threading_layer", "") != "openmp"
     ]
-    return blas.select(filepath=paths)
+    return blas.select(filepath=paths_of_scipy(paths) if of_scipy else paths)
 
 
-@cache
-def _blas_of_scipy() -> ThreadpoolController:
-    paths = paths_of_scipy(lib.filepath for lib in _blas().lib_controllers)
-    return _blas().select(filepath=paths)
-
-
-def _limit(controller: Callable[[], ThreadpoolController]) -> SharedSwitch[Any]:
+def _limit(*, of_scipy: bool) -> SharedSwitch[Any]:
     """One limit for all fits of the process; threadpoolctl is not thread-safe."""
     # Each of its contexts restores the value that it saw on entry. If two overlap, the second one
     # saw the limit of the first, and would leave it in place. Newer versions let only one thread
@@ -81,7 +75,7 @@ def _limit(controller: Callable[[], ThreadpoolController]) -> SharedSwitch[Any]:
 
     def on() -> Any:
         with _in_control():
-            return controller().limit(limits=1)
+            return _blas(of_scipy=of_scipy).limit(limits=1)
 
     def off(limiter: Any) -> None:
         with _in_control():
@@ -90,4 +84,4 @@ def _limit(controller: Callable[[], ThreadpoolController]) -> SharedSwitch[Any]:
     return SharedSwitch(on, off)
 
 
-_LIMIT_OF_ALL, _LIMIT = _limit(_blas), _limit(_blas_of_scipy)
+_LIMIT_OF_ALL, _LIMIT = _limit(of_scipy=False), _limit(of_scipy=True)

@@ -15,7 +15,7 @@ from ntkit.study import (
     MOST_WEIGHT,
     Rows,
     Study,
-    checked_alphas,
+    checked_numbers,
     correctness_balanced,
     correctness_groups,
     error_recovery_rate,
@@ -175,7 +175,7 @@ def test_without_folds_the_penalty_nearest_to_one_is_used():
 @pytest.mark.parametrize("alphas", [(), (0.1, -1), (0.0,), (np.inf,), (np.nan,), "many", None])
 def test_penalties_must_be_positive_numbers(alphas):
     with pytest.raises(ValueError, match="alphas must be positive"):
-        checked_alphas(alphas)
+        checked_numbers("alphas", alphas)
 
 
 def test_a_margin_is_above_zero_only_for_right_predictions():

@@ -158,7 +158,12 @@ class Comparison:
                 by_cells = getattr(clf, "error_weight", 1) == "balanced"
                 decided["C"] = self._C(rows, cells=by_cells)
         clf.set_params(**{name: decided[name] for name in decided if name in known})
-        study = self._study_with(validation, by_change=rows == COPIES)
+        study = self.with_copies if rows == COPIES else self.study
+        if validation is not None:
+            key = digest(validation), rows == COPIES
+            if key not in self._of_halves:
+                self._of_halves[key] = study.take(validation=validation)
+            study = self._of_halves[key]
         if rows == COPIES and validation is None and not self.one_set:
             # Validation rows judge, so they do not tune.
             none = np.zeros(0, dtype=np.intp)
@@ -197,16 +202,6 @@ class Comparison:
         if not isinstance(clf, AutoDebiasClassifier):  # the only one that balances groups
             study = replace(study, values=None)
         return study if isinstance(clf, InvariantClassifier) else _with_copies_as_rows(study)
-
-    def _study_with(self, validation: Array | None, *, by_change: bool = False) -> Study:
-        """The study with all rows of the validation set, or with some."""
-        whole = self.with_copies if by_change else self.study
-        if validation is None:
-            return whole
-        key = digest(validation), by_change
-        if key not in self._of_halves:
-            self._of_halves[key] = whole.take(validation=validation)
-        return self._of_halves[key]
 
     def _C(self, rows: str, *, cells: bool) -> float:
         """The user's penalty, or the one that "auto" would choose for these rows and weights."""
@@ -259,7 +254,7 @@ class Comparison:
 
     def random_mask_row(self, clf: Any, n_masks: int, rows_of: str = "train") -> Candidate:
         """Rate random masks of a candidate's size, retrained with the candidate's weights."""
-        study = self._study_with(None, by_change=rows_of == COPIES)
+        study = self.with_copies if rows_of == COPIES else self.study
         rows = self.study_of(clf, rows_of, study).train
         rng = np.random.default_rng(self.seed)
         non_constant, size = np.flatnonzero(clf.non_constant_), int(clf.suppressed_.sum())
@@ -341,10 +336,11 @@ class Comparison:
         # An interpolation would use suppressed neurons again. So there is none for a candidate
         # with a mask.
         validation, old, clf = self.validation, self.original, self.fitted[name]
+        judged, groups = self.judges_by_change(clf), self.groups_of(clf)
         costs = list[AccuracyCost]()
         for t in (0.0, 1.0) if n_suppressed(clf) else STEPS:
             copies = None
-            if self.judges_by_change(clf):
+            if judged:
                 y_copies = validation.y[self.judge.copies.of]
                 before = old.predict(self.judge.copies.Z) == y_copies
                 copies = before, self.copy_predictions(name, t) == y_copies
@@ -355,10 +351,10 @@ class Comparison:
                 self.validation_predictions(name, t),
                 old.classes,
                 validation.groups,
-                self.groups_of(clf),
+                groups,
                 by_groups=self.known is None or self.known.is_read,
                 copies=copies,
-                reported=self.reported_groups_of(clf),
+                reported=self.judge.reported if judged else groups,
             )
             costs.append(cost)
         return tuple(costs)
@@ -374,10 +370,6 @@ class Comparison:
         rows = np.arange(len(self.train), len(self.named[0]))
         first, *others = (each.take(rows) for each in self.named)
         return first.crossed(self.validation.y, *others, fewest=FEWEST)
-
-    def reported_groups_of(self, clf: Any) -> Attribute | None:
-        """These groups, with copies only where too few validation samples are in a group."""
-        return self.judge.reported if self.judges_by_change(clf) else self.groups_of(clf)
 
     # -- candidates by change ----------------------------------------------------------------
 
@@ -484,8 +476,11 @@ class Comparison:
         """Measure the accuracy cost of the chosen candidate, and choose its interpolation."""
         name = self.chosen
         self.clf = self.fitted[name]
-        self.groups = self.groups_of(self.clf)
-        named = self.named if self.judges_by_change(self.clf) else ()
+        self.groups = self.reported = self.groups_of(self.clf)
+        named: Sequence[Attribute] = ()
+        if self.judges_by_change(self.clf):
+            # With copies only where too few validation samples are in a group.
+            named, self.reported = self.named, self.judge.reported
         self.balanced_over = None  # names of the attributes of these groups
         if self.groups is not None:
             self.balanced_over = " and ".join(each.name for each in named) or self.groups.name
@@ -521,8 +516,8 @@ class Comparison:
         average = group_report(y, after, y_pred_before=before).summary("average")
         if self.test is None:
             where = "validation set"
-            if (reported := self.reported_groups_of(self.clf)) is not None:
-                groups = reported.labels
+            if self.reported is not None:
+                groups = self.reported.labels
                 if len(groups) > len(y) and not self.judge.reports_copies:
                     groups = groups[: len(y)]
                 elif len(groups) > len(y):
@@ -561,7 +556,7 @@ class Comparison:
         return (first, *controls, self.random, *(r for r in rows if r.name.startswith(_METHODS)))
 
     def _with_named(self, row: Candidate, pred: Array, of_copies: Callable[[], Array]) -> Candidate:
-        groups = self.reported_groups_of(self.clf)
+        groups = self.reported
         if groups is None:
             return row
         y = self.validation.y

@@ -61,6 +61,7 @@ from ntkit.jobs.debias._named_attributes import (
     answers_from,
     named_attributes,
     partly_known,
+    varying,
 )
 from ntkit.jobs.debias._order import ANSWERS_FILE, Order
 from ntkit.jobs.debias._result import DebiasResult
@@ -417,7 +418,7 @@ def _repair(
 ) -> DebiasResult:
     """Fit the candidates, choose one, verify it, and write it if it is better."""
     said = said.cut(reader, data.model)
-    balanced = [*said.read(reader)]
+    balanced = [varying(reader, names, said.rules) for names in said.names]
     few = [note for each in balanced for note in each.few_note("Training and validation set")]
     data = replace(data, notes=(*data.notes, *few))
     invariance = None
@@ -518,7 +519,8 @@ def _with_groups(data: Prepared, named: NamedAttributes) -> tuple[Rows | None, l
     if test is None or test.groups is not None or not named or named.layers:
         return test, []
     try:
-        first, *others = read = named.read(AttributeReader([data.sets["test"]]))
+        reader = AttributeReader([data.sets["test"]])
+        first, *others = read = [varying(reader, names, named.rules) for names in named.names]
     except InputError:  # the test set lacks a column, a layer, or samples of one value
         return test, []
     notes = [note for each in read for note in each.few_note("The test set")]
@@ -645,7 +647,7 @@ def group_check(data: Prepared, reader: AttributeReader, comparison: Comparison)
         is_train[stratified_folds(y_index, 2, comparison.seed, contents)[0][0]] = True
     return checked_groups(
         reader.feature_sets(),
-        comparison.study.classes,
+        comparison.train.classes,
         y_index,
         comparison.right(comparison.chosen, comparison.accuracy_cost.t),
         is_train,

@@ -83,7 +83,7 @@ def with_offered(
         if offered is not None:
             changes.setdefault(offered.name, offered)
             try:
-                replace(named, names=(names,)).read(reader)
+                varying(reader, names, named.rules)
             except ClassItself:
                 replaced.append(
                     f"{offered.name} has one value in each class, so ntkit cannot balance groups. "

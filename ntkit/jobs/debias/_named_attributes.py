@@ -116,10 +116,6 @@ class NamedAttributes:
         )
         return replace(self, rules=rules, answers=whole)
 
-    def read(self, reader: AttributeReader) -> tuple[Attribute, ...]:
-        """Read all attributes."""
-        return tuple(varying(reader, names, self.rules) for names in self.names)
-
 
 def varying(
     reader: AttributeReader, names: Names, rules: Mapping[str, Rule] | None = None

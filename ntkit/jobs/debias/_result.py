@@ -348,25 +348,22 @@ class DebiasResult:
         """
         if verbose:
             return without_controls("\n".join(self._everything(markdown=markdown)))
-        lines = [self._done(), self._outcome(), self._cost(), f"Next: {self._next()}"]
+        done = self._verdict()
+        if self.written:
+            new = self.chosen.name
+            if self.balanced_over is not None and new == GROUP_BALANCED:
+                new += f" over class × {self.balanced_over}"
+            if self.by_change is not None and "copies" in new:
+                new += f" changed by {', '.join(self.by_change.changes)}"
+            new += self.chosen.title.removeprefix(self.chosen.name)
+            wrote = "The model has" if self.path is None else f"Wrote {self.path / MODEL_FILE} with"
+            done = f"{done} {wrote} {new_layer(self.model)}: {new}. {self.others}".rstrip()
+        elif self.kept_original:
+            done += f" {self.path}: {MODEL_FILE} is the unchanged original."
+        lines = [done, self._outcome(), self._cost(), f"Next: {self._next()}"]
         cautions = self.cautions if self.check.readable else (*self.cautions, NOTHING_READABLE)
         lines += [f"Note: {caution}" for caution in cautions]
         return without_controls("\n".join([*lines, "", self.short_table()]))
-
-    def _done(self) -> str:
-        """What became of the model."""
-        if not self.written:
-            kept = f" {self.path}: {MODEL_FILE} is the unchanged original." * self.kept_original
-            return f"{self._verdict()}{kept}"
-        new = self.chosen.name
-        if self.balanced_over is not None and new == GROUP_BALANCED:
-            new += f" over class × {self.balanced_over}"
-        if self.by_change is not None and "copies" in new:
-            new += f" changed by {', '.join(self.by_change.changes)}"
-        new += self.chosen.title.removeprefix(self.chosen.name)
-        wrote = "The model has" if self.path is None else f"Wrote {self.path / MODEL_FILE} with"
-        text = f"{self._verdict()} {wrote} {new_layer(self.model)}: {new}."
-        return f"{text} {self.others}".rstrip()
 
     def _cost(self) -> str:
         """Changes on validation samples, and a group that loses accuracy."""

@@ -57,7 +57,7 @@ _HOME = {
     "Finding": "ntkit.attributes.findings",
     "audit": "ntkit.jobs.audit",
     "audit_model": "ntkit.jobs.audit",
-    "check": "ntkit.jobs.check",
+    "check": "ntkit.jobs.check._check",
     "debias": "ntkit.jobs.debias._debias",
     "predict": "ntkit.jobs.predict",
     "write_report": "ntkit.jobs.report",

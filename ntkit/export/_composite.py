@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 import onnx
-from skl2onnx import convert_sklearn
+from skl2onnx import convert_sklearn, update_registered_converter
 from skl2onnx.common.data_types import FloatTensorType, Int64TensorType
+from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_shapes
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import VotingClassifier
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.pipeline import Pipeline
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.export._skl2onnx import ContainerNodes, ScaledHeadClassifier, scaled_head
+from ntkit.export._skl2onnx import OPTIONS, ContainerNodes, ScaledHeadClassifier, scaled_head
 from ntkit.extraction import OnnxEmbedder, make_session
 from ntkit.head import LinearHead
 from ntkit.verification import TOLERANCE
@@ -38,6 +40,65 @@ def convert_calibrated(scope: Any, operator: Any, container: Any) -> None:
     nodes.op("Div", total, nodes.constant(len(folds)), output=probabilities)
     index = nodes.op("ArgMax", probabilities, axis=1, keepdims=0)
     nodes.op("Gather", nodes.classes(estimator.classes_), index, output=label, axis=0)
+
+
+def threshold_of(estimator: Any) -> tuple[float, int] | None:
+    """The probability from which a classifier predicts one of two classes, and this class's index.
+
+    None if it predicts the most probable class.
+    """
+    while isinstance(estimator, Pipeline):
+        estimator = estimator.steps[-1][1]
+    if not isinstance(estimator, FixedThresholdClassifier | TunedThresholdClassifierCV):
+        return None
+    tuned = isinstance(estimator, TunedThresholdClassifierCV)
+    of_scores = estimator.response_method == "decision_function"
+    if of_scores or not hasattr(_thresholded(estimator), "predict_proba"):
+        raise InputError(
+            f"The threshold of the {type(estimator).__name__} is one of decision_function; fit it "
+            "with response_method='predict_proba'."
+        )
+    level = estimator.best_threshold_ if tuned else estimator.threshold
+    positive = estimator._curve_scorer._get_pos_label() if tuned else estimator.pos_label
+    index = 1 if positive is None else int(np.flatnonzero(estimator.classes_ == positive)[0])
+    return 0.5 if level == "auto" else float(level), index
+
+
+def _thresholded(estimator: Any) -> Any:
+    """The fitted classifier whose probabilities a threshold decides."""
+    return getattr(estimator, "estimator_", estimator.estimator)
+
+
+def convert_thresholded(scope: Any, operator: Any, container: Any) -> None:
+    """Converter for skl2onnx: probabilities of a classifier, and the label by its threshold."""
+    from skl2onnx._supported_operators import sklearn_operator_name_map
+
+    nodes, estimator = ContainerNodes(scope, container), operator.raw_operator
+    threshold = threshold_of(estimator)
+    assert threshold is not None
+    level, positive = threshold
+    model = _thresholded(estimator)
+    inner = scope.declare_local_operator(sklearn_operator_name_map[type(model)], model)
+    inner.inputs = operator.inputs
+    for name, output in zip(("label", "probabilities"), operator.outputs, strict=True):
+        inner.outputs.append(scope.declare_local_variable(name, type(output.type)()))
+    label, probabilities = (output.full_name for output in operator.outputs)
+    nodes.op("Identity", inner.outputs[1].full_name, output=probabilities)
+    column = nodes.op("Gather", probabilities, nodes.constant(positive, np.int64), axis=1)
+    below = nodes.op("Less", column, nodes.constant(level))
+    # Of two classes, the other one has the index 1 - positive.
+    chosen = [nodes.constant(index, np.int64) for index in (1 - positive, positive)]
+    index = nodes.op("Where", below, *chosen)
+    nodes.op("Gather", nodes.classes(estimator.classes_), index, output=label, axis=0)
+
+
+update_registered_converter(
+    FixedThresholdClassifier,
+    "NtkitFixedThresholdClassifier",
+    calculate_linear_classifier_output_shapes,
+    convert_thresholded,
+    options=OPTIONS,
+)
 
 
 def _scores(scope: Any, container: Any, inputs: Any, model: Any) -> str:
@@ -107,7 +168,7 @@ _MOST_ROWS = 2048
 
 def convert_composite(estimator: Any, X: Any) -> onnx.ModelProto:
     """Convert by skl2onnx, with input ``embedding``, and compare on ``X``."""
-    kind = type(estimator).__name__
+    kind, threshold = type(estimator).__name__, threshold_of(estimator)
     if any(isinstance(part, OnnxEmbedder) for part in _parts(estimator, set())):
         raise InputError(
             f"The {kind} has an OnnxEmbedder before steps that do not fold into a linear head; "
@@ -124,7 +185,10 @@ def convert_composite(estimator: Any, X: Any) -> onnx.ModelProto:
             initial_types=[("embedding", FloatTensorType([None, rows.shape[1]]))],
             options={"zipmap": False},
             target_opset=_OPSET,
-            custom_conversion_functions={CalibratedClassifierCV: convert_calibrated},
+            custom_conversion_functions={
+                CalibratedClassifierCV: convert_calibrated,
+                TunedThresholdClassifierCV: convert_thresholded,
+            },
         )
     except Exception as error:  # skl2onnx raises any error of its converters
         reason = str(error).strip().splitlines()[0].rstrip(".")
@@ -133,7 +197,7 @@ def convert_composite(estimator: Any, X: Any) -> onnx.ModelProto:
             "estimator in it."
         ) from error
     model.ir_version = min(model.ir_version, _IR_VERSION)
-    _check(model, estimator, rows, kind)
+    _check(model, estimator, rows, kind, threshold)
     return model
 
 
@@ -197,7 +261,8 @@ def _simplified(value: Any, done: dict[int, Any]) -> Any:
     return new
 
 
-def _check(model: onnx.ModelProto, estimator: Any, X: Any, kind: str) -> None:
+def _check(model: Any, estimator: Any, X: Any, kind: str, threshold: Any) -> None:
+    """Compare labels and probabilities; a threshold is one of :func:`threshold_of`."""
     session = make_session(model.SerializeToString(), device="cpu")
     label, scores = session.run(["label", "probabilities"], {"embedding": np.asarray(X)})
     expected = estimator.predict(X)
@@ -213,7 +278,10 @@ def _check(model: onnx.ModelProto, estimator: Any, X: Any, kind: str) -> None:
                 "or use scikit-learn for the rest."
             )
         top = np.sort(P, axis=1)
-        clear = top[:, -1] - top[:, -2] > 2 * allowed.max(axis=1)
+        margin = (top[:, -1] - top[:, -2]) / 2
+        if threshold is not None:
+            margin = np.abs(P[:, threshold[1]] - threshold[0])
+        clear = margin > allowed.max(axis=1)
     wrong = int((np.asarray(label)[clear].astype(expected.dtype) != expected[clear]).sum())
     if wrong:
         raise VerificationError(

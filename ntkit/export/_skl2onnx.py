@@ -24,7 +24,7 @@ from ntkit.head import LinearHead
 from ntkit.samples import first_rows
 from ntkit.verification import relative_difference
 
-_OPTIONS = {
+OPTIONS = {
     "zipmap": [True, False, "columns"],
     "nocl": [True, False],
     "output_class_labels": [False, True],
@@ -44,6 +44,10 @@ class ScaledHeadClassifier(ClassifierMixin, BaseEstimator):
         """Logits of embeddings."""
         return self.scaled.folded().decision_function(X)
 
+    def predict_proba(self, X: Any) -> Any:
+        """Probabilities of embeddings."""
+        return self.scaled.folded().predict_proba(X)
+
 
 def register_converters() -> None:
     """Register every ntkit estimator; calling it again changes nothing."""
@@ -56,7 +60,7 @@ def register_converters() -> None:
             f"Ntkit{estimator.__name__}",
             calculate_linear_classifier_output_shapes,
             _convert_linear_head,
-            options=_OPTIONS,
+            options=OPTIONS,
         )
     update_registered_converter(
         estimators.SpuriousNeuronSelector,

@@ -38,7 +38,8 @@ def to_onnx(estimator: Any, X: Any = None) -> onnx.ModelProto:
         with the new head; StandardScalers and selectors between them are folded into the head.
         skl2onnx converts any other scikit-learn object that contains an ntkit estimator
         (CalibratedClassifierCV, ColumnTransformer, VotingClassifier, …), and ntkit compares the
-        result with its ``predict_proba``.
+        result with its ``predict_proba`` and ``predict``. Labels of a TunedThresholdClassifierCV or
+        FixedThresholdClassifier follow its threshold, if that is one of probabilities.
     X : array-like of shape (N, D) or DataFrame, optional
         Embeddings for the check (the model's inputs, for a pipeline that starts with an embedder).
         Required if skl2onnx converts. Without them, the loss of precision by folding a scaler is

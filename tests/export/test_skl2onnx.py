@@ -14,13 +14,18 @@ from sklearn.decomposition import PCA
 from sklearn.ensemble import BaggingClassifier, StackingClassifier, VotingClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    TunedThresholdClassifierCV,
+)
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
 from ntkit import NeuronTuneClassifier, OnnxEmbedder
 from ntkit.estimators import (
+    BalancedClassifier,
     DFRClassifier,
     GroupInference,
     InvariantClassifier,
@@ -29,6 +34,7 @@ from ntkit.estimators import (
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx
 from ntkit.export._skl2onnx import register_converters
+from ntkit.extraction import make_session
 
 # A mask on noise costs accuracy; here it is there to be exported.
 pytestmark = pytest.mark.filterwarnings("ignore:Mean class accuracy fell")
@@ -326,3 +332,40 @@ def test_a_conversion_that_is_wrong_is_not_handed_out(monkeypatch, wrong):
     with pytest.raises(VerificationError, match=f"{wrong}.*use scikit-learn for") as error:
         to_onnx(estimator, Z)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: TunedThresholdClassifierCV(BalancedClassifier(), scoring="f1", cv=3),
+        lambda: FixedThresholdClassifier(BalancedClassifier(), threshold=0.8),
+        lambda: FixedThresholdClassifier(BalancedClassifier(), threshold=0.8, pos_label="ham"),
+        lambda: FixedThresholdClassifier(make_pipeline(StandardScaler(), BalancedClassifier())),
+        lambda: make_pipeline(
+            StandardScaler(), FixedThresholdClassifier(BalancedClassifier(), threshold=0.7)
+        ),
+        lambda: FixedThresholdClassifier(
+            CalibratedClassifierCV(BalancedClassifier(), cv=3), threshold=0.3
+        ),
+    ],
+)
+def test_labels_follow_the_threshold_of_scikit_learn(build):
+    """skl2onnx itself drops a tuned threshold."""
+    rng = np.random.default_rng(0)
+    spam = rng.random(900) < 0.15
+    X = rng.normal(size=(900, 3)).astype(np.float32) + spam[:, None]
+    classifier = build()
+    pos_label = getattr(classifier, "scoring", None) == "f1"  # that of f1 is 1
+    classifier.fit(X, spam.astype(int) if pos_label else np.where(spam, "spam", "ham"))
+    session = make_session(to_onnx(classifier, X[:5]).SerializeToString(), device="cpu")
+    label, probabilities = session.run(None, {"embedding": X})
+    assert_array_equal(label, classifier.predict(X))
+    assert_allclose(probabilities, classifier.predict_proba(X), atol=1e-5)
+
+
+def test_a_threshold_of_other_scores_than_probabilities_is_refused():
+    X, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 2
+    options = {"threshold": 1.0, "response_method": "decision_function"}
+    classifier = FixedThresholdClassifier(BalancedClassifier(), **options).fit(X, y)
+    with pytest.raises(InputError, match="is one of decision_function; fit it with response_met"):
+        to_onnx(classifier, X)

@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Number
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ntkit._labels import is_missing, listed, plain_label, spelt_as, unknown_labels
+from ntkit._labels import (
+    is_missing,
+    listed,
+    listed_in_order,
+    none_if_unknown,
+    one_form,
+    plain_label,
+    spelt_as,
+    unknown_labels,
+    unknown_note,
+)
 from ntkit._types import Array
+from ntkit._warn import warn
 from ntkit.exceptions import InputError
 
 UNKNOWN = -1
 """The mark of an unknown label, as in ``sklearn.semi_supervised``."""
+_AS_LABELS = "pass predicted classes, written as in y_true."
 _RENUMBERED = 0.2  # share of the predictions
 _KINDS = {"U": "text", "S": "bytes", "M": "dates", "m": "dates"} | dict.fromkeys("biufc", "numbers")
 
@@ -36,31 +48,49 @@ def check_labels(**columns: ArrayLike) -> list[Array]:
 def labels_of_one_type(y_true: ArrayLike, **columns: ArrayLike) -> list[Array]:
     """Class labels and predictions by :func:`check_labels`, all of the type of ``y_true``."""
     truth, *rest = check_labels(y_true=y_true, **columns)
-    for name, array in zip(columns, rest, strict=True):
-        expected, kind = (_KINDS.get(each.dtype.kind, "objects") for each in (truth, array))
-        if kind != expected:
-            raise InputError(
-                f"y_true has {expected} and {name} has {kind}, so no label would "
-                "equal another; give labels of one type, such as 1 rather than '1'."
-            )
-    return [truth, *(spelt_as(each, truth) for each in rest)]
+    return [truth, *(_of_type(truth, name, each) for name, each in zip(columns, rest, strict=True))]
+
+
+def _of_type(truth: Array, name: str, labels: Array) -> Array:
+    """Labels spelt like those of ``y_true``; another type is an error."""
+    expected, kind = (_KINDS.get(each.dtype.kind, "objects") for each in (truth, labels))
+    if kind != expected:
+        raise InputError(
+            f"y_true has {expected} and {name} has {kind}, so no label would "
+            "equal another; give labels of one type, such as 1 rather than '1'."
+        )
+    return spelt_as(labels, truth)
+
+
+def labels_and_predictions(y_true: ArrayLike, **columns: ArrayLike) -> list[Array]:
+    """Class labels and predictions by :func:`labels_of_one_type`; scores are refused."""
+    # If y_true has one class, as in a fold, the predictions may all be another one.
+    truth, *rest = labels_of_one_type(y_true, **columns)
+    labels = np.unique(truth)
+    for name, each in zip(columns, rest, strict=True):
+        _check_written(each, labels, what=name, all_foreign=len(labels) > 1)
+    return [truth, *rest]
 
 
 def check_predicted(
     predicted: Array,
     y: Array,
+    classes: ArrayLike | None = None,
     *,
     what: str,
-    where: str,
-    fix: str,
+    where: str = "y_true",
+    fix: str = _AS_LABELS,
     plain: Callable[[Any], str] = plain_label,
 ) -> None:
-    """Raise an error for scores, and for classes written or numbered in another way than labels."""
-    labels, classes = np.unique(y), np.unique(predicted)
-    foreign = np.setdiff1d(classes, labels)
-    written = {*map(plain, foreign.tolist())} & {*map(plain, labels.tolist())}
-    if len(labels) and (written or len(foreign) == len(classes)):
-        raise InputError(unknown_labels(predicted, labels, what=what, where=where, fix=fix))
+    """Raise an error for scores, and for classes written or numbered in another way than labels.
+
+    ``classes`` may occur as well as the labels.
+    """
+    labels = np.unique(y)
+    if classes is not None:
+        labels = np.unique([*labels, *_of_type(y, "classes", np.asarray(classes))])
+    foreign = _check_written(predicted, labels, what=what, where=where, fix=fix, plain=plain)
+    classes = np.unique(predicted)
     if len(foreign) and len(classes) == len(labels):
         # Another numbering, such as from 0, that makes many more predictions right.
         renamed = labels[np.searchsorted(classes, predicted)]
@@ -69,6 +99,34 @@ def check_predicted(
                 f"{what} has the classes {listed(classes)}, and {where} {listed(labels)}. The "
                 "classes seem to be numbered in another way. Write the same names in both."
             )
+
+
+def _check_written(
+    predicted: Array,
+    labels: Array,
+    *,
+    what: str,
+    where: str = "y_true",
+    fix: str = _AS_LABELS,
+    plain: Callable[[Any], str] = plain_label,
+    all_foreign: bool = True,
+) -> Array:
+    """Predicted classes without a label; raises an error for scores and another spelling."""
+    classes = np.unique(predicted)
+    foreign = np.setdiff1d(classes, labels)
+    written = {*map(plain, foreign.tolist())} & {*map(plain, labels.tolist())}
+    scores = classes.dtype.kind == "f" and _are_whole(labels) and not _are_whole(foreign)
+    none = all_foreign and len(foreign) == len(classes)
+    if len(labels) and (written or scores or none):
+        raise InputError(unknown_labels(predicted, labels, what=what, where=where, fix=fix))
+    return foreign
+
+
+def _are_whole(numbers: Array) -> bool:
+    """Whether labels are numbers without fractions."""
+    return numbers.dtype.kind in "biu" or (
+        numbers.dtype.kind == "f" and bool((numbers % 1 == 0).all())
+    )
 
 
 def check_weight(sample_weight: ArrayLike | None, n: int) -> Array:
@@ -155,14 +213,18 @@ def _kind_of(cls: type) -> str:
 
 def known_labels(values: ArrayLike, name: str) -> tuple[Array, NDArray[np.bool_]]:
     """Return a mask of the known labels."""
-    # Unknown is the number -1, None, NaN, NaT or pandas.NA, among labels of any type.
+    # Unknown is the number -1, None, NaN, NaT or pandas.NA, among labels of any type, and a text
+    # that says so: NumPy makes the text "nan" of NaN among texts.
     array = np.asarray(values, dtype=object if isinstance(values, list | tuple) else None)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
         raise InputError(f"{name} must have shape (N,), one label per sample; got {array.shape}.")
-    known = ~_unknown(array)
-    labels = array[known]
+    for note in unknown_note(array, name, "value"):
+        warn(note)
+    read = none_if_unknown(array)
+    known = ~_unknown(read)
+    labels = read[known]
     if labels.dtype == object and len(labels):
         plain = np.array(labels.tolist())
         if plain.ndim != 1:
@@ -172,11 +234,6 @@ def known_labels(values: ArrayLike, name: str) -> tuple[Array, NDArray[np.bool_]
                 f"{name} mixes labels of types that do not compare; use one type, such as strings."
             )
         labels = plain
-    if labels.dtype.kind == "U" and (labels == str(UNKNOWN)).any():
-        raise InputError(
-            f"{name} contains the text '-1', which NumPy makes of the number -1 among texts. Mark "
-            "unknown labels by None, or use an array of type object."
-        )
     only_one = labels.dtype.kind in "iuf" and set(labels.tolist()) == {1}
     if only_one and not known.all() and (array[~known] == UNKNOWN).all():
         raise InputError(
@@ -225,3 +282,27 @@ def check_index(**columns: Any) -> None:
                 f"{name} has the samples of {first} in another order, by its index. Align it: "
                 f"{name}.loc[{first}.index]."
             )
+
+
+def by_names(values: Any, names: Sequence[str], where: str) -> Any:
+    """Columns of a DataFrame in the order of their names; anything else unchanged."""
+    columns = [*getattr(values, "columns", ())]
+    if not any(isinstance(column, str) for column in columns):
+        return values
+    title = {one_form(column): column for column in columns}
+    missing = [name for name in names if one_form(name) not in title]
+    if missing:
+        raise InputError(
+            f"{where} has no column {missing[0]!r}. Its columns are {listed_in_order(columns)}. "
+            f"Name them {listed_in_order(names)}, or pass an array."
+        )
+    return values[[title[one_form(name)] for name in names]]
+
+
+def refuse_other_columns(names: Any, of_X: Any, where: str) -> None:
+    """Raise an error if lists of columns are not the same; None is a list without names."""
+    if names is not None and of_X is not None and [*names] != [*of_X]:
+        raise InputError(
+            f"{where} has the columns {listed_in_order(names)}, and X {listed_in_order(of_X)}. "
+            "Use the same columns in the same order."
+        )

@@ -162,14 +162,14 @@ def none_if_unknown(values: Any) -> Any:
     return array
 
 
-def unknown_note(values: Any, where: str) -> list[str]:
+def unknown_note(values: Any, where: str, what: str = "group") -> list[str]:
     """A note on the texts among groups (N,) that mean "not known", or none."""
     if values is None or np.ndim(values) != 1 or np.asarray(values).dtype.kind not in "UO":
         return []
     texts = [value for value in np.array(values, dtype=object).tolist() if isinstance(value, str)]
     counts = Counter(text for text in texts if text.strip() and means_unknown(text))
     written = _text.listed([f"{n} {text!r}" for text, n in counts.most_common()], _SHOWN)
-    return [f"{where}: these texts mean that the group is unknown: {written}."] if counts else []
+    return [f"{where}: these texts mean that the {what} is unknown: {written}."] if counts else []
 
 
 def alike_note(values: Iterable[Any], what: str) -> list[str]:

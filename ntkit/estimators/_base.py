@@ -21,6 +21,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from ntkit._checks import check_index
 from ntkit._doc import documented
 from ntkit._labels import differing_classes, unknown_labels
 from ntkit._types import Array
@@ -86,6 +87,8 @@ class FitsRows(BaseEstimator):
         ------
         {fit.InputError, DeviceError}
         """
+        same_rows = {name: v for name, v in known.items() if not name.endswith("_val")}
+        check_index(X=X, y=y, sample_weight=sample_weight, **same_rows)
         self._learn(self._study(X, y, sample_weight, **known))
         return self
 
@@ -269,7 +272,7 @@ class StudyClassifier(ClassifierMixin, FitsRows):
             fitted = self._fit_head(tune, tune.weight)
             self.erm_head_ = LinearHead(fitted.coef, fitted.intercept, self.classes_)
             return fitted
-        head = read_head(self.head)
+        head = read_head(self.head, self)
         if head.n_neurons != tune.X.shape[1]:
             raise InputError(
                 f"The head reads {head.n_neurons} neurons, but X has {tune.X.shape[1]} columns; "

@@ -176,9 +176,9 @@ def _of_several_classes(groups: Array, y: Array) -> Any:
 
 
 def _are_classes(values: ArrayLike, y: Array) -> bool:
-    """Whether the groups are the classes themselves; -1 may be a class."""
+    """Whether the groups are the classes themselves; -1 and NA may be classes."""
     groups = np.asarray(values)
-    return groups.dtype.kind in "iuf" and np.array_equal(groups.reshape(-1), y)
+    return groups.dtype.kind in "iufU" and np.array_equal(groups.reshape(-1), y)
 
 
 def halves(rows: Rows, group: Array, rng: np.random.RandomState) -> tuple[Array, Array]:

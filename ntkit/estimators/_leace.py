@@ -14,6 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._checks import check_labels
 from ntkit._doc import documented
+from ntkit._labels import none_if_unknown
 from ntkit._types import Array
 from ntkit._warn import warn
 from ntkit.estimators._base import VALIDATION_SET, FromHead
@@ -133,7 +134,7 @@ class LEACEClassifier(FromHead):
                 f"concepts must have one label per sample, shape ({n},); got shape "
                 f"{np.shape(concepts)}."
             )
-        (labels,) = check_labels(concepts=concepts)
+        (labels,) = check_labels(concepts=none_if_unknown(concepts))
         self.concepts_, concept = np.unique(labels, return_inverse=True)
         present = np.unique(concept[study.train.weight > 0])
         if len(present) < 2:

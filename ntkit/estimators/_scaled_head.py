@@ -14,8 +14,9 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MaxAbsScaler, MinMaxScaler, StandardScaler
-from sklearn.utils.validation import check_array, check_is_fitted
+from sklearn.utils.validation import _get_feature_names, check_array, check_is_fitted
 
+from ntkit._checks import refuse_other_columns
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -236,8 +237,10 @@ def _check_decides_alike(head: LinearHead, estimator: Any) -> None:
     )
 
 
-def read_head(value: Any, name: str = "head") -> LinearHead:
-    """The linear head of a parameter, passed directly or in a fitted classifier."""
+def read_head(value: Any, estimator: Any, name: str = "head") -> LinearHead:
+    """The linear head of an estimator's parameter, for the columns that its ``fit`` got."""
+    names, of_X = (getattr(each, "feature_names_in_", None) for each in (value, estimator))
+    refuse_other_columns(names, of_X, name)
     try:
         return head_of(value)
     except InputError as error:
@@ -303,6 +306,7 @@ def match_head(head: LinearHead, X: ArrayLike, X_before: ArrayLike) -> LinearHea
     >>> bool(np.allclose(matched.logits(moved), head.logits(before), atol=1e-4))
     True
     """
+    refuse_other_columns(_get_feature_names(X_before), _get_feature_names(X), "X_before")
     now, before = (
         check_array(Z, dtype=np.float64, ensure_min_samples=2, input_name=name)
         for Z, name in ((X, "X"), (X_before, "X_before"))

@@ -173,7 +173,7 @@ class SELFClassifier(FromHead):
 
     def _early_head(self, rows: Rows) -> LinearHead:
         if self.early_head is not None:
-            head = read_head(self.early_head, "early_head").aligned_to(self.classes_)
+            head = read_head(self.early_head, self, "early_head").aligned_to(self.classes_)
             if head.n_neurons != rows.X.shape[1]:
                 raise InputError(
                     f"The early head reads {head.n_neurons} neurons, but X has {rows.X.shape[1]} "

@@ -1,4 +1,4 @@
-"""OnnxEmbedder: a frozen model's embeddings as a stateless scikit-learn transformer."""
+"""OnnxEmbedder: a frozen model's embeddings as a scikit-learn transformer."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils.validation import _check_feature_names
 
 from ntkit._doc import documented
 from ntkit._output import new_file
@@ -42,8 +43,8 @@ _KEPT = ("_loaded", "_running", "_steady")  # of this process, not part of the e
 class OnnxEmbedder(TransformerMixin, BaseEstimator):
     """Compute the embedding that a frozen model's head reads, through ONNX Runtime.
 
-    It is stateless: ``fit`` does nothing, ``transform`` works at once, and it can be the first step
-    of a scikit-learn ``Pipeline``.
+    ``transform`` works at once, without ``fit``. It can be the first step of a scikit-learn
+    ``Pipeline``.
 
     Parameters
     ----------
@@ -64,6 +65,12 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     verbose : bool, default=False
         Show a progress bar when it takes longer than a second.
 
+    Attributes
+    ----------
+    feature_names_in_ : ndarray of str
+        Columns of the DataFrame that ``fit`` got. They are the order of the inputs if the model
+        names none.
+
     Examples
     --------
     >>> from ntkit import FrozenModel, OnnxEmbedder
@@ -83,7 +90,8 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     verbose: bool = False
 
     def fit(self, X: Any = None, y: Any = None) -> OnnxEmbedder:
-        """Return the embedder; there is nothing to learn."""
+        """Return the embedder, which learns only the order of a DataFrame's columns."""
+        _check_feature_names(self, X, reset=True)
         return self
 
     def transform(self, X: Any) -> Array:
@@ -132,7 +140,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             The embeddings (N, D), then (N, 2 C) for each layer of C channels. With layers the graph
             differs, so the last bits of the embeddings may differ.
         """
-        inputs = SessionInputs(self._session(layers), ordered_inputs(X, self.frozen_model.inputs))
+        inputs = SessionInputs(self._session(layers), self._ordered(X))
         settings = self._settings(inputs, layers, batch_size)
         filled, done = [np.empty((0, self.frozen_model.n_neurons or 0), np.float32)], 0
         with closing(self._outputs(inputs.X, 0, None, settings, layers)) as batches:
@@ -158,9 +166,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         ------
         {InputError, DeviceError, ModelError}
         """
-        return self._settings(
-            SessionInputs(self._session(), ordered_inputs(X, self.frozen_model.inputs))
-        )
+        return self._settings(SessionInputs(self._session(), self._ordered(X)))
 
     def iter_batches(
         self,
@@ -184,7 +190,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         ------
         {InputError, DeviceError, ModelError}
         """
-        X = ordered_inputs(X, self.frozen_model.inputs)
+        X = self._ordered(X)
         settings = self.settings(X) if settings is None else settings
         with closing(self._outputs(X, start, stop, settings)) as batches:
             for embedding, *_ in batches:
@@ -248,6 +254,11 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         return {k: v for k, v in state.items() if k not in _KEPT}
 
     # -- internals -----------------------------------------------------------------------------
+
+    def _ordered(self, X: Any) -> Any:
+        """Inputs of the model, in the order of the columns that it or ``fit`` has named."""
+        names = [*getattr(self, "feature_names_in_", ())]
+        return ordered_inputs(X, self.frozen_model.inputs, names)
 
     def _threads_and_streams(self) -> tuple[int, int]:
         """Threads of a session, and simultaneous batches: one on devices other than the CPU."""

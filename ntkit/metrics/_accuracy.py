@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkit._checks import (
+    by_names,
     check_embeddings,
+    check_index,
     check_labels,
     check_weight,
     known_labels,
-    labels_of_one_type,
+    labels_and_predictions,
     positions_of,
 )
 from ntkit._doc import documented
@@ -124,7 +126,8 @@ def accuracy_by(
     >>> accuracy_by([0, 0, 1, 1], [0, 1, 1, 1], members)
     {0: 0.5, 1: 0.5}
     """
-    y_true, y_pred = labels_of_one_type(y_true, y_pred=y_pred)
+    check_index(y_true=y_true, y_pred=y_pred, groups=groups)
+    y_true, y_pred = labels_and_predictions(y_true, y_pred=y_pred)
     return accuracy_in(memberships(groups, len(y_true)), y_true == y_pred, sample_weight)
 
 
@@ -175,7 +178,7 @@ def worst_class_accuracy(
     >>> worst_class_accuracy([0, 0, 1, 1], [0, 1, 1, 1])
     0.5
     """
-    y_true, y_pred = labels_of_one_type(y_true, y_pred=y_pred)
+    y_true, y_pred = labels_and_predictions(y_true, y_pred=y_pred)
     # Every class is known, whatever its label: -1 is a label like any other.
     return min(accuracy_in(of_labels(y_true), y_true == y_pred, sample_weight).values())
 
@@ -224,7 +227,7 @@ def class_accuracy_gap(
     y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
     """Mean absolute difference between the accuracies of two classes; smaller is better."""
-    y_true, y_pred = labels_of_one_type(y_true, y_pred=y_pred)
+    y_true, y_pred = labels_and_predictions(y_true, y_pred=y_pred)
     by_class = accuracy_in(of_labels(y_true), y_true == y_pred, sample_weight)
     accuracies = np.array(list(by_class.values()))
     n_pairs = len(accuracies) * (len(accuracies) - 1)
@@ -245,7 +248,7 @@ def correctness_group_accuracy(
     # (arXiv 2410.05345) selects by.
     if average not in ("mean", "worst"):
         raise InputError(f'average must be "mean" or "worst"; got {average!r}.')
-    y_true, y_pred, reference_pred = labels_of_one_type(
+    y_true, y_pred, reference_pred = labels_and_predictions(
         y_true, y_pred=y_pred, reference_pred=reference_pred
     )
     groups = 2 * np.unique(y_true, return_inverse=True)[1] + (reference_pred != y_true)
@@ -267,7 +270,7 @@ def afr_weighted_accuracy(
     # score is the balanced accuracy.
     if not (np.isfinite(gamma) and gamma >= 0):
         raise InputError(f"gamma must be a number >= 0; got {gamma!r}.")
-    y_true, y_pred = labels_of_one_type(y_true, y_pred=y_pred)
+    y_true, y_pred = labels_and_predictions(y_true, y_pred=y_pred)
     confidence = _probability_of_the_true_class(y_true, reference_proba, classes)
     sample_weight = check_weight(sample_weight, len(y_true))
     _, class_index = np.unique(y_true, return_inverse=True)
@@ -287,7 +290,7 @@ def sfit_score(
     sample_weight: ArrayLike | None = None,
 ) -> float:
     r"""SFit of a head, :math:`\sum_{y, i} |\delta_i^y|`, from embeddings and predictions."""
-    y_true, y_pred = labels_of_one_type(y_true, y_pred=y_pred)
+    y_true, y_pred = labels_and_predictions(y_true, y_pred=y_pred)
     Z = check_embeddings(Z, len(y_true))
     weight = check_weight(sample_weight, len(y_true))
     return sfit(
@@ -299,7 +302,7 @@ def _probability_of_the_true_class(
     y_true: Array, reference_proba: ArrayLike, classes: ArrayLike
 ) -> Array:
     (classes,) = check_labels(classes=classes)
-    proba = np.asarray(reference_proba)
+    proba = np.asarray(by_names(reference_proba, classes.tolist(), "reference_proba"))
     if proba.shape != (len(y_true), len(classes)):
         raise InputError(
             f"reference_proba must have shape {(len(y_true), len(classes))}, one row per sample "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ntkit import _text
+from ntkit._checks import by_names
 from ntkit._join import columns_of
 from ntkit._labels import composed, meant_instead
 from ntkit._types import Array
@@ -131,10 +132,15 @@ def by_column_names(samples: Samples, inputs: Sequence[TensorInfo]) -> Samples:
     return replace(samples, X=X, columns=order, columns_source=source, preprocessing=steps)
 
 
-def ordered_inputs(X: Any, inputs: Sequence[TensorInfo]) -> Any:
-    """Inputs of a model; a DataFrame as arrays in the order of the model's columns."""
+def ordered_inputs(X: Any, inputs: Sequence[TensorInfo], names: Sequence[str] = ()) -> Any:
+    """Inputs of a model; a DataFrame as arrays in the order of the model's columns.
+
+    If the model names none, their order is that of ``names``, which may be empty as well.
+    """
     if not names_of_frame(X) or TextPreprocessing.for_strings(inputs) is not None:
         return X
+    if names and len(inputs) == 1 and inputs[0].columns is None:
+        X = by_names(X, names, "X")
     return by_column_names(Samples(X), inputs).X
 
 

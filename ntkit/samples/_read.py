@@ -12,9 +12,17 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ntkit._checks import check_index, index_of
+from ntkit._checks import by_names, check_index, index_of
 from ntkit._join import rows_named
-from ntkit._labels import composed, means_unknown, plain_label, spelt_as, unguarded_cell
+from ntkit._labels import (
+    composed,
+    listed,
+    means_unknown,
+    one_form,
+    plain_label,
+    spelt_as,
+    unguarded_cell,
+)
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -82,6 +90,7 @@ def read(
             X, y, groups = data.X, data.y, data.groups
             check_index(X=X, y=y, groups=groups)
             index = index_of(X, y, groups)
+            y = _labels_by_name(y, model) if model.label_names else y
             y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
             data = replace(data, y=y, groups=groups, index=index)
         if model.label is not None:
@@ -224,6 +233,20 @@ def read_samples(
     return _complete(samples, inputs, labels, missing, fix)
 
 
+def _labels_by_name(y: Any, model: FrozenModel) -> Any:
+    """Labels of a pandas object in the order of the model's; those of others are an error."""
+    names, one = model.label_names, model.label
+    called = {*map(one_form, getattr(y, "columns", [getattr(y, "name", None)]))}
+    others = [*called & {*map(one_form, names)}]
+    if one is not None and others and one_form(one) not in others:
+        raise InputError(
+            f"The labels (y) are those of {listed(others)}. Pass those of {one!r}, or rename them."
+        )
+    if names == tuple(map(str, range(len(names)))) and not others:  # the model names none
+        return y
+    return by_names(y, names if one is None or len(others) == len(names) else [one], "y")
+
+
 def _of_label(
     samples: Samples, name: str, names: Sequence[str], keep_unknown: bool = False
 ) -> Samples:
@@ -235,6 +258,7 @@ def _of_label(
         copies = [{*pair} - {name} for pair in copies_in(y, names) if name in pair]
         notes = [copy_note(name, *other) for other in copies]
         y = y[:, names.index(name)]
+    y = y[:, 0] if y.shape[1:] == (1,) else y
     if y.ndim != 1:
         raise InputError(
             f"The labels (y) have the shape {y.shape}. Pass those of {name!r}, (N,), or of all "

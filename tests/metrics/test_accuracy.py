@@ -296,7 +296,6 @@ def test_labels_that_are_refused(name, y, pred, message):
         ([np.nan, np.nan], "groups is unknown for all samples"),
         (["a", 1], "groups mixes"),
         ([-1, 1], "only -1 and 1"),
-        (np.array(["a", "-1"]), "the text '-1'"),
         ([[2, 0], [0, 2]], "have True and False"),
         ([[1, np.nan], [0, 1]], "have True and False"),
         (np.zeros((2, 2), dtype=bool), "No sample of positive weight is in any group"),
@@ -391,3 +390,52 @@ def test_the_worst_eiil_environment_is_the_worst_class_and_correctness_group(rng
         y, pred, reference_pred=reference.predict(X), average="worst"
     )
     assert worst == min(by_environment.values())
+
+
+def test_scores_and_labels_in_another_spelling_are_not_predictions():
+    """scikit-learn refuses scores; a fold without a class may have only wrong predictions."""
+    rng = np.random.default_rng(0)
+    y, groups = rng.integers(0, 2, (2, 80))
+    scores = np.clip(0.6 * y + 0.5 * rng.random(80), 0, 1)  # some are 1
+    named = np.where(y, "Yes", "No")
+    for truth, wrong in ((y, scores), (named, np.char.lower(named)), (y, y + 5)):
+        for call in (worst_group_accuracy, group_report):
+            with pytest.raises(InputError, match=r"^y_pred .* has the class .* which y_true"):
+                call(truth, wrong, groups=groups)
+        assert worst_group_accuracy(truth, truth, groups=groups) == 1
+    assert worst_group_accuracy(y, y.astype(float), groups=groups) == 1
+    assert worst_class_accuracy(np.zeros(9), np.ones(9)) == 0
+
+
+def test_pandas_objects_are_of_the_same_samples_and_classes():
+    rng = np.random.default_rng(0)
+    y, groups = (pd.Series(rng.integers(0, 2, 50)) for _ in range(2))
+    for call in (worst_group_accuracy, group_report):
+        call(y, y, groups=groups)
+        with pytest.raises(InputError, match="groups has the samples of y_true in another order"):
+            call(y, y, groups=groups.sample(frac=1, random_state=0))
+    proba = pd.DataFrame(rng.dirichlet([1, 1], 50), columns=["b", "a"])
+    y = np.array(["a", "b"])[y]
+    one, other = (
+        named_score("afr_weighted_accuracy", y, y[::-1], reference_proba=each, classes=["a", "b"])
+        for each in (proba, proba[["a", "b"]].to_numpy())
+    )
+    assert one == other
+
+
+@pytest.mark.parametrize("unknown", [np.nan, -1, "unknown"])
+def test_texts_that_mean_unknown_are_no_group(unknown):
+    """NumPy makes the text "nan" of NaN among texts."""
+    rng = np.random.default_rng(0)
+    y, pred = rng.integers(0, 2, (2, 90))
+    known = np.array(["a", "b", None], dtype=object)[rng.integers(0, 3, 90)]
+    texts = np.array([unknown if each is None else each for each in known])
+    assert texts.dtype.kind == "U"
+    wanted = group_report(y, pred, groups=known)
+    by_value = group_report(y, pred, attribute=known)
+    with pytest.warns(UserWarning, match=f"^groups: these texts mean .* '{unknown}'"):
+        assert group_report(y, pred, groups=texts) == wanted
+    with pytest.warns(UserWarning, match="^attribute: these texts mean that the value is unknown"):
+        assert group_report(y, pred, attribute=texts) == by_value
+    with pytest.warns(UserWarning, match="^groups: these texts mean"):
+        assert worst_group_accuracy(y, pred, groups=texts) == wanted.worst_group.value

@@ -7,10 +7,14 @@ import onnx
 import pandas as pd
 import pytest
 from onnx import helper
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import ntkit
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.changes import change_named
+from ntkit.estimators import AFRClassifier, SELFClassifier, head_of, match_head
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples, read_samples
 from ntkit.jobs.check import check_predictions
@@ -231,3 +235,36 @@ def test_a_check_of_predictions_compares_indexes():
             check_predictions(y, y, **{name: values}, **limits)
         aligned = {"site": y} if name == "slices" else y
         assert check_predictions(y, y, **{name: aligned}, **limits).exit_code == 0
+
+
+def test_a_head_and_new_embeddings_have_the_columns_of_the_rows(sets):
+    (frame, y), (reordered, _) = sets
+    head = LogisticRegression().fit(frame, y)
+    same = make_pipeline(StandardScaler(), LogisticRegression()).fit(frame, y)
+    options = {"C": 1.0, "random_state": 0}
+    for good in (head, same, head_of(head)):
+        AFRClassifier(head=good, **options).fit(frame, y)
+        AFRClassifier(head=good, **options).fit(frame.to_numpy(), y)
+    for wrong in ({"head": head}, {"head": same}):
+        with pytest.raises(InputError, match="head has the columns 'f', 'g', 'h', 'cue', and X "):
+            AFRClassifier(**wrong, **options).fit(reordered, y)
+    with pytest.raises(InputError, match="early_head has the columns"):
+        SELFClassifier(early_head=head, random_state=0).fit(reordered, y)
+    with pytest.raises(InputError, match="X_before has the columns"):
+        match_head(head_of(head), reordered, frame)
+    with pytest.raises(InputError, match="y has the samples of X in another order"):
+        AFRClassifier(**options).fit(frame, pd.Series(y).sample(frac=1, random_state=0))
+
+
+def test_an_embedder_in_a_pipeline_keeps_the_order_of_its_columns(models, sets):
+    """A model that names columns decides by itself."""
+    (frame, y), (reordered, _) = sets
+    for model in models:
+        embedder = OnnxEmbedder(model, **CPU)
+        pipeline = make_pipeline(embedder, LogisticRegression()).fit(frame, y)
+        wanted = pipeline.decision_function(frame)
+        assert np.array_equal(pipeline.decision_function(reordered), wanted)
+        assert np.array_equal(pipeline.decision_function(frame.to_numpy()), wanted)
+        with pytest.raises(InputError, match="column 'f'"):
+            pipeline.predict(frame.rename(columns={"f": "F"}))
+    assert "feature_names_in_" not in vars(embedder.fit(frame.to_numpy()))

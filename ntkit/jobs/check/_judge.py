@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from ntkit._checks import check_index, check_predicted, known_labels, labels_of_one_type
+from ntkit._checks import by_names, check_index, check_predicted, known_labels, labels_of_one_type
 from ntkit._doc import documented
 from ntkit._labels import (
     alike_note,
@@ -343,15 +343,16 @@ def check_predictions(
     slices : mapping of str to array-like of shape (N,), or DataFrame, optional
         Membership in each named slice: 1 or True, 0 or False, −1, NaN or None if unknown. The
         slice's largest drop also applies to each class within the slice.
-    flips, flips_before : mapping of str to array-like of shape (N,), optional
+    flips, flips_before : mapping of str to array-like of shape (N,), or DataFrame, optional
         For each named change, whether the prediction flips under the new and the old model: 1 or
         True, 0 or False, −1 without a changed copy.
     classes : array-like, optional
         All classes, also those without samples; by default those of ``y_true``.
     labels : sequence of str, optional
         Names of K labels that every sample has or not. ``y_true`` is then 1, 0, or NaN if unknown,
-        (N, K); predictions are 1 or 0, (N, K), and flips have this shape. Each label is checked on
-        the samples where it is known, with one correction for all.
+        (N, K); predictions are 1 or 0, (N, K), and flips have this shape. Columns of DataFrames
+        count by name. Each label is checked on the samples where it is known, with one correction
+        for all.
     names : sequence of length N, optional
         Names of the samples; by default their rows.
     limits : Limits, mapping or path-like
@@ -387,9 +388,10 @@ def check_predictions(
     '258 such samples would decide'
     """
     given = {"y_true": y_true, "y_pred": y_pred, "y_pred_before": y_pred_before, "groups": groups}
-    slices = _slices_by_name(slices)
-    check_index(**given, **{f"slices[{name!r}]": values for name, values in slices.items()})
-    limit = limits_of(limits).with_changes(flips or {})
+    slices, flips = _by_name(slices, "slices"), _by_name(flips, "flips")
+    flips_before = _by_name(flips_before, "flips_before")
+    check_index(**given, names=names, slices=slices, flips=flips, flips_before=flips_before)
+    limit = limits_of(limits).with_changes(flips)
     before = y_pred_before is not None
     check_limits(limit, compared=before, grouped=groups is not None)
     preds = {"y_pred": y_pred}
@@ -397,23 +399,25 @@ def check_predictions(
         preds["y_pred_before"] = y_pred_before
     if labels is None:
         y, pred, *rest = labels_of_one_type(y_true, **preds)
-        for name, each in zip(preds, (pred, *rest), strict=True) if classes is None else ():
-            fix = "pass predicted classes, written as in y_true."
-            check_predicted(each, y, what=name, where="y_true", fix=fix)
         every = [] if classes is None else spelt_as(classes, y).tolist()
+        for name, each in zip(preds, (pred, *rest), strict=True):
+            check_predicted(each, y, classes, what=name)
         titles = {label: str(label) for label in [*every, *np.unique(y).tolist()]}
         problems = [_Problem(y, (pred, *rest), titles)]
     else:
-        problems = [*_problems(np.asarray(y_true), preds, labels)]
+        problems = [*_problems(y_true, preds, labels)]
         notes = [*notes, *_without(problems)]
     limit = limit.spelt_as([name for problem in problems for name in problem.classes])
     n = len(problems[0].y)
+    names = range(n) if names is None else [*names]  # a Series would look up its index
+    if len(names) != n:
+        raise InputError(f"names holds {len(names)} names for {n} samples. Pass one per sample.")
     subsets = [*_subsets(n, none_if_unknown(groups), slices, limit)]
     _check_subjects(limit, problems, {"average", "class", *(kind for kind, *_ in subsets)})
     parts = [part for problem in problems for part in problem.parts(subsets)]
     parts += [part for problem in problems for part in problem.rates(subsets, limit)]
-    by_model = {"flips": flips or {}} | ({"flips_before": flips_before or {}} if before else {})
-    for name, arrays in _checked_flips(limit, by_model, np.shape(y_true)):
+    by_model = {"flips": flips} | ({"flips_before": flips_before} if before else {})
+    for name, arrays in _checked_flips(limit, by_model, n, labels):
         for i, problem in enumerate(problems):
             one = [values if labels is None else values[:, i] for values in arrays]
             parts.append(problem.changed(name, one))
@@ -435,10 +439,7 @@ def check_predictions(
         limit.alpha,
         sum(len(row.verdicts) for row in rows if _is_compared(row)),
         np.concatenate(new_errors),
-        tuple(
-            f"{'' if label is None else f'{label}: '}{row if names is None else names[row]}"
-            for label, row in named
-        ),
+        tuple(f"{'' if label is None else f'{label}: '}{names[row]}" for label, row in named),
         title,
         tuple(dict.fromkeys(notes)),
         tuple(row for row in rows if row.kind == "change"),
@@ -548,11 +549,12 @@ class _Problem:
 
 
 def _problems(
-    Y: Array, preds: Mapping[str, ArrayLike], labels: Sequence[str]
+    Y: ArrayLike, preds: Mapping[str, ArrayLike], labels: Sequence[str]
 ) -> Iterator[_Problem]:
     """The problem of each label, of 1, 0 and NaN, (N, K)."""
-    n, k = len(Y), len(labels)
-    arrays = {"y_true": Y} | {name: np.asarray(values) for name, values in preds.items()}
+    given = {"y_true": Y, **preds}
+    arrays = {name: np.asarray(by_names(each, labels, name)) for name, each in given.items()}
+    n, k = len(arrays["y_true"]), len(labels)
     for name, values in arrays.items():
         whole = values.shape == (n, k) and values.dtype.kind in "fiub"
         if not whole or not (np.isin(values, (0, 1)) | (values != values)).all():
@@ -572,14 +574,14 @@ def _without(problems: Sequence[_Problem]) -> list[str]:
     return [said] * bool(none)
 
 
-def _slices_by_name(slices: Any) -> dict[str, ArrayLike]:
-    """Slices of a mapping or a DataFrame, by their names."""
-    if slices is not None and not isinstance(slices, Mapping) and not hasattr(slices, "columns"):
+def _by_name(values: Any, what: str) -> dict[str, ArrayLike]:
+    """Columns of a mapping or a DataFrame, by their names."""
+    if values is not None and not isinstance(values, Mapping) and not hasattr(values, "columns"):
         raise InputError(
-            f"slices must be a mapping or a DataFrame; got {type(slices).__name__}. Pass "
+            f"{what} must be a mapping or a DataFrame; got {type(values).__name__}. Pass "
             "{'NAME': values} with one value per sample."
         )
-    return {} if slices is None else {str(name): values for name, values in slices.items()}
+    return {} if values is None else {str(name): column for name, column in values.items()}
 
 
 def _subsets(
@@ -615,13 +617,19 @@ def _subsets(
 
 
 def _checked_flips(
-    limits: Limits, named: Mapping[str, Mapping[str, ArrayLike]], shape: tuple[int, ...]
+    limits: Limits,
+    named: Mapping[str, Mapping[str, ArrayLike]],
+    n: int,
+    labels: Sequence[str] | None,
 ) -> Iterator[tuple[str, list[Array]]]:
     """Each change with an array for each model: 1 or True if the prediction flips, −1 without."""
+    shape = (n,) if labels is None else (n, len(labels))
     for name in limits.changes:
         arrays = list[Array]()
         for where, of_model in named.items():
-            values = np.asarray(of_model[name]) if name in of_model else None
+            given = of_model.get(name)
+            given = given if labels is None else by_names(given, labels, f"{where} of {name!r}")
+            values = None if given is None else np.asarray(given)
             if values is None or values.shape != shape:
                 got = "no values" if values is None else f"values of shape {values.shape}"
                 raise InputError(

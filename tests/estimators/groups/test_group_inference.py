@@ -170,7 +170,6 @@ def test_clone_pickle_and_new_samples():
         ({"feature_sets": {}}, "No feature set was passed"),
         ({"feature_sets": {"a": np.zeros((60, 2)), "b": np.zeros((59, 2))}}, "different numbers"),
         ({"feature_sets": np.full((60, 2), np.nan)}, "NaN"),
-        ({"attribute": np.array(["-1", *"ab" * 29, "a"])}, "the text '-1'"),
         ({"attribute": [1, "a", *[None] * 58]}, "mixes labels"),
         ({"attribute": np.linspace(0, 1, 60)}, "Unknown label type"),
     ],

@@ -437,3 +437,66 @@ def test_slices_without_names_are_refused(slices):
     y = np.arange(60) % 2
     with pytest.raises(InputError, match="slices must be a mapping or a DataFrame; got"):
         check_predictions(y, y, slices=slices, limits={"average": 5})
+
+
+@pytest.mark.parametrize("classes", [None, ["ham", "spam"]])
+@pytest.mark.parametrize("wrong", ["upper", "numbered", "scores", "some scores"])
+def test_predictions_that_are_no_labels_are_refused_with_and_without_classes(classes, wrong):
+    y = np.where(np.arange(60) % 2, "spam", "ham")
+    limits = {"max_drop": 5}
+    if wrong == "upper":
+        before = np.char.upper(y)
+    else:
+        y = (y == "spam").astype(int)
+        classes = None if classes is None else [0, 1]
+        before = y + 1 if wrong == "numbered" else 0.9 * y + 0.05
+        before[:20] = y[:20] if wrong == "some scores" else before[:20]
+    with pytest.raises(InputError, match=r"y_pred_before.* has the class"):
+        check_predictions(y, y, y_pred_before=before, classes=classes, limits=limits)
+    found = check_predictions(y, y, y_pred_before=y, classes=classes, limits=limits)
+    assert found.average.before == 1
+
+
+def test_classes_without_samples_may_be_predicted_and_others_have_the_labels_type():
+    y = np.array([0, 1] * 30)
+    limits = {"average": 5}
+    found = check_predictions(y, np.full(60, 2), classes=[0, 1, 2], limits=limits)
+    assert found.average.right == 0
+    with pytest.raises(InputError, match="y_true has numbers and classes has text"):
+        check_predictions(y, y, classes=["a", "b"], limits=limits)
+
+
+def test_names_flips_and_labels_of_pandas_are_those_of_the_same_samples():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"y": rng.integers(0, 2, 90)}, index=rng.permutation(200)[:90])
+    frame["new"] = np.where(rng.random(90) < 0.3, 1 - frame.y, frame.y)
+    frame["id"] = [f"n{i}" for i in range(90)]
+    wanted = frame.id[frame.new != frame.y].tolist()
+    arguments = {"y_true": frame.y, "y_pred": frame.new, "y_pred_before": frame.y}
+    for names in (frame.id, frame.id.tolist(), frame.set_index("id").index):
+        found = check_predictions(**arguments, names=names, limits={"max_drop": 5})
+        assert list(found.new_error_names) == wanted
+    other = frame.sample(frac=1, random_state=0)
+    flips, limits = {"c": frame.y == 1}, {"max_flip_rate": 20}
+    for wrong in ({"names": other.id}, {"flips": {"c": other.y}}):
+        with pytest.raises(InputError, match="has the samples of y_true in another order"):
+            check_predictions(**{**arguments, "flips": flips, **wrong}, limits=limits)
+    with pytest.raises(InputError, match="names holds 2 names for 90 samples"):
+        check_predictions(**arguments, names=["a", "b"], limits={"max_drop": 5})
+
+
+def test_labels_of_several_count_by_their_names():
+    rng, names = np.random.default_rng(1), ["urgent", "spam", "billing"]
+    Y = pd.DataFrame(rng.random((200, 3)) < [0.5, 0.2, 0.7], columns=names).astype(int)
+    pred = Y.where(rng.random((200, 3)) < [0.95, 0.8, 0.6], 1 - Y)
+    flips = pd.DataFrame(rng.random((200, 3)) < [0.1, 0.2, 0.3], columns=names)
+    options = {"labels": names, "limits": {"average": 5, "max_flip_rate": 50}}
+    wanted = check_predictions(
+        Y.to_numpy(), pred.to_numpy(), flips={"c": flips.to_numpy()}, **options
+    )
+    order = ["spam", "billing", "urgent"]
+    found = check_predictions(Y[order], pred, flips={"c": flips[order[::-1]]}, **options)
+    assert found.rows == wanted.rows
+    assert found.changes == wanted.changes
+    with pytest.raises(InputError, match=r"y_pred has no column 'urgent'\. Its columns are"):
+        check_predictions(Y, pred.rename(columns=str.upper), flips={"c": flips}, **options)

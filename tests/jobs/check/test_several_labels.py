@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -184,3 +185,26 @@ def test_labels_in_another_order_behind_another_input_are_matched_by_name(five, 
         elif form == "arrays":
             with pytest.raises(InputError, match="Only one of the two models has the labels"):
                 ntkit.check(*arguments, limits={"max_drop": 5}, device="cpu")
+
+
+def test_labels_of_a_data_frame_count_by_their_names(five):
+    X, Y = (part[:400] for part in five.set("test"))
+    frame = pd.DataFrame(Y, columns=LABELS)
+    options = {"limits": {"average": 5}, "device": "cpu"}
+    other = [*LABELS[::-1]]
+    for more in ({}, {"label": "loop"}):
+        wanted = ntkit.check(None, five.model, (X, Y), **options, **more)
+        forms = [frame, frame[other]] + [frame[["loop"]], frame["loop"], Y[:, 2]] * bool(more)
+        for y in forms:
+            assert ntkit.check(None, five.model, (X, y), **options, **more).rows == wanted.rows
+        by_position = frame.set_axis(range(5), axis=1)
+        assert (
+            ntkit.check(None, five.model, (X, by_position), **options, **more).rows == wanted.rows
+        )
+    found = ntkit.predict(five.model, (X, frame[other]), device="cpu")
+    assert repr(found) == repr(ntkit.predict(five.model, (X, Y), device="cpu"))
+    with pytest.raises(InputError, match=r"y has no column 'even'\. Its columns are 'EVEN'"):
+        ntkit.check(None, five.model, (X, frame.rename(columns=str.upper)), **options)
+    for wrong in (frame["even"], frame[["even", "prime"]]):
+        with pytest.raises(InputError, match="Pass those of 'loop', or rename them"):
+            ntkit.check(None, five.model, (X, wrong), label="loop", **options)

@@ -17,7 +17,7 @@ from ntkit._types import Array
 from ntkit.attributes._columns import read_column
 from ntkit.attributes._feature_set import FEWEST
 from ntkit.exceptions import InputError
-from ntkit.metrics import Row
+from ntkit.metrics import Kind, Row, compare
 
 _SHOWN = 6  # values in a sentence
 
@@ -284,18 +284,20 @@ class Attribute:
         name = " and ".join(each.name for each in attributes)
         return replace(self, name=name, value=number, names=tuple(names))
 
-    def worst(self, right: Array, n_samples: int | None = None) -> Group:
-        """The value with the lowest accuracy; ``right``, bool (N,), marks correct predictions.
+    def rows(self, right: Array, n_samples: int | None = None) -> list[Group]:
+        """A row of each value that samples have; ``right``, bool (N,), marks correct predictions.
 
         Values after the first ``n_samples`` are those of changed copies.
         """
-        there = self.value >= 0
-        counts = np.bincount(self.value[there], minlength=len(self.names))
-        n_right = np.bincount(self.value[there], weights=right[there], minlength=len(counts))
-        at = int(np.argmin(np.where(counts > 0, n_right / np.maximum(counts, 1), np.inf)))
-        members = self.value == at
-        n_copies = 0 if n_samples is None else int(members[n_samples:].sum())
-        known = members.sum() - n_copies if self.known is None else (members & self.known).sum()
-        counts_of = int(members.sum()), int(right[members].sum())
-        name = str(self.names[at])
-        return Group("group", name, *counts_of, n_known=int(known), n_copies=n_copies)
+        there = np.unique(self.value[self.value >= 0]).tolist()
+        members = [np.flatnonzero(self.value == at) for at in there]
+        cells: list[tuple[Kind, Any, Array]]
+        cells = [
+            ("group", str(self.names[at]), some) for at, some in zip(there, members, strict=True)
+        ]
+        rows = list[Group]()
+        for row, of in zip(compare([right], cells), members, strict=True):
+            n_copies = 0 if n_samples is None else int((of >= n_samples).sum())
+            n_known = row.n - n_copies if self.known is None else int(self.known[of].sum())
+            rows.append(Group(**vars(row), n_known=n_known, n_copies=n_copies))
+        return rows

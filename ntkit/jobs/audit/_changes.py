@@ -28,7 +28,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.copies import embedded_copies
-from ntkit.metrics import Row, holm, more_often, share_bounds
+from ntkit.metrics import Kind, Row, compare, holm
 from ntkit.samples import Inputs, Samples
 
 MOST_CHANGES = 5
@@ -437,7 +437,11 @@ class _Look:
         beyond = decrease - of_control
         # McNemar's exact test. Under the null hypothesis, a sample that only one of the two flips
         # is flipped by the change or by the control with equal probability.
-        more, less = int((flips & ~flips_too).sum()), int((flips_too & ~flips).sum())
+        whole: list[tuple[Kind, Any, Array]] = [("change", change.name, np.arange(len(rows)))]
+        (row,), (control_row,) = (
+            compare(each, whole) for each in ([~flips, ~flips_too], [~flips_too])
+        )
+        tail = (1 - _LEVEL) / 2
         at = np.flatnonzero(flips)[:_EXAMPLES]  # rows are in random order
         pairs = (self.head.classes[p].tolist() for p in (self.predicted[rows[at]], after[at]))
         examples = zip(self.numbers[rows[at]].tolist(), *pairs, strict=True)
@@ -446,15 +450,15 @@ class _Look:
         return ChangeFinding(
             name=change.name,
             n=len(rows),
-            flips=float(flips.mean()),
-            flips_interval=_exact(flips),
+            flips=row.value,
+            flips_interval=row.bounds(tail, tail),
             control=_DISPLACED if control is None else control.name,
-            control_flips=float(flips_too.mean()),
-            control_interval=_exact(flips_too),
+            control_flips=control_row.value,
+            control_interval=control_row.bounds(tail, tail),
             margin_change=float(decrease.mean()),
             beyond_control=float(beyond.mean()),
             beyond_interval=_of_mean(beyond),
-            p_value=more_often(more, less),
+            p_value=row.p_value,
             is_finding=False,
             examples=tuple({"row": row, "predicted": a, "after": b} for row, a, b in examples),
             before=_looks(seen.take(rows[at])),
@@ -468,12 +472,6 @@ def _looks(samples: Samples) -> Inputs:
     if looks.n_samples is None and isinstance(X, np.ndarray) and X.ndim == 2:
         return replace(looks, table={str(j): column for j, column in enumerate(X.T)})
     return looks
-
-
-def _exact(flips: Array) -> tuple[float, float]:
-    """Clopper-Pearson interval of the share of flips."""
-    tail = (1 - _LEVEL) / 2
-    return share_bounds(int(flips.sum()), len(flips), lower_level=tail, upper_level=tail)
 
 
 def _of_mean(values: Array) -> tuple[float, float]:

@@ -12,7 +12,7 @@ from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.attributes import Attribute, Group
 from ntkit.head import LinearHead
-from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
+from ntkit.metrics import Row, compare, worst_class_accuracy, worst_group_accuracy
 from ntkit.study import error_recovery_rate, margins
 
 MAX_COST = 0.05
@@ -217,41 +217,43 @@ def accuracy_cost_of(
     y_index = order[np.searchsorted(classes, y, sorter=order)]
     before, right = margins(old_logits, y_index), pred == y
     right_before = before > 0
-    gain = right.astype(float) - right_before
     z = float(norm.ppf(_CONFIDENCE))
     cells = y_index if balanced is None else balanced.value
     judged_before, judged = right_before, right
     if copies is not None:
         judged_before = np.concatenate([right_before, copies[0]])
         judged = np.concatenate([right, copies[1]])
-    judged_gain = judged.astype(float) - judged_before
-    of_class = [judged_gain[cells == k] for k in np.unique(cells[cells >= 0])]
-    class_gain = float(np.mean([some.mean() for some in of_class]))
-    class_error = float(np.sqrt(sum(_squared_error(some) for some in of_class))) / len(of_class)
+    (whole,) = compare((right, right_before), [("average", "average", np.arange(len(y)))])
+    there = np.unique(cells[cells >= 0]).tolist()
+    rows = compare((judged, judged_before), [("group", k, cells == k) for k in there])
+    class_gain = float(np.mean([row.change for row in rows]))
+    class_error = float(np.sqrt(sum(map(_squared_error, rows)))) / len(rows)
+    cost, named = -(whole.change or 0.0), dict[str, Group]()
     n_known, n_inferred = None, None
     if balanced is not None and balanced.known is not None:
         known = balanced.known[balanced.value >= 0]
         n_known, n_inferred = int(known.sum()), int((~known).sum())
     reported = balanced if reported is None else reported
+    if reported is not None:
+        for what, outcome in (("worst_named", judged), ("worst_named_before", judged_before)):
+            named[what] = min(reported.rows(outcome, len(y)), key=lambda row: row.value)
     ones = np.ones(len(y))
     after = np.where(right, 1.0, -1.0)
     return AccuracyCost(
         t=t,
-        cost=-float(gain.mean()),
-        cost_high=-float(gain.mean()) + z * float(np.sqrt(_squared_error(gain))),
+        cost=cost,
+        cost_high=cost + z * float(np.sqrt(_squared_error(whole))),
         class_gain=class_gain,
         class_gain_low=class_gain - z * class_error,
         error_recovery=error_recovery_rate(y_index, before, after, ones),
         fixed=error_recovery_rate(y_index, before, after, ones, matched=False),
-        n_fixed=int((right & ~right_before).sum()),
-        n_new_errors=int((~right & right_before).sum()),
-        average=float(right.mean()),
+        n_fixed=int(whole.gained or 0),
+        n_new_errors=int(whole.lost or 0),
+        average=whole.value,
         worst_class=worst_class_accuracy(y, pred),
         worst_group=None if groups is None else worst_group_accuracy(y, pred, groups=groups),
-        worst_named=None if reported is None else reported.worst(judged, len(y)),
-        worst_named_before=None if reported is None else reported.worst(judged_before, len(y)),
-        worst_gains=balanced is not None
-        and _likely_higher(balanced.worst(judged_before), balanced.worst(judged)),
+        **named,
+        worst_gains=balanced is not None and _likely_higher(rows),
         by_groups=balanced is not None and by_groups,
         n_known=n_known,
         n_inferred=n_inferred,
@@ -272,18 +274,22 @@ def taken(
     return max(good, key=lambda each: each.t, default=None)
 
 
-def _likely_higher(before: Group, after: Group) -> bool:
-    """Whether the lower 70 % bound of the difference of two accuracies is above 0."""
+def _likely_higher(rows: Sequence[Row]) -> bool:
+    """Whether the lower 70 % bound of the change of the worst accuracy is above 0."""
     # With one more sample of each kind, as no accuracy is certain.
+    before = min(rows, key=lambda row: row.before or 0.0)
+    after = min(rows, key=lambda row: row.value)
+    was = before.right + (before.lost or 0) - (before.gained or 0)
     variance = 0.0
-    for each in (before, after):
-        share = (each.right + 1) / (each.n + 2)
-        variance += share * (1 - share) / (each.n + 2)
-    return after.value - before.value > float(norm.ppf(_LIKELY)) * float(np.sqrt(variance))
+    for right, n in ((was, before.n), (after.right, after.n)):
+        share = (right + 1) / (n + 2)
+        variance += share * (1 - share) / (n + 2)
+    gain = after.value - (before.before or 0.0)
+    return gain > float(norm.ppf(_LIKELY)) * float(np.sqrt(variance))
 
 
-def _squared_error(gain: Array) -> float:
-    """Squared standard error of a mean of -1, 0 and 1, with one change added in each direction."""
-    n = len(gain)
-    square = (np.sum(gain**2) + 2) / (n + 2)
-    return float(max(square - (gain.sum() / (n + 2)) ** 2, 0.0) / n)
+def _squared_error(row: Row) -> float:
+    """Squared standard error of a change, with one change added in each direction."""
+    lost, gained, n = row.lost or 0, row.gained or 0, row.n
+    square = (lost + gained + 2) / (n + 2)
+    return float(max(square - ((gained - lost) / (n + 2)) ** 2, 0.0) / n)

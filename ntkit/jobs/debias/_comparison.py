@@ -49,7 +49,13 @@ from ntkit.jobs.debias._invariance import CopiesOf, Invariance
 from ntkit.jobs.debias._judge import Judge, Likeness, judge_of, likeness_of
 from ntkit.jobs.debias._named_attributes import CompletedGroups
 from ntkit.jobs.debias._order import Order
-from ntkit.metrics import group_report, named_score, worst_class_accuracy, worst_group_accuracy
+from ntkit.metrics import (
+    compare,
+    group_report,
+    named_score,
+    worst_class_accuracy,
+    worst_group_accuracy,
+)
 from ntkit.solver import is_mapped, rows_per_chunk
 from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest, seed_of, stratified_folds, tuned
 
@@ -409,10 +415,12 @@ class Comparison:
         y = self.validation.y[small]
         before = self.original.predict(self.validation.X[small]) == y
         after = self.validation_predictions(name, t)[small] == y
-        if after.sum() >= before.sum():
+        (row,) = compare((after, before), [("group", "small groups", np.arange(len(y)))])
+        lost = int(row.lost or 0) - int(row.gained or 0)
+        if lost <= 0:
             return ""
         return (
-            f"{name} loses accuracy in small groups: {int(before.sum())} → {int(after.sum())} of "
+            f"{name} loses accuracy in small groups: {row.right + lost} → {row.right} of "
             f"{len(y)} real validation samples are right. Write it anyway: --even-if-worse"
         )
 
@@ -563,7 +571,7 @@ class Comparison:
         right = pred == y
         if len(groups) > len(y):
             right = np.append(right, of_copies() == y[self.judge.copies.of])
-        return replace(row, worst_named=groups.worst(right).value)
+        return replace(row, worst_named=min(each.value for each in groups.rows(right)))
 
 
 def _moments(X: Array) -> tuple[Array, Array]:

@@ -109,10 +109,8 @@ class Judge:
         # If only copies judge, the worse of originals and copies counts. A copy has a part of
         # another sample, so only the originals have the bias, and a head that uses it is best on
         # them.
-        groups = self.groups
-        judged = groups.value >= 0
-        n = np.bincount(groups.value[judged], minlength=len(groups.names))
-        share = np.bincount(groups.value[judged], weights=right[judged], minlength=len(n)) / n
+        rows = self.groups.rows(right)
+        share, n = np.array([row.value for row in rows]), np.array([row.n for row in rows])
         tempered = (share * n + 1) / (n + 2)  # Agresti and Coull: no share is exactly 0 or 1
         variance = tempered * (1 - tempered) / (n + 2)
         halves = [np.ones(len(n), dtype=bool)]

@@ -174,11 +174,10 @@ def checked_groups(
         if group.sum() < CHECKED:
             return []
         rest = np.isin(y, [k for k, _ in pairs]) & (value >= 0) & ~group
-        more = bool(rest.any()) and bool(  # differs from the rest of its class
-            abs(after[rest].mean() - after[group].mean())
-            > abs(before[rest].mean() - before[group].mean())
-        )
-        (row,) = compare((after, before), [("group", short, group)])
+        row, others = compare((after, before), [("group", short, group), ("group", "others", rest)])
+        # Whether it differs more from the rest of its class than before; NaN without a rest.
+        gaps = others.value - row.value, (others.before or 0.0) - (row.before or 0.0)
+        more = abs(gaps[0]) > abs(gaps[1])
         return [_Test(row, of.name, full, more, weight, tuple(parts))]
 
     for k, label in enumerate(classes.tolist()):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ntkit.attributes import FEWEST, Group, Labels, words
 from ntkit.estimators import GroupInference
 from ntkit.exceptions import InputError
 from ntkit.jobs.label._files import ANSWERS, PAGE
+from ntkit.metrics import Kind, compare
 from ntkit.study import Rows, tuned
 
 
@@ -483,16 +485,13 @@ def groups_of(
     # `attribute` holds labels, None without one. `right` marks correct predictions.
     q = inference.label_distributions_
     inferred = np.where(q.max(axis=1) > 0, inference.classes_[q.argmax(axis=1)].astype(object), "")
+    pairs = [*product(np.unique(y), values)]
+    cells: list[tuple[Kind, Any, Array]]
+    cells = [("group", group_name(*pair), (y == pair[0]) & (inferred == pair[1])) for pair in pairs]
+    rows = zip(compare([right], cells), pairs, strict=True)
     return tuple(
-        Group(
-            "group",
-            group_name(label, value),
-            int((members := (y == label) & (inferred == value)).sum()),
-            int(right[members].sum()),
-            n_known=int(((y == label) & (attribute == value)).sum()),
-        )
-        for label in np.unique(y)
-        for value in values
+        Group(**vars(row), n_known=int(((y == label) & (attribute == value)).sum()))
+        for row, (label, value) in rows
     )
 
 

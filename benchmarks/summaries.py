@@ -24,9 +24,8 @@ from scipy.special import betaincinv, ndtri
 from scipy.stats import binom
 
 from evidence_tables import table
-from ntkit.metrics import Row, _stratified
-from ntkit.metrics._group_report import change_of_worst
-from ntkit.metrics._paired import share_bounds
+from ntkit.metrics import _stratified
+from ntkit.metrics._paired import likely_drop, share_bounds
 
 Array = NDArray[Any]
 LEVELS = (0.05, 0.025)
@@ -395,14 +394,9 @@ def worst_group(cell: Cell, draws: int, rng: np.random.Generator) -> dict[str, M
         return [_stratified.least_drop_bounds(*one, cell.n, **levels) for one in each]
 
     def of_report(levels: dict[str, float]) -> list[tuple[float, float]]:
-        confidence = 1 - 2 * levels["lower_level"]
-        found = []
-        for counts in zip(right.tolist(), lost.tolist(), gained.tolist(), strict=True):
-            of_groups = zip(cell.n.tolist(), *counts, strict=True)
-            rows = [Row("group", i, *each) for i, each in enumerate(of_groups)]
-            low, high = change_of_worst(rows, confidence)
-            found.append((-high, -low))
-        return found
+        each = zip(before, lost, gained, strict=True)
+        of_one: dict[str, Any] = levels | {"of_one": likely_drop}
+        return [_stratified.least_drop_bounds(*one, cell.n, **of_one) for one in each]
 
     found = {}
     for name, bounds, value in (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -24,34 +23,12 @@ from ntkit.exceptions import InputError
 from ntkit.metrics._rows import Kind, compare
 from ntkit.spuriousness import sfit, spuriousness_scores
 
-
-@dataclass(frozen=True)
-class Memberships:
-    """Groups by name, and their members."""
-
-    labels: list[Any]
-    index: Array | None = None
-    matrix: Array | None = None
-
-    def subsets(self, kind: Kind) -> list[tuple[Kind, Any, Array]]:
-        """The groups with the numbers of their samples."""
-        if self.matrix is not None:
-            members = [np.flatnonzero(column) for column in self.matrix.T]
-        else:
-            assert self.index is not None
-            ends = np.cumsum(np.bincount(self.index, minlength=len(self.labels)))
-            members = np.split(np.argsort(self.index, kind="stable"), ends)
-        return [(kind, *each) for each in zip(self.labels, members, strict=False)]
-
-    def unknown(self, weight: Array) -> int:
-        """Samples of positive weight whose group is unknown."""
-        if self.index is None:
-            return 0
-        return int(((self.index == len(self.labels)) & (weight > 0)).sum())
+Subsets = list[tuple[Kind, Any, Array]]
+"""Groups: kind, name, and numbers of their samples."""
 
 
-def memberships(groups: ArrayLike, n: int, name: str = "groups") -> Memberships:
-    """Read groups in any of the forms that users pass."""
+def memberships(groups: ArrayLike, n: int, name: str = "groups") -> tuple[Subsets, Array]:
+    """Groups in any of the forms that users pass, and samples whose group is unknown."""
     matrix = np.asarray(groups)
     if matrix.ndim != 2 or (matrix.shape[1] == 1 and matrix.dtype != bool):
         return of_partial_labels(groups, n, name)
@@ -65,26 +42,27 @@ def memberships(groups: ArrayLike, n: int, name: str = "groups") -> Memberships:
         )
     names = getattr(groups, "columns", None)
     columns = range(matrix.shape[1]) if names is None else names
-    return Memberships(list(columns), matrix=matrix.astype(bool))
+    members = map(np.flatnonzero, matrix.T)
+    return [("group", *each) for each in zip(columns, members, strict=True)], np.empty(0, int)
 
 
-def of_labels(labels: Array) -> Memberships:
+def of_labels(labels: Array, kind: Kind = "group") -> Subsets:
     """One group for each label that occurs, in sorted order."""
-    names, index = np.unique(labels, return_inverse=True)
-    return Memberships(names.tolist(), index=index.reshape(-1))
+    names, counts = np.unique(labels, return_counts=True)
+    members = np.split(np.argsort(labels, kind="stable"), np.cumsum(counts)[:-1])
+    return [(kind, *each) for each in zip(names.tolist(), members, strict=True)]
 
 
-def of_partial_labels(labels: ArrayLike, n: int, name: str) -> Memberships:
-    """One group for each label that occurs; samples with -1, None and NaN are in none."""
+def of_partial_labels(labels: ArrayLike, n: int, name: str) -> tuple[Subsets, Array]:
+    """One group for each label that occurs, and the samples with -1, None or NaN."""
     known_ones, known = known_labels(labels, name)
     _check_length(len(known), n, name)
     if not len(known_ones):
         raise InputError(f"{name} is unknown for all samples; label some of them.")
     (checked,) = check_labels(**{name: known_ones})
-    of_known = of_labels(checked)
-    index = np.full(n, len(of_known.labels))
-    index[known] = of_known.index
-    return Memberships(of_known.labels, index=index)
+    rows = np.flatnonzero(known)
+    groups = [(kind, label, rows[members]) for kind, label, members in of_labels(checked)]
+    return groups, np.flatnonzero(~known)
 
 
 def _check_length(length: int, n: int, name: str) -> None:
@@ -128,7 +106,7 @@ def accuracy_by(
     """
     check_index(y_true=y_true, y_pred=y_pred, groups=groups)
     y_true, y_pred = labels_and_predictions(y_true, y_pred=y_pred)
-    return accuracy_in(memberships(groups, len(y_true)), y_true == y_pred, sample_weight)
+    return accuracy_in(memberships(groups, len(y_true))[0], y_true == y_pred, sample_weight)
 
 
 @documented
@@ -199,12 +177,10 @@ def worst_class_correctness_group_accuracy(
     return (2 * worst_class + worst_group) / 3
 
 
-def accuracy_in(
-    groups: Memberships, right: Array, sample_weight: ArrayLike | None
-) -> dict[Any, float]:
+def accuracy_in(groups: Subsets, right: Array, sample_weight: ArrayLike | None) -> dict[Any, float]:
     """Accuracy of each group with positive weight."""
     weight = None if sample_weight is None else check_weight(sample_weight, len(right))
-    rows = compare([right], groups.subsets("group"), weight=weight)
+    rows = compare([right], groups, weight=weight)
     by = {row.name: row.value for row in rows if row.n}
     if not by:
         raise InputError("No sample of positive weight is in any group; check groups.")

@@ -20,11 +20,11 @@ from ntkit._key import group_name
 from ntkit._text import interval, one_line, percent, plain, table, without_controls
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.metrics._accuracy import Memberships, memberships, of_labels, of_partial_labels
+from ntkit.metrics._accuracy import Subsets, memberships, of_labels, of_partial_labels
 from ntkit.metrics._paired import likely_drop
-from ntkit.metrics._rows import Interval, Row, compare
+from ntkit.metrics._rows import Row, compare
 from ntkit.metrics._stratified import least_drop_bounds
-from ntkit.metrics._summaries import Summary, summary_of
+from ntkit.metrics._summaries import Summary
 
 _NO_GROUPS = "No group labels were given: the worst group is the worst class."
 
@@ -213,7 +213,7 @@ def group_report(
     y_true, *preds = labels_and_predictions(y_true, y_pred=y_pred, y_pred_before=compared)
     outcomes = [pred == y_true for pred in preds][: 1 if y_pred_before is None else 2]
     weight = None if sample_weight is None else check_weight(sample_weight, len(y_true))
-    members = of_labels(y_true), _groups_of(y_true, groups, attribute)
+    members = of_labels(y_true, "class"), _groups_of(y_true, groups, attribute)
     before = _report(outcomes[1:], weight, *members, confidence) if outcomes[1:] else None
     return replace(_report(outcomes, weight, *members, confidence), before=before)
 
@@ -221,23 +221,25 @@ def group_report(
 def _report(
     outcomes: Sequence[Array],
     weight: Array | None,
-    classes: Memberships,
-    groups: Memberships | None,
+    classes: Subsets,
+    groups: tuple[Subsets, Array] | None,
     confidence: float,
 ) -> GroupReport:
     """The report of one model, or of two."""
     counted = np.ones(len(outcomes[0])) if weight is None else weight
-    subsets = [*classes.subsets("class"), *([] if groups is None else groups.subsets("group"))]
-    found = compare(outcomes, [("summary", "average", counted >= 0), *subsets], weight=weight)
+    of_groups, no_group = ([], np.empty(0, int)) if groups is None else groups
+    subsets: Subsets = [("summary", "average", counted >= 0), *classes, *of_groups]
+    found = compare(outcomes, subsets, weight=weight)
     average, *rows = (row.with_intervals(confidence) for row in found)
-    summaries = [average, _worst("worst class", rows[: len(classes.labels)], confidence)]
-    unknown = 0
+    summaries = [average, _worst("worst class", rows[: len(classes)], confidence)]
+    unknown = int((counted[no_group] > 0).sum())
     if groups is not None:
-        of_groups, unknown = rows[len(classes.labels) :], groups.unknown(counted)
-        if not any(row.n for row in of_groups):
+        by_group = rows[len(classes) :]
+        if not any(row.n for row in by_group):
             raise InputError("No sample of positive weight is in any group; check groups.")
-        summaries.append(_worst("worst group", of_groups, confidence))
-        summaries.append(_mean("mean of groups", of_groups, groups, counted))
+        summaries.append(_worst("worst group", by_group, confidence))
+        n = int((counted > 0).sum()) - unknown
+        summaries.append(_mean("mean of groups", n, by_group, of_groups, counted))
     return GroupReport((*rows, *summaries), confidence, groups is not None, unknown)
 
 
@@ -251,55 +253,53 @@ def _worst(name: str, parts: Sequence[Row], confidence: float) -> Row:
     corrected = 1 - (1 - confidence) / len(filled)
     low = min(part.wilson(confidence)[0] for part in filled)
     high = min(part.wilson(corrected)[1] for part in filled)
-    change = None if worst.lost is None else change_of_worst(filled, confidence)
-    about = {"kind": "summary", "name": name, "which": worst.name, "parts": tuple(filled)}
-    about |= {"interval": (low, high), "change_interval": change}
-    return Summary(**vars(worst) | about)
+    about: dict[str, Any] = {"kind": "summary", "name": name, "which": worst.name}
+    if worst.lost is not None:
+        counts = [(p.effective or p.n, p.right, p.lost, p.gained) for p in filled]
+        n, right, lost, gained = np.array(counts).T
+        level, before = (1 - confidence) / 2, np.clip(right + lost - gained, 0, n)
+        levels: Any = {"upper_level": level, "lower_level": level, "of_one": likely_drop}
+        least, most = least_drop_bounds(before, lost, gained, n, **levels)
+        about["change_interval"] = -most, -least
+    return Summary(**vars(worst) | about | {"interval": (low, high), "parts": tuple(filled)})
 
 
-def change_of_worst(rows: Sequence[Row], confidence: float) -> Interval:
-    """Interval of the difference between two minima, whichever groups they are of."""
-    counts = [(row.effective or row.n, row.right, row.lost, row.gained) for row in rows]
-    n, right, lost, gained = np.array(counts).T
-    level, before = (1 - confidence) / 2, np.clip(right + lost - gained, 0, n)
-    levels = {"upper_level": level, "lower_level": level}
-    low, high = least_drop_bounds(before, lost, gained, n, **levels, of_one=likely_drop)
-    return -high, -low
-
-
-def _mean(name: str, parts: Sequence[Row], of: Memberships, weight: Array) -> Row:
-    """The unweighted mean of the parts with samples."""
+def _mean(name: str, n: int, parts: Sequence[Row], of: Subsets, weight: Array) -> Row:
+    """The unweighted mean of the parts with samples: a row in which each of them weighs 1."""
     # Its interval combines those of the parts by MOVER (Zou and Donner, Stat. Med. 27, 2008);
     # parts with common samples are correlated.
-    filled = np.flatnonzero([part.n for part in parts])
-    rows = [parts[at] for at in filled.tolist()]
-    shared = np.eye(len(rows))
-    if of.matrix is not None:
-        members = of.matrix[:, filled] * weight[:, None]
-        shared = members.T @ members
-        length = np.sqrt(np.maximum(np.diag(shared), np.finfo(float).tiny))
-        shared = shared / np.outer(length, length)
-
-    mean, of_both = summary_of(name, rows, (1.0,) * len(rows)), dict[str, Any]()
+    filled = [at for at, row in enumerate(parts) if row.n]
+    rows, shared = [parts[at] for at in filled], np.eye(len(filled))
+    if np.bincount(np.concatenate([of[at][2] for at in filled])).max() > 1:
+        members = np.zeros((len(filled), len(weight)))
+        for member, at in zip(members, filled, strict=True):
+            member[of[at][2]] = weight[of[at][2]]
+        shared = members @ members.T
+        shared = shared / np.sqrt(np.outer(np.diag(shared), np.diag(shared)))
+    counts: list[Any] = [sum(row.value for row in rows)]
+    if rows[0].lost is not None:
+        sizes = [row.effective or row.n for row in rows]
+        for what in ("lost", "gained"):
+            pairs = zip(rows, sizes, strict=True)
+            counts.append(sum(getattr(row, what) / size for row, size in pairs))
+    of_both: dict[str, Any] = {"effective": float(len(rows))}
     for what, of_which in (("value", "interval"), ("change", "change_interval")):
         limits: Any = [getattr(row, of_which) for row in rows]
         if limits[0] is None:
             continue
-        figures, (lower, upper) = (
-            np.array([getattr(row, what) for row in rows]),
-            np.transpose(limits),
-        )
+        figures = np.array([getattr(row, what) for row in rows])
+        lower, upper = np.transpose(limits)
         below, above = (
             sqrt(max(0.0, far @ shared @ far)) / len(far)
             for far in (figures - lower, upper - figures)
         )
         of_both[of_which] = (float(figures.mean() - below), float(figures.mean() + above))
-    return replace(mean, n=int((weight > 0).sum()) - of.unknown(weight), **of_both)
+    return Row("summary", name, n, *counts, **of_both)
 
 
 def _groups_of(
     y_true: Array, groups: ArrayLike | None, attribute: ArrayLike | None
-) -> Memberships | None:
+) -> tuple[Subsets, Array] | None:
     """The groups, some of which may be empty; None without groups."""
     if groups is not None and attribute is not None:
         raise InputError("Pass groups or attribute, not both.")
@@ -307,10 +307,9 @@ def _groups_of(
         return memberships(groups, len(y_true))
     if attribute is None:
         return None
-    values = of_partial_labels(attribute, len(y_true), "attribute")
-    assert values.index is not None
-    classes, class_of = np.unique(y_true, return_inverse=True)
-    names = [group_name(label, value) for label in classes.tolist() for value in values.labels]
-    n_values = len(values.labels)
-    known = values.index < n_values
-    return Memberships(names, index=np.where(known, class_of * n_values + values.index, len(names)))
+    values, unknown = of_partial_labels(attribute, len(y_true), "attribute")
+    pairs = [(label, *each[1:]) for label in np.unique(y_true).tolist() for each in values]
+    return [
+        ("group", group_name(label, value), inside[y_true[inside] == label])
+        for label, value, inside in pairs
+    ], unknown

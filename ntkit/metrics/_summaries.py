@@ -248,21 +248,17 @@ def _disjoint(rows: Iterable[Row]) -> tuple[Row, ...]:
     return parts
 
 
-def summary_of(name: str, parts: Sequence[Row], shares: Sequence[float] = ()) -> Summary:
-    """A summary of rows without intervals: a mean with these shares, or the worst."""
-    n, right = (sum(counts) for counts in zip(*((p.n, p.right) for p in parts), strict=True))
-    two: dict[str, Any] = {}
-    if parts[0].lost is not None:
-        two = {what: sum(getattr(part, what) for part in parts) for what in ("lost", "gained")}
-    return Summary("summary", name, n, right, **two, parts=tuple(parts), shares=tuple(shares))
-
-
 def _with_intervals(
     name: str, parts: Sequence[Row], shares: Sequence[float], confidence: float
 ) -> Row:
     if not 0 < confidence < 1:
         raise InputError(f"confidence must be between 0 and 1; got {confidence!r}.")
-    row, level = summary_of(name, parts, shares), (1 - confidence) / 2
+    n, right = (sum(counts) for counts in zip(*((p.n, p.right) for p in parts), strict=True))
+    two: dict[str, Any] = {}
+    if parts[0].lost is not None:
+        two = {what: sum(getattr(part, what) for part in parts) for what in ("lost", "gained")}
+    row = Summary("summary", name, n, right, **two, parts=tuple(parts), shares=tuple(shares))
+    level = (1 - confidence) / 2
     row = replace(row, interval=row.bounds(level, level))
     if row.lost is None:
         return row

@@ -173,7 +173,8 @@ def check_table(
         asked = question_of(folder, question, values)
         entries = [Entry(name, value) for name, value in zip(names, said, strict=True)]
         said = np.array([e.answer for e in in_spelling(asked, entries, source.where)], dtype=object)
-        taken = TakenAnswers(names, contents, match_names)
+        by_row = samples.named_by == "row" or names != samples.names
+        taken = TakenAnswers(names, contents, match_names, by_row=by_row)
         before = folder.take_kept(asked, taken)
         labels = folder.take(before, [*folder.answer_files(), *answers], taken)
 

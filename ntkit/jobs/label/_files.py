@@ -40,7 +40,7 @@ from ntkit.attributes import (
     written,
 )
 from ntkit.exceptions import InputError
-from ntkit.jobs.label._tables import key_in
+from ntkit.jobs.label._tables import key_in, nameless
 from ntkit.samples import KEYS, TABLES, read_table
 
 ID = "id"
@@ -89,8 +89,11 @@ def read_filled_in(path: Path, question: str) -> list[Entry]:
 class TakenAnswers:
     """Labels by sample, matched by content if a file has it, else by name."""
 
-    def __init__(self, names: Sequence[str], digests: Sequence[str], match_names: bool) -> None:
+    def __init__(
+        self, names: Sequence[str], digests: Sequence[str], match_names: bool, *, by_row: bool
+    ) -> None:
         self.names, self.digests, self.match_names = names, digests, match_names
+        self.by_row = by_row  # the samples have no names, so ntkit numbers them from 0 on
         self.notes = list[str]()
         self._by_name = NameIndex(names)
         self._rows_of = dict[str, list[int]]()
@@ -99,7 +102,12 @@ class TakenAnswers:
         self._entries = dict[int | str, Entry]()  # by row, or by a content that no sample has
 
     def take(
-        self, where: StrPath, entries: Sequence[Entry], left_out: Sequence[Entry] = ()
+        self,
+        where: StrPath,
+        entries: Sequence[Entry],
+        left_out: Sequence[Entry] = (),
+        *,
+        from_elsewhere: bool = False,
     ) -> list[int | None]:
         """Add the labels of a file; they replace earlier ones."""
         everything = [e._replace(at=e.at or str(where)) for e in (*entries, *left_out)]
@@ -131,7 +139,9 @@ class TakenAnswers:
         rows = [place if isinstance(place, int) else None for place in places]
         self.notes += [note] if note else self._notes_on_left(where, everything, rows)
         by_name = note or any(entry.content is None for entry in everything)
-        if list(self.names) != [str(row) for row in range(len(self.names))]:
+        if by_name and self.by_row and from_elsewhere and not self.match_names:
+            raise nameless(where, ID, ", or --match-names if the names are rows, from 0 on")
+        if not self.by_row:
             on_names = note_on_names(where, everything, self.names, self.digests)
             self.notes += [on_names] * bool(on_names)
         elif by_name:
@@ -302,13 +312,14 @@ class LabelFolder:
         """Add the labels of files; a later label replaces an earlier one."""
         again = False  # a page's labels.csv of the next batch has the name of the last one
         for file in map(Path, files):
-            _take(file, asked, taken)
-            if file.parent.resolve() == self.path.resolve():
+            own = file.parent.resolve() == self.path.resolve()
+            _take(file, asked, taken, from_elsewhere=not own)
+            if own:
                 again |= file.name in self.read and file.name.lower().startswith("questions")
                 self.read[file.name] = sha256_of(file)
         labels = taken.labels(asked)
         if again:
-            now = TakenAnswers(taken.names, taken.digests, taken.match_names)
+            now = TakenAnswers(taken.names, taken.digests, taken.match_names, by_row=taken.by_row)
             for file in dict.fromkeys([*self._tables(), *map(Path, files)]):
                 _take(file, asked, now)
             there = now.labels(asked).answers
@@ -356,7 +367,7 @@ class LabelFolder:
             return file.is_file() and sha256_of(file) in digests
 
 
-def _take(file: Path, asked: Labels, taken: TakenAnswers) -> None:
+def _take(file: Path, asked: Labels, taken: TakenAnswers, *, from_elsewhere: bool = False) -> None:
     """Add the labels of a file."""
     left_out = tuple[Entry, ...]()
     if file.suffix.lower() == ".json":
@@ -369,7 +380,8 @@ def _take(file: Path, asked: Labels, taken: TakenAnswers) -> None:
         entries, left_out = labels.entries, labels.left_out
     else:
         entries = read_filled_in(file, asked.question)
-    taken.take(file, in_spelling(asked, entries, file), in_spelling(asked, left_out, file))
+    now, before = (in_spelling(asked, some, file) for some in (entries, left_out))
+    taken.take(file, now, before, from_elsewhere=from_elsewhere)
 
 
 def in_spelling(asked: Labels, entries: Sequence[Entry], file: StrPath) -> list[Entry]:

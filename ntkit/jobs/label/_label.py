@@ -148,7 +148,12 @@ def label_samples(
                 f"{folder.path} checks a table of answers. Repeat --check, or use another folder."
             )
         names, digests = np.array(given.unique_names), sample_digests(given, verbose=verbose)
-        taken = TakenAnswers(names.tolist(), [digest.hex() for digest in digests], match_names)
+        taken = TakenAnswers(
+            names.tolist(),
+            [digest.hex() for digest in digests],
+            match_names,
+            by_row=given.named_by == "row" or names.tolist() != given.names,
+        )
         names, digests = names[once.kept].tolist(), digests[once.kept]
         contents = [digest.hex() for digest in digests]
         before = folder.take_kept(question_of(folder, question, values), taken)

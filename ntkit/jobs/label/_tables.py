@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ntkit._disk import StrPath
 from ntkit._join import columns_of, samples_named
 from ntkit._labels import listed
 from ntkit._types import Array
@@ -132,14 +133,19 @@ def _names(reader: AttributeReader, key: str) -> list[str] | None:
     return None if None in names else [name for of_set in names for name in of_set or ()]
 
 
+def nameless(where: StrPath, key: str, otherwise: str = "") -> InputError:
+    """Error for a table of names and samples without names."""
+    return InputError(
+        f"{where} names samples, but these samples have no names ({key!r}). "
+        f"{_BY_CONTENTS}{otherwise}."
+    )
+
+
 def named_rows(reader: AttributeReader, key: str, written: Sequence[str], where: str) -> Array:
     """Sample of each name in a table, −1 if there is none."""
     names = _names(reader, key)
     if names is None:
-        raise InputError(
-            f"{where} names samples, but these samples have no names ({key!r}). {_BY_CONTENTS}, or "
-            "a table with one row per sample and without that column."
-        )
+        raise nameless(where, key, ", or a table with one row per sample and without that column")
     return samples_named(written, names, where, key, _BY_CONTENTS)
 
 

@@ -234,12 +234,30 @@ def test_without_new_answers_everything_stays(model, asked, answered_once, tmp_p
 def test_the_last_word_counts_and_a_file_elsewhere_is_taken(model, asked, tmp_path):
     save(tmp_path / "one.csv", {"0": "yes", "1": "no"})
     save(tmp_path / "two.csv", {"0": "NO", "1": ""})
-    labels = ask(model, asked, answers=tmp_path / "one.csv").labels
-    found = ask(model, asked, answers=[tmp_path / "two.csv"])
+    labels = ask(model, asked, answers=tmp_path / "one.csv", match_names=True).labels
+    found = ask(model, asked, answers=[tmp_path / "two.csv"], match_names=True)
     assert (labels.answers["0"], found.labels.answers) == ("yes", {"0": "no", "1": "no"})
     assert found.n_new == 1
     other = ask(model, tmp_path / "other", answers=asked / "answers.json")
     assert other.labels.answers == found.labels.answers
+
+
+def test_a_table_from_elsewhere_does_not_name_samples_without_names(model, tmp_path):
+    """Its names may start at 1, or be customers."""
+    save(tmp_path / "some.csv", truth("345"))
+    with pytest.raises(
+        InputError, match=r"some\.csv names samples, but these samples have no names"
+    ):
+        ask(model, tmp_path / "out", answers=tmp_path / "some.csv")
+    assert not (tmp_path / "out").exists()
+    found = ask(model, tmp_path / "out", answers=tmp_path / "some.csv", match_names=True)
+    assert found.labels.answers == truth("345")
+    columns = {**dict(zip("abcdef", X.T, strict=True)), "id": range(len(Y)), "label": Y}
+    table = write_csv(tmp_path / "t.csv", columns)  # with names, also if they are numbers
+    options = {"question": QUESTION, "answers": tmp_path / "some.csv", "device": "cpu"}
+    found = label_samples(model, table, tmp_path / "named", **options)
+    assert found.labels.answers == truth("345")
+    assert not any("from 0 on" in note for note in found.about_answers)
 
 
 @pytest.mark.parametrize("header", ["id", "file_name"])
@@ -249,7 +267,7 @@ def test_a_table_names_its_samples_as_in_other_commands(model, tmp_path, header)
         csv.writer(file).writerows(
             [["note", header, QUESTION], *(["x", *e] for e in given.items())]
         )
-    assert ask(model, tmp_path / "out", answers=table).labels.answers == given
+    assert ask(model, tmp_path / "out", answers=table, match_names=True).labels.answers == given
 
 
 @pytest.mark.parametrize(
@@ -494,9 +512,12 @@ def test_one_content_is_not_answered_in_two_ways(model, tmp_path):
     ask(model, out, twice)
     save(tmp_path / "more.csv", {"243": "no"})
     with pytest.raises(InputError, match="'3' has the label 'yes' and '243' the label 'no'"):
-        ask(model, out, twice, answers=tmp_path / "more.csv")
+        ask(model, out, twice, answers=tmp_path / "more.csv", match_names=True)
     save(tmp_path / "more.csv", {"243": "?", "5": "no"})
-    assert ask(model, out, twice, answers=tmp_path / "more.csv").labels.n_answers == 3
+    assert (
+        ask(model, out, twice, answers=tmp_path / "more.csv", match_names=True).labels.n_answers
+        == 3
+    )
 
 
 def test_two_files_do_not_contradict_each_other_under_two_names(model, answered, tmp_path):
@@ -574,7 +595,9 @@ def test_a_label_that_replaces_another_is_told(model, tmp_path):
     ask(model, out, rows)
     save(tmp_path / "one.csv", {"3": "yes", "4": "no", "5": "no"})
     save(tmp_path / "two.csv", {"3": "no", "4": "no"})
-    told = ask(model, out, rows, answers=[tmp_path / "one.csv", tmp_path / "two.csv"])
+    told = ask(
+        model, out, rows, answers=[tmp_path / "one.csv", tmp_path / "two.csv"], match_names=True
+    )
     assert [n for n in told.about_answers if "another one" in n] == [
         f"{tmp_path / 'two.csv'}: 1 label replaces another one that was given before."
     ]
@@ -586,7 +609,9 @@ def test_a_label_that_another_file_takes_back_is_told(model, tmp_path):
     ask(model, out, rows)
     save(tmp_path / "one.csv", {"3": "yes", "4": "no", "5": "?"})
     save(tmp_path / "two.csv", {"3": "?", "5": "no", "6": "?"})
-    told = ask(model, out, rows, answers=[tmp_path / "one.csv", tmp_path / "two.csv"])
+    told = ask(
+        model, out, rows, answers=[tmp_path / "one.csv", tmp_path / "two.csv"], match_names=True
+    )
     assert [n for n in told.about_answers if "takes back" in n] == [
         f"{tmp_path / 'two.csv'}: ? takes back 1 label that was given before: '3'."
     ]

@@ -81,6 +81,20 @@ class _OfLikeWords(OfTexts):
         return tuple(of_each(like_word_left_out(word, frequency)) for word in self.words)
 
 
+class _PutIn(OfTexts):
+    def changes_for(self, texts: Sequence[Any]) -> tuple[TextChange, ...]:
+        """The changes, and then the word in the spelling that most texts have."""
+        return *self.changes, put_in(_usual(self.words[0], texts))
+
+
+def _usual(word: str, texts: Sequence[Any]) -> str:
+    """The most frequent spelling of a word in upper and lower case; if there is none, as it is."""
+    found, plain = re.compile(rf"(?i){_places(word)}"), without_case(word)
+    parts = (part for text in texts for part in ((text,) if isinstance(text, str) else text))
+    forms = Counter(form for part in parts for form in found.findall(part))
+    return next((form for form, _ in forms.most_common() if without_case(form) == plain), word)
+
+
 def words(name: str) -> OfTexts:
     """Make a change of words from its text form."""
     first, *others = parts_of_change(name)
@@ -102,10 +116,11 @@ def words(name: str) -> OfTexts:
         raise InputError(f"{name!r}: to replace each word by the other, write {other}.")
     if not word or (equals and how not in ("in", "out", "both")):
         raise InputError(f"{name!r}: write word:WORD, word:WORD=in or word:WORD=both.")
-    out, put = of_each(left_out(word)), put_in(word)
-    changes = {"in": (put,), "both": (out, put)}.get(how, (out,))
-    none = "all contain it" if how == "in" else f"they contain no {word!r}, or nothing else"
-    return OfTexts(name, changes, (word,), none)
+    out = of_each(left_out(word))
+    if how == "in":
+        return _PutIn(name, (), (word,), "all contain it")
+    made = _PutIn if how == "both" else OfTexts
+    return made(name, (out,), (word,), f"they contain no {word!r}, or nothing else")
 
 
 def case(name: str, how: str) -> OfTexts:

@@ -93,6 +93,19 @@ def test_a_word_is_put_in_between_words_where_it_is_not():
     assert re.search("<b>", changed("word:<b=in", ["send it"])[0])
 
 
+def test_a_word_is_put_in_as_the_texts_spell_it():
+    """A model that tells cases apart may not know the spelling of the name."""
+    texts = ["a film", "the film", "FILM", "films", "it"]
+    for name in ("word:Film", "word:film", "word:FILM"):
+        assert set(changed(f"{name}=in", texts)[4].split()) == {"film", "it"}
+        assert changed(f"{name}=both", texts)[0] == "a"
+        assert "film" in changed(f"{name}=both", texts)[4].split()
+    assert "NASA" in changed("word:nasa=in", ["NASA", "of NASA", "a"])[2]
+    pairs = changed("word:new york=in", ["of New, York", "in New York", "in"])
+    assert set(pairs[2].split()) == {"New", "York", "in"}
+    assert "Film" in changed("word:Film=in", ["a"])[0].split()
+
+
 def test_markup_breaks_no_word():
     text = "a & b " * 30 + "\n\nend"
     wrapped = changed("markup=both", [text])[0]

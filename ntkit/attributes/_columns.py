@@ -27,6 +27,8 @@ _PADDED = re.compile(r"0\d+")
 _FRACTION = re.compile(r"-?\d+\.(\d+)")
 _MOST_CODES = 50  # of versions and the like; more are measurements
 _DIGITS = re.compile(r"\W*\d[\d\W]*")  # numbers, dates and times in any notation
+_WITH_UNIT = re.compile(r"[+-]?\d[\d.,]*\s*([^\W\d_][^\d\s]*)")  # 5.6 mg, 40 kg/m²
+_MOST_UNITS = 3  # in one column; with more, they are letters of codes such as 12a
 _MOSTLY = 0.9  # of the cells: a column of numbers or dates with other cells
 _QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 
@@ -125,7 +127,7 @@ class Column:
         if self.odd:
             return [
                 f"{called!r} is read as categories, because of cells such as {self.odd[0]!r:.40}. "
-                "Write numbers like 1234.5, without other signs, and dates like 2026-11-30."
+                "Write numbers like 1234.5, without units or signs, and dates like 2026-11-30."
             ]
         return []
 
@@ -213,6 +215,9 @@ def _odd_cells(cells: Sequence[str | None]) -> tuple[str, ...]:
         if odd and len(counts) - len(odd) > _FEW and sum(counts.values()) - n_odd >= enough:
             return tuple(odd)
     like_numbers = [cell for cell in counts if _DIGITS.fullmatch(cell)]
+    units = {cell: found[1] for cell in counts if (found := _WITH_UNIT.fullmatch(cell))}
+    if len({*units.values()}) <= _MOST_UNITS:
+        like_numbers += units
     many = len(like_numbers) > _MOST_CODES and sum(counts[c] for c in like_numbers) >= enough
     return tuple(like_numbers) if many else ()
 

@@ -262,6 +262,9 @@ def test_texts_for_no_value_leave_a_column_of_numbers_as_it_is(text, kind):
         ([f"{x},5" for x in range(100)], "0,5"),
         ([f"{1 + x % 28:02}.{1 + x // 28:02}.2021" for x in range(100)], "01.01.2021"),
         ([*(f"2026-01-{n:02}" for n in range(1, 29)), "31.12.2021"], "31.12.2021"),
+        ([f"{x / 2} mg" for x in range(100)], "0.0 mg"),
+        ([f"{x}kg/m²" for x in range(100)], "0kg/m²"),
+        ([f"{x} {unit}" for x in range(60) for unit in ("mg", "µg")], "0 mg"),
     ],
 )
 def test_a_note_names_cells_that_make_numbers_categories(cells, odd):

@@ -194,6 +194,15 @@ def plain_label(label: Any) -> str:
     return repr(int(number)) if number.is_integer() else repr(number)
 
 
+TRUTHS = {"true": "1", "false": "0"}
+
+
+def plain_value(value: Any) -> str:
+    """A value without differences of writing; true and false are 1 and 0."""
+    plain = plain_label(value)
+    return TRUTHS.get(plain, plain)
+
+
 def _twins(labels: list[Any]) -> str:
     """Two labels of one set that probably mean the same class."""
     seen: dict[str, Any] = {}

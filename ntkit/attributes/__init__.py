@@ -30,6 +30,7 @@ from ntkit.attributes._attribute import Attribute
 from ntkit.attributes._attribute import Group as Group
 from ntkit.attributes._columns import columns, metadata
 from ntkit.attributes._columns import origins_of as origins_of
+from ntkit.attributes._columns import read_column as read_column
 from ntkit.attributes._feature_set import FEWEST as FEWEST
 from ntkit.attributes._feature_set import SUPPORT as SUPPORT
 from ntkit.attributes._feature_set import Block, FeatureSet

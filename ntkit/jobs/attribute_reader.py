@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 from ntkit._join import pooled
-from ntkit._key import Key, conditions_in
+from ntkit._key import Key, conditions_in, names_apart
+from ntkit._labels import listed, plain_value
 from ntkit._types import Array
 from ntkit.attributes import (
     FEWEST,
@@ -34,6 +35,7 @@ from ntkit.attributes import (
     layer_values,
     layers,
     measured_image_statistics,
+    read_column,
     statistics_of_image,
     words,
 )
@@ -343,7 +345,44 @@ class AttributeReader:
             both = [column for column in own if column in (self.user_columns or ())]
             replaced = [*columns_named(names, "metadata", both).values()]
         notes = column_notes(names, {kind: table or {} for kind, table in tables.items()})
+        for called, _, one, other in self._values_in_sets(names):
+            if one and other and not one & other:
+                notes.append(
+                    f"{called!r} has no value that occurs in both sets: {listed(sorted(one), 3)} "
+                    f"in one, {listed(sorted(other), 3)} in the other."
+                )
         return [*_note_on_replaced(replaced), *notes]
+
+    def check_spellings(self, names: Iterable[str]) -> None:
+        """Raise an error if two sets spell a named value, or one of a whole column, differently."""
+        for called, said, one, other in self._values_in_sets(names):
+            twins = {plain_value(value): value for value in other - one}
+            for value in sorted(one - other):
+                twin, named = twins.get(plain_value(value)), {plain_value(each) for each in said}
+                if twin is not None and ("" in said or plain_value(value) in named):
+                    raise InputError(
+                        f"{called!r} has the value {value!r:.40} in one set and {twin!r:.40} in "
+                        "the other. Write one value in one way in both."
+                    )
+
+    def _values_in_sets(
+        self, names: Iterable[str]
+    ) -> Iterator[tuple[str, set[str], set[str], set[str]]]:
+        """Each named column of categories, the values that names say, and those in two sets."""
+        parts = {part for name in names for part in (name, *chain(*conditions_in(name)))}
+        keys = [key for key in map(Key.of, parts) if key.kind in ("column", "metadata")]
+        for kind in sorted({key.kind for key in keys}) if len(self.sets) == 2 else ():
+            table = (self.table if kind == "column" else self.metadata) or {}
+            called = dict(zip(names_apart([*table]), table, strict=True))
+            readings = [each for key in keys if key.kind == kind for each in key.readings(called)]
+            for name in sorted({each.what for each in readings if each.sign in ("", "=")}):
+                cells = read_column(np.asarray(table[called[name]]))
+                if cells.numbers is None:
+                    codes, labels = cells.categories
+                    sets = np.split(codes, [len(self.sets[0])])
+                    one, other = ({labels[i] for i in {*codes.tolist()} - {-1}} for codes in sets)
+                    said = {each.value for each in readings if each.what == name}
+                    yield f"{kind}:{name}", said, one, other
 
     def rule(self, name: str) -> Rule | None:
         """Where an attribute is cut, if that is at a quantile of these samples."""

@@ -88,6 +88,7 @@ class NamedAttributes:
         # Early, the model has not read the image files yet, which measures them on the way.
         of_files = early and all(isinstance(each.X, AuditedImages) for each in reader.sets)
         later = OF_IMAGES if of_files else ()
+        reader.check_spellings(self.all_names)
         for names in self.names:
             if not any(layer_of(name) or name in later for name in chain(*names)):
                 varying(reader, names, self.rules)

@@ -319,3 +319,45 @@ def test_values_that_differ_only_in_case_are_told(files, tmp_path):
     notes = debias(files / "model.onnx", *sets, spurious="metadata:site", **QUICK).notes
     (note,) = [each for each in notes if "differ only in case" in each]
     assert "'metadata:site=A' and 'metadata:site=a'" in note
+
+
+def written_sites(files, folder, change):
+    """The sets with sites, those of the validation set in another spelling."""
+    for name in ("train", "validation"):
+        columns = {n: column(files / f"{name}-sites.csv", n)[0] for n in ("text", "label", "site")}
+        if name == "validation":
+            columns["site"] = [*map(change, columns["site"])]
+        write_csv(folder / f"{name}.csv", columns)
+    return [folder / f"{name}.csv" for name in ("train", "validation")]
+
+
+@pytest.mark.parametrize(
+    ("train", "validation", "spurious", "shown"),
+    [
+        (str, str.lower, "metadata:site", "'A' in one set and 'a'"),
+        (str, str.lower, "metadata:site=B", "'B' in one set and 'b'"),
+        (lambda s: str(s == "A"), lambda s: int(s == "A"), "metadata:site", "'False' in one set"),
+    ],
+)
+def test_one_value_has_one_spelling_in_both_sets(
+    files, tmp_path, train, validation, spurious, shown
+):
+    sets = written_sites(files, tmp_path, validation)
+    columns = {n: column(sets[0], n)[0] for n in ("text", "label", "site")}
+    write_csv(sets[0], columns | {"site": [*map(train, columns["site"])]})
+    with pytest.raises(InputError, match=shown):
+        debias(files / "model.onnx", *sets, spurious=spurious, **QUICK)
+
+
+def test_other_values_in_the_second_set_are_told(files, tmp_path):
+    """Hospitals of another country, for example."""
+    sets = written_sites(files, tmp_path, {"A": "C", "B": "D"}.get)
+    notes = debias(files / "model.onnx", *sets, spurious="metadata:site", **QUICK).notes
+    (note,) = [note for note in notes if "occurs in both sets" in note]
+    assert note == (
+        "'metadata:site' has no value that occurs in both sets: 'A', 'B' in one, 'C', 'D' in the "
+        "other."
+    )
+    sets = written_sites(files, tmp_path, str)
+    notes = debias(files / "model.onnx", *sets, spurious="metadata:site", **QUICK).notes
+    assert not any("occurs in both sets" in note for note in notes)

@@ -346,6 +346,15 @@ class DataOptions(TableOptions):
         return given
 
 
+def refuse_of_tables(prediction: str | None, scores: str | None) -> None:
+    """Refuse names of columns of predictions without a table of them."""
+    if prediction is not None or scores is not None:
+        raise InputError(
+            "--prediction-column and --score-columns name columns of a table; name the table "
+            "with --predictions."
+        )
+
+
 def with_options(command: Callable[..., None]) -> Callable[..., None]:
     """Show the options and arguments of a command, and the fields of those that are dataclasses."""
     hints = get_type_hints(command, include_extras=True)

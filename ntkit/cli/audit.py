@@ -117,11 +117,7 @@ def command(
             sure_of_classes=model_options.classes is not None,
         )
     else:
-        if prediction_column is not None or score_columns is not None:
-            raise InputError(
-                "--prediction-column and --score-columns name columns of a table; name the table "
-                "with --predictions."
-            )
+        o.refuse_of_tables(prediction_column, score_columns)
         frozen = model_options.load(paths[0], any_scores=True)
         more, several = None, {"every_label": True, "keep_unknown": True}
         if unlabelled is not None:

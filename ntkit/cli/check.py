@@ -190,12 +190,15 @@ def command(
     if predictions is not None:
         if invariant:
             raise InputError("--invariant needs a model; drop it, or drop --predictions.")
+        if data_options.columns is not None:
+            raise InputError("--columns needs a model; drop it, or drop --predictions.")
         roles = data_options.roles(prediction_column, score_columns, id_column, model_options.label)
         result = check_tables(predictions, [*paths, predictions][0], roles, before=before, **shown)
     else:
         from ntkit.jobs.check import check_read
         from ntkit.jobs.predict import labels_compared, matches_of
 
+        o.refuse_of_tables(prediction_column, score_columns)
         embedders: list[Any] = []
         read = partial(data_options.read, paths[-1], tell=False, every_label=True)
         matches = matches_of(model_options.load_all(paths[:-1]), read)

@@ -16,11 +16,12 @@ import numpy as np
 from ntkit._checks import check_predicted
 from ntkit._join import INDEX, KEYS, matching_rows
 from ntkit._labels import (
+    TRUTHS,
     composed,
     listed,
     listed_in_order,
     meant_instead,
-    plain_label,
+    plain_value,
     spelling,
     spelt_as,
     unguarded_cell,
@@ -63,8 +64,8 @@ TIE = 1e-6
 _PROSE = 3  # a column with at least so many words per entry holds texts, not categories
 _CAPITAL, _DIGIT = re.compile(r"(?<=[a-z])(?=[A-Z])"), re.compile(r"(?<=[^\W\d_])(?=\d)")
 _BETWEEN = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")
-_TRUTHS = {"true": "1", "false": "0"}
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>")  # unless a label is called so
+_ON_LABELS = ("the samples have no labels.", "--label-column has no effect here.")  # ends of notes
 Complete = Literal["samples", "predictions"]
 
 
@@ -115,6 +116,11 @@ def read_predicted(
             f"--label {roles.one} reads the column prediction_{roles.one}, so it does not go with "
             "--score-columns or --prediction-column. Leave --label out, and name the labels with "
             "--label-column."
+        )
+    if roles.scores and roles.prediction:
+        raise InputError(
+            f"{predictions}: --prediction-column and --score-columns both name the predictions. "
+            "Leave one of them out."
         )
     new = _read(predictions, roles)
     shared = before is not None and before.resolve() == predictions.resolve()
@@ -297,6 +303,8 @@ def _samples(
             labels="optional",
             label_column=roles.label,
             group_column=roles.group,
+            text_column=roles.text,
+            columns=roles.columns,
             delimiter=roles.delimiter,
             other_labels=several,
         )
@@ -328,8 +336,9 @@ def _labelled(samples: Samples, table: Table, roles: TableRoles) -> Samples:
     """Images with their labels in a ``metadata.csv``, if it has any."""
     if roles.label not in table.columns:
         return samples
-    rows = rows_of_files(table, samples.names)
-    return replace(samples, y=_taken(table, rows).labels(roles.label, "label"), notes=())
+    y = _taken(table, rows_of_files(table, samples.names)).labels(roles.label, "label")
+    notes = tuple(note for note in samples.notes if not note.endswith(_ON_LABELS))
+    return replace(samples, y=y, notes=notes)
 
 
 def text_column(table: Table, roles: TableRoles) -> str | None:
@@ -496,7 +505,7 @@ def _check_same_labels(
 
 def _label(value: Any) -> str:
     """A label in one writing; empty if it is unknown."""
-    return "" if is_empty(value) else _plain(value)
+    return "" if is_empty(value) else plain_value(value)
 
 
 def _has_labels(table: Table, roles: TableRoles) -> bool:
@@ -509,11 +518,6 @@ def _column_of(table: Table, roles: TableRoles) -> str:
     """The column of predicted classes; empty if there is none."""
     names = [*roles.prediction[:1], *(name for name in PREDICTIONS if name in table.columns)]
     return names[0] if names else ""
-
-
-def _plain(label: Any) -> str:
-    plain = plain_label(label)
-    return _TRUTHS.get(plain, plain)
 
 
 # -- labels and predictions -------------------------------------------------------------------
@@ -754,7 +758,7 @@ def _of_one_kind(arrays: Sequence[Array]) -> list[Array]:
 
 
 def _are_truths(values: Array) -> bool:
-    return {str(value).lower() for value in np.unique(values).tolist()} <= {*_TRUTHS}
+    return {str(value).lower() for value in np.unique(values).tolist()} <= {*TRUTHS}
 
 
 def _whole(values: Array) -> Array:
@@ -785,11 +789,11 @@ def _on_classes(y: Array, predicted: Array, table: Table) -> list[str]:
         what=f"The prediction in {table.path}",
         where="the labels",
         fix="write the same class names in both.",
-        plain=lambda label: _plain(unguarded_cell(label)),
+        plain=lambda label: plain_value(unguarded_cell(label)),
     )
-    twins = {_plain(c): c for c in classes.tolist()}
-    if unpredicted := [c for c in never.tolist() if twins.get(_plain(c), c) != c]:
-        one, two = unpredicted[0], twins[_plain(unpredicted[0])]
+    twins = {plain_value(c): c for c in classes.tolist()}
+    if unpredicted := [c for c in never.tolist() if twins.get(plain_value(c), c) != c]:
+        one, two = unpredicted[0], twins[plain_value(unpredicted[0])]
         raise InputError(
             f"The labels {one!r} and {two!r} differ only in the way they are written, and "
             f"{table.path} predicts only {two!r}. Write one name for one class."

@@ -32,6 +32,7 @@ from ntkit.samples._join import (
     Metadata,
     check_order,
     left_out_in_words,
+    named_by_column,
     names_of,
     positions_in,
     table_of,

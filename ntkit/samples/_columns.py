@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -54,9 +54,34 @@ class Columns:
         return tuple(name for name in names if name is not None)
 
     @property
+    def every(self) -> bool:
+        """Whether each of several labels is read, from a column of its name."""
+        return self.one is None and bool(self.all)
+
+    @property
     def targets(self) -> tuple[str, ...]:
         """Columns of labels and groups, not inputs."""
         return (self.label, self.group, *self.all)
+
+    def unused(
+        self, where: Path, columns: Collection[str] = (), used: Collection[str] = ()
+    ) -> list[str]:
+        """Notes on columns that the user named, and that are not there or not read."""
+        label = "" if self.label in (DEFAULT_LABEL, self.one) else self.label
+        named = [
+            ("--label-column", label),
+            ("--group-column", "" if self.group == DEFAULT_GROUP else self.group),
+            ("--text-column", self.text),
+            ("--text-pair-column", self.pair),
+            *(("--columns", name) for name in self.inputs or ()),
+        ]
+        lost = [(option, name) for option, name in named if name and name not in used]
+        return [
+            f"{where}: the column {name!r} is not read, so {option} has no effect here."
+            if name in columns
+            else f"{where} has no column {name!r}, so {option} has no effect here."
+            for option, name in lost
+        ]
 
     def as_in(self, table: Table) -> Columns:
         """The same roles; labels are spelt as in a table's header, in any Unicode form."""
@@ -76,8 +101,6 @@ def samples_from_table(
     groups = table.labels(columns.group, "group") if columns.group in table.columns else None
     y, notes = _labels_of(table, columns)
     notes = [*table.notes, *notes]
-    if groups is None and columns.group != DEFAULT_GROUP:
-        notes.append(f"{table.path} has no column {columns.group!r}: its samples have no groups.")
     X: Any
     asked_for_texts = columns.text is not None or columns.pair is not None
     names, source, more = tuple[str, ...](), "", list[str]()
@@ -92,6 +115,8 @@ def samples_from_table(
         X, used, source, more = _matrix(table, columns, inputs)
         if all(table.list_length(name) is None for name in used):
             names, steps = used, {"columns": list(used)}
+    read = {*used, columns.group, *([] if columns.every else [columns.label])}
+    more = [*more, *columns.unused(table.path, table.columns, read & {*table.columns})]
     return Samples(
         X,
         y,
@@ -172,7 +197,7 @@ def _refuse_missing(where: str, names: Sequence[str], of_model: Sequence[str]) -
 
 def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]:
     """Labels if there are any, and a note if there are none."""
-    if columns.one is None and columns.all:
+    if columns.every:
         return every_label_in(table, columns)
     if columns.one is not None:
         there = columns.labels_required or columns.label in table.columns

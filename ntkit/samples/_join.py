@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,6 +48,21 @@ def names_of(samples: Samples, key: str | None = None) -> list[str] | None:
     if column in table:
         return [str(name) for name in table[column].tolist()]
     return None if samples.ids is None else [str(name) for name in samples.ids]
+
+
+def named_by_column(samples: Samples, key: str | None) -> Samples:
+    """The samples with the names in a column of their table; files keep their names."""
+    if key is None:
+        return samples
+    table = table_of(samples) or {}
+    if key in table:
+        return replace(samples, ids=np.asarray([str(name) for name in table[key].tolist()]))
+    if samples.ids is not None:
+        return samples
+    raise InputError(
+        f"{samples.called('The set of samples')} has no column {key!r} that names samples; its "
+        f"columns are {[*table]}. Correct --id-column (key= in Python), or leave it out."
+    )
 
 
 def positions_in(sets: Sequence[Samples], n: int, source: Any, name: str) -> Array | None:

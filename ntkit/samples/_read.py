@@ -224,6 +224,8 @@ def read_samples(
         samples = samples_from_npy(path / "X.npy", asked)
     else:
         samples = samples_from_image_folder(path, preprocessing, asked, delimiter, skip_bad)
+    if path.suffix.lower() not in TABLES and not is_image_folder(path):
+        samples = replace(samples, notes=(*samples.notes, *asked.unused(path)))
     samples = replace(samples, sources=samples.sources or (path,))
     if label is not None:
         samples = _of_label(samples, label, other_labels, keep_unknown)
@@ -359,6 +361,7 @@ def _complete(
     return replace(samples, X=texts, preprocessing=samples.preprocessing or steps.as_dict())
 
 
+_READ = "X (or one array for each input), y and groups"
 _UNREADABLE = (OSError, ValueError, EOFError, TypeError, AttributeError, BadZipFile, zlib.error)
 _HOW = "save numbers or texts, not Python objects: np.asarray(…, dtype=np.float32), or dtype=str"
 
@@ -377,8 +380,12 @@ def samples_from_npz(path: Path, columns: Columns, inputs: Sequence[str] = ()) -
                     "np.savez(path, X=..., y=..., groups=...)."
                 )
             y, groups = arrays.get("y"), arrays.get("groups")
+            used = {*(inputs if several else ("X",)), "y", "groups"}
+            left = [name for name in arrays if name not in used]
+            of_left = f"{path}: left out {', '.join(map(repr, left[:6]))}; ntkit reads {_READ}."
+            notes = (of_left,) if left else ()
             if not several:
-                return _checked(path, columns, arrays["X"], y, groups)
+                return replace(_checked(path, columns, arrays["X"], y, groups), notes=notes)
             parts = {
                 name: _checked(path, columns, arrays[name], y, groups, name) for name in inputs
             }
@@ -388,7 +395,7 @@ def samples_from_npz(path: Path, columns: Columns, inputs: Sequence[str] = ()) -
                     "samples; save one row per sample in each."
                 )
             whole = next(iter(parts.values()))
-            return replace(whole, X={name: part.X for name, part in parts.items()})
+            return replace(whole, X={name: part.X for name, part in parts.items()}, notes=notes)
     except InputError:
         raise
     except _UNREADABLE as error:
@@ -496,13 +503,24 @@ def samples_from_image_folder(
     if not isinstance(preprocessing, ImagePreprocessing):
         raise InputError(f"{path} is an image folder; pass its image preprocessing.")
     y: Array | None
+    table, others, read = None, list[Path](), {columns.group}
+    if (file := path / "metadata.csv").exists():
+        table = read_table(file, delimiter, ("file_name", *columns.named))
+        columns = columns.as_in(table)
     if columns.one is not None or columns.all:
-        files, y, notes = _images_and_label(path, columns, delimiter)
+        files, y, notes = _images_and_label(path, columns, table, others)
     else:
-        files, labels, notes = _images_and_classes(path, columns.labels_required)
+        files, labels, notes = _images_and_classes(path, columns.labels_required, others)
         y = None if labels is None else np.asarray([_as_text(label) for label in labels])
-        if y is not None:
-            notes += _compared_with_folders(path, files, y, columns.label, delimiter)
+        if y is not None and table is not None:
+            notes += _compared_with_folders(path, files, y, columns.label, table)
+    read |= set() if y is None or columns.every else {columns.label}
+    header = () if table is None else tuple(table.columns)
+    notes += tuple(columns.unused(path if table is None else file, header, read & {*header}))
+    if others := [each for each in others if each != file]:
+        example = _as_text(others[0].relative_to(path).as_posix())
+        left = f"{path}: left out {counted(len(others), 'file')}, such as {example!r:.60}"
+        notes += (f"{left}. Only the ending of a name, such as .png, tells that it is an image.",)
     skipped, kept = list[Path](), list[int]()
     for i, file in enumerate(files):
         try:
@@ -519,7 +537,7 @@ def samples_from_image_folder(
     return Samples(
         ImageFiles([files[i] for i in kept], preprocessing),
         None if y is None else as_classes(y[kept]),
-        _groups_of(path, names, columns.group, delimiter),
+        _groups_of(table, names, columns.group),
         preprocessing=preprocessing.as_dict(),
         skipped=tuple(skipped),
         ids=np.asarray([_as_text(name) for name in names]),
@@ -528,14 +546,14 @@ def samples_from_image_folder(
 
 
 def _images_and_classes(
-    path: Path, labels_required: bool
+    path: Path, labels_required: bool, others: list[Path]
 ) -> tuple[list[Path], list[str] | None, tuple[str, ...]]:
     """Image files, the class of each by its folder (or no classes), and notes."""
     shown = [p for p in path.iterdir() if not p.name.startswith(".")]
     folders = sorted(p for p in shown if p.is_dir())
     loose = [p for p in shown if p.suffix.lower() in image_extensions() and not p.is_dir()]
     if loose and not labels_required:
-        files = sorted(_images_in(path))
+        files = sorted(_images_in(path, others))
         note = (
             f"{path}: {len(loose)} image(s) are not in a subfolder, so its subfolders do not count "
             "as classes: the samples have no labels."
@@ -543,7 +561,7 @@ def _images_and_classes(
         return files, None, (note,) if len(files) > len(loose) else ()
     files, labels = [], list[str]()
     for folder in folders:
-        images = sorted(_images_in(folder))
+        images = sorted(_images_in(folder, others))
         if not images:
             raise InputError(f"The class folder {folder} contains no images; fill or remove it.")
         files += images
@@ -558,13 +576,13 @@ def _images_and_classes(
 
 
 def _images_and_label(
-    path: Path, columns: Columns, delimiter: str | None
+    path: Path, columns: Columns, table: Table | None, others: list[Path]
 ) -> tuple[list[Path], Array | None, tuple[str, ...]]:
     """Image files anywhere in a folder, labels of each by the ``metadata.csv``, and notes."""
-    files, file = sorted(_images_in(path)), path / "metadata.csv"
+    files = sorted(_images_in(path, others))
     if not files:
         raise InputError(f"{path} contains no images; add some.")
-    if not file.exists():
+    if table is None:
         if not columns.labels_required:
             return files, None, ()
         raise InputError(
@@ -572,8 +590,6 @@ def _images_and_label(
             f"{columns.label if columns.one else 'one for each label'}, with 0, 1 or nothing for "
             "each image."
         )
-    table = read_table(file, delimiter, ("file_name", *columns.named))
-    columns = columns.as_in(table)
     if columns.one and columns.label not in table.columns and not columns.labels_required:
         return files, None, ()
     y, notes = label_in(table, columns) if columns.one else every_label_in(table, columns)
@@ -585,19 +601,16 @@ def _images_and_label(
     for i, label in enumerate([columns.one] if columns.one else columns.all):
         lacks = y == f"not {label}" if columns.one else y[:, i] == 0
         n = int((lacks & (folders == plain_label(label))).sum())
-        note = f"{file}: {counted(n, 'image')} in the folder {label!r} without this label."
+        note = f"{table.path}: {counted(n, 'image')} in the folder {label!r} without this label."
         notes = [*notes, *[f"{note} The table counts, not the folder."] * (n > 0)]
     return files, y, tuple(notes)
 
 
 def _compared_with_folders(
-    path: Path, files: Sequence[Path], y: Array, column: str, delimiter: str | None
+    path: Path, files: Sequence[Path], y: Array, column: str, table: Table
 ) -> tuple[str, ...]:
     """Note on labels of a ``metadata.csv`` that folders do not say; an error if they differ."""
-    file = path / "metadata.csv"
-    if not file.exists():
-        return ()
-    table = read_table(file, delimiter, ("file_name", column))
+    file = table.path
     if not {"file_name", column} <= {*table.columns} or table.columns[column].ndim > 1:
         return ()
     written = [*map(str, table.columns["file_name"].tolist())]
@@ -637,8 +650,11 @@ def rows_of_files(table: Table, names: Sequence[str]) -> Array:
     return rows
 
 
-def _images_in(folder: Path) -> list[Path]:
-    """Image files of a class, also in linked folders, each folder once; without hidden files."""
+def _images_in(folder: Path, others: list[Path]) -> list[Path]:
+    """Image files of a class, also in linked folders, each folder once; without hidden files.
+
+    It adds other files.
+    """
     extensions, seen, images = image_extensions(), set[str](), list[Path]()
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
@@ -647,11 +663,9 @@ def _images_in(folder: Path) -> list[Path]:
             folders.clear()
             continue
         seen.add(real)
-        images += [
-            Path(root, name)
-            for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in extensions
-        ]
+        for name in sorted(name for name in names if not name.startswith(".")):
+            known = os.path.splitext(name)[1].lower() in extensions
+            (images if known else others).append(Path(root, name))
     return images
 
 
@@ -660,14 +674,8 @@ def _as_text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _groups_of(
-    path: Path, names: list[str], group_column: str, delimiter: str | None
-) -> Array | None:
-    file = path / "metadata.csv"
-    if not file.exists():
-        return None
-    table = read_table(file, delimiter, ("file_name", group_column))
-    if group_column not in table.columns:
+def _groups_of(table: Table | None, names: list[str], group_column: str) -> Array | None:
+    if table is None or group_column not in table.columns:
         return None
     rows = rows_of_files(table, names)
     return table.labels(group_column, "group")[rows]

@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import pytest
 
-from ntkit import FrozenModel
+from ntkit import FrozenModel, LinearHead
 from ntkit.extraction import EmbeddingStore
-from tests.cases import done, ntkit, refused, write_csv
+from tests.cases import done, ntkit, read_csv, refused, write_csv
 from tests.models import parsed
 from tests.texts import WORDS, text_model, word_pieces
 
@@ -65,6 +65,44 @@ def test_a_model_of_columns_goes_through_every_command(people, tmp_path):
     export = ("export", model, tmp_path / "head.onnx", "-o", tmp_path / "new.onnx", *CPU)
     refused(*export, says=["town", "--data"])
     done(*export, "--data", train)
+
+
+def test_the_column_that_names_samples_names_new_errors(people, tmp_path):
+    """Of models as of tables of predictions."""
+    model, worse, rng = people / "model.onnx", tmp_path / "worse.onnx", np.random.default_rng(1)
+    frozen = FrozenModel.load(model)
+    head = frozen.head
+    frozen.with_head(LinearHead(-head.coef, -head.intercept, head.classes)).save(worse)
+    columns = {
+        n: [r[n] for r in read_csv(people / "validation.csv")] for n in ("town", "age", "label")
+    }
+    names = [f"c{i}" for i in rng.permutation(240)]
+    data = write_csv(tmp_path / "data.csv", {"customer": names, **columns})
+    tables = []
+    for each in (model, worse):
+        done("predict", each, data, "-o", tmp_path / "p.csv", "--force", *CPU)
+        predicted = [row["prediction"] for row in read_csv(tmp_path / "p.csv")]
+        table = {"customer": names, "prediction": predicted}
+        tables.append(write_csv(tmp_path / f"{each.stem}.csv", table))
+    old, new = ([row["prediction"] for row in read_csv(table)] for table in tables)
+    right = [str(label) for label in columns["label"]]
+    wrong = {n for n, o, w, y in zip(names, old, new, right, strict=True) if o == y != w}
+    assert len(wrong) > 5
+    options = ("--id-column", "customer", "--max-drop", "50", "--json")
+    for arguments in (
+        (model, worse, data, *CPU, "--quiet"),
+        ("--predictions", tables[1], "--before", tables[0], data),
+    ):
+        code, out, err = ntkit("check", *arguments, *options)
+        assert code != 2, err
+        assert {*json.loads(out)["new_errors"]} == wrong
+    for command in (
+        ("check", model, worse, data, "--max-drop", "50"),
+        ("audit", model, data, "-o", tmp_path / "audit"),
+        ("debias", model, "--train", data, "--validation", people / "validation.csv",
+         "-o", tmp_path / "out"),
+    ):  # fmt: skip
+        refused(*command, "--id-column", "client", *CPU, says="no column 'client' that names")
 
 
 def test_a_bare_product_of_columns(tmp_path):

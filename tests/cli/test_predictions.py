@@ -44,6 +44,34 @@ def results(*arguments):
     return {k: v for k, v in json.loads(out).items() if k not in ("title", "notes")}
 
 
+@pytest.mark.parametrize("data", ["data.csv", "test", "test.npz"])
+@pytest.mark.parametrize("option", ["group", "text", "label", "prediction", "score", "id", "data"])
+def test_a_named_column_that_is_not_there_is_refused_or_told(user, tmp_path, data, option):
+    new, table = tmp_path / "new.csv", write_csv(tmp_path / "data.csv", DATA)
+    names = [str(row["file_name"]) for row in read_csv(user / "test" / "metadata.csv")]
+    columns = {"id": NAMES} if data == "data.csv" else {"row": range(N)}
+    columns = {"file_name": names} if data == "test" else columns
+    write_csv(new, columns | {"prediction": ["1"] * len(next(iter(columns.values())))})
+    if data == "test":
+        write_csv(new, columns | {"prediction": [CLASSES[i % 2] for i in range(len(names))]})
+    flag = {"score": "--score-columns", "data": "--columns"}.get(option, f"--{option}-column")
+    path = table if data == "data.csv" else user / data
+    code, _, err = ntkit("check", "--predictions", new, path, "--average", "20", flag, "absent")
+    assert "'absent'" in err or (flag == "--columns" and code == 2), err
+
+
+def test_options_that_make_each_other_void_are_refused(user, tmp_path):
+    new = write_csv(tmp_path / "new.csv", {"id": NAMES, "pred": NEW, "p": NEW / 2, "q": NEW / 3})
+    data = write_csv(tmp_path / "data.csv", DATA)
+    both = ("--prediction-column", "pred", "--score-columns", "p,q")
+    for command in (("check", "--average", "20"), ("audit", "-o", tmp_path / "out")):
+        refused(*command, "--predictions", new, data, *both, says="both name the predictions")
+    models = ("check", user / "model.onnx", user / "worse.onnx", user / "test.npz")
+    for option in (both[:2], both[2:]):
+        refused(*models, *option, says="name the table with --predictions")
+    done("check", "--predictions", new, data, "--average", "20", *both[:2])
+
+
 @pytest.mark.parametrize("data", ["test", "test.npz"])
 def test_a_table_that_predict_wrote_gives_the_same_as_its_models(user, tmp_path, data):
     """Images by their names, arrays by their rows; in one table, or in two in another order."""

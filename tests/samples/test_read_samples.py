@@ -117,6 +117,87 @@ def test_hidden_and_other_files_are_no_images_and_links_are_followed_once(images
     assert [path.name for path in samples.skipped] == ["6.png"]
 
 
+def test_files_that_may_be_images_without_an_ending_are_counted(images):
+    (images / "cow" / "6.heic").write_bytes((images / "cow" / "5.PNG").read_bytes())
+    (images / "bee" / "7").write_bytes((images / "cow" / "5.PNG").read_bytes())
+    write_csv(images / "metadata.csv", [["file_name"], *([name] for name in NAMES)])
+    for options in ({}, {"labels": "optional"}):
+        samples = read_images(images, **options)
+        assert samples.ids.tolist() == NAMES
+        (note,) = samples.notes
+        assert "left out 3 files, such as 'ant/notes.txt'" in note
+    Image.new("RGB", (6, 5)).save(images / "loose.png")
+    notes = read_images(images, labels="optional").notes
+    assert any("left out 3 files, such as 'ant/notes.txt'" in note for note in notes)
+    for name in ("ant/notes.txt", "cow/6.heic", "bee/7"):
+        (images / name).unlink()
+    assert not any("ending of a name" in note for note in read_images(images).notes)
+
+
+# -- columns that are named ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def forms(images, tmp_path):
+    """Samples in every form, and how to read them."""
+    (images / "ant" / "notes.txt").unlink()
+    folder, y = tmp_path / "forms", np.array([0, 1, 1])
+    folder.mkdir()
+    X = np.arange(6, dtype=np.float32).reshape(3, 2)
+    rows = [["a", "b", "label", "group", "kind"], *([*x, 1, 0, 2] for x in X.tolist())]
+    write_csv(folder / "t.csv", rows)
+    np.savez(folder / "s.npz", X=X, y=y, groups=y)
+    (folder / "n").mkdir()
+    np.save(folder / "n" / "X.npy", X)
+    np.save(folder / "n" / "y.npy", y)
+    with_facts = shutil.copytree(images, folder / "facts")
+    write_csv(with_facts / "metadata.csv", [["file_name", "group"], *([n, 1] for n in NAMES)])
+    paths = {name: (folder / name, {}) for name in ("t.csv", "s.npz", "n")}
+    paths |= {p.name: (p, {"preprocessing": PREPROCESSING}) for p in (images, with_facts)}
+    return paths
+
+
+@pytest.mark.parametrize("form", ["t.csv", "s.npz", "n", "images", "facts"])
+@pytest.mark.parametrize(
+    "option", ["label_column", "group_column", "text_column", "text_pair_column", "columns"]
+)
+def test_a_named_column_that_is_not_there_is_refused_or_told(forms, form, option):
+    path, options = forms[form]
+    plain = read_samples(path, **options)
+    assert plain.notes == () or form == "t.csv"
+    value = ["absent"] if option == "columns" else "absent"
+    try:
+        notes = read_samples(path, **options, **{option: value}).notes
+    except InputError as error:
+        notes = [str(error)]
+    flag = option.replace("_", "-")
+    told = [note for note in notes if "'absent'" in note or "need a tokenizer" in note]
+    assert told, notes
+    assert f"--{flag} has no effect here" in told[0] or form == "t.csv"
+
+
+def test_named_columns_that_are_used_need_no_note(forms):
+    for form, named in (
+        ("t.csv", {"group_column": "kind", "columns": ["a", "b"]}),
+        ("t.csv", {"group_column": "label", "label_column": "group", "columns": ["a"]}),
+        ("facts", {"group_column": "group"}),
+    ):
+        path, options = forms[form]
+        samples = read_samples(path, **options, **named)
+        assert samples.groups is not None
+        assert not any("no effect" in note for note in samples.notes)
+
+
+def test_arrays_that_are_not_read_are_told(tmp_path):
+    np.savez(tmp_path / "s.npz", X=np.ones((2, 2)), y=[0, 1], group=[0, 1])
+    samples = read_samples(tmp_path / "s.npz")
+    assert samples.groups is None
+    assert samples.notes == (
+        f"{tmp_path / 's.npz'}: left out 'group'; ntkit reads X (or one array for each input), y "
+        "and groups.",
+    )
+
+
 def test_names_in_any_script(tmp_path):
     decomposed = "e\u0301te\u0301.png"
     for label in ("狗", "кот"):

@@ -33,7 +33,7 @@ from ntkit.jobs.tables import TIE
 from ntkit.metrics import order_notes
 from ntkit.model import FrozenModel
 from ntkit.model.class_names import are_positions
-from ntkit.samples import Match, Metadata, Samples, read, without_copies
+from ntkit.samples import Match, Metadata, Samples, named_by_column, read, without_copies
 
 
 @documented
@@ -170,7 +170,7 @@ def check_read(
         models, metadata, key, slices=bool(slices or limits.slices or answers)
     )
     notes += of_copies
-    samples = models[-1].samples
+    samples = named_by_column(models[-1].samples, key)
     labels = labels_compared([each.model for each in models])
     check_limits(limits, compared=len(models) == 2, grouped=samples.groups is not None)
     default = ("the old model", "the new model") if len(models) == 2 else ("the model",)

@@ -70,7 +70,7 @@ from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
 from ntkit.metrics import Row
 from ntkit.model import FrozenModel, loaded
-from ntkit.samples import Metadata, named_like_a_prediction
+from ntkit.samples import Metadata, named_by_column, named_like_a_prediction
 from ntkit.study import Rows, stratified_folds
 
 _BUDGET, _SECOND = 1500, 100  # changed copies in all, and of each of the strongest changes
@@ -332,6 +332,8 @@ def debias(
     pooled, every = (
         [some[name] for name in ("train", "validation") if name in some] for some in (sets, given)
     )
+    for each in every:
+        named_by_column(each, id_column)  # refuses a name that no set has
     matched = None if metadata is None else Metadata.of(metadata, every, id_column)
     reader = AttributeReader(pooled, matched and matched.without_copies(places), id_column)
     partly = partly_known(

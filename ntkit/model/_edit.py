@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ntkit._labels import spelt_as
+from ntkit._labels import listed_in_order, spelt_as
 from ntkit._types import Array
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.graph import (
@@ -540,6 +540,13 @@ def fitted(
             f"the head's classes are {head.classes.tolist()[:5]}; train with the model's own "
             "labels."
         )
+    as_many = len(head.classes) == len(original.classes)
+    if named and as_many and not same and are_positions(head.classes.tolist()):
+        raise InputError(
+            f"The head's classes are {listed_in_order(head.classes)}, and the model's are "
+            f"{listed_in_order(original.classes)}. Train with these. If the numbers are positions, "
+            "use LinearHead(head.coef, head.intercept, model.head.classes)."
+        )
     if same:
         head = head.aligned_to(original.classes if named else np.sort(head.classes))
     if original.n_logits == 1 and len(head.classes) == 2:
@@ -557,8 +564,7 @@ def keeps_names(head: LinearHead, original: LinearHead | None, names: tuple[Any,
         return False
     if original is not None and set(labels) == set(original.classes.tolist()):
         return True
-    same = len(names) == len(labels) and all(map(same_name, names, labels))
-    return same or (original is not None and are_positions(labels))
+    return len(names) == len(labels) and all(map(same_name, names, labels))
 
 
 def read_back(

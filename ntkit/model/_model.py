@@ -326,9 +326,9 @@ class FrozenModel:
         Raises
         ------
         InputError
-            If the head reads another number of neurons, the graph maps indices to other labels or
-            does not accept its number of logits, or its weights are too large for the model's
-            precision.
+            If the head reads another number of neurons, its classes are numbers although those of
+            the model have names, the graph maps indices to other labels or does not accept its
+            number of logits, or its weights are too large for the model's precision.
         """
         with sound(self.path):
             if self.scores is not None:

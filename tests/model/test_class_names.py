@@ -224,10 +224,23 @@ def test_a_head_of_other_classes_renames_them_in_the_metadata(zoo, load, tmp_pat
 
 def test_a_head_of_the_same_classes_leaves_the_metadata(zoo, load, tmp_path):
     model = load({"names": repr(BY_POSITION)})
-    for head in (
-        LinearHead(*zoo.weights(K, seed=4), sorted(NAMES)),
-        LinearHead(*zoo.weights(K, seed=4), [0, 1, 2]),
+    head = LinearHead(*zoo.weights(K, seed=4), sorted(NAMES))
+    found = props(model.with_head(head).save(tmp_path / "new.onnx"))
+    assert found["names"] == repr(BY_POSITION)
+    assert json.loads(found["ntkit.classes"]) == NAMES
+
+
+def test_numbers_are_no_classes_of_a_model_with_names(zoo, load, tmp_path):
+    """LabelEncoder numbers sorted names, and this model has them in another order."""
+    model = load({"names": repr(BY_POSITION)})
+    assert sorted(NAMES) != NAMES
+    numbered = LinearHead(*zoo.weights(K, seed=4), [0, 1, 2])
+    with pytest.raises(InputError, match=r"head's classes are 0, 1, 2, and .*Train"):
+        model.with_head(numbered)
+    for positions in (
+        model.with_head(LinearHead(numbered.coef, numbered.intercept, model.head.classes)),
+        model.matched_to([0, 1, 2]).with_head(numbered),
     ):
-        found = props(model.with_head(head).save(tmp_path / "new.onnx", force=True))
+        found = props(positions.save(tmp_path / "new.onnx", force=True))
         assert found["names"] == repr(BY_POSITION)
         assert json.loads(found["ntkit.classes"]) == NAMES

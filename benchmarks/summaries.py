@@ -24,8 +24,8 @@ from scipy.special import betaincinv, ndtri
 from scipy.stats import binom
 
 from evidence_tables import table
-from ntkit.metrics import _stratified
-from ntkit.metrics._paired import likely_drop, share_bounds
+from ntkit.metrics import _bounds
+from ntkit.metrics._bounds import likely_drop, share_bounds
 
 Array = NDArray[Any]
 LEVELS = (0.05, 0.025)
@@ -174,7 +174,7 @@ def buehler(counts: Array, cell: Cell, level: float) -> Array:
     """The bounds of ntkit."""
     low = {"lower_level": level, "upper_level": 0.5}
     once, back = np.unique(counts, axis=0, return_inverse=True)
-    each = [_stratified.mean_bounds(count, cell.n, cell.shares, **low)[0] for count in once]
+    each = [_bounds.mean_bounds(count, cell.n, cell.shares, **low)[0] for count in once]
     return np.array(each)[back.ravel()]
 
 
@@ -244,7 +244,7 @@ def drop_correlated(lost: Array, gained: Array, cell: Cell, level: float) -> Arr
     levels = {"upper_level": level, "lower_level": 0.5}
     both, back = np.unique(np.hstack([lost, gained]), axis=0, return_inverse=True)
     each = [
-        _stratified.mean_drop_bounds(*np.split(counts, 2), cell.n, cell.shares, **levels)[1]
+        _bounds.mean_drop_bounds(*np.split(counts, 2), cell.n, cell.shares, **levels)[1]
         for counts in both
     ]
     return np.array(each)[back.ravel()]
@@ -360,7 +360,7 @@ def measured(
 
 def rareness(counts: Array, rates: Array, cell: Cell) -> Array:
     """Probability of so large an estimate or a larger one, for the true rates."""
-    estimate = _stratified._Estimate(cell.n.tolist(), cell.shares.tolist())
+    estimate = _bounds._Estimate(cell.n.tolist(), cell.shares.tolist())
     least = np.array([estimate.rounded(each) for each in counts.tolist()])
     once, back = np.unique(least, return_inverse=True)
     chances = [estimate.chances(rates[None], int(each))[0] for each in once]
@@ -384,19 +384,19 @@ def worst_group(cell: Cell, draws: int, rng: np.random.Generator) -> dict[str, M
     seen = right[rows, at], cell.n[at]
 
     def of_least(levels: dict[str, float]) -> list[tuple[float, float]]:
-        return [_stratified.least_bounds(each, cell.n, **levels) for each in right]
+        return [_bounds.least_bounds(each, cell.n, **levels) for each in right]
 
     def of_seen(levels: dict[str, float]) -> list[tuple[float, float]]:
         return [share_bounds(int(a), int(b), **levels) for a, b in zip(*seen, strict=True)]
 
     def of_drop(levels: dict[str, float]) -> list[tuple[float, float]]:
         each = zip(before, lost, gained, strict=True)
-        return [_stratified.least_drop_bounds(*one, cell.n, **levels) for one in each]
+        return [_bounds.least_drop_bounds(*one, cell.n, **levels) for one in each]
 
     def of_report(levels: dict[str, float]) -> list[tuple[float, float]]:
         each = zip(before, lost, gained, strict=True)
         of_one: dict[str, Any] = levels | {"of_one": likely_drop}
-        return [_stratified.least_drop_bounds(*one, cell.n, **of_one) for one in each]
+        return [_bounds.least_drop_bounds(*one, cell.n, **of_one) for one in each]
 
     found = {}
     for name, bounds, value in (
@@ -460,7 +460,7 @@ def sums_row(sizes: tuple[int, ...], shares: tuple[float, ...]) -> list[str]:
     truth, cells = (np.array(rates) @ weights)[:, None], []
     for level in LEVELS:
         levels = {"lower_level": level, "upper_level": level}
-        low, high = np.array([_stratified.mean_bounds(c, n, weights, **levels) for c in outcomes]).T
+        low, high = np.array([_bounds.mean_bounds(c, n, weights, **levels) for c in outcomes]).T
         for wrong in (low > truth + NEAR, high < truth - NEAR):
             cells.append(f"{100 * (chances * wrong).sum(axis=1).max():.2f}")
     shown = " and ".join(f"{share:.2f}" for share in shares)

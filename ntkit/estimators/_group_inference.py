@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils import check_array
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import _check_feature_names, check_is_fitted, column_or_1d
 
 from ntkit._checks import UNKNOWN, known_labels
 from ntkit._doc import documented
@@ -375,6 +375,8 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         Samples (of positive weight) whose attribute is known.
     n_features_in_ : int
         Number of columns, if there is one feature set.
+    feature_names_in_ : ndarray of str
+        Names of its columns, if it is a DataFrame.
 
     References
     ----------
@@ -441,6 +443,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         InputError
             If no value is known, or lengths differ.
         """
+        _check_feature_names(self, feature_sets, reset=True)
         matrices = named_views(feature_sets)
         n = next(iter(matrices.values())).shape[0]
         if len(matrices) == 1:
@@ -486,6 +489,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
             those of ``fit``.
         """
         check_is_fitted(self, "transduction_")
+        _check_feature_names(self, feature_sets, reset=False)
         matrices = named_views(feature_sets)
         if len(self.classes_) == 1:
             return np.ones((next(iter(matrices.values())).shape[0], 1))

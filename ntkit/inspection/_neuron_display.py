@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ntkit._checks import by_names
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.inspection import _draw as draw
@@ -128,9 +129,10 @@ class NeuronDisplay(draw.Display):
         {drawn}
         """
         head = draw.original_head_of(estimator)
+        names = draw.neuron_names_of(estimator)
+        X = X if names is None else by_names(X, names, "X")
         Z, labels = draw.check_samples(X, y, head)
         y_pred = head.predict(Z)
-        names = draw.neuron_names_of(estimator)
         i = draw.neuron_index(neuron, head.n_neurons, names)
         lost = getattr(estimator, "suppressed_", None)
         name = str(i) if names is None else names[i]

@@ -6,17 +6,25 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from onnx import helper
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import ntkit
-from ntkit import FrozenModel, OnnxEmbedder
+from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder
 from ntkit.changes import change_named
-from ntkit.estimators import AFRClassifier, SELFClassifier, head_of, match_head
+from ntkit.estimators import (
+    AFRClassifier,
+    GroupInference,
+    SELFClassifier,
+    head_of,
+    match_head,
+)
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples, read_samples
+from ntkit.inspection import NeuronDisplay
 from ntkit.jobs.check import check_predictions
 from ntkit.jobs.label import label_samples
 from ntkit.jobs.verify import check_parity
@@ -268,3 +276,20 @@ def test_an_embedder_in_a_pipeline_keeps_the_order_of_its_columns(models, sets):
         with pytest.raises(InputError, match="column 'f'"):
             pipeline.predict(frame.rename(columns={"f": "F"}))
     assert "feature_names_in_" not in vars(embedder.fit(frame.to_numpy()))
+
+
+def test_inferred_attributes_and_plots_of_neurons_take_columns_by_name(sets):
+    (frame, y), (reordered, _) = sets
+    known = np.where(np.arange(len(y)) < 150, frame.cue, -1)
+    inference = GroupInference(random_state=0).fit(frame, y, known)
+    assert np.mean(inference.predict(frame, y) == frame.cue) > 0.9
+    with pytest.raises(ValueError, match="feature names should match"):
+        inference.predict(reordered, y)
+    fitted = NeuronTuneClassifier(identification="train", threshold=1e9).fit(frame, y)
+    ax = Figure().add_subplot()
+    one, other = (
+        NeuronDisplay.from_estimator(fitted, each, y, neuron="cue", ax=ax)
+        for each in (frame, reordered)
+    )
+    assert np.array_equal(one.activations, other.activations)
+    assert np.array_equal(one.y_pred, other.y_pred)

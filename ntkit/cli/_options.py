@@ -473,6 +473,8 @@ def by_class(values: list[str] | None, option: str) -> float | dict[str, float] 
     if not values:
         return None
     named = {name: number for name, _, number in (each.rpartition("=") for each in values)}
+    if len(named) < len(values) and "" not in named:
+        raise InputError(f"{option} names a class twice. Give one number for each class.")
     if "" in named and len(values) > 1:
         raise InputError(f"{option} is one number, or CLASS=NUMBER for each class. Name the class.")
     numbers = {name: _number(number, option) for name, number in named.items()}

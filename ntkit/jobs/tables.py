@@ -685,6 +685,19 @@ def class_of_scores(
     return index, sentence
 
 
+def positive_last(read: Predicted, roles: TableRoles) -> list[str] | None:
+    """Two classes whose first by name is the positive one, as the last; else None.
+
+    It has the only column of scores, or the other class is called "not" and its name.
+    """
+    classes = np.unique(np.concatenate([read.samples.y, *read.predictions]))
+    if read.labels or len(classes) != 2 or classes.dtype.kind not in "UO":
+        return None
+    first, second = classes.tolist()
+    alone = len(roles.scores) == 1 and _places_of(roles.scores, classes, "") == [0]
+    return [second, first] if alone or second == f"not {first}" else None
+
+
 def order_notes_of(
     read: Predicted, at: int, name: str, *, strict: bool, sure_of_classes: bool
 ) -> list[str]:

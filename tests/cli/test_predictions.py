@@ -60,6 +60,30 @@ def test_a_named_column_that_is_not_there_is_refused_or_told(user, tmp_path, dat
     assert "'absent'" in err or (flag == "--columns" and code == 2), err
 
 
+def test_the_positive_class_is_that_of_the_only_scores_or_of_the_label(tmp_path):
+    """Whatever the alphabet says: fraud is before ok, and billing before not billing."""
+    rng = np.random.default_rng(0)
+    for first, second in (("fraud", "ok"), ("billing", "not billing"), ("ok", "suspicious")):
+        score = np.where(Y == 0, rng.normal(0.45, 0.2, N), 0.15).clip(0, 1)
+        positive, other = (second, first) if second == "suspicious" else (first, second)
+        label = np.where(Y == 0, positive, other)
+        predicted = np.where(score > 0.5, positive, other)
+        columns = {"id": NAMES, "label": label, f"prob_{positive}": score, "pred": predicted}
+        table = write_csv(tmp_path / "t.csv", columns)
+        recall = np.mean(predicted[label == positive] == positive)
+        used = ("--score-columns", f"prob_{positive}")
+        used = used if positive != "billing" else ("--prediction-column", "pred")
+        command = ("check", "--predictions", table, *used, "--min-recall", "90", "--json")
+        code, out, err = ntkit(*command)
+        assert code == 1, err
+        (row,) = json.loads(out)["rates"]
+        assert row["of_class"] == positive
+        assert row["value"] == pytest.approx(recall)
+    code, out, err = ntkit(*command[:-2], f"{other}=90", "--json")
+    assert (code, json.loads(out)["rates"][0]["of_class"]) == (0, other), err
+    refused(*command[:-2], "ok=90", "--min-recall", "ok=80", says="names a class twice")
+
+
 def test_options_that_make_each_other_void_are_refused(user, tmp_path):
     new = write_csv(tmp_path / "new.csv", {"id": NAMES, "pred": NEW, "p": NEW / 2, "q": NEW / 3})
     data = write_csv(tmp_path / "data.csv", DATA)

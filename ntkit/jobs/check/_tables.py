@@ -11,7 +11,7 @@ from ntkit.exceptions import InputError
 from ntkit.jobs.check import _samples as of_samples
 from ntkit.jobs.check._limits import Limits
 from ntkit.jobs.check._result import CheckResult
-from ntkit.jobs.tables import TableRoles, order_notes_of, read_predicted
+from ntkit.jobs.tables import TableRoles, order_notes_of, positive_last, read_predicted
 from ntkit.samples import Metadata
 
 
@@ -58,7 +58,10 @@ def check_tables(
         read.samples, limits, slices, answers=answers, metadata=metadata, key=roles.key
     )
     one = roles.one
+    classes = None if one is None else [f"not {one}", one]
+    if one is None and any(name is None for _, name in limits.of_classes):
+        classes = positive_last(read, roles)
     return of_samples.checked(
         read.samples, read.predictions, values, limits, names, [*notes, *more],
-        labels=read.labels, one=one, classes=None if one is None else [f"not {one}", one],
+        labels=read.labels, one=one, classes=classes,
     )  # fmt: skip

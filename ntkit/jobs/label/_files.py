@@ -23,7 +23,7 @@ from ntkit._disk import (
     sha256_of,
 )
 from ntkit._join import NameIndex, samples_named
-from ntkit._labels import guarded_cell, listed, meant_instead, spelling, without_case
+from ntkit._labels import guarded_cell, listed, meant_instead, plain_label, spelling
 from ntkit._output import new_file, refuse_folder_of_inputs
 from ntkit._text import counted
 from ntkit.attributes import (
@@ -386,16 +386,14 @@ def _take(file: Path, asked: Labels, taken: TakenAnswers, *, from_elsewhere: boo
 
 def in_spelling(asked: Labels, entries: Sequence[Entry], file: StrPath) -> list[Entry]:
     """Labels in the spelling of the question's values."""
-    spelling = {without_case(value): value for value in asked.values}
-    strange = next(
-        (e for e in entries if without_case(e.answer or "") not in (*spelling, "")), None
-    )
+    spelling = {plain_label(value): value for value in asked.values}
+    strange = next((e for e in entries if plain_label(e.answer or "") not in (*spelling, "")), None)
     if strange is not None:
         raise InputError(
             f"{file} has the label {strange.answer!r:.40} for {strange.name!r:.60}. Allowed labels "
             f"are {', '.join(asked.values)}, and ? if nobody can tell."
         )
-    return [e._replace(answer=e.answer and spelling[without_case(e.answer)]) for e in entries]
+    return [e._replace(answer=e.answer and spelling[plain_label(e.answer)]) for e in entries]
 
 
 def _state(content: Any) -> dict[str, Any]:

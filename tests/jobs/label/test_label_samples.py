@@ -589,6 +589,14 @@ def test_hostile_files_of_answers_are_named(tmp_path, content, message):
     assert "\n" not in str(error.value)
 
 
+def test_numbers_as_labels_in_any_writing(model, tmp_path):
+    """A spreadsheet writes 1.0 next to empty cells."""
+    ask(model, tmp_path / "out", values=["0", "1"])
+    save(tmp_path / "out" / "labels.csv", {"3": "1.0", "4": "0", "5": "0.0", "6": ""})
+    found = ask(model, tmp_path / "out")
+    assert found.labels.answers == {"3": "1", "4": "0", "5": "0"}
+
+
 def test_a_label_that_replaces_another_is_told(model, tmp_path):
     """Two people may disagree: the later file counts."""
     rows, out = np.arange(240), tmp_path / "out"

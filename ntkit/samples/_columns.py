@@ -75,12 +75,13 @@ class Columns:
             ("--text-pair-column", self.pair),
             *(("--columns", name) for name in self.inputs or ()),
         ]
-        lost = [(option, name) for option, name in named if name and name not in used]
+        # One column tells that --columns is not used.
+        lost = {option: name for option, name in named[::-1] if name and name not in used}
         return [
             f"{where}: the column {name!r} is not read, so {option} has no effect here."
             if name in columns
             else f"{where} has no column {name!r}, so {option} has no effect here."
-            for option, name in lost
+            for option, name in lost.items()
         ]
 
     def as_in(self, table: Table) -> Columns:

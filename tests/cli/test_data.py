@@ -105,6 +105,34 @@ def test_the_column_that_names_samples_names_new_errors(people, tmp_path):
         refused(*command, "--id-column", "client", *CPU, says="no column 'client' that names")
 
 
+@pytest.mark.parametrize(
+    ("option", "name", "says"),
+    [
+        ("--columns", "id,age", "the column 'id' is not read"),
+        ("--columns", "absent", "has no column 'absent'"),
+        ("--text-column", "id", "the column 'id' is not read"),
+        ("--group-column", "absent", "has no column 'absent'"),
+        ("--text-column", "town", None),
+        ("--group-column", "town", None),
+    ],
+)
+def test_a_named_column_that_a_model_of_columns_does_not_read_is_told(
+    people, tmp_path, option, name, says
+):
+    command = ("predict", people / "model.onnx", people / "validation.csv", *CPU)
+    _, err = done(*command, "-o", tmp_path / "p.csv", option, name)
+    assert (f"{option} has no effect here" in err) == (says is not None)
+    assert says is None or says in err
+
+
+@pytest.mark.parametrize("option", ["--group-column", "--label-column", "--columns"])
+def test_a_store_has_no_columns(user, tmp_path, option):
+    command = ("predict", user / "model.onnx", user / "validation.store", *CPU)
+    _, err = done(*command, "-o", tmp_path / "p.csv", option, "absent")
+    assert f"validation.store has no column 'absent', so {option} has no effect here." in err
+    assert "no effect" not in done(*command, "-o", tmp_path / "q.csv")[1]
+
+
 def test_a_bare_product_of_columns(tmp_path):
     """A tabular model: the numeric columns are its input, in the order that is named."""
     model = parsed(

@@ -61,6 +61,7 @@ def row_contents(X: Any, dtype: Any = None) -> Digests:
                 if block.dtype.kind == "f":
                     block = block + block.dtype.type(0)  # -0.0 as 0.0
         digests[at : at + step] = [*digests_of_rows(block)]
+        del block  # before the next one is made
     return digests
 
 

@@ -446,7 +446,9 @@ class Comparison:
                 of_copies[of_unseen] = head.predict(copies.Z[of_unseen])
             right = np.concatenate([pred == y, of_copies == y[copies.of]])
             scores[name], errors[name] = judge.score(right)
-            flips[name] = float((of_copies != pred[copies.of]).mean())
+            same, every = of_copies == pred[copies.of], np.arange(len(copies.of))
+            (kept,) = compare([same], [("change", name, every)])
+            flips[name] = kept.value
         best = max(scores, key=lambda name: scores[name])
         good = [name for name in scores if scores[name] >= scores[best] - errors[best]]
         return min(good, key=lambda name: flips[name]), scores

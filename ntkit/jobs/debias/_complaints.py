@@ -24,7 +24,7 @@ from ntkit.jobs.debias._job import write_heads
 from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE
 from ntkit.jobs.debias._result import new_layer
 from ntkit.jobs.report import arguments, from_here, options_again, quoted
-from ntkit.metrics import share_bounds
+from ntkit.metrics import Row, compare, share_bounds
 from ntkit.model import FrozenModel, loaded
 from ntkit.samples import Samples, contents_of, facts_of, first_rows, input_paths, read
 from ntkit.study import Rows, scaler_of
@@ -44,16 +44,6 @@ _OTHERS = "other pairs of classes"
 _LIMITS = (0.005, 0.01, 0.02, 0.05, 0.1)
 _VERIFIED = 256
 _SORT = "sort the complaints by their cause"
-
-
-@dataclass(frozen=True)
-class ComplaintKind:
-    """Complaints with one old and one right answer; how many unseen ones a head fixes."""
-
-    name: str
-    n: int
-    fixed: int
-    used: bool = True
 
 
 @dataclass(frozen=True)
@@ -181,7 +171,8 @@ class Repair:
 
     folds: ComplaintFolds
     choice: Choice
-    causes: tuple[ComplaintKind, ...]
+    causes: tuple[Row, ...]  # unseen complaints of an old and a right answer, those fixed as right
+    used: frozenset[str]  # names of the causes that the head is fitted on
     limit: float
     p: float  # the smallest of the tests for a common direction, times their number
 
@@ -241,12 +232,10 @@ def repaired(
     if not keep.all():  # the head has seen none of these
         new = folds.head(choice.step, np.arange(len(names)))
         fixed[~keep] = new.logits(Z[~keep]).argmax(axis=1) == right[~keep]
-    causes = [
-        ComplaintKind(titles[i], int(n), int(fixed[cause == i].sum()), bool(keep[cause == i].all()))
-        for i, n in zip(numbers.tolist(), counts, strict=True)
-    ]
-    causes.sort(key=lambda each: not each.used)
-    return Repair(folds, choice, tuple(causes), limit, lowest)
+    causes = compare([fixed], [("slice", titles[i], cause == i) for i in numbers.tolist()])
+    fitted_on = frozenset(titles[i] for i in used or numbers.tolist())
+    causes.sort(key=lambda each: each.name not in fitted_on)
+    return Repair(folds, choice, tuple(causes), fitted_on, limit, lowest)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -277,7 +266,7 @@ class ComplaintsResult:
 
     def headline(self) -> str:
         """First line of :meth:`summary`: what became of the model, or why it was kept."""
-        used = sum(cause.n for cause in self.repair.causes if cause.used)
+        used = sum(cause.n for cause in self.repair.causes if cause.name in self.repair.used)
         if self.written:
             where = "The model has" if self.path is None else f"Wrote {self.path / MODEL_FILE} with"
             return f"{where} {new_layer(self.model)}, moved towards {counted(used, 'complaint')}."
@@ -308,9 +297,10 @@ class ComplaintsResult:
             f"interval {interval(choice.fixed_bounds)})."
         ]
         for cause in self.repair.causes if len(self.repair.causes) > 1 else ():
-            left = "" if cause.used else "; left out, because no common direction was found"
+            left = "; left out, because no common direction was found"
+            left = "" if cause.name in self.repair.used else left
             left = "; left out, because they are too few" if cause.n < FEWEST else left
-            lines.append(f"  {cause.name}: {cause.fixed} of {cause.n} fixed{left}.")
+            lines.append(f"  {cause.name}: {cause.right} of {cause.n} fixed{left}.")
         n_changed = round(choice.changed * self.n_traffic)
         share, limit = percent(choice.changed), f"{100 * self.repair.limit:g} %"
         lines.append(
@@ -342,7 +332,10 @@ class ComplaintsResult:
         record = {
             **{"state": self.state, "headline": self.headline(), "written": self.written},
             "label": self.model.label,
-            "causes": self.repair.causes,
+            "causes": [
+                {"name": c.name, "n": c.n, "fixed": c.right, "used": c.name in self.repair.used}
+                for c in self.repair.causes
+            ],
             "p": self.repair.p,
             "by_limit": {f"{k:g}": vars(c) | {"fixed": int(c.fixed.sum())} for k, c in choices},
             **{"max_cost": self.repair.limit, "n_complaints": self.repair.folds.n},

@@ -146,7 +146,7 @@ def test_a_cause_without_direction_is_left_out_by_name(digits, asked):
         keep=digits.X_train,
         device="cpu",
     )
-    used = {cause.name: cause.used for cause in result.repair.causes}
+    used = {cause.name: cause.name in result.repair.used for cause in result.repair.causes}
     assert (result.state, used) == ("written", {"1 → 0": True, "0 → 1": False})
     assert "of 20 fixed; left out, because no common direction was found" in result.summary()
     assert "towards 60 complaints" in result.headline()

@@ -28,22 +28,18 @@ def listed(labels: Any, most: int = _SHOWN, *, near: str | None = None) -> str:
     distinct = _distinct(labels)
     if near is not None:
         distinct.sort(key=lambda label: -_likeness(plain_label(near), plain_label(label)))
-    return _shown(distinct, most)
+    return _text.listed(map(repr, distinct), most, " ({})")
 
 
 def listed_in_order(labels: Any, most: int = _SHOWN) -> str:
     """The first few labels in the order that they have, written as in code."""
-    return _shown(_distinct(labels, ordered=False), most)
+    return _text.listed(map(repr, _distinct(labels, ordered=False)), most, " ({})")
 
 
 def _likeness(one: str, other: str) -> float:
     """Similarity from 0 to 1; a label that contains the other is similar at any length."""
     within = min(len(one), len(other)) > 2 and (one in other or other in one)
     return max(SequenceMatcher(None, one, other).ratio(), 0.6 * within)
-
-
-def _shown(distinct: list[Any], most: int = _SHOWN) -> str:
-    return _text.listed(map(repr, distinct), most, " ({})")
 
 
 def meant_instead(label: Any, known: Any) -> str | None:
@@ -68,8 +64,8 @@ def unknown_labels(labels: Any, known: Any, *, what: str, where: str, fix: str) 
     first, more = foreign[0], len(foreign) - 1
     also = f" (and {more} more)" if more else ""
     sentence = (
-        f"{what} ({listed(have)}) has the class {first!r}{also}, which {where} ({_shown(may)}) "
-        "lacks"
+        f"{what} ({listed(have)}) has the class {first!r}{also}, which {where} "
+        f"({listed_in_order(may)}) lacks"
     )
     meant = meant_instead(first, may)
     if meant is None:
@@ -88,7 +84,7 @@ def differing_classes(labels: Any, known: Any, *, what: str, where: str, fix: st
     also = f" (and of {len(missing) - 1} more)" if len(missing) > 1 else ""
     return (
         f"{what} ({listed(have)}) has no sample of class {missing[0]!r}{also} of {where} "
-        f"({_shown(may)}); {fix}"
+        f"({listed_in_order(may)}); {fix}"
     )
 
 

@@ -16,15 +16,6 @@ __all__ = ["LinearHead"]
 _BLOCK = 1 << 25  # bytes of embeddings
 
 
-def _frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """Read-only copy of an array: a value must not change."""
-    if array.dtype.hasobject:
-        array = array.copy()
-        array.setflags(write=False)
-        return array[...]
-    return np.frombuffer(array.tobytes(), dtype=array.dtype).reshape(array.shape)
-
-
 @dataclass(frozen=True, eq=False, repr=False)
 class LinearHead:
     """A linear classification head, ``logits = Z @ coef.T + intercept``.
@@ -86,9 +77,15 @@ class LinearHead:
         for name, array in (("coef", coef), ("intercept", intercept)):
             if not np.isfinite(array).all():
                 raise InputError(f"{name} contains NaN or infinite values.")
-        object.__setattr__(self, "coef", _frozen(coef))
-        object.__setattr__(self, "intercept", _frozen(intercept))
-        object.__setattr__(self, "classes", _frozen(classes))
+        # A value must not change, so it has copies that can only be read.
+        for name, array in (("coef", coef), ("intercept", intercept), ("classes", classes)):
+            if array.dtype.hasobject:
+                kept = array.copy()
+                kept.setflags(write=False)
+                kept = kept[...]
+            else:
+                kept = np.frombuffer(array.tobytes(), dtype=array.dtype).reshape(array.shape)
+            object.__setattr__(self, name, kept)
 
     @property
     def n_neurons(self) -> int:

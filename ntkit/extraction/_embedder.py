@@ -28,7 +28,7 @@ from ntkit.extraction._runner import (
     run_batches,
     shown_shape,
 )
-from ntkit.extraction._session import available_cpus, device_of, is_cpu_only, make_session
+from ntkit.extraction._session import CPU, available_cpus, device_of, make_session, providers_of
 from ntkit.model import FrozenModel, Layer
 from ntkit.samples import Samples, first_rows, ordered_inputs, sum_of_digests
 
@@ -265,8 +265,9 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         threads = available_cpus() if self.threads is None else self.threads
         if isinstance(threads, bool) or threads < 1:
             raise InputError(f"threads must be at least 1; got {threads!r}.")
-        of_cpu = is_cpu_only(self.device, self.providers)  # type: ignore[arg-type]
-        return (1, threads) if of_cpu else (threads, 1)
+        providers = providers_of(self.device, self.providers)  # type: ignore[arg-type]
+        names = [each if isinstance(each, str) else each[0] for each in providers]
+        return (1, threads) if names == [CPU] else (threads, 1)
 
     def _settings(
         self, inputs: SessionInputs, layers: tuple[Layer, ...] = (), batch_size: int | None = None

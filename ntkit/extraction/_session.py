@@ -19,7 +19,7 @@ from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, Mo
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]
 _TENSORRT = "TensorrtExecutionProvider"
 _CUDA = "CUDAExecutionProvider"
-_CPU = "CPUExecutionProvider"
+CPU = "CPUExecutionProvider"
 _GPU_BUILD = "onnxruntime-gpu"
 _CUDA_OPTIONS = {
     "arena_extend_strategy": "kSameAsRequested",  # doubling requests more than needed
@@ -40,8 +40,7 @@ def make_session(
     """ONNX Runtime session on a device; "cuda" and "tensorrt" raise an error without a GPU."""
     # "auto" warns if ONNX Runtime falls back to the CPU. "tensorrt" builds an engine for minutes.
     ort = import_onnxruntime()
-    if providers is None:
-        providers = _providers(device, ort)
+    providers = providers_of(device, providers)
     names = {each if isinstance(each, str) else each[0] for each in providers}
     on_gpu = not names.isdisjoint((_TENSORRT, _CUDA))
     if on_gpu and hasattr(ort, "preload_dlls"):
@@ -94,13 +93,6 @@ def device_of(session: Any) -> str:
     return "tensorrt" if _TENSORRT in providers else "cuda" if _CUDA in providers else "cpu"
 
 
-def is_cpu_only(device: Device, providers: Sequence[Any] | None = None) -> bool:
-    """Whether a session with these settings runs on the CPU with ONNX Runtime's own kernels."""
-    if providers is None:
-        providers = _providers(device, import_onnxruntime())
-    return [each if isinstance(each, str) else each[0] for each in providers] == [_CPU]
-
-
 def sent_to_gpu(session: Any, feed: Mapping[str, Any]) -> dict[str, Any] | None:
     """Copy arrays to the GPU of a session, as ONNX Runtime's values."""
     try:
@@ -150,11 +142,15 @@ def repair_of(installed: Collection[str], wanted: str | None = None) -> str:
     return f"pip uninstall -y {' '.join(installed)} && {install}" if installed else install
 
 
-def _providers(device: Device, ort: Any) -> list[Any]:
+def providers_of(device: Device, given: Sequence[Any] | None = None) -> Sequence[Any]:
+    """ONNX Runtime's list of providers for a device, if none is given."""
+    if given is not None:
+        return given
+    ort = import_onnxruntime()
     if device not in get_args(Device):
         raise InputError(f"device must be one of {', '.join(get_args(Device))}; got {device!r}.")
     if device == "cpu":
-        return [_CPU]
+        return [CPU]
     wanted = _TENSORRT if device == "tensorrt" else _CUDA
     reason = None
     if wanted not in ort.get_available_providers():
@@ -163,10 +159,10 @@ def _providers(device: Device, ort: Any) -> list[Any]:
     elif not nvidia_device():
         reason = "no NVIDIA GPU is visible"
     if reason and device == "auto":
-        return [_CPU]
+        return [CPU]
     if reason:
         raise DeviceError(
             f"device={device!r} cannot be used: {reason}; use device='cpu' or 'auto'."
         )
     tensorrt = [_TENSORRT] if device == "tensorrt" else []
-    return [*tensorrt, (_CUDA, dict(_CUDA_OPTIONS)), _CPU]
+    return [*tensorrt, (_CUDA, dict(_CUDA_OPTIONS)), CPU]

@@ -35,7 +35,6 @@ from ntkit.graph._tensors import (
     constant_of,
     dtype_of,
     evaluator,
-    extract_between,
     extract_up_to,
     float_type,
     infer_shapes,
@@ -45,5 +44,6 @@ from ntkit.graph._tensors import (
     is_standard,
     largest_size,
     opset_of,
+    outputs_after,
     value_named,
 )

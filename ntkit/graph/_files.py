@@ -255,7 +255,15 @@ def write_model(
             raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
         if not path.parent.is_dir():
             raise InputError(f"The folder {path.parent} does not exist; create it first.")
-    replaced = _own_data(path)
+    # External data of the replaced model that have its name, and so belong to it alone:
+    try:
+        old = onnx.load(path, load_external_data=False).graph if path.exists() else None
+    except (DecodeError, OSError, ValueError):
+        old = None  # it is not a model
+    entries = [e for t in (old.initializer if old else ()) for e in t.external_data]
+    in_use = {e.value for e in entries if e.key == "location" and Path(e.value).name == e.value}
+    pattern = re.compile(rf"{re.escape(path.name)}(\.\d+)?\.data")
+    replaced = [path.with_name(name) for name in sorted(in_use) if pattern.fullmatch(name)]
     for target in (path, *replaced):
         if any(s.exists() and target.exists() and target.samefile(s) for s in sources):
             raise InputError(f"{target} has weights that the model reads; choose another name.")
@@ -301,18 +309,6 @@ def _give_names(temporary: Path, path: Path, data: Path | None) -> None:
     except BaseException:
         data.unlink()
         raise
-
-
-def _own_data(path: Path) -> list[Path]:
-    """External data of a model to be replaced that have its name, and so belong to it alone."""
-    try:
-        graph = onnx.load(path, load_external_data=False).graph if path.exists() else None
-    except (DecodeError, OSError, ValueError):
-        return []  # it is not a model
-    entries = [e for t in (graph.initializer if graph else ()) for e in t.external_data]
-    names = {e.value for e in entries if e.key == "location" and Path(e.value).name == e.value}
-    pattern = re.compile(rf"{re.escape(path.name)}(\.\d+)?\.data")
-    return [path.with_name(name) for name in sorted(names) if pattern.fullmatch(name)]
 
 
 def model_fingerprint(model: ir.Model, digest: bytes | None) -> str:

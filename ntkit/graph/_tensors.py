@@ -149,13 +149,9 @@ def info_of(value: ir.Value) -> TensorInfo:
     return TensorInfo(value.name or "", _sides(value.shape), dtype)
 
 
-def extract_between(graph: ir.Graph, start: ir.Value) -> ir.GraphView | None:
-    """The subgraph from ``start`` to the graph's outputs; None if there is none."""
-    # Its inputs are `start` and the other graph inputs that the same outputs need.
-    outputs = [
-        v for v in graph.outputs if v is not start and any(start is a for a in ancestors([v]))
-    ]
-    return extract_up_to(graph, outputs, start) if outputs else None
+def outputs_after(graph: ir.Graph, start: ir.Value) -> list[ir.Value]:
+    """The graph's outputs that are computed from a tensor."""
+    return [v for v in graph.outputs if v is not start and any(start is a for a in ancestors([v]))]
 
 
 def extract_up_to(

@@ -114,11 +114,6 @@ class Head:
         return len(self.region.sources) == 1 and self.region.sources[0].is_embedding
 
     @property
-    def positions(self) -> tuple[ir.Node, ...]:
-        """Operators that choose or average positions, between the layer and the logits."""
-        return self.region.sources[0].chain
-
-    @property
     def identity(self) -> int:
         """Number that is equal for two heads of the same layer."""
         plain = self.region.plain
@@ -179,7 +174,24 @@ class WrittenOut:
 
 def written_out(node: ir.Node) -> WrittenOut | None:
     """The function that ends in a node: in a Div, in a Sub (LogSoftmax), in a Reciprocal."""
-    return _sigmoid(node) or _softmax(node)
+    sigmoid = _sigmoid(node)
+    if sigmoid is not None or node.op_type not in ("Div", "Sub") or len(node.inputs) != 2:
+        return sigmoid
+    data, total = node.inputs
+    way = list(_back(total, "ReduceSum", {"Log"} if node.op_type == "Sub" else set()))
+    if data is None or not way or way[-1].op_type != "ReduceSum":
+        return None
+    if node.op_type == "Sub" and all(n.op_type != "Log" for n in way):
+        return None
+    powers = way[-1].inputs[0]
+    exp = powers.producer() if powers is not None else None
+    if exp is None or exp.op_type != "Exp" or exp.inputs[0] is None:
+        return None
+    if data is not (powers if node.op_type == "Div" else exp.inputs[0]):
+        return None
+    scores, shifting = _unshifted(exp.inputs[0])
+    op = "Softmax" if node.op_type == "Div" else "LogSoftmax"
+    return WrittenOut(op, scores, axes_of(way[-1]), (node, *way, exp, *shifting))
 
 
 def _sigmoid(node: ir.Node) -> WrittenOut | None:
@@ -211,26 +223,6 @@ def _added_to_one(node: ir.Node | None) -> ir.Value | None:
 def _is_one(value: ir.Value | None) -> bool:
     one = constant_of(value)
     return one is not None and one.size == 1 and one.item() == 1
-
-
-def _softmax(node: ir.Node) -> WrittenOut | None:
-    if node.op_type not in ("Div", "Sub") or len(node.inputs) != 2:
-        return None
-    data, total = node.inputs
-    way = list(_back(total, "ReduceSum", {"Log"} if node.op_type == "Sub" else set()))
-    if data is None or not way or way[-1].op_type != "ReduceSum":
-        return None
-    if node.op_type == "Sub" and all(n.op_type != "Log" for n in way):
-        return None
-    powers = way[-1].inputs[0]
-    exp = powers.producer() if powers is not None else None
-    if exp is None or exp.op_type != "Exp" or exp.inputs[0] is None:
-        return None
-    if data is not (powers if node.op_type == "Div" else exp.inputs[0]):
-        return None
-    scores, shifting = _unshifted(exp.inputs[0])
-    op = "Softmax" if node.op_type == "Div" else "LogSoftmax"
-    return WrittenOut(op, scores, axes_of(way[-1]), (node, *way, exp, *shifting))
 
 
 def _unshifted(value: ir.Value) -> tuple[ir.Value, list[ir.Node]]:
@@ -781,15 +773,11 @@ _EMBEDDING = re.compile(
 )
 
 
-def _distinct(walks: Iterable[Head | Blocked]) -> list[Head]:
-    return list({f.identity: f for f in walks if isinstance(f, Head)}.values())
-
-
 def candidates(walks: list[Head | Blocked], outputs: list[str]) -> list[Head]:
     """Heads of the outputs, without embeddings that another head reads."""
     # Scores that another head reads are candidates too: a confidence from the logits, or coarse
     # classes from the probabilities of fine ones.
-    heads = _distinct(walks)
+    heads = list({f.identity: f for f in walks if isinstance(f, Head)}.values())
     read = [value for head in heads for value in head.reads]
     seen = {id(value.producer()) for value in ancestors(read)}
 
@@ -882,8 +870,8 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
     regions = Regions(Shapes(model))
     walks = [walk_back(output, regions) for output in model.graph.outputs]
     _refuse_ambiguous(walks)
-    heads = [head for head in _distinct(walks) if _reads(head, embedding)]
-    return _as_the_outputs_show_it(_only(heads), walks) if heads else None
+    heads = {f.identity: f for f in walks if isinstance(f, Head) and _reads(f, embedding)}
+    return _as_the_outputs_show_it(_only([*heads.values()]), walks) if heads else None
 
 
 def _no_head(blocked: list[Head | Blocked]) -> str:

@@ -15,19 +15,18 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-from numpy.typing import NDArray
 
 from ntkit._doc import documented
 from ntkit._text import listed
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.graph import (
-    TensorInfo,
     data_folder,
     deserialised,
     external_files,
     info_of,
     model_file,
     model_fingerprint,
+    outputs_after,
     read_model,
     serialised,
     sound,
@@ -50,7 +49,6 @@ from ntkit.model._layers import Layer, layers_of
 from ntkit.model._read_model import (
     LOCATED_BY,
     PLACES,
-    after_logits,
     body_graph,
     body_of,
     embedding_info,
@@ -70,6 +68,7 @@ from ntkit.model.class_names import (
     matched,
     names_of,
     problem_type,
+    read_json,
     renamed,
 )
 
@@ -177,8 +176,13 @@ class FrozenModel:
         self.embedding = embedding_info(embedding, head)
         self.logits = info_of(head.logits) if head else None
         self.logit_scale = head.after.scale if head else 1.0
-        inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
-        self.inputs = _with_columns(inputs, self.metadata, self.embedding)
+        self.inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
+        columns: Any = recorded_preprocessing(self.metadata).get("columns")
+        are_names = isinstance(columns, list) and all(isinstance(name, str) for name in columns)
+        # The record of a head alone describes the inputs of the network before it.
+        whole = self.metadata.get("ntkit.tensor", self.embedding.name) == self.embedding.name
+        if len(self.inputs) == 1 and whole and are_names and len({*columns}) == len(columns) > 0:
+            self.inputs = (replace(self.inputs[0], columns=tuple(columns)),)
         self.outputs = tuple(info_of(v) for v in model.graph.outputs)
         self.nodes = tuple((node.name or "", node.op_type) for node in model.graph)
         self.opset_imports = dict(model.opset_imports)
@@ -201,7 +205,7 @@ class FrozenModel:
         self.class_names = self._names.names
         self.has_class_names = classes is not None or self.class_names is not None
         self.classes_source = "given" if classes is not None else self._names.source
-        self.head = self._read_head(classes) if head or scores else None
+        self.head = self._read_head(classes)
         width: Any = self.embedding.shape[-1] if self.embedding.shape else None
         width = width if self.head is None else self.head.n_neurons
         self.n_neurons: int | None = width if isinstance(width, int) else None
@@ -475,27 +479,21 @@ class FrozenModel:
                 return False
         return True
 
-    def _read_head(self, classes: Any) -> LinearHead:
-        head, scores = self._head, self.scores
-        if scores is not None:
-            weight, bias = np.eye(scores.n_classes), np.zeros(scores.n_classes)
-            return LinearHead(weight, bias, self._labels(scores.n_classes, classes))
-        if head is None:
-            raise HeadNotFoundError(
-                "The model has no head; name its logits with --logits NAME (logits= in Python)."
-            )
-        if not np.isfinite(head.weight).all() or not np.isfinite(head.bias).all():
-            raise ModelError(
-                f"The head of {self.path or 'the model'} ({head.region.kind}, "
-                f"{head.logits.name!r}) has NaN or infinite weights; export the model again."
-            )
-        labels = self._labels(2 if self._label else max(2, len(head.weight)), classes)
-        if self._label is not None:
-            return self._label.of(head.weight, head.bias, labels)
-        return LinearHead(head.weight, head.bias, labels)
-
-    def _labels(self, n_classes: int, classes: Any) -> NDArray[Any]:
-        """Labels of the classes, as given, or those of the model."""
+    def _read_head(self, classes: Any) -> LinearHead | None:
+        """The head with these classes, by default the model's; None for a backbone without one."""
+        if self._head is not None:
+            weight, bias = self._head.weight, self._head.bias
+            if not np.isfinite(weight).all() or not np.isfinite(bias).all():
+                raise ModelError(
+                    f"The head of {self.path or 'the model'} ({self._head.region.kind}, "
+                    f"{self._head.logits.name!r}) has NaN or infinite weights; export the model "
+                    "again."
+                )
+        elif self.scores is not None:
+            weight, bias = np.eye(self.scores.n_classes), np.zeros(self.scores.n_classes)
+        else:
+            return None
+        n_classes = 2 if self._label else max(2, len(weight))
         if classes is None:
             classes = np.arange(n_classes) if self.class_names is None else self.class_names
         labels = np.asarray(classes)
@@ -504,7 +502,9 @@ class FrozenModel:
                 f"The model's head has {n_classes} classes, but {labels.size} class labels were "
                 "passed; pass one for each class."
             )
-        return labels
+        if self._label is not None:
+            return self._label.of(weight, bias, labels)
+        return LinearHead(weight, bias, labels)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -723,7 +723,8 @@ class FrozenModel:
         """Names of the outputs that are computed from the logits, or are the logits."""
         if self._head is None:
             return ()
-        return (*after_logits(self._model, self._head), self._head.logits.name or "")
+        shown = outputs_after(self._model.graph, self._head.logits)
+        return (*(value.name or "" for value in shown), self._head.logits.name or "")
 
     def body_nodes(self) -> list[ir.Node]:
         """Operators that compute the embedding."""
@@ -948,22 +949,5 @@ def _restored(
 
 def recorded_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Preprocessing that ntkit wrote into a model; empty if it is damaged."""
-    try:
-        steps = json.loads(metadata.get(PREPROCESSING, "null"))
-    except (ValueError, RecursionError):
-        return {}
+    steps = read_json(metadata.get(PREPROCESSING, ""))
     return steps if isinstance(steps, dict) else {}
-
-
-def _with_columns(
-    inputs: tuple[TensorInfo, ...], metadata: Mapping[str, str], embedding: TensorInfo
-) -> tuple[TensorInfo, ...]:
-    """The one input of a model with the columns that ntkit recorded for it."""
-    names = recorded_preprocessing(metadata).get("columns")
-    if len(inputs) != 1 or not isinstance(names, list) or not names:
-        return inputs
-    if not all(isinstance(name, str) for name in names) or len({*names}) < len(names):
-        return inputs  # not in ntkit's format
-    if metadata.get("ntkit.tensor", embedding.name) != embedding.name:
-        return inputs  # a head alone: the record describes the inputs of the network before it
-    return (replace(inputs[0], columns=tuple(names)),)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
@@ -18,11 +17,11 @@ from ntkit.graph import (
     Shapes,
     TensorInfo,
     dtype_of,
-    extract_between,
     extract_up_to,
     float_type,
     info_of,
     inlined_size,
+    outputs_after,
     pooled,
     serialised,
     value_named,
@@ -37,6 +36,7 @@ from ntkit.model.affine import (
     side_by_side,
     taken_apart,
 )
+from ntkit.model.class_names import read_json
 
 _QUANTISING = {
     "DynamicQuantizeLinear": "dynamic",
@@ -92,8 +92,8 @@ def head_facts(model: ir.Model, head: Head | None) -> dict[str, Any]:
         "head": head.region.kind,
         "task": task,
         "logits": str(info_of(head.logits)),
-        "outputs_from_logits": after_logits(model, head),
-        "positions": [node.op_type for node in head.positions],
+        "outputs_from_logits": [v.name or "" for v in outputs_after(model.graph, head.logits)],
+        "positions": [node.op_type for node in head.region.sources[0].chain],
         "post_processing": list(after.post_processing),
     }
 
@@ -116,16 +116,10 @@ def body_of(
     proto = serialised(model_of(graph, model))
     if head is not None:
         n_logits, n_neurons = head.region.weight.shape
-        _typed(proto.graph.output[0], _float_type(head, head.source), 2, n_neurons)
+        _typed(proto.graph.output[0], head, head.source, 2, n_neurons)
         for value in proto.graph.output[1:2] if logits else ():
-            _typed(value, _float_type(head, head.logits), head.region.rank, n_logits)
+            _typed(value, head, head.logits, head.region.rank, n_logits)
     return proto
-
-
-def after_logits(model: ir.Model, head: Head) -> list[str]:
-    """Names of the outputs that are computed from the logits."""
-    part = extract_between(model.graph, head.logits)
-    return [] if part is None else [value.name or "" for value in part.outputs]
 
 
 def body_graph(
@@ -140,13 +134,12 @@ def body_graph(
 
 def tail_of(model: ir.Model, head: Head) -> onnx.ModelProto | None:
     """Copy the operators from the logits to the outputs; None if the logits are the only output."""
-    part = extract_between(model.graph, head.logits)
-    if part is None:
+    outputs = outputs_after(model.graph, head.logits)
+    if not outputs:
         return None
-    proto = serialised(model_of(part, model))
-    dtype = _float_type(head, head.logits)
-    batch = (Shapes(model)(head.logits) or (None,))[0]
-    _typed(proto.graph.input[0], dtype, head.region.rank, len(head.region.weight), batch)
+    proto = serialised(model_of(extract_up_to(model.graph, outputs, head.logits), model))
+    batch, n_logits = (Shapes(model)(head.logits) or (None,))[0], len(head.region.weight)
+    _typed(proto.graph.input[0], head, head.logits, head.region.rank, n_logits, batch)
     return proto
 
 
@@ -163,24 +156,22 @@ def _with_embedding(model: ir.Model, head: Head, outputs: list[ir.Value]) -> ir.
     return graph
 
 
-def _float_type(head: Head, value: ir.Value) -> ir.DataType:
-    plain = head.region.plain
-    if plain is None or plain.quantised:
-        return float_type(value)
-    dtype = dtype_of(plain.product.inputs[1])
-    return dtype if dtype is not None and dtype.is_floating_point() else ir.DataType.FLOAT
-
-
 def _typed(
-    value: onnx.ValueInfoProto,
-    dtype: ir.DataType,
+    end: onnx.ValueInfoProto,
+    head: Head,
+    value: ir.Value,
     rank: int,
     width: int,
     batch: int | str | None = None,
 ) -> None:
-    """Set type and shape of a cut's end, if the graph has none."""
-    tensor = value.type.tensor_type
+    """Set type and shape of a cut's end, a tensor of the head, if the graph has none."""
+    tensor, plain = end.type.tensor_type, head.region.plain
     if not tensor.elem_type:
+        dtype: ir.DataType | None = float_type(value)
+        if plain is not None and not plain.quantised:
+            dtype = dtype_of(plain.product.inputs[1])
+        if dtype is None or not dtype.is_floating_point():
+            dtype = ir.DataType.FLOAT
         tensor.elem_type = int(dtype)
     if not tensor.HasField("shape") and rank == 2:
         tensor.shape.dim.add(dim_value=batch if isinstance(batch, int) else None)
@@ -208,8 +199,10 @@ Located = tuple[ir.Model, Head | None, ir.Value, Mapping[str, str | None]]
 
 def in_sight(model: ir.Model, places: Mapping[str, str | None]) -> Located:
     """The model with its head; its functions are expanded if the head is inside one."""
-    written = _written_names(model) if not any(places.values()) else None
-    if written is not None:
+    written = read_json(model.metadata_props.get(LOCATED_BY, ""))
+    own = isinstance(written, dict) and written.keys() == set(PLACES)
+    own = own and all(value is None or isinstance(value, str) for value in written.values())
+    if own and not any(places.values()):
         # The search may add a pooling, which must not remain.
         aside = model.clone() if written["pooling"] is not None else model
         with suppress(HeadNotFoundError, InputError):  # edited since then
@@ -256,17 +249,6 @@ def in_clone(
         return pairs.get(id(part), part) if isinstance(part, ir.Value | ir.Node) else part
 
     return moved(head), moved(embedding)
-
-
-def _written_names(model: ir.Model) -> dict[str, str | None] | None:
-    """Names of logits, embedding and pooling that ntkit wrote into a file."""
-    try:
-        content = json.loads(model.metadata_props.get(LOCATED_BY, "null"))
-    except (ValueError, RecursionError, TypeError):
-        return None
-    whole = isinstance(content, dict) and content.keys() == set(PLACES)
-    whole = whole and all(value is None or isinstance(value, str) for value in content.values())
-    return {name: content[name] for name in PLACES} if whole else None
 
 
 def located(model: ir.Model, places: Mapping[str, str | None]) -> Located:

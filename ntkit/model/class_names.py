@@ -102,7 +102,7 @@ def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, s
     if metadata.get(_OF_OPENVINO, "").lower() == "true":
         return "multi_label_classification", f"metadata {_OF_OPENVINO!r}"
     for folder in folders_of(path):
-        config = _json(_text_of(folder / _CONFIG))
+        config = read_json(_text_of(folder / _CONFIG))
         if not isinstance(config, dict):
             continue
         if isinstance(config.get(_PROBLEM), str):
@@ -115,7 +115,7 @@ def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, s
 
 def config_of(path: Path | None) -> dict[str, Any]:
     """Content of the model's ``config.json``; empty if there is none that can be read."""
-    contents = (_json(_text_of(folder / _CONFIG)) for folder in folders_of(path))
+    contents = (read_json(_text_of(folder / _CONFIG)) for folder in folders_of(path))
     return next((each for each in contents if isinstance(each, dict)), {})
 
 
@@ -133,7 +133,7 @@ def renamed(metadata: Mapping[str, str], classes: list[Any]) -> dict[str, str]:
         text = metadata[key].lstrip()
         if text[0] in "{[(":
             content = dict(enumerate(names)) if text[0] == "{" else names
-            new[key] = repr(content) if _json(text) is None else json.dumps(content)
+            new[key] = repr(content) if read_json(text) is None else json.dumps(content)
         else:
             new[key] = ("\n" if "\n" in text else ",").join(names)
     return new
@@ -142,7 +142,7 @@ def renamed(metadata: Mapping[str, str], classes: list[Any]) -> dict[str, str]:
 def _candidates(
     n_classes: int, metadata: Mapping[str, str], path: Path | None
 ) -> Iterator[tuple[tuple[Any, ...], str]]:
-    written = _json(metadata.get(CLASSES, ""))  # as ntkit wrote them, of any type
+    written = read_json(metadata.get(CLASSES, ""))  # as ntkit wrote them, of any type
     if isinstance(written, list) and len(written) == n_classes:
         alike = any(all(isinstance(n, kind) for n in written) for kind in (str, int | float))
         if alike and len({n for n in written if n == n}) == n_classes:
@@ -154,7 +154,7 @@ def _candidates(
     if in_a_row is not None and len(in_a_row) == n_classes:
         yield in_a_row, f"metadata {_NAMES_OF_OPENVINO!r}"
     for folder in folders_of(path):
-        config = _json(_text_of(folder / _CONFIG))
+        config = read_json(_text_of(folder / _CONFIG))
         for key in _IN_CONFIG if isinstance(config, dict) else ():
             listed = _in_order(config.get(key))
             if listed is not None:
@@ -181,7 +181,7 @@ def _read(text: str) -> tuple[Any, ...] | None:
     if text.lstrip()[0] not in "{[(":
         lines = [name.strip() for name in re.split(r"\n" if "\n" in text.strip() else ",", text)]
         return _in_order([name for name in lines if name]) if len(lines) > 1 else None
-    content = _json(text)
+    content = read_json(text)
     if content is None and _LITERAL.fullmatch(text.strip()):
         try:
             content = ast.literal_eval(text.strip())
@@ -235,10 +235,11 @@ def _text_of(path: Path) -> str:
         return ""
 
 
-def _json(text: str) -> Any:
+def read_json(text: str) -> Any:
+    """The value of a text in JSON; None if it is none."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, TypeError):
         return None
 
 

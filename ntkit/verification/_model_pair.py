@@ -83,38 +83,38 @@ def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
     return len(a) != len(b) or not same
 
 
-def names_agree(first: FrozenModel, second: FrozenModel) -> bool:
-    """Whether the class names of two files are compatible."""
+def no_class_moved(
+    first: FrozenModel,
+    second: FrozenModel,
+    heads: tuple[LinearHead, LinearHead] | None,
+    Z: Array,
+) -> bool:
+    """Whether the same class is at each position, by the names in two files, and two heads."""
+    # By their predictions, another order counts if it fits far better (ntkit.metrics.class_order).
+    # It also counts if the scores of the moved classes correlate with one another's at .9 or more
+    # and with their own at .5 or less; that covers classes that are never predicted.
     before, after = names_in(first.metadata), names_in(second.metadata)
     pairs = [(names, after[key]) for key, names in before.items() if key in after]
     if first.head is not None and second.head is not None:
         pairs.append((tuple(first.head.classes.tolist()), tuple(second.head.classes.tolist())))
     texts = (([*map(composed, a)], [*map(composed, b)]) for a, b in pairs)
-    return not any(a != b and set(a) == set(b) for a, b in texts)
-
-
-def no_class_moved(first: LinearHead, second: LinearHead, Z: Array) -> bool:
-    """Whether two heads have the same class at each position, according to their outputs."""
-    # Another order counts if it fits the predictions far better (ntkit.metrics.class_order). It
-    # also counts if the scores of the moved classes correlate with one another's at .9 or more and
-    # with their own at .5 or less; that covers classes that are never predicted.
-    if first.n_neurons != second.n_neurons:
+    if any(a != b and set(a) == set(b) for a, b in texts):
+        return False
+    if heads is None or heads[0].n_neurons != heads[1].n_neurons:
         return True
-    positions = np.arange(len(first.classes))
-    before, after = (_numbered(head).predict(Z) for head in (first, second))
-    if class_order(before, after, positions) is not None:
+    shown, shown_after = (_numbered(head).predict(Z) for head in heads)
+    if class_order(shown, shown_after, np.arange(len(heads[0].classes))) is not None:
         return False
     if len(Z) < _FEWEST:
         return True
     standardised = list[Array]()
-    for head in (first, second):
+    for head in heads:
         scores = head.logits(np.asarray(Z, np.float64))
         scores = scores - scores.mean(axis=1, keepdims=True)
         scores -= scores.mean(axis=0)
         deviation = scores.std(axis=0)
         standardised.append(scores / np.where(deviation > 0, deviation, 1))
-    before, after = standardised
-    correlation = before.T @ after / len(Z)
+    correlation = standardised[0].T @ standardised[1] / len(Z)
     identity = np.arange(len(correlation))
     best = linear_sum_assignment(correlation + 0.05 * np.eye(len(identity)), maximize=True)[1]
     moved = identity[best != identity]

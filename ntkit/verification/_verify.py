@@ -27,7 +27,6 @@ from ntkit.verification._model_pair import (
     agreement,
     is_new_head,
     load_pair,
-    names_agree,
     no_class_moved,
     notes_on,
     same_network,
@@ -571,8 +570,9 @@ def verify(
             {(t.name, t.dtype) for t in before} <= {(t.name, t.dtype) for t in after}
             for before, after in ((first.inputs, second.inputs), (first.outputs, second.outputs))
         ),
-        same_class_order=names_agree(first, second)
-        and (own is None or not alike or no_class_moved(own, expected_head, Z)),
+        same_class_order=no_class_moved(
+            first, second, (own, expected_head) if own is not None and alike else None, Z
+        ),
         notes=notes_on(first, second, of_label(expected_head), Z, y),
         **(
             {}

@@ -64,7 +64,7 @@ def sets(name: str, folder: Path, waterbirds: Path, seed: int) -> tuple[Rows, Ro
 
 def ridge_head(rows: Rows, weight: Array, alpha: float) -> LinearHead:
     """Logistic regression with this ridge weight on the mean loss."""
-    return rows.ridge_heads([weight / weight.sum()], [alpha], tol=1e-4)[0]
+    return rows.heads([weight / weight.sum()], alphas=[alpha], tol=1e-4)[0]
 
 
 def at_costs(points: list[tuple[float, float]]) -> list[float]:

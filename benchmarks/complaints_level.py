@@ -70,7 +70,7 @@ def shortcut(
         return Z @ turn, y, a
 
     Z, y, _ = sample(3000)
-    head = Rows.of(Z, y).ridge_heads([np.full(len(y), 1 / len(y))], [0.01])[0]
+    head = Rows.of(Z, y).heads([np.full(len(y), 1 / len(y))], alphas=[0.01])[0]
 
     def draw(n: int) -> tuple[Array, Array, Array]:
         Z, y, a = sample(n)

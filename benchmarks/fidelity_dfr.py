@@ -52,7 +52,7 @@ def choices(X: Array, y: Array, groups: Array, seed: int) -> dict[str, tuple[flo
         order = rng.permutation(len(y))
         judged, fitting = order[: len(y) // 2], order[len(y) // 2 :]
         if name == "stratified":
-            fitting, judged = halves(Rows(X, y, np.ones(len(y))), groups, rng)
+            fitting, judged = halves(Rows.of(X, y), groups, rng)
         worst = accuracies(X, y, groups, balanced_draw(groups, fitting, rng), judged).min(axis=1)
         found[name] = CS[int(worst.argmax())], bool((worst == worst.max()).sum() > 1)
     return found

@@ -154,7 +154,7 @@ def evals_selection() -> list[Row]:
         data = sample(seed, 2 + seed % 2)
         clf = EVaLSClassifier(n_selected=(20,), Cs=(0.1,), head=data.head, random_state=seed)
         clf.fit(data.X, data.y, X_val=data.X, y_val=data.y)
-        rows = Rows(data.X, data.y, np.ones(len(data.y)))
+        rows = Rows.of(data.X, data.y)
         half = split_in_two(0.5, rows, np.random.RandomState(seed))[0]
         p, chosen = data.head.predict_proba(data.X), set[int]()
         for k in range(int(data.y.max()) + 1):

@@ -240,7 +240,7 @@ def evals() -> list[Row]:
         data = sample(seed)
         clf = EVaLSClassifier(n_selected=(40,), Cs=(0.1,), tol=1e-9, head=data.head, random_state=0)
         clf.fit(data.X, data.y, X_val=data.X, y_val=data.y)
-        rows = Rows(data.X, data.y, np.ones(len(data.y)))
+        rows = Rows.of(data.X, data.y)
         half = split_in_two(0.5, rows, np.random.RandomState(0))[0]
         scaler = StandardScaler().fit(data.X[half])
         theirs = LogisticRegression(

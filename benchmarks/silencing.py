@@ -87,7 +87,7 @@ class Sample:
     @property
     def rows(self) -> Rows:
         """For the solver."""
-        return Rows(self.Z, self.y, np.ones(len(self.y)))
+        return Rows.of(self.Z, self.y)
 
     @property
     def groups(self) -> Array:
@@ -149,8 +149,8 @@ def problem(regime: Regime, seed: int) -> tuple[Sample, Sample, Sample, Array]:
 
 def path(rows: Rows, weight: Array, gains: Array | None = None) -> list[LinearHead]:
     """Heads by penalty, from the weakest."""
-    Cs = [1 / (alpha * len(rows)) for alpha in RIDGES]
-    return list(rows.heads([weight] * len(Cs), Cs, gains=gains))
+    alphas = [alpha * len(rows) / float(weight.sum()) for alpha in RIDGES]
+    return list(rows.heads([weight] * len(alphas), alphas=alphas, gains=gains))
 
 
 def equal_mass(parts: Array) -> Array:
@@ -199,11 +199,7 @@ def run(regime: Regime, seed: int) -> dict[str, Any]:
         "flagged above 0": flagged(original, train, validation, 0.0),
         "flagged above 0.5 sd": flagged(original, train, validation, 0.5),
     }
-    both = Rows(
-        np.concatenate([train.Z, validation.Z]),
-        np.concatenate([train.y, validation.y]),
-        np.ones(len(train.y) + len(validation.y)),
-    )
+    both = train.rows.and_then(validation.rows)
     groups = np.concatenate([train.groups, validation.groups])
     paths = {name: path(rows, weight, 1.0 - mask) for name, mask in masks.items()}
     paths["class-balanced, validation set"] = path(validation.rows, equal_mass(validation.y))

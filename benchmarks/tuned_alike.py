@@ -32,7 +32,7 @@ RULES = {
 
 def rows_of(part: Rows) -> Rows:
     """Labels are 0 and 1, and so their own index."""
-    return Rows(part.X, part.y.astype(np.intp), np.ones(len(part.y)))
+    return Rows.of(part.X, part.y.astype(np.intp))
 
 
 def halved(train: Rows, rows: Rows, validation: Rows, seed: int) -> tuple[Task, Rows]:

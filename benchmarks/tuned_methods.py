@@ -8,7 +8,7 @@ on the mean loss of class-balanced or weighted retraining, for standardised embe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import product
 from typing import Any
@@ -78,9 +78,9 @@ def by_ridge(
     rows: Rows, ridge: list[float], weight: Array, mask: Array | None = None
 ) -> Iterator[tuple[float, LinearHead]]:
     """Heads of the rows with one weight, by ridge weight, as ``retrain_head`` fits them."""
-    C = [1 / (alpha * len(rows.y_index)) for alpha in ridge]
+    alphas = [alpha * len(rows) / float(weight.sum()) for alpha in ridge]
     gains = None if mask is None else 1.0 - mask
-    return zip(ridge, rows.heads([weight] * len(C), C, gains=gains), strict=True)
+    return zip(ridge, rows.heads([weight] * len(ridge), alphas=alphas, gains=gains), strict=True)
 
 
 def equal_mass(parts: Array) -> Array:
@@ -214,7 +214,7 @@ class Erased:
 def cross_fitted_eraser(rows: Rows) -> tuple[LEACEClassifier, Rows]:
     """An eraser of the errors, and the rows that it erased."""
     clf = LEACEClassifier(random_state=0, C=1 / len(rows)).fit(rows.X, rows.y)
-    return clf, Rows(clf.erase(rows.X), rows.y_index, rows.weight)
+    return clf, replace(rows, X=clf.erase(rows.X))
 
 
 def leace(task: Task) -> Fits:
@@ -225,7 +225,7 @@ def leace(task: Task) -> Fits:
             clf, erased = cross_fitted_eraser(rows)
         else:
             clf = task.fitted(LEACEClassifier(head=task.head, **options))
-            erased = Rows(clf.erase(task.train.X), rows.y_index, rows.weight)
+            erased = replace(rows, X=clf.erase(task.train.X))
         for alpha, head in by_ridge(erased, ridges(12), equal_mass(rows.y_index)):
             yield {"errors": where, "alpha": alpha}, Erased(clf, head)
 

@@ -27,6 +27,7 @@ _BLOCK_BYTES = 1 << 27  # of columns at a time
 _ROWS = 1024  # at a time
 _BLOCK = 64  # columns at a time
 _MUCH = 1 << 21  # activations
+Transform = Callable[[Array, Array, slice], Array]
 
 
 def non_constant_neurons(Z: Array, sample_weight: Array | None = None) -> Array:
@@ -59,10 +60,13 @@ def _usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def neurons_of(Z: Array, samples: Array, columns: slice) -> Array:
+def neurons_of(
+    Z: Array, samples: Array, columns: slice, transform: Transform | None = None
+) -> Array:
     """Copy of a few columns at some rows, with one contiguous row for each column."""
     # Copied before the transposition: transposing the matrix itself takes seven times as long.
-    return np.ascontiguousarray(Z[samples, columns].T)
+    neurons = np.ascontiguousarray(Z[samples, columns].T)
+    return neurons if transform is None else transform(neurons, samples, columns)
 
 
 def median_of_rows(rows: Array, weight: Array) -> Array:
@@ -120,7 +124,7 @@ def spuriousness_scores(
     statistic: Literal["median", "mean"] = "median",
     standardize: bool = False,
     min_misclassified: int = 1,
-    transform: Callable[[Array, Array, slice], Array] | None = None,
+    transform: Transform | None = None,
 ) -> Array:
     r"""Spuriousness score of every class and neuron.
 
@@ -180,20 +184,18 @@ def spuriousness_scores(
     scores = np.full((len(classes), Z.shape[1]), np.nan, dtype=np.result_type(Z.dtype, np.float32))
     samples = np.flatnonzero(present)
 
-    def values(rows: Array, columns: slice) -> Array:
-        neurons = neurons_of(Z, rows, columns)
-        return neurons if transform is None else transform(neurons, rows, columns)
-
     def fill(columns: slice) -> None:
-        for row, wrong, right in sides:
-            of_wrong = center(values(wrong, columns), weight[wrong]).astype(scores.dtype)
-            of_right = center(values(right, columns), weight[right]).astype(scores.dtype)
+        for row, *parts in sides:
+            of_wrong, of_right = (
+                center(neurons_of(Z, part, columns, transform), weight[part]).astype(scores.dtype)
+                for part in parts
+            )
             # Weighted means of equal values differ in their last digits; that must not flag a
             # neuron.
             equal = np.abs(of_wrong - of_right) <= _ROUNDING * np.abs(of_wrong)
             scores[row, columns] = np.where(equal, 0, of_wrong - of_right)
         if standardize:
-            scale = std_of_rows(values(samples, columns), weight[samples])
+            scale = std_of_rows(neurons_of(Z, samples, columns, transform), weight[samples])
             scaled = np.where(np.isnan(scores[:, columns]), np.nan, 0.0)
             np.divide(scores[:, columns], scale, out=scaled, where=scale > 0)
             scores[:, columns] = scaled
@@ -278,13 +280,6 @@ def change_scores(
 
     for_each_block(fill, X)
     return scores
-
-
-def strongest_wrong(logits: Array, y_index: Array) -> Array:
-    """Column of the largest logit except the true class's."""
-    others = np.array(logits, dtype=float)
-    others[np.arange(len(others)), y_index] = -np.inf
-    return np.asarray(others.argmax(axis=1))
 
 
 def sfit(scores: Array) -> float:

@@ -54,15 +54,10 @@ class Rows:
     X: Array
     y_index: Array
     weight: Array
-    classes: Array = None  # type: ignore[assignment]  # the numbers of the classes
+    classes: Array
     groups: Array | None = None
     known_contents: Array | None = None
     _heads: dict[Hashable, FittedHead] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.classes is None:
-            numbers = np.arange(int(self.y_index.max(initial=-1)) + 1)
-            object.__setattr__(self, "classes", numbers)
 
     @classmethod
     def of(
@@ -157,24 +152,22 @@ class Rows:
         )
         return np.asarray(self.weight * factor[self.y_index])
 
-    def ridge_heads(
-        self, weights: Sequence[Array], alphas: Sequence[float], **options: Any
-    ) -> list[FittedHead]:
-        """Fit a head for each row of weights and ridge weight on the mean loss."""
-        Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
-        return self.heads(weights, Cs, **options)
-
     def heads(
         self,
         weights: Sequence[Array],
-        Cs: Sequence[float],
+        C: float | None = None,
         *,
+        alphas: Sequence[float] = (),
         gains: Array | None = None,
         tol: float = 1e-5,
         max_iter: int = 1000,
         device: str = "cpu",
     ) -> list[FittedHead]:
-        """Fit a head for each row of weights and C, all at once, unless it is already known."""
+        """Fit a head for each row of weights, all at once, unless it is already known."""
+        # The penalty is one C for all, or for each a ridge weight on the mean loss.
+        Cs = [C] * len(weights) if C is not None else []
+        if C is None:
+            Cs = [1 / (float(w.sum()) * alpha) for w, alpha in zip(weights, alphas, strict=True)]
         options = (digest(gains), tol, max_iter, device)
         keys = [(digest(w), float(C), *options) for w, C in zip(weights, Cs, strict=True)]
         known: dict[Hashable, FittedHead] = {k: self._heads[k] for k in keys if k in self._heads}
@@ -263,8 +256,8 @@ class Study:
             if rows == "both" or self.validation is None:
                 self._with[rows] = replace(self, train=self.both, validation=None)
             else:
-                known = self._known_of(slice(len(self.train), None))
-                self._with[rows] = replace(self, train=self.validation, validation=None, **known)
+                alone = self.take(train=np.arange(0))
+                self._with[rows] = replace(alone, train=self.validation, validation=None)
         return self._with[rows]
 
     def take(self, *, train: Array | None = None, validation: Array | None = None) -> Study:
@@ -273,19 +266,18 @@ class Study:
         n_held_out = 0 if held_out is None else len(held_out)
         kept = [np.arange(n)[slice(None) if train is None else train]]
         kept += [n + np.arange(n_held_out)[slice(None) if validation is None else validation]]
+        index, known = np.concatenate(kept), dict[str, Any]()
+        for name in ("values", "changed", "folds", "changed_values"):
+            each = getattr(self, name)
+            known[name] = None if each is None else each[index]
         if held_out is not None and validation is not None:
             held_out = held_out.take(validation)
         return replace(
             self,
             train=self.train if train is None else self.train.take(train),
             validation=held_out,
-            **self._known_of(np.concatenate(kept)),
+            **known,
         )
-
-    def _known_of(self, index: Array | slice) -> dict[str, Any]:
-        known = {"values": self.values, "changed": self.changed, "folds": self.folds}
-        known |= {"changed_values": self.changed_values}
-        return {name: None if each is None else each[index] for name, each in known.items()}
 
 
 Fold = tuple[Array, Array]
@@ -330,11 +322,20 @@ def stratified_folds(
     return [(np.flatnonzero(of_rows != k), np.flatnonzero(of_rows == k)) for k in numbers]
 
 
-def folds_over(rows: Rows, groups: Array, n_splits: int, seed: Any) -> list[Fold] | None:
-    """Folds stratified by group; None if the smallest group is too small."""
+def folds_of(splits: Any, rows: Rows, seed: Any, groups: Array | None = None) -> list[Fold] | None:
+    """Folds by a splitter, or so many by class or group; None if the smallest is too small."""
+    if not isinstance(splits, int | np.integer):
+        folds = [(train, test) for train, test in splits.split(rows.X, rows.y_index)]
+        if np.bincount(np.concatenate([test for _, test in folds])).max() > 1:
+            raise InputError(
+                "The splitter in identification tests a sample more than once; use a partition "
+                "such as StratifiedKFold."
+            )
+        return folds
+    groups = rows.y_index if groups is None else groups
     counted = (groups >= 0) & (rows.weight > 0)
     sizes = n_distinct(groups[counted], rows.contents[counted])
-    n_splits = min(n_splits, int(sizes[sizes > 0].min()))
+    n_splits = min(int(splits), int(sizes[sizes > 0].min()))
     if n_splits < 2:
         return None
     strata = groups.copy()  # samples in no group join one of their class
@@ -342,19 +343,6 @@ def folds_over(rows: Rows, groups: Array, n_splits: int, seed: Any) -> list[Fold
         of_class = rows.y_index == label
         strata[of_class & (groups < 0)] = groups[of_class].max()
     return stratified_folds(strata, n_splits, seed, rows.contents) or None
-
-
-def folds_of(identification: Any, rows: Rows, seed: Any) -> list[Fold] | None:
-    """Cross-fitting folds for an int or a splitter; None if there are too few samples."""
-    if isinstance(identification, int | np.integer):
-        return folds_over(rows, rows.y_index, int(identification), seed)
-    folds = [(train, test) for train, test in identification.split(rows.X, rows.y_index)]
-    if np.bincount(np.concatenate([test for _, test in folds])).max() > 1:
-        raise InputError(
-            "The splitter in identification tests a sample more than once; use a partition such as "
-            "StratifiedKFold."
-        )
-    return folds
 
 
 def split_in_two(share: float, rows: Rows, random_state: Any) -> tuple[Array, Array] | None:
@@ -451,11 +439,6 @@ def logits_of_folds(
     return logits, tested
 
 
-def misclassified(logits: Array, rows: Rows) -> Array:
-    """Whether the class of the largest logit of each row is wrong."""
-    return np.asarray(logits.argmax(axis=1) != rows.y_index)
-
-
 def class_error_rates(rows: Rows, wrong: Array) -> Array:
     """Error rate of each class that has rows of positive weight."""
     mass = np.bincount(rows.y_index, weights=rows.weight)
@@ -502,11 +485,6 @@ def checked_numbers(name: str, values: Any, kind: str = "positive numbers") -> l
     if ">= 0" not in kind and numbers.min() <= 0:
         raise InputError(f"{name} must be {kind}; got {values!r}.")
     return list((numbers if "whole" in kind else numbers.astype(float)).tolist())
-
-
-def middle_of(alphas: Sequence[float]) -> float:
-    """The ridge weight for too few samples to choose one: the one nearest to 1."""
-    return min(alphas, key=lambda alpha: abs(np.log(alpha)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -573,13 +551,9 @@ def tuned(
         mass = np.concatenate([mass, also.weight])
     worse_half = groups is None if worse_half is None else worse_half
     groups = y_index if groups is None else groups
-    folds = folds_over(rows, groups[: len(rows)], n_splits, seed)
-
-    def fit(weights: Sequence[Array], alphas: Sequence[float]) -> list[FittedHead]:
-        """Heads for weights of the rows and a ridge weight each."""
-        if C is not None:
-            return rows.heads(weights, [C] * len(weights), **solver)
-        return rows.ridge_heads(weights, alphas, **{"gains": rows.gains} | solver)
+    folds = folds_of(n_splits, rows, seed, groups[: len(rows)])
+    if C is None and "gains" not in solver:
+        solver["gains"] = rows.gains
 
     @cache
     def outcomes() -> dict[float, tuple[Array, Array]]:
@@ -588,7 +562,8 @@ def tuned(
             return {}
         tried = [without(weight, train) for train, _ in folds]
         tried += [weight] if also is not None else []  # the head of all rows evaluates the others
-        heads = fit([w for _ in alphas for w in tried], [a for a in alphas for _ in tried])
+        penalties = [alpha for alpha in alphas for _ in tried]
+        heads = rows.heads(tried * len(alphas), C, alphas=penalties, **solver)
         found = dict[float, tuple[Array, Array]]()
         for i, alpha in enumerate(alphas):
             of_folds = heads[i * len(tried) :][: len(folds)]
@@ -604,6 +579,8 @@ def tuned(
 
     def score(alpha: float) -> float:
         """Mean cross-validated accuracy of the groups, or of the worse half."""
+        if folds is None or len(alphas) == 1:  # nothing to compare: the one nearest to 1
+            return -abs(float(np.log(alpha)))
         right = outcomes()[alpha][0] > 0
         total = np.bincount(groups[judged], weights=mass[judged])
         hits = np.bincount(groups[judged], weights=(mass * right)[judged])
@@ -611,9 +588,13 @@ def tuned(
         mean = shares[: max(1, len(shares) // 2)].mean() if worse_half else shares.mean()
         return round(float(mean), 12)  # the order of a sum must not break a tie
 
-    untold = folds is None or len(alphas) == 1
-    best = middle_of(alphas) if untold else max(alphas, key=score)
-    return Tuned(best, y_index, mass, lambda alpha: fit([weight], [alpha])[0], outcomes)
+    return Tuned(
+        max(alphas, key=score),
+        y_index,
+        mass,
+        lambda alpha: rows.heads([weight], C, alphas=[alpha], **solver)[0],
+        outcomes,
+    )
 
 
 LEAST_ERRORS = 10

@@ -307,7 +307,7 @@ class StudyClassifier(ClassifierMixin, FitsRows):
         self, rows: Rows, weights: Sequence[Array], gains: Array | None = None
     ) -> list[FittedHead]:
         """Fit one head for each set of weights of the same rows, all at once."""
-        return rows.heads(weights, [self.C] * len(weights), gains=gains, **self._solver_options())
+        return rows.heads(weights, self.C, gains=gains, **self._solver_options())
 
     def _solved(self, X: Array, y_index: Array, weight: Array, **options: Any) -> FittedHead:
         """Fit one head to its optimum, with the estimator's solver options or others."""

@@ -25,7 +25,6 @@ from ntkit.study import (
     Rows,
     Study,
     checked_numbers,
-    misclassified,
     require_every_class,
     scaler_of,
     seed_of,
@@ -137,7 +136,8 @@ class EVaLSClassifier(FromHead):
         log_p = log_softmax(original.logits(retrain.X).astype(np.float64), axis=1)
         loss = -log_p[np.arange(len(log_p)), retrain.y_index]
         scaler = scaler_of(retrain)
-        environment = 2 * choose.y_index + misclassified(original.logits(choose.X), choose)
+        wrong = original.logits(choose.X).argmax(axis=1) != choose.y_index
+        environment = 2 * choose.y_index + wrong
         seed = seed_of(rng)
         most = max(1, int(np.bincount(retrain.y_index).min()) // 2)
 
@@ -205,7 +205,7 @@ def _both_ends(loss: Array, y_index: Array, k: int) -> Array:
 def _accuracy_per_environment(head: LinearHead, rows: Rows, environment: Array) -> Array:
     """Weighted accuracy over each class × correctness group; NaN if it is empty."""
     n_cells = 2 * (int(rows.y_index.max()) + 1)
-    right = rows.weight * ~misclassified(head.logits(rows.X), rows)
+    right = rows.weight * (head.logits(rows.X).argmax(axis=1) == rows.y_index)
     mass = np.bincount(environment, weights=rows.weight, minlength=n_cells)
     hits = np.bincount(environment, weights=right, minlength=n_cells)
     return np.asarray(np.divide(hits, mass, out=np.full(n_cells, np.nan), where=mass > 0))

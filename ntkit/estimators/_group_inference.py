@@ -555,7 +555,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         errors = ERRORS if self.answer_error == "auto" else [float(self.answer_error)]
         for name, X in matrices.items():
             feature_set = scaled_features(X)
-            known = Rows(feature_set.rows(index), y_index, weight)
+            known = Rows(feature_set.rows(index), y_index, weight, np.arange(len(self.y_classes_)))
             options: dict[str, Any] = {"errors": errors, "cv": self.cv, "seed": seed}
             head = best_head(known, value, n_values, penalties, **options)
             if head is None:

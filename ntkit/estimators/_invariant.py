@@ -24,12 +24,10 @@ from ntkit.study import (
     Rows,
     Study,
     checked_numbers,
-    folds_over,
+    folds_of,
     group_balanced,
     judged_groups,
     logits_of_folds,
-    middle_of,
-    misclassified,
     scaler_of,
     seed_of,
     without,
@@ -276,7 +274,8 @@ class InvariantClassifier(StudyClassifier):
             alphas = [1 / (self.C * float(weight.sum()))]
         self.scores_ = np.full((len(penalties), len(alphas)), np.nan)
         self.score_error_ = self.scores_.copy()
-        self.penalty_, self.alpha_ = penalties[0], middle_of(alphas)
+        # With too few samples to choose, the ridge weight nearest to 1.
+        self.penalty_, self.alpha_ = penalties[0], min(alphas, key=lambda a: abs(np.log(a)))
         differing = penalties if self.n_copies_ else penalties[:1]  # else all are equal
         if len(differing) * len(alphas) > 1:
             self._choose(study, joined, weight, differing, alphas)
@@ -302,7 +301,7 @@ class InvariantClassifier(StudyClassifier):
         ]
         for i, k in np.ndindex(len(penalties), len(alphas)):
             logits, tested = logits_of_folds(joined.rows, folds, [each[i][k] for each in heads])
-            right = ~misclassified(logits, joined.rows)
+            right = logits.argmax(axis=1) == joined.rows.y_index
             score, error = joined.accuracy(right, np.where(tested, cells, -1))
             same = slice(i, None) if len(penalties) == 1 else i
             self.scores_[same, k], self.score_error_[same, k] = score, error
@@ -317,7 +316,7 @@ class InvariantClassifier(StudyClassifier):
         n, n_all = len(study.train.weight), len(study.both.weight)
         folds: list[Fold] | None
         if study.folds is None:
-            folds = folds_over(study.train, cells[:n], 5, seed_of(self.random_state))
+            folds = folds_of(5, study.train, seed_of(self.random_state), cells[:n])
         else:
             fold = study.folds[:n]
             folds = [
@@ -341,7 +340,7 @@ class InvariantClassifier(StudyClassifier):
         copies = part[joined.changed[part]]
         if not len(copies) or not max(penalties):
             weights = [weight] * len(alphas)
-            heads = joined.rows.ridge_heads(weights, alphas, gains=1 / scale, **solver)
+            heads = joined.rows.heads(weights, alphas=alphas, gains=1 / scale, **solver)
             return [heads] * len(penalties)
         # A rotation does not change a ridge penalty. Along the eigenvectors of the mean of (z' −
         # z)(z' − z)ᵀ the penalty is a sum over single features, which can be expressed by gains.
@@ -356,7 +355,7 @@ class InvariantClassifier(StudyClassifier):
         for penalty in penalties:
             gains = 1 / np.sqrt(1 + penalty * np.maximum(values, 0))
             weights = [rotated.weight] * len(alphas)
-            heads = rotated.ridge_heads(weights, alphas, gains=gains, **solver)
+            heads = rotated.heads(weights, alphas=alphas, gains=gains, **solver)
             path.append([_turned_back(head, self._scaler, vectors) for head in heads])
         return path
 

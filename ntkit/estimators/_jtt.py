@@ -14,7 +14,7 @@ from ntkit._types import Array
 from ntkit._warn import warn
 from ntkit.estimators._base import FromHead
 from ntkit.head import LinearHead
-from ntkit.study import Rows, Study, folds_of, identified, misclassified, seed_of
+from ntkit.study import Rows, Study, folds_of, identified, seed_of
 
 
 @documented
@@ -110,7 +110,7 @@ class JTTClassifier(FromHead):
         if self.head is None and self.identification != "train":
             folds = folds_of(self.identification, rows, seed_of(self.random_state))
         logits, judged = identified(original, rows, rows.weight, rows, folds, self._fit_heads)
-        return misclassified(logits, judged) & (judged.weight > 0)
+        return np.asarray((logits.argmax(axis=1) != judged.y_index) & (judged.weight > 0))
 
     def _warn_of_no_errors(self) -> None:
         fix = (

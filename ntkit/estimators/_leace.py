@@ -20,7 +20,7 @@ from ntkit._warn import warn
 from ntkit.estimators._base import VALIDATION_SET, FromHead
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.solver import FittedHead
-from ntkit.study import Rows, Study, identification_sets, identified, misclassified, seed_of
+from ntkit.study import Rows, Study, identification_sets, identified, seed_of
 
 _BATCH = 4096  # rows in float64 at a time
 _NO_CORRELATION = 1e-8  # rounding error of a correlation of embedding and concept
@@ -183,7 +183,7 @@ class LEACEClassifier(FromHead):
         original = self._original_head(tune)
         folds = None if self.head is not None else folds
         logits, identify = identified(original, tune, tune.weight, identify, folds, self._fit_heads)
-        wrong = misclassified(logits, identify)
+        wrong = logits.argmax(axis=1) != identify.y_index
         counted = wrong & (identify.weight > 0)
         self.concepts_ = np.array([False, True])
         self.n_errors_ = np.bincount(identify.y_index[counted], minlength=len(self.classes_))

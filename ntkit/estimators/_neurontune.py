@@ -34,7 +34,6 @@ from ntkit.spuriousness import (
     non_constant_neurons,
     sfit,
     spuriousness_scores,
-    strongest_wrong,
 )
 from ntkit.study import (
     ERM_ALPHA,
@@ -51,7 +50,6 @@ from ntkit.study import (
     folds_of,
     identification_sets,
     identified,
-    misclassified,
     seed_of,
     without,
 )
@@ -306,10 +304,11 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
     def _learn(self, study: Study) -> None:
         stage = self._identify(study)
         current = self._retrain(stage, self._tuning(stage))
-        wrong = misclassified(current.logits(stage.identify.X), stage.identify)
-        self.sfit_ = sfit(self._scores_of(stage.identify, wrong))
+        identify = stage.identify
+        wrong = current.logits(identify.X).argmax(axis=1) != identify.y_index
+        self.sfit_ = sfit(self._scores_of(identify, wrong))
         # Warn if the retrained head is hardly better than guessing.
-        after = 1 - class_error_rates(stage.identify, wrong).mean()
+        after = 1 - class_error_rates(identify, wrong).mean()
         before, chance = 1 - self._erm_errors.mean(), 1 / len(self._erm_errors)
         if after - chance < _LEAST_LEAD * (before - chance):
             message = (
@@ -335,7 +334,7 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
         logits, identify = identified(
             original, tune, tune.weight, identify, first_folds, self._fit_heads
         )
-        wrong = misclassified(logits, identify)
+        wrong = logits.argmax(axis=1) != identify.y_index
         self._erm_errors = class_error_rates(identify, wrong)
         self.n_errors_ = np.bincount(
             identify.y_index[wrong & (identify.weight > 0)], minlength=len(self.classes_)
@@ -353,7 +352,9 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
     def _score(self, identify: Rows, logits: Array, head: LinearHead) -> Array:
         """Spuriousness scores (C, D) of a head's errors."""
         coef = head.coef if len(head.coef) > 1 else np.vstack([0 * head.coef, head.coef])
-        label, rival = identify.y_index, strongest_wrong(logits, identify.y_index)
+        label, others = identify.y_index, logits.astype(float)
+        others[np.arange(len(others)), label] = -np.inf
+        rival = others.argmax(axis=1)  # the strongest wrong class
 
         def read(values: Array, rows: Array, neurons: slice) -> Array:
             if self.statistic == "contribution":
@@ -362,7 +363,7 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
 
         return self._scores_of(
             identify,
-            misclassified(logits, identify),
+            logits.argmax(axis=1) != label,
             statistic="mean" if self.statistic == "mean" else "median",
             standardize=self.standardize,
             transform=read,
@@ -461,7 +462,7 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
                 return _accuracy_on_copies(stage.tune, changed, folds, heads)
             logits, _ = cross_fitted_logits(stage.tune, tuning.weight, folds, fit)
             mass = np.bincount(tuning.cells, weights=stage.tune.weight)
-            right = stage.tune.weight * ~misclassified(logits, stage.tune)
+            right = stage.tune.weight * (logits.argmax(axis=1) == stage.tune.y_index)
             hits = np.bincount(tuning.cells, weights=right)
             return float((hits[mass > 0] / mass[mass > 0]).mean())
 
@@ -480,7 +481,7 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
         if self.C is not None:
             return super()._fit_heads(rows, weights, gains)
         options = {"gains": self._in_units(gains), **self._solver_options()}
-        return rows.ridge_heads(weights, [self._alpha] * len(weights), **options)
+        return rows.heads(weights, alphas=[self._alpha] * len(weights), **options)
 
     def _counts_rows(self) -> bool:
         return bool(self.C is None or self.error_weight != 1 or self.identification != "train")
@@ -509,7 +510,8 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
             logits = stage.original.logits(tune.X)
         else:
             logits, _ = cross_fitted_logits(tune, tune.weight, folds, self._fit_heads)
-        weight = np.where(misclassified(logits, tune), self.error_weight, 1.0) * balanced
+        wrong = logits.argmax(axis=1) != tune.y_index
+        weight = np.where(wrong, self.error_weight, 1.0) * balanced
         if stage.plain is None:
             return Tuning(weight, by_class, 1.0)
         return Tuning(weight, by_class, self._tuned(tune, weight, C=self.C, **options).alpha)

@@ -413,7 +413,7 @@ def _together(
     alphas = (1 / (np.asarray(Cs) * totals[which])).tolist()
     scales, kept = kept_neurons(gains, X.shape[1])
     data = NumpyPasses(X, y_index, shares[0], kept)
-    means = data.means(shares)
+    means = data.mean(shares)
     variances: Any = [None] * len(shares)
     if not factored(data, scales):
         variances = data.variances(shares, means)

@@ -52,12 +52,13 @@ class NumpyPasses:
         self.X, self.y_index, self.weight, self.offset = X, y_index, weight, offset
 
     @_product
-    def mean(self) -> Array:
-        """Weighted mean of the rows, shape (width,)."""
-        total = np.zeros(self.X.shape[1])
-        for rows in self._chunks(1):
-            total += self.weight[rows].astype(self.dtype) @ self.X[rows]
-        return total if self.columns is None else total[self.columns]
+    def mean(self, weights: Array | None = None) -> Array:
+        """Weighted mean of the rows, (width,), or of B rows of weights, (B, width), in one pass."""
+        weights = self.weight if weights is None else weights
+        total = np.zeros((*weights.shape[:-1], self.X.shape[1]))
+        for rows in self._chunks(len(np.atleast_2d(weights))):
+            total += weights[..., rows].astype(self.dtype) @ self.X[rows]
+        return total if self.columns is None else total[..., self.columns]
 
     def sample(self, n_rows: int) -> tuple[Array, Array]:
         """About ``n_rows`` rows at equal distances, and their weights."""
@@ -81,14 +82,6 @@ class NumpyPasses:
             slope += residual.sum(axis=0)
             gradient += (chunk.T @ residual.astype(self.dtype)).T
         return value, slope, gradient if self.columns is None else gradient[:, self.columns]
-
-    @_product
-    def means(self, weights: Array) -> Array:
-        """Mean of the rows for each row of weights, shape (B, width), in one pass."""
-        total = np.zeros((len(weights), self.X.shape[1]))
-        for rows in self._chunks(len(weights)):
-            total += weights[:, rows].astype(self.dtype) @ self.X[rows]
-        return total if self.columns is None else total[:, self.columns]
 
     @_product
     def variances(self, weights: Array, means: Array) -> Array:

@@ -153,7 +153,7 @@ def test_subspace_and_adjustment_of_leia_may_come_from_different_samples():
     X, y = data(n=1000)
     head = random_head(1)
     clf = LEIAClassifier(head=head, rank=2, adjustment_size=0.2, random_state=0).fit(X, y)
-    rest, fifth = split_in_two(0.2, Rows(X, y, np.ones(1000)), 0)
+    rest, fifth = split_in_two(0.2, Rows.of(X, y), 0)
     assert (len(rest), len(fifth)) == (800, 200)
     _, vectors = np.linalg.eigh(spread(X[rest], clf.weights_[rest]))
     assert np.allclose(np.abs(clf.subspace_.T @ vectors[:, :-3:-1]), np.eye(2), atol=1e-8)

@@ -231,7 +231,7 @@ def test_a_study_gives_copies_folds_and_values_of_all_rows():
     X, y, copies, mark = data(10, n=600)
     train, val = np.arange(400), np.arange(400, 600)
     folds = np.arange(600) % 3
-    rows = [Rows(X[part], y[part], np.ones(len(part))) for part in (train, val)]
+    rows = [Rows.of(X[part], y[part]) for part in (train, val)]
     study = Study(*rows, mark[:, None], copies, folds)
     clf = InvariantClassifier().fit_study(study.on("both"))
     same = InvariantClassifier().fit(X, y, X_changed=copies, folds=folds, groups=mark)

@@ -19,7 +19,7 @@ from ntkit.estimators import (
     NeuronTuneClassifierCV,
 )
 from ntkit.metrics import CorrectnessGroupScorer
-from ntkit.study import Rows, folds_over, n_distinct, split_in_two, stratified_folds
+from ntkit.study import Rows, folds_of, n_distinct, split_in_two, stratified_folds
 
 contents_and_strata = st.lists(
     st.tuples(st.integers(0, 30), st.integers(0, 2)), min_size=4, max_size=80
@@ -66,7 +66,7 @@ def test_rows_know_their_contents(rng):
     assert_array_equal(part.contents, rows.contents[::2])
     rest, share = split_in_two(0.3, rows, 0)
     assert {*rows.contents[rest]}.isdisjoint(rows.contents[share])
-    assert folds_over(Rows.of(np.repeat(X[:1], 9, axis=0), y[:9]), y[:9], 5, 0) is None
+    assert folds_of(5, Rows.of(np.repeat(X[:1], 9, axis=0), y[:9]), 0) is None
 
 
 METHODS = [

@@ -20,7 +20,7 @@ from ntkit.study import (
     correctness_groups,
     error_recovery_rate,
     errors_are_evidence,
-    folds_over,
+    folds_of,
     group_balanced,
     group_numbers,
     judged_groups,
@@ -116,7 +116,7 @@ def test_a_tuned_penalty_is_the_best_of_a_plain_cross_validation():
     Z = X / X.std(axis=0)
     for alpha in ALPHAS:
         margin[alpha] = np.empty(len(y))
-        for train, test in folds_over(rows, groups, 5, 1):
+        for train, test in folds_of(5, rows, 1, groups):
             C = 1 / (weight[train].sum() * alpha)
             head = fit_linear_head(
                 Z[train], y[train], weight[train], classes=np.arange(2), C=C, tol=1e-8
@@ -160,7 +160,7 @@ def test_further_rows_are_judged_by_the_head_of_all_rows():
     found = tuned(rows, rows.weight, also=also, C=0.5)
     assert found.alpha == 1
     assert found.margin[100:] == pytest.approx(margins(found.head.logits(also.X), also.y_index))
-    assert found.head == rows.heads([rows.weight], [0.5])[0]
+    assert found.head == rows.heads([rows.weight], 0.5)[0]
 
 
 def test_without_folds_the_penalty_nearest_to_one_is_used():

@@ -123,11 +123,11 @@ class Comparison:
         if head is None:
             # Without class weights, a head with a strong penalty predicts only the larger class.
             C_erm = max(self._C("train", cells=False), 1 / (ERM_ALPHA * n)) if C is None else C
-            self.original: LinearHead = self.train.heads([self.train.weight], [C_erm])[0]
+            self.original: LinearHead = self.train.heads([self.train.weight], C_erm)[0]
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
         rows = both if self.one_set else self.train
-        reference = rows.heads([rows.balanced()], [1 / len(rows) if C is None else C])[0]
+        reference = rows.heads([rows.balanced()], 1 / len(rows) if C is None else C)[0]
         self.reference_proba = reference.predict_proba(self.validation.X)
         self.classes = reference.classes
         # Two halves of the validation set, stratified by class; more folds of a single set.
@@ -269,7 +269,7 @@ class Comparison:
         for _ in range(n_masks):
             mask = np.zeros(len(clf.non_constant_), dtype=bool)
             mask[rng.choice(non_constant, size, replace=False)] = True
-            head = rows.heads([weight], [C], gains=1.0 - mask)[0]
+            head = rows.heads([weight], C, gains=1.0 - mask)[0]
             rated = self.rated(head, head.predict(self.validation.X))
             masks.append({k: v for k, v in rated.items() if v is not None})
         mean: dict[str, Any] = {k: float(np.mean([each[k] for each in masks])) for k in masks[0]}

@@ -109,7 +109,7 @@ class ComplaintFolds:
             for share in (0, w[n:].sum() / max(1, w[:n].sum())):
                 some = np.append(share * w[:n], w[n:])
                 weights.append(some / some.sum())
-        heads = data.ridge_heads(weights, [_RIDGE] * len(weights), tol=1e-3)
+        heads = data.heads(weights, alphas=[_RIDGE] * len(weights), tol=1e-3)
         shape = n_folds + 1, 2, n_logits
         coef = np.reshape([h.coef for h in heads], (*shape, -1)).astype(np.float64)
         bias = np.reshape([h.intercept for h in heads], shape).astype(np.float64)

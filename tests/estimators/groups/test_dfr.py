@@ -40,7 +40,7 @@ def test_with_balanced_groups_it_is_scikit_learns_l1_fit(n_classes):
 @given(st.lists(st.integers(0, 4), min_size=8, max_size=60), st.integers(0, 1000))
 def test_a_draw_takes_as_many_of_every_group(groups, seed):
     group = np.unique(groups, return_inverse=True)[1]
-    rows = Rows(np.zeros((len(group), 1)), np.zeros(len(group), dtype=int), np.ones(len(group)))
+    rows = Rows.of(np.zeros((len(group), 1)))
     clf = DFRClassifier()
     clf.classes_ = np.array([0])
     drawn = clf._balanced_draw(rows, group, np.random.RandomState(seed))

@@ -89,7 +89,7 @@ def test_copies_can_be_samples_too():
 
 def test_a_study_gives_the_copies_of_its_training_rows():
     X, y, copies = data()
-    rows = [Rows(X[part], y[part], np.ones(200)) for part in (slice(200), slice(200, None))]
+    rows = [Rows.of(X[part], y[part]) for part in (slice(200), slice(200, None))]
     study = Study(*rows, changed=copies)
     clf = NeuronTuneClassifier(**OPTIONS, random_state=0).fit_study(study)
     scores = change_scores(X[:200], copies[:200])

@@ -50,10 +50,8 @@ def names_of(samples: Samples, key: str | None = None) -> list[str] | None:
     return None if samples.ids is None else [str(name) for name in samples.ids]
 
 
-def named_by_column(samples: Samples, key: str | None) -> Samples:
+def named_by_column(samples: Samples, key: str) -> Samples:
     """The samples with the names in a column of their table; files keep their names."""
-    if key is None:
-        return samples
     table = table_of(samples) or {}
     if key in table:
         return replace(samples, ids=np.asarray([str(name) for name in table[key].tolist()]))

@@ -272,7 +272,8 @@ def audit_model(
     every, notes = model.label is None and bool(model.label_names), list[str]()
     how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
     how |= {"every_label": True, "keep_unknown": True}
-    samples, matched, has = named_by_column(read(data, model, **how), key), None, None
+    samples, matched, has = read(data, model, **how), None, None
+    samples = samples if key is None else named_by_column(samples, key)
     if samples.y is None and every:
         raise InputError(
             f"{samples.called()}: there are no labels. Add a column of 0 and 1 for each label of "

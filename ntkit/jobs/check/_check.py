@@ -170,7 +170,8 @@ def check_read(
         models, metadata, key, slices=bool(slices or limits.slices or answers)
     )
     notes += of_copies
-    samples = named_by_column(models[-1].samples, key)
+    samples = models[-1].samples
+    samples = samples if key is None else named_by_column(samples, key)
     labels = labels_compared([each.model for each in models])
     check_limits(limits, compared=len(models) == 2, grouped=samples.groups is not None)
     default = ("the old model", "the new model") if len(models) == 2 else ("the model",)

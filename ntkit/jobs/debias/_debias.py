@@ -332,8 +332,9 @@ def debias(
     pooled, every = (
         [some[name] for name in ("train", "validation") if name in some] for some in (sets, given)
     )
-    for each in every:
-        named_by_column(each, id_column)  # refuses a name that no set has
+    if id_column is not None:
+        for each in every:
+            named_by_column(each, id_column)  # refuses a name that no set has
     matched = None if metadata is None else Metadata.of(metadata, every, id_column)
     reader = AttributeReader(pooled, matched and matched.without_copies(places), id_column)
     partly = partly_known(

@@ -261,10 +261,10 @@ def _is_unknown(label: object) -> bool:
     return not isinstance(label, bool | np.bool_ | str | bytes) and bool(label == UNKNOWN)
 
 
-def index_of(*values: Any) -> list[Any] | None:
-    """Index of the first pandas object among values; None if there is none."""
-    indexes = (getattr(each, "index", None) for each in values)
-    return next(([*each] for each in indexes if each is not None and not callable(each)), None)
+def index_of(values: Any) -> Any:
+    """Index of a pandas object; None for anything else."""
+    index = getattr(values, "index", None)
+    return None if callable(index) else index
 
 
 def check_index(**columns: Any) -> None:
@@ -273,15 +273,17 @@ def check_index(**columns: Any) -> None:
     for name, values in columns.items():
         several = isinstance(values, Mapping)
         single |= {f"{name}[{k!r}]": v for k, v in values.items()} if several else {name: values}
-    indexes = [(name, index_of(values)) for name, values in single.items()]
-    known = [(name, index) for name, index in indexes if index is not None]
-    for name, index in known[1:]:
-        first, other = known[0]
-        if index != other and len(index) == len(other) and Counter(index) == Counter(other):
-            raise InputError(
-                f"{name} has the samples of {first} in another order, by its index. Align it: "
-                f"{name}.loc[{first}.index]."
-            )
+    earlier = list[tuple[str, list[Any]]]()  # those with different indexes
+    for name, values in single.items():
+        if (own := index_of(values)) is None or any([*own] == index for _, index in earlier):
+            continue
+        for first, index in earlier:
+            if len(index) == len(own) and Counter(index) == Counter(own):
+                raise InputError(
+                    f"{name} has the samples of {first} in another order, by its index. Align it: "
+                    f"{name}.loc[{first}.index]."
+                )
+        earlier.append((name, [*own]))
 
 
 def by_names(values: Any, names: Sequence[str], where: str) -> Any:

@@ -590,7 +590,7 @@ def _of_scores(
 ) -> Array:
     """The class with the largest score, by the names of the columns or else by their order.
 
-    It adds a note on a single column.
+    It adds a note on a single column, and on columns that count by their order.
     """
     for name in names:
         table.column(name, "--score-columns")
@@ -626,7 +626,7 @@ def class_of_scores(
     level: float | None = None,
     ordered: bool = False,
 ) -> tuple[Array, str]:
-    """Index of the class with the largest score, and a sentence on the threshold of one column.
+    """Index of the class with the largest score, and a sentence on what the columns are taken for.
 
     Columns count by ``names`` if these are the classes', else by the order of the classes.
     ``ordered`` says that a person has named this order.
@@ -653,6 +653,12 @@ def class_of_scores(
         column = "" if names is None else f"{names[places.index(1) if by_name else 1]!r} "
         values, first = values[:, 1:], 1
     sentence = ""
+    if names is not None and not (first or by_name or ordered):
+        sentence = (
+            f"{where}the scores {listed_in_order(names)} are taken for those of the classes "
+            f"{listed_in_order(classes)}, in this order. To be sure, name them like "
+            f"prob_{classes[0]}."
+        )
     if first:
         probable = bool(len(values)) and values.min() >= 0 and values.max() <= 1
         if level is not None and not probable:

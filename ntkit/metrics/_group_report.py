@@ -205,8 +205,8 @@ def group_report(
     """
     if not 0 < confidence < 1:
         raise InputError(f"confidence must be between 0 and 1; got {confidence!r}.")
-    check_index(y_true=y_true, y_pred=y_pred, y_pred_before=y_pred_before, groups=groups)
-    check_index(y_true=y_true, attribute=attribute)
+    given = {"y_true": y_true, "y_pred": y_pred, "y_pred_before": y_pred_before, "groups": groups}
+    check_index(**given, attribute=attribute)
     compared = y_pred if y_pred_before is None else y_pred_before
     y_true, *preds = labels_and_predictions(y_true, y_pred=y_pred, y_pred_before=compared)
     outcomes = [pred == y_true for pred in preds][: 1 if y_pred_before is None else 2]

@@ -15,6 +15,7 @@ from ntkit import _text
 from ntkit._checks import by_names
 from ntkit._join import columns_of
 from ntkit._labels import composed, meant_instead
+from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import TextPreprocessing, Texts
@@ -29,6 +30,8 @@ _SOME_ROWS = 10  # if more than half of the labels are distinct, they are not cl
 _FRAME = "The DataFrame"
 _AS_CHOSEN, _AS_RECORDED = "as given", "as the model's metadata say"
 _AS_FOUND = "as the table has them; the model names none"
+_SOME_CATEGORIES = 20
+_WHOLE = re.compile(r"-?\d{1,15}\.0+")
 _OF_A_MODEL = re.compile(r"(?:y_?)?(?:pred|prob|logit|score)", re.IGNORECASE)
 
 
@@ -43,6 +46,7 @@ class Columns:
     inputs: tuple[str, ...] | None = None
     labels_required: bool = True
     keep_table: bool = False
+    classes: tuple[Any, ...] = ()  # of the model
     # Of samples with several labels: the one to read (None: every label), and all of the model.
     one: str | None = None
     all: tuple[str, ...] = ()
@@ -111,6 +115,7 @@ def samples_from_table(
         X, used, more = _one_input_a_column(table, columns, inputs)
     elif asked_for_texts or isinstance(preprocessing, TextPreprocessing):
         X, used = _texts(table, columns, preprocessing)
+        more = _notes_on_writing(table, used if X.preprocessing.tokenizer is None else ())
         steps = X.preprocessing.as_dict()
     else:
         X, used, source, more = _matrix(table, columns, inputs)
@@ -218,9 +223,10 @@ def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]
             f"{len(labels)} rows, so it does not contain classes; name another column with "
             "--label-column."
         )
-    if labels.dtype.kind == "U" and all(re.fullmatch(r"-?\d{1,15}\.0+", t) for t in labels):
+    other = {*columns.classes}.isdisjoint(labels.tolist())
+    if other and labels.dtype.kind == "U" and all(map(_WHOLE.fullmatch, labels)):
         labels = np.asarray([t.split(".")[0] for t in labels])  # 0.0 and 1.0, without types
-    return as_classes(labels), []
+    return as_classes(labels, columns.classes), []
 
 
 def label_in(table: Table, columns: Columns) -> tuple[Array, list[str]]:
@@ -350,7 +356,27 @@ def _one_input_a_column(
     notes = (
         [f"{table.path}: left out {_quoted(left)}; the model has no such input."] if left else []
     )
-    return X, tuple(column_of.values()), notes
+    texts = [column_of[info.name] for info in inputs if info.dtype == "string"]
+    return X, tuple(column_of.values()), [*notes, *_notes_on_writing(table, texts)]
+
+
+def _notes_on_writing(table: Table, names: Sequence[str]) -> list[str]:
+    """Notes on categories that the model gets in another writing than groups have."""
+    notes = list[str]()
+    for name in names:
+        cells = [str(cell) for cell in table.columns[name].tolist()]
+        distinct = {*cells}
+        if len(distinct) > max(_SOME_CATEGORIES, len(cells) / 2):  # texts
+            continue
+        whole = all(map(_WHOLE.fullmatch, distinct - {""}))
+        odd = [cell for cell in cells if cell and (whole or cell != cell.strip())]
+        if odd:
+            notes.append(
+                f"{table.path}: the model gets {counted(len(odd), 'cell')} of the column {name!r} "
+                f"as written, such as {odd[0]!r:.60}. In groups, this is "
+                f"{odd[0].strip().split('.')[0] if whole else odd[0].strip()!r}."
+            )
+    return notes
 
 
 def _column_of(table: Table, info: TensorInfo) -> str:

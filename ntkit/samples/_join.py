@@ -29,7 +29,9 @@ MADE_OF_CLASSES = ("label", "group")
 
 
 def table_of(samples: Samples) -> Mapping[str, Array] | None:
-    """All columns of single values of the table that samples were read from."""
+    """All columns of single values of the table that samples were read from, or of their index."""
+    if samples.index:
+        return _columns_of_index(samples)
     if samples.table is not None:
         return {n: v for n, v in samples.table.columns.items() if v.ndim == 1}
     paths = samples.sources
@@ -39,6 +41,18 @@ def table_of(samples: Samples) -> Mapping[str, Array] | None:
     if len(table) != len(samples):
         return None
     return {n: v for n, v in table.columns.items() if table.list_length(n) is None}
+
+
+def _columns_of_index(samples: Samples) -> Mapping[str, Array] | None:
+    """Levels of the samples' pandas index that have a name."""
+    rows = np.arange(len(samples)) if samples.rows is None else samples.rows
+    columns = {
+        str(name): index.get_level_values(level).to_numpy()[rows]
+        for index in [*(samples.index or {}).values()][::-1]  # that of X counts most
+        for level, name in enumerate(getattr(index, "names", ()))
+        if name is not None
+    }
+    return columns or None
 
 
 def names_of(samples: Samples, key: str | None = None) -> list[str] | None:
@@ -72,10 +86,11 @@ def positions_in(sets: Sequence[Samples], n: int, source: Any, name: str) -> Arr
     starts = np.cumsum([0, *(len(each) + each.n_left_out for each in sets)])
     if n != starts[-1]:
         return None
-    indexes = [each.index for each in sets]
-    if None not in indexes:
-        X = SimpleNamespace(index=[*chain(*filter(None, indexes))])
-        check_index(X=X, **{name: source})
+    indexes = [each.index or {} for each in sets]
+    for part in ("X", "y", "groups"):
+        if all(part in index for index in indexes):
+            of_part = SimpleNamespace(index=[*chain(*(index[part] for index in indexes))])
+            check_index(**{part: of_part, name: source})
     rows = (np.arange(len(each)) if each.rows is None else each.rows for each in sets)
     return np.concatenate([one + start for one, start in zip(rows, starts, strict=False)])
 

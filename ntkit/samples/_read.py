@@ -72,7 +72,9 @@ def read(
     # are optional. With `every_label`, y has a column for each label of a model with several.
     if isinstance(data, str | os.PathLike):
         steps = preprocessing or preprocessing_for(model, Path(data))
-        options = {"preprocessing": steps, "inputs": model.inputs, "keep_table": True} | options
+        classes = () if model.head is None else model.head.classes.tolist()
+        own = {"preprocessing": steps, "inputs": model.inputs, "classes": classes}
+        options = own | {"keep_table": True} | options
         if model.label is not None:
             options |= {"label": model.label, "other_labels": model.label_names}
             options |= {"keep_unknown": keep_unknown}
@@ -88,8 +90,9 @@ def read(
             raise InputError("Pass the samples as a path, Samples, (X, y) or (X, y, groups).")
         if data.index is None and data.rows is None:
             X, y, groups = data.X, data.y, data.groups
-            check_index(X=X, y=y, groups=groups)
-            index = index_of(X, y, groups)
+            given = {"X": X, "y": y, "groups": groups}
+            check_index(**given)
+            index = {name: of for name, each in given.items() if (of := index_of(each)) is not None}
             y = _labels_by_name(y, model) if model.label_names else y
             y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
             data = replace(data, y=y, groups=groups, index=index)
@@ -122,6 +125,7 @@ def read_samples(
     label: str | None = None,
     other_labels: Sequence[str] = (),
     keep_unknown: bool = False,
+    classes: Sequence[Any] = (),
 ) -> Samples:
     r"""Read labelled samples, or samples without labels.
 
@@ -166,6 +170,8 @@ def read_samples(
         column for each of them, (N, labels): 1, 0, or NaN if unknown.
     keep_unknown : bool
         Keep the samples whose ``label`` is unknown; their ``y`` is empty.
+    classes : sequence, optional
+        Classes of the model. Labels such as 01 stay texts if they are among them.
 
     Returns
     -------
@@ -206,6 +212,7 @@ def read_samples(
         keep_table=keep_table,
         one=label,
         all=tuple(other_labels),
+        classes=tuple(classes),
     )
     path, delimiter = Path(path), named_delimiter(delimiter)
     if not path.exists():
@@ -536,7 +543,7 @@ def samples_from_image_folder(
     names = [files[i].relative_to(path).as_posix() for i in kept]
     return Samples(
         ImageFiles([files[i] for i in kept], preprocessing),
-        None if y is None else as_classes(y[kept]),
+        None if y is None else as_classes(y[kept], columns.classes),
         _groups_of(table, names, columns.group),
         preprocessing=preprocessing.as_dict(),
         skipped=tuple(skipped),

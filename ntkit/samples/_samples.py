@@ -130,8 +130,8 @@ class Samples:
         Row of each sample before others were left out, because their label was unknown.
     n_left_out : int
         Number of samples that were left out.
-    index : sequence or None
-        Index of the pandas objects that were passed, also of samples that were left out.
+    index : mapping of str to sequence, or None
+        Index of each pandas object that was passed, also of samples that were left out.
 
     Examples
     --------
@@ -157,7 +157,7 @@ class Samples:
     table: ReadTable | None = None
     rows: Array | None = None
     n_left_out: int = 0
-    index: Sequence[Any] | None = None
+    index: Mapping[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(next(iter(arrays_of(self.X)), ()) if self.y is None else self.y)
@@ -389,8 +389,10 @@ def input_notes(samples: Iterable[Samples]) -> list[str]:
     return list(dict.fromkeys(filter(None, (part.input_note() for part in samples))))
 
 
-def as_classes(labels: Array) -> Array:
-    """Labels that were read as text become integers if all of them are integers."""
+def as_classes(labels: Array, classes: Iterable[Any] = ()) -> Array:
+    """Labels that were read as text become integers if all are, and none is one of the classes."""
+    if not {*classes}.isdisjoint(labels.tolist()):
+        return labels
     if labels.dtype.kind != "U" or not all(
         re.fullmatch(r"-?[0-9]{1,18}", label) for label in labels
     ):

@@ -45,6 +45,48 @@ def people(tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize("written", ["Ulm ", "1.0"])
+def test_cells_that_groups_have_in_another_writing_are_noted(people, tmp_path, written):
+    """Such cells may be unknown to the model, while groups take them for those without spaces."""
+    rows = read_csv(people / "validation.csv")
+    towns = {"Ulm ": {"Ulm": "Ulm "}, "1.0": {"Ulm": "1.0", "Bonn": "2.0", "Köln": "3.0"}}[written]
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    n = sum(town in towns for town in columns["town"])
+    first = next(town for town in columns["town"] if town in towns)
+    told = f"gets {n} cells of the column 'town' as written, such as {towns[first]!r}. In groups,"
+    for town, noted in ((columns["town"], False), ([towns.get(t, t) for t in columns["town"]], 1)):
+        data = write_csv(tmp_path / "data.csv", columns | {"town": town})
+        output = ("-o", tmp_path / "out.csv", "--force")
+        for command in (
+            ("predict", people / "model.onnx", data, *output),
+            ("check", people / "model.onnx", data, "--average", 5, "--slice", "column:town"),
+        ):
+            _, out, err = ntkit(*command, *CPU)
+            assert (told in " ".join((out + err).split())) == bool(noted)
+
+
+def test_labels_stay_texts_if_they_are_classes_of_the_model(people, tmp_path):
+    model = onnx.load(people / "model.onnx")
+    rows = read_csv(people / "validation.csv")
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    found = []
+    for classes, labels in (
+        (["01", "02"], ["01", "02"]),
+        ([1, 2], ["1", "2"]),
+        ([1, 2], ["01", "02"]),
+    ):
+        onnx.helper.set_model_props(model, {"classes": json.dumps(classes)})
+        onnx.save(model, tmp_path / "m.onnx")
+        named = {"label": [labels[int(label)] for label in columns["label"]]}
+        data = write_csv(tmp_path / "data.csv", columns | named)
+        output = ("-o", tmp_path / "out.csv", "--force")
+        done("predict", tmp_path / "m.onnx", data, *output, *CPU)
+        written = {row["label"] for row in read_csv(tmp_path / "out.csv")}
+        assert written == {*map(str, classes)}
+        found.append(done("check", tmp_path / "m.onnx", data, "--average", 5, *CPU)[0])
+    assert len({text.split("%")[0] for text in found}) == 1
+
+
 def test_a_model_of_columns_goes_through_every_command(people, tmp_path):
     model, train, validation = (people / n for n in ("model.onnx", "train.csv", "validation.csv"))
     store, debiased = tmp_path / "store", tmp_path / "out" / "debiased.onnx"

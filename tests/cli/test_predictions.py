@@ -519,6 +519,24 @@ def test_scores_count_by_the_class_that_is_a_word_of_their_names(tmp_path, names
         assert found["accuracy"] == np.mean((scores > 0.5) == rare)
 
 
+def test_scores_that_count_by_their_order_are_noted(tmp_path):
+    """Whether the order of a person is that of the classes does not always show in the accuracy."""
+    rng = np.random.default_rng(5)
+    classes, at = ["negative", "neutral", "positive"], rng.integers(3, size=N)
+    scores = 0.2 + 0.2 * (np.where(rng.random(N) < 0.5, at, rng.integers(3, size=N))[:, None]
+                          == np.arange(3))  # fmt: skip
+    command = ("check", "--average", "20", "--predictions")
+    for names, noted in ((["p_neg", "p_neu", "p_pos"], True), ([f"p_{c}" for c in classes], False)):
+        truth = {"label": np.array(classes)[at], **dict(zip(names, scores.T, strict=True))}
+        path = write_csv(tmp_path / "p.csv", truth)
+        _, _, err = ntkit(*command, path, "--score-columns", ",".join(names))
+        told = (
+            "the scores 'p_neg', 'p_neu', 'p_pos' are taken for those of the classes 'negative', "
+            "'neutral', 'positive', in this order."
+        )
+        assert (told in " ".join(err.split())) == noted
+
+
 @pytest.mark.parametrize("names", ["fraud_vs_ok,ok_vs_fraud", "ok_or_fraud"])
 def test_scores_that_name_several_classes_are_refused(tmp_path, names):
     label = np.array(["ok", "fraud"])[Y]

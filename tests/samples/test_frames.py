@@ -17,6 +17,7 @@ from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder
 from ntkit.changes import change_named
 from ntkit.estimators import (
     AFRClassifier,
+    DFRClassifier,
     GroupInference,
     SELFClassifier,
     head_of,
@@ -28,6 +29,7 @@ from ntkit.inspection import NeuronDisplay
 from ntkit.jobs.check import check_predictions
 from ntkit.jobs.label import label_samples
 from ntkit.jobs.verify import check_parity
+from ntkit.metrics import group_report
 from ntkit.verification import verify
 from tests.models import parsed
 
@@ -194,6 +196,54 @@ def test_an_index_in_another_order_is_refused(models):
     assert np.array_equal(ntkit.predict(models[1], part, **CPU).y, expected.y[50:])
 
 
+def test_indexes_are_compared_with_each_other(models):
+    """An index of its own in X, or in y, does not hide that two others are in different orders."""
+    frame, y = draw(8)
+    labels = pd.Series(y, index=frame.index + 1000)
+    sites = pd.Series(np.where(frame.g > 0.5, "u", "v"), index=labels.index)
+    shuffled = sites.sample(frac=1, random_state=0)
+    limits = {"limits": {"average": 50}, **CPU}
+    aligned, plain = (
+        ntkit.check(None, models[1], (frame, labels, values), **limits)
+        for values in (sites, sites.to_numpy())
+    )
+    assert str(aligned) == str(plain)
+    says = r"has the samples of y\w* in another order, by its index"
+    with pytest.raises(InputError, match=f"groups {says}"):
+        ntkit.check(None, models[1], (frame, labels, shuffled), **limits)
+    named = {"slices": ["metadata:site"], "metadata": pd.DataFrame({"site": shuffled})}
+    with pytest.raises(InputError, match=f"metadata {says}"):
+        ntkit.check(None, models[1], (frame, labels), **named, **limits)
+    with pytest.raises(InputError, match=f"groups {says}"):
+        DFRClassifier().fit(frame, labels, groups=shuffled)
+    for values in ({"groups": shuffled}, {"attribute": shuffled}):
+        with pytest.raises(InputError, match=says):
+            group_report(pd.Series(y), labels, **values)
+    with pytest.raises(InputError, match=f"groups {says}"):
+        check_predictions(pd.Series(y), labels, groups=shuffled, limits={"average": 50})
+
+
+def test_an_index_with_the_name_of_a_column_names_the_samples(models):
+    """As it is in a table whose index was reset, metadata are matched by it."""
+    frame, y = draw(9)
+    names = pd.Index([f"k{i}" for i in range(len(y))], name="id")
+    table = pd.DataFrame({"id": names, "site": np.where(frame.g > 0.5, "u", "v")})
+    shuffled = table.sample(frac=1, random_state=1).reset_index(drop=True)
+
+    def rows(data, metadata, **key):
+        options = {"limits": {"average": 50}, "slices": ["metadata:site"], **key, **CPU}
+        result = ntkit.check(None, models[1], data, metadata=metadata, **options)
+        return [(row.name, row.n, row.value) for row in result.rows]
+
+    expected = rows((frame, y), table[["site"]])  # row by row
+    for data in ((frame.set_axis(names), y), (frame, pd.Series(y, index=names))):
+        assert rows(data, shuffled) == rows(data, shuffled.set_index("id")) == expected
+    data = (frame.set_axis(names.rename("key")), y)
+    assert rows(data, shuffled.rename(columns={"id": "key"}), key="key") == expected
+    part = rows((frame.set_axis(names), y), shuffled[:200])
+    assert sum(n for name, n, _ in part if "site" in name) == 200
+
+
 @pytest.mark.parametrize("by", ["attribute", "attribute table", "metadata"])
 def test_an_attribute_with_an_index_in_another_order_is_refused(models, by):
     """An index is compared also for values of several sets, and of labels next to an array."""
@@ -210,7 +260,7 @@ def test_an_attribute_with_an_index_in_another_order_is_refused(models, by):
     with pytest.raises(InputError, match=f"{what} has the samples of X in another order, by"):
         repaired(shuffled, form=lambda pair: Samples(*pair))
     for keep in (lambda frame: frame, pd.DataFrame.to_numpy):
-        with pytest.raises(InputError, match=f"{what} has the samples of X in another order, by"):
+        with pytest.raises(InputError, match=f"{what} has the samples of [Xy] in another order"):
             repaired(shuffled, keep)
     aligned, plain = repaired(facts), repaired(facts.reset_index(drop=True))
     assert aligned.candidates == plain.candidates

@@ -368,13 +368,14 @@ def _notes_on_writing(table: Table, names: Sequence[str]) -> list[str]:
         distinct = {*cells}
         if len(distinct) > max(_SOME_CATEGORIES, len(cells) / 2):  # texts
             continue
-        whole = all(map(_WHOLE.fullmatch, distinct - {""}))
-        odd = [cell for cell in cells if cell and (whole or cell != cell.strip())]
+        of_groups = {cell: composed(cell).strip() for cell in distinct}
+        if all(_WHOLE.fullmatch(cell) or re.fullmatch(r"-?\d*", cell) for cell in distinct):
+            of_groups = {cell: cell.partition(".")[0] for cell in distinct}
+        odd = [cell for cell in cells if of_groups[cell] not in ("", cell)]
         if odd:
             notes.append(
                 f"{table.path}: the model gets {counted(len(odd), 'cell')} of the column {name!r} "
-                f"as written, such as {odd[0]!r:.60}. In groups, this is "
-                f"{odd[0].strip().split('.')[0] if whole else odd[0].strip()!r}."
+                f"as written, such as {odd[0]!a:.60}. In groups, this is {of_groups[odd[0]]!r}."
             )
     return notes
 

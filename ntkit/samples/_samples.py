@@ -391,11 +391,9 @@ def input_notes(samples: Iterable[Samples]) -> list[str]:
 
 def as_classes(labels: Array, classes: Iterable[Any] = ()) -> Array:
     """Labels that were read as text become integers if all are, and none is one of the classes."""
-    if not {*classes}.isdisjoint(labels.tolist()):
+    if labels.dtype.kind != "U" or not {*classes}.isdisjoint(labels.tolist()):
         return labels
-    if labels.dtype.kind != "U" or not all(
-        re.fullmatch(r"-?[0-9]{1,18}", label) for label in labels
-    ):
+    if not all(re.fullmatch(r"-?[0-9]{1,18}", label) for label in labels):
         return labels
     numbers = labels.astype(np.int64)
     # "1" and "01" are two classes.

@@ -45,8 +45,8 @@ def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> AuditedPredicti
 
 def from_scores(
     y: Array, scores: ArrayLike, classes: ArrayLike | None, weight: Array
-) -> AuditedPredictions:
-    """Predictions of the class with the highest logit or probability."""
+) -> tuple[AuditedPredictions, list[str]]:
+    """Predictions of the class with the highest score; a note on columns whose names are others."""
     values = np.asarray(scores)
     if values.dtype.kind not in "fiub":
         raise InputError(f"scores must be numbers. Got an array of type {values.dtype}.")
@@ -62,7 +62,7 @@ def from_scores(
     y = spelt_as(y, labels)
     y_index = positions_of(y, labels, what="y", where="classes", fix=fix)
     columns = getattr(scores, "columns", None)
-    predicted, _ = class_of_scores(
+    predicted, note = class_of_scores(
         values,
         y,
         labels,
@@ -71,7 +71,8 @@ def from_scores(
         fix="Name the classes in the order of the columns with classes=.",
         ordered=classes is not None,
     )
-    return AuditedPredictions(labels, y_index, predicted, weight)
+    notes = [note] * (note != "" and columns is not None)
+    return AuditedPredictions(labels, y_index, predicted, weight), notes
 
 
 def cross_fitted(
@@ -242,7 +243,7 @@ def audit(
     if not 0 < alpha <= 1:
         raise InputError(f"alpha must be above 0 and at most 1. Got {alpha!r}.")
     outcomes = {"pred": pred, "scores": scores, "embeddings": embeddings}
-    named = [name for name, value in outcomes.items() if value is not None]
+    named, notes = [name for name, value in outcomes.items() if value is not None], list[str]()
     if len(named) != 1:
         raise InputError(
             f"Pass one of pred, scores and embeddings. Got {' and '.join(named) or 'none'}."
@@ -253,7 +254,7 @@ def audit(
         check_predicted(pred, labels, what="pred", where="y", fix=fix)
         predictions = from_labels(labels, pred, weight)
     elif scores is not None:
-        predictions = from_scores(labels, scores, classes, weight)
+        predictions, notes = from_scores(labels, scores, classes, weight)
     else:
         assert embeddings is not None
         predictions = cross_fitted(embeddings, labels, weight, random_state)
@@ -269,7 +270,7 @@ def audit(
         find_findings(sets, predictions, alpha),
         alpha,
         cross_fitted=embeddings is not None,
-        notes=tuple(note for each in sets for note in each.notes()),
+        notes=(*notes, *(note for each in sets for note in each.notes())),
         inputs=Inputs(
             texts=None if texts is None else list(texts),
             table=None if table is None else columns_of(table),

@@ -65,7 +65,10 @@ def test_scores_named_like_classes_count_by_name():
         (Y, pd.DataFrame({1: scores[:, 1], 0: scores[:, 0]})),
         (names[Y], pd.DataFrame(scores, columns=["first", "second"])),
     ):
-        assert ntkit.audit(y, scores=table, texts=TEXTS).as_dict()["accuracy"] == right
+        found = ntkit.audit(y, scores=table, texts=TEXTS)
+        assert found.as_dict()["accuracy"] == right
+        by_order = [*table] == ["first", "second"]
+        assert any("'first', 'second' are taken for" in note for note in found.notes) == by_order
     for table, classes in (
         (by_name, names),
         (pd.DataFrame(scores, columns=["rotten", "other"]), None),

@@ -62,9 +62,13 @@ def _of_type(truth: Array, name: str, labels: Array) -> Array:
     return spelt_as(labels, truth)
 
 
-def labels_and_predictions(y_true: ArrayLike, **columns: ArrayLike) -> list[Array]:
+def labels_and_predictions(
+    y_true: ArrayLike, beside: Mapping[str, Any], **columns: ArrayLike
+) -> list[Array]:
     """Class labels and predictions by :func:`labels_of_one_type`; scores are refused."""
-    # If y_true has one class, as in a fold, the predictions may all be another one.
+    # Pandas objects ``beside`` them have the samples in the same order. If y_true has one class, as
+    # in a fold, the predictions may all be another one.
+    check_index(y_true=y_true, **columns, **beside)
     truth, *rest = labels_of_one_type(y_true, **columns)
     labels = np.unique(truth)
     for name, each in zip(columns, rest, strict=True):
@@ -191,10 +195,15 @@ def _column(name: str, values: ArrayLike) -> Array:
         )
     if by_entry and len(kinds := {_kind_of(type(label)) for label in given}) > 1:
         raise InputError(f"{name} mixes {' and '.join(sorted(kinds))}; give labels of one type.")
-    if array.dtype == object:  # as pandas hands out text and nullable integers
-        plain = np.array(array.tolist())
-        return plain if plain.ndim == 1 else array
-    return array
+    return of_one_type(array)
+
+
+def of_one_type(labels: Array) -> Array:
+    """Objects, as pandas hands out text and nullable integers, as an array of their one type."""
+    if labels.dtype != object or len({_kind_of(type(x)) for x in labels}) > 1:
+        return labels
+    plain = labels if any(map(_is_missing, labels)) else np.array(labels.tolist())
+    return plain if plain.ndim == 1 else labels
 
 
 def _is_missing(label: object) -> bool:

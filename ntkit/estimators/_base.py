@@ -89,6 +89,7 @@ class FitsRows(BaseEstimator):
         """
         same_rows = {name: v for name, v in known.items() if not name.endswith("_val")}
         check_index(X=X, y=y, sample_weight=sample_weight, **same_rows)
+        check_index(**{name: v for name, v in known.items() if name.endswith("_val")})
         self._learn(self._study(X, y, sample_weight, **known))
         return self
 

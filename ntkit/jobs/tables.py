@@ -155,6 +155,10 @@ def read_predicted(
     elsewhere = any(roles.group in each.columns for each in tables)
     if samples.groups is None and table is not None and (elsewhere or roles.group != "group"):
         notes.append(f"{table.path} has no column {roles.group!r}: its samples have no groups.")
+    elif samples.groups is None and table is None and elsewhere:
+        notes.append(
+            f"{data} has no groups. The column {roles.group!r} of the predictions is left out."
+        )
     notes += [
         f"{predictions}: left out {listed(of_old)}, predictions of an older model. Compare with "
         f"them: --before {predictions}"
@@ -576,6 +580,12 @@ def _classes(
             "Name the predictions with --prediction-column, or scores with --score-columns."
         )
     cells = table.column(name, "--prediction-column")
+    others = [n for n in PREDICTIONS if n in table.columns and n not in (name, roles.label)]
+    if others and not roles.prediction:
+        notes.append(
+            f"{table.path}: the predictions are in {name!r}, not in {listed(others)}. To take "
+            "another column: --prediction-column NAME"
+        )
     odd = {*map(str, cells)} - {*map(str, y.tolist())} if cells.ndim == 1 else ()
     if any(re.fullmatch(r"-?\d*\.\d*[1-9]\d*(e-?\d+)?", text) for text in odd):
         raise InputError(

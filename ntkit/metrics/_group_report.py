@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkit._checks import check_index, check_weight, labels_and_predictions
+from ntkit._checks import check_weight, labels_and_predictions
 from ntkit._doc import documented
 from ntkit._key import group_name
 from ntkit._text import interval, one_line, percent, plain, table, without_controls
@@ -205,10 +205,9 @@ def group_report(
     """
     if not 0 < confidence < 1:
         raise InputError(f"confidence must be between 0 and 1; got {confidence!r}.")
-    given = {"y_true": y_true, "y_pred": y_pred, "y_pred_before": y_pred_before, "groups": groups}
-    check_index(**given, attribute=attribute)
+    beside = {"groups": groups, "attribute": attribute, "sample_weight": sample_weight}
     compared = y_pred if y_pred_before is None else y_pred_before
-    y_true, *preds = labels_and_predictions(y_true, y_pred=y_pred, y_pred_before=compared)
+    y_true, *preds = labels_and_predictions(y_true, beside, y_pred=y_pred, y_pred_before=compared)
     outcomes = [pred == y_true for pred in preds][: 1 if y_pred_before is None else 2]
     weight = None if sample_weight is None else check_weight(sample_weight, len(y_true))
     members = of_labels(y_true, "class"), _groups_of(y_true, groups, attribute)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import nan, sqrt
+from math import isclose, nan, sqrt
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -94,7 +94,9 @@ class Verdict:
         if self.outcome != "too few":
             return ""
         if self.enough is None:
-            return "the value equals the limit, so no number of samples decides"
+            if isclose(self.value, self.bound, abs_tol=1e-12):
+                return "the value equals the limit, so no number of samples decides"
+            return "the value is so near the limit that 10 million samples would not decide"
         if not self.n:
             if_so = dict.fromkeys(("accuracy", *RATES), "all are right")
             if_so |= {"max_flip_rate": "no prediction flips"}

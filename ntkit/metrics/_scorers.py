@@ -15,7 +15,7 @@ from sklearn.metrics import get_scorer as sklearn_scorer
 from sklearn.metrics import get_scorer_names, make_scorer
 from sklearn.utils.validation import check_memory
 
-from ntkit._checks import check_embeddings, check_labels, check_weight, positions_of
+from ntkit._checks import check_embeddings, check_index, check_labels, check_weight, positions_of
 from ntkit._contents import row_contents
 from ntkit._doc import documented
 from ntkit._types import Array
@@ -181,6 +181,7 @@ class CorrectnessGroupScorer:
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Scorer:
         """Scorer ``scorer(estimator, X, y)`` for these rows, with its baseline computed once."""
+        check_index(X=X, y=y, sample_weight=sample_weight)
         (labels,) = check_labels(y=y)
         weight = None if sample_weight is None else check_weight(sample_weight, len(labels))
         proba, classes = self._reference_proba(check_embeddings(X, len(labels)), labels, weight)

@@ -21,6 +21,7 @@ from ntkit.graph import (
     attribute,
     axes_of,
     constant_of,
+    dtype_of,
     is_constant,
     is_standard,
     opset_of,
@@ -480,6 +481,8 @@ def looked_up(seen: AfterHead, node: ir.Node) -> AfterHead:
     """State of a decision after a table, a Reshape or a Cast; other operators raise an error."""
     table = labels_of(node)
     if table is None:
+        if seen.bent_by == "Softmax" and _is_half(node):
+            return seen
         if node.op_type not in _KEEPING_A_DECISION:
             raise Unclear(f"is decided, and changed by {node.op_type} after that")
         return seen
@@ -490,6 +493,12 @@ def looked_up(seen: AfterHead, node: ir.Node) -> AfterHead:
     if not all(isinstance(i, int) and 0 <= i < len(table) for i in seen.labels):
         raise Unclear("is looked up in two tables that do not fit each other")
     return replace(seen, labels=tuple(table[i] for i in seen.labels))
+
+
+def _is_half(node: ir.Node) -> bool:
+    """Whether an operator decides on the probability of one of two classes like the head."""
+    level = constant_of(node.inputs[1]) if node.op_type in ("Greater", "GreaterOrEqual") else None
+    return level is not None and level.size == 1 and level.item() == 0.5
 
 
 EFFECTS: dict[str, Callable[[AfterHead, ir.Node, Shape], AfterHead]] = {
@@ -815,6 +824,19 @@ def refuse_leaks(graph: ir.Graph, head: Head) -> None:
                 f"replace with --logits {shown.name} or --logits {region.end.name} (logits= in "
                 "Python)."
             )
+
+
+def other_decision(model: ir.Model, head: Head) -> str | None:
+    """Name of an output of labels that are not those of the largest logits, as by a threshold."""
+    regions = Regions(Shapes(model))
+    for output in model.graph.outputs:
+        dtype = dtype_of(output)
+        if dtype is None or dtype.is_floating_point() or isinstance(output.type, ir.SequenceType):
+            continue
+        after = any(value is head.logits for value in ancestors([output]))
+        if after and isinstance(walk_back(output, regions), Blocked):
+            return output.name
+    return None
 
 
 _RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze"])

@@ -43,7 +43,14 @@ from ntkit.model._edit import (
     replace_row,
     replace_weights,
 )
-from ntkit.model._head_search import PROBABILITIES, Head, candidate_layers, is_stacked, label_heads
+from ntkit.model._head_search import (
+    PROBABILITIES,
+    Head,
+    candidate_layers,
+    is_stacked,
+    label_heads,
+    other_decision,
+)
 from ntkit.model._label import THRESHOLDS, Label, Thresholds, label_named, thresholds_of
 from ntkit.model._layers import Layer, layers_of
 from ntkit.model._read_model import (
@@ -75,6 +82,7 @@ from ntkit.model.class_names import (
 PREPROCESSING = "ntkit.preprocessing"
 _NEW_HEAD = "ntkit.new_head"
 _LABEL = "ntkit.label"
+_OF_ROUNDING = 1e-5  # of probabilities in float32
 _EACH_LAYER = "each of {} labels independently (a layer each)"
 _EACH = "its Sigmoid for each of them"
 _NO_NAMES = "one of {0} classes, or perhaps {0} regressions (no names of classes, no softmax)"
@@ -251,10 +259,10 @@ class FrozenModel:
         label : str, optional
             One label of a model that gives every sample several, as in :meth:`of_label`.
         any_scores : bool, default=False
-            Read a model without a linear last layer as well: decision trees, a support vector
-            machine, a pipeline. It needs an output with a score for each class, or with the label.
-            :func:`ntkit.audit_model`, :func:`ntkit.check` and :func:`ntkit.predict` take such a
-            model. ``logits`` then names the output.
+            Read a model as well whose classes are not those of a linear last layer: decision trees,
+            a support vector machine, a pipeline, labels by a threshold. It needs an output with a
+            score for each class, or with the label. :func:`ntkit.audit_model`, :func:`ntkit.check`
+            and :func:`ntkit.predict` take such a model. ``logits`` then names the output.
 
         Returns
         -------
@@ -662,6 +670,16 @@ class FrozenModel:
         )
 
     @property
+    def sums_to_one(self) -> bool:
+        """Whether the outputs show the head's logits as they are, and these always sum to 1."""
+        head = self._head
+        if head is None or len(head.weight) < 2 or {*head.after.post_processing} & PROBABILITIES:
+            return False
+        size = max(1.0, float(np.abs(head.weight).max()))
+        off = np.abs(head.weight.sum(axis=0, dtype=np.float64)).max() / size
+        return bool(max(off, abs(head.bias.sum(dtype=np.float64) - 1)) < _OF_ROUNDING)
+
+    @property
     def may_be_regressions(self) -> bool:
         """Whether nothing in the file says that several numbers are scores of classes."""
         head = self._head
@@ -891,6 +909,10 @@ def _located_in(
             apart = _named_apart(heads, dict(model.metadata_props), path)
             head, names = next(iter(heads.values())), ClassNames()
             parts = model, head, head.source, dict[str, str | None]()
+        found = None if apart or label or any(places.values()) or not any_scores else parts[1]
+        if found is not None and other_decision(parts[0], found) is not None:
+            with suppress(HeadNotFoundError):
+                return _scored(path, None, classes, "", wanted=True)
         folder = data_folder(parts[0]) or path.parent.resolve()
         facts = {"classes": classes, "path": path, "folder": folder, "digest": digest}
         return FrozenModel(*parts, names=names, apart=apart, **facts)

@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from ntkit._checks import by_names, check_index, index_of
+from ntkit._checks import by_names, check_index, index_of, of_one_type
 from ntkit._join import rows_named
 from ntkit._labels import (
     composed,
@@ -93,7 +93,7 @@ def read(
             given = {"X": X, "y": y, "groups": groups}
             check_index(**given)
             index = {name: of for name, each in given.items() if (of := index_of(each)) is not None}
-            y = _labels_by_name(y, model) if model.label_names else y
+            y = _labels_by_name(y, model) if model.label_names else _one_for_each(y)
             y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
             data = replace(data, y=y, groups=groups, index=index)
         if model.label is not None:
@@ -240,6 +240,20 @@ def read_samples(
         samples = _of_every_label(samples, other_labels)
     missing, fix = f"The store {path} has no labels", "embed the samples again with their labels"
     return _complete(samples, inputs, labels, missing, fix)
+
+
+def _one_for_each(y: Any) -> Any:
+    """Labels (N,), of one type if they are known; several for each sample are an error."""
+    if y is None:
+        return None
+    array = np.asarray(y)
+    array = array[:, 0] if array.shape[1:] == (1,) else array
+    if array.ndim != 1:
+        raise InputError(
+            f"The labels (y) have the shape {array.shape}. Pass one class for each sample, such as "
+            "y.argmax(axis=1) of columns with a 1 for the class."
+        )
+    return of_one_type(array)
 
 
 def _labels_by_name(y: Any, model: FrozenModel) -> Any:

@@ -84,6 +84,18 @@ def test_the_positive_class_is_that_of_the_only_scores_or_of_the_label(tmp_path)
     refused(*command[:-2], "ok=90", "--min-recall", "ok=80", says="names a class twice")
 
 
+def test_columns_of_predictions_that_are_not_used_are_named(tmp_path):
+    np.savez(tmp_path / "test.npz", X=np.zeros((N, 2)), y=Y)
+    columns = {"row": range(N), "prediction": NEW, "pred": OLD}
+    new = write_csv(tmp_path / "new.csv", columns | {"group": DATA["group"]})
+    command = ("check", "--predictions", new, tmp_path / "test.npz", "--average", "20")
+    err = ntkit(*command)[2]
+    assert "test.npz has no groups. The column 'group' of the predictions is left out." in err
+    assert "new.csv: the predictions are in 'prediction', not in 'pred'." in err
+    assert "not in" not in ntkit(*command, "--prediction-column", "pred")[2]
+    assert "left out" not in ntkit(*command[:2], write_csv(new, columns), *command[3:])[2]
+
+
 def test_options_that_make_each_other_void_are_refused(user, tmp_path):
     new = write_csv(tmp_path / "new.csv", {"id": NAMES, "pred": NEW, "p": NEW / 2, "q": NEW / 3})
     data = write_csv(tmp_path / "data.csv", DATA)

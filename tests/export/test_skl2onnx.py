@@ -23,7 +23,7 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, MinMaxScaler, StandardScaler
 
-from ntkit import NeuronTuneClassifier, OnnxEmbedder
+from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder, check, predict
 from ntkit.estimators import (
     BalancedClassifier,
     DFRClassifier,
@@ -32,7 +32,7 @@ from ntkit.estimators import (
     SpuriousNeuronSelector,
 )
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.export import to_onnx
+from ntkit.export import to_onnx, write_onnx
 from ntkit.export._skl2onnx import register_converters
 from ntkit.extraction import make_session
 
@@ -361,6 +361,45 @@ def test_labels_follow_the_threshold_of_scikit_learn(build):
     label, probabilities = session.run(None, {"embedding": X})
     assert_array_equal(label, classifier.predict(X))
     assert_allclose(probabilities, classifier.predict_proba(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_labels_of_a_threshold_are_the_predictions_or_refused(tmp_path, reverse):
+    """Whichever rows are first: the file's labels count, not the largest probability."""
+    rng = np.random.default_rng(0)
+    latent = rng.random(400) < 0.5
+    X = rng.normal(size=(400, 3)).astype(np.float32) + latent[:, None]
+    y = np.where(latent, "spam", "ham")
+    classifier = FixedThresholdClassifier(BalancedClassifier(), threshold=0.7, pos_label="spam")
+    path, wanted = tmp_path / "m.onnx", classifier.fit(X, y).predict(X)
+    write_onnx(to_onnx(classifier, X[:5]), path)
+    odd = classifier.estimator_.predict(X) != wanted
+    assert odd.any()
+    order = np.argsort(odd, kind="stable")[:: -1 if reverse else 1]
+    X, y, wanted, odd = X[order], y[order], wanted[order], odd[order]
+    assert_array_equal(predict(path, X[~odd], device="cpu").labels, wanted[~odd])
+    refused = pytest.raises(InputError, match=r"not that of the class in 'label'.*--logits label")
+    with refused:
+        predict(path, X, device="cpu")
+    with refused:
+        check(None, path, (X, y), limits={"average": 50}, device="cpu")
+    model = FrozenModel.load(path, any_scores=True, logits="label")
+    assert_array_equal(predict(model, X, device="cpu").labels, wanted)
+    found = check(None, model, (X, y), limits={"average": 50}, device="cpu")
+    assert found.average.value == np.mean(wanted == y)
+
+
+def test_probabilities_of_isotonic_regression_are_those_of_the_file(tmp_path):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    X = rng.normal(size=(400, 3)).astype(np.float32) + y[:, None]
+    classifier = CalibratedClassifierCV(BalancedClassifier(), method="isotonic", cv=3).fit(X, y)
+    path, wanted = tmp_path / "m.onnx", classifier.predict_proba(X)
+    write_onnx(to_onnx(classifier, X[:5]), path)
+    assert_allclose(predict(path, X, device="cpu").probabilities, wanted, atol=1e-5)
+    options = {"limits": {"average": 50}, "threshold": 0.7, "device": "cpu"}
+    found = check(None, path, (X, y), **options).average.value
+    assert found == np.mean((wanted[:, 1] > 0.7) == y)
 
 
 def test_a_threshold_of_other_scores_than_probabilities_is_refused():

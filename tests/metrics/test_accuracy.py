@@ -414,6 +414,15 @@ def test_pandas_objects_are_of_the_same_samples_and_classes():
         call(y, y, groups=groups)
         with pytest.raises(InputError, match="groups has the samples of y_true in another order"):
             call(y, y, groups=groups.sample(frac=1, random_state=0))
+    by_groups = (worst_group_accuracy, group_report, accuracy_by, adjusted_accuracy)
+    weight, other = pd.Series(rng.random(50) + 0.1), "has the samples of y_true in another order"
+    for call in (*by_groups, worst_class_accuracy, class_accuracy_gap):
+        given = {"groups": groups} if call in by_groups else {}
+        call(y, y, sample_weight=weight, **given)
+        with pytest.raises(InputError, match=f"sample_weight {other}"):
+            call(y, y, sample_weight=weight[::-1], **given)
+        with pytest.raises(InputError, match=f"y_pred {other}"):
+            call(y, y[::-1], **given)
     proba = pd.DataFrame(rng.dirichlet([1, 1], 50), columns=["b", "a"])
     y = np.array(["a", "b"])[y]
     one, other = (

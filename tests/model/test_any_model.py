@@ -143,6 +143,29 @@ def test_another_label_than_that_of_the_largest_score_is_refused(tmp_path):
     assert predict(model, x, device="cpu").labels.tolist() == ["no", "no", "yes"]
 
 
+@pytest.mark.parametrize("level", [0.5, 0.2])
+def test_a_threshold_after_a_layer_leaves_it_the_head_only_if_it_decides_alike(tmp_path, level):
+    rng = np.random.default_rng(0)
+    path = written(
+        tmp_path / "m.onnx",
+        [("Relu", ["x"], "h"), ("MatMul", ["h", "W"], "z"), ("Softmax", ["z"], "y", {"axis": 1}),
+         ("Gather", ["y", "one"], "p", {"axis": 1}), ("Greater", ["p", "level"], "g"),
+         ("Cast", ["g"], "label", {"to": TensorProto.INT64})],
+        {"y": (TensorProto.FLOAT, ["n", 2]), "label": (TensorProto.INT64, ["n"])},
+        width=3, W=rng.normal(size=(3, 2)).astype(np.float32), one=np.array(1),
+        level=np.array(level, np.float32),
+    )  # fmt: skip
+    x = rng.normal(size=(90, 3)).astype(np.float32)
+    model = FrozenModel.load(path, any_scores=True)
+    assert (model.scores is None) == (level == 0.5)
+    assert FrozenModel.load(path).scores is None
+    if level == 0.5:
+        assert {*predict(path, x, device="cpu").labels.tolist()} == {0, 1}
+        return
+    with pytest.raises(InputError, match="To take the label alone: --logits label"):
+        predict(path, x, device="cpu")
+
+
 def written(path, nodes, outputs, width=1, **constants):
     """A graph of (operator, inputs, output, attributes) on x (n, width)."""
     nodes = [helper.make_node(op, i, [o], **dict(*more)) for op, i, o, *more in nodes]

@@ -244,6 +244,18 @@ def test_an_index_with_the_name_of_a_column_names_the_samples(models):
     assert sum(n for name, n, _ in part if "site" in name) == 200
 
 
+def test_a_validation_set_with_an_index_in_another_order_is_refused(sets):
+    frame, y = sets[0]
+    labels = pd.Series(y, index=frame.index)
+    plain, aligned = (
+        AFRClassifier(random_state=0).fit(frame, y, X_val=frame, y_val=each).coef_
+        for each in (y, labels)
+    )
+    assert np.array_equal(plain, aligned)
+    with pytest.raises(InputError, match="y_val has the samples of X_val in another order"):
+        AFRClassifier().fit(frame, y, X_val=frame, y_val=labels[::-1])
+
+
 @pytest.mark.parametrize("by", ["attribute", "attribute table", "metadata"])
 def test_an_attribute_with_an_index_in_another_order_is_refused(models, by):
     """An index is compared also for values of several sets, and of labels next to an array."""
@@ -343,3 +355,30 @@ def test_inferred_attributes_and_plots_of_neurons_take_columns_by_name(sets):
     )
     assert np.array_equal(one.activations, other.activations)
     assert np.array_equal(one.y_pred, other.y_pred)
+
+
+@pytest.mark.parametrize(
+    "form", [pd.Series, pd.Categorical, lambda y: y.astype(object), lambda y: y[:, None]]
+)
+def test_labels_of_pandas_name_the_classes_of_a_model_like_arrays(models, form, tmp_path):
+    model = onnx.load(models[0])
+    model.metadata_props.clear()
+    onnx.save(model, tmp_path / "m.onnx")
+    frame, y = draw(1)
+    wanted, found = (
+        ntkit.predict(tmp_path / "m.onnx", (frame, each), **CPU) for each in (y, form(y))
+    )
+    assert wanted.classes.tolist() == found.classes.tolist() == ["neg", "pos"]
+    assert wanted.notes == found.notes
+    assert np.array_equal(wanted.y, found.y)
+
+
+def test_columns_with_a_1_for_the_class_are_refused_in_a_sentence(models, sets):
+    frame, y = sets[0]
+    one_hot = (y[:, None] == np.unique(y)).astype(int)
+    for use in (ntkit.predict, lambda *given, **more: ntkit.check(None, *given, **more)):
+        for each in (one_hot, pd.DataFrame(one_hot)):
+            with pytest.raises(InputError, match=r"have the shape \(300, 2\)\. Pass one class"):
+                use(models[0], (frame, each), **CPU)
+    with pytest.raises(InputError, match="Pass one class for each sample"):
+        ntkit.debias(models[0], (frame, one_hot), **CPU)

@@ -398,6 +398,9 @@ def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
         own = _are_probabilities(batches, name_of(model))
         if _are_mirrored(batches):  # the probability is sigmoid(s), as of a single column
             batches = [each / 2 for each in batches]
+    elif model.label is None and model.sums_to_one:  # such as calibrated by isotonic regression
+        batches = [*batches]
+        own = all((each > -_OF_FLOAT32).all() for each in batches)
     for logits in batches:
         highest = np.partition(logits, -2, axis=1)[:, -2:]
         scores = logits if not level else logits + np.array([0, level])
@@ -447,6 +450,7 @@ def _logits_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Array]:
 
 
 _ROUNDING = 0.02  # of probabilities in few bits
+_OF_FLOAT32 = 1e-6
 _BY_CHANCE = 0.05  # largest share of samples whose logits sum to 1
 
 

@@ -126,3 +126,11 @@ def test_nothing_of_others_is_overwritten(found, tmp_path):
     assert thesis.read_text("utf-8").startswith("### Failed")
     with pytest.raises(InputError, match="the same name"):
         write_check(found, json=tmp_path / "x", junit=tmp_path / "x")
+
+
+def test_only_a_value_that_equals_its_limit_is_said_to(tmp_path):
+    y = np.append(np.zeros(351), 1)
+    pred = np.where(np.arange(352) < 7, 1, y)
+    for limit, says in ((345 / 3.52, "equals"), (98.01130, "is so near")):
+        found = check_predictions(y, pred, limits={"average": limit})
+        assert f"the value {says}" in str(found.average.verdicts[0].more)

@@ -63,12 +63,12 @@ def _of_type(truth: Array, name: str, labels: Array) -> Array:
 
 
 def labels_and_predictions(
-    y_true: ArrayLike, beside: Mapping[str, Any], **columns: ArrayLike
+    y_true: ArrayLike, aligned: Mapping[str, Any], **columns: ArrayLike
 ) -> list[Array]:
     """Class labels and predictions by :func:`labels_of_one_type`; scores are refused."""
-    # Pandas objects ``beside`` them have the samples in the same order. If y_true has one class, as
+    # Those in `aligned` are only compared by their index. If y_true has one class, as
     # in a fold, the predictions may all be another one.
-    check_index(y_true=y_true, **columns, **beside)
+    check_index(y_true=y_true, **columns, **aligned)
     truth, *rest = labels_of_one_type(y_true, **columns)
     labels = np.unique(truth)
     for name, each in zip(columns, rest, strict=True):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils._param_validation import validate_parameter_constraints
 
+from ntkit._checks import check_index
 from ntkit._doc import documented
 from ntkit.estimators._base import StudyClassifier
 from ntkit.exceptions import InputError
@@ -111,6 +112,7 @@ def retrain_head(
     constraints = BalancedClassifier._parameter_constraints
     validate_parameter_constraints(constraints, parameters, "retrain_head")
     clf = BalancedClassifier(**parameters)
+    check_index(X=X, y=y, sample_weight=sample_weight)
     rows = clf._rows(X, y, sample_weight)
     gains = None if suppressed is None else 1.0 - _mask(suppressed, rows.X.shape[1])
     weight = rows.balanced(class_weight)

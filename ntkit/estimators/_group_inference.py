@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_feature_names, check_is_fitted, column_or_1d
 
-from ntkit._checks import UNKNOWN, known_labels
+from ntkit._checks import UNKNOWN, check_index, known_labels
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import checked_weight
@@ -443,6 +443,8 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         InputError
             If no value is known, or lengths differ.
         """
+        given = {"y": y, "attribute": attribute, "sample_weight": sample_weight}
+        check_index(feature_sets=feature_sets, **given)
         _check_feature_names(self, feature_sets, reset=True)
         matrices = named_views(feature_sets)
         n = next(iter(matrices.values())).shape[0]
@@ -489,6 +491,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
             those of ``fit``.
         """
         check_is_fitted(self, "transduction_")
+        check_index(feature_sets=feature_sets, y=y)
         _check_feature_names(self, feature_sets, reset=False)
         matrices = named_views(feature_sets)
         if len(self.classes_) == 1:

@@ -103,8 +103,8 @@ def accuracy_by(
     >>> accuracy_by([0, 0, 1, 1], [0, 1, 1, 1], members)
     {0: 0.5, 1: 0.5}
     """
-    beside = {"groups": groups, "sample_weight": sample_weight}
-    y_true, y_pred = labels_and_predictions(y_true, beside, y_pred=y_pred)
+    aligned = {"groups": groups, "sample_weight": sample_weight}
+    y_true, y_pred = labels_and_predictions(y_true, aligned, y_pred=y_pred)
     return accuracy_in(memberships(groups, len(y_true))[0], y_true == y_pred, sample_weight)
 
 
@@ -155,8 +155,8 @@ def worst_class_accuracy(
     >>> worst_class_accuracy([0, 0, 1, 1], [0, 1, 1, 1])
     0.5
     """
-    beside = {"sample_weight": sample_weight}
-    y_true, y_pred = labels_and_predictions(y_true, beside, y_pred=y_pred)
+    aligned = {"sample_weight": sample_weight}
+    y_true, y_pred = labels_and_predictions(y_true, aligned, y_pred=y_pred)
     # Every class is known, whatever its label: -1 is a label like any other.
     return min(accuracy_in(of_labels(y_true), y_true == y_pred, sample_weight).values())
 
@@ -203,8 +203,8 @@ def class_accuracy_gap(
     y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
     """Mean absolute difference between the accuracies of two classes; smaller is better."""
-    beside = {"sample_weight": sample_weight}
-    y_true, y_pred = labels_and_predictions(y_true, beside, y_pred=y_pred)
+    aligned = {"sample_weight": sample_weight}
+    y_true, y_pred = labels_and_predictions(y_true, aligned, y_pred=y_pred)
     by_class = accuracy_in(of_labels(y_true), y_true == y_pred, sample_weight)
     accuracies = np.array(list(by_class.values()))
     n_pairs = len(accuracies) * (len(accuracies) - 1)
@@ -225,9 +225,9 @@ def correctness_group_accuracy(
     # (arXiv 2410.05345) selects by.
     if average not in ("mean", "worst"):
         raise InputError(f'average must be "mean" or "worst"; got {average!r}.')
-    beside = {"sample_weight": sample_weight}
+    aligned = {"sample_weight": sample_weight}
     y_true, y_pred, reference_pred = labels_and_predictions(
-        y_true, beside, y_pred=y_pred, reference_pred=reference_pred
+        y_true, aligned, y_pred=y_pred, reference_pred=reference_pred
     )
     groups = 2 * np.unique(y_true, return_inverse=True)[1] + (reference_pred != y_true)
     accuracies = list(accuracy_in(of_labels(groups), y_true == y_pred, sample_weight).values())
@@ -248,8 +248,8 @@ def afr_weighted_accuracy(
     # score is the balanced accuracy.
     if not (np.isfinite(gamma) and gamma >= 0):
         raise InputError(f"gamma must be a number >= 0; got {gamma!r}.")
-    beside = {"reference_proba": reference_proba, "sample_weight": sample_weight}
-    y_true, y_pred = labels_and_predictions(y_true, beside, y_pred=y_pred)
+    aligned = {"reference_proba": reference_proba, "sample_weight": sample_weight}
+    y_true, y_pred = labels_and_predictions(y_true, aligned, y_pred=y_pred)
     confidence = _probability_of_the_true_class(y_true, reference_proba, classes)
     sample_weight = check_weight(sample_weight, len(y_true))
     _, class_index = np.unique(y_true, return_inverse=True)
@@ -269,8 +269,8 @@ def sfit_score(
     sample_weight: ArrayLike | None = None,
 ) -> float:
     r"""SFit of a head, :math:`\sum_{y, i} |\delta_i^y|`, from embeddings and predictions."""
-    beside = {"Z": Z, "sample_weight": sample_weight}
-    y_true, y_pred = labels_and_predictions(y_true, beside, y_pred=y_pred)
+    aligned = {"Z": Z, "sample_weight": sample_weight}
+    y_true, y_pred = labels_and_predictions(y_true, aligned, y_pred=y_pred)
     Z = check_embeddings(Z, len(y_true))
     weight = check_weight(sample_weight, len(y_true))
     return sfit(

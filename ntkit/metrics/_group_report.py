@@ -205,9 +205,9 @@ def group_report(
     """
     if not 0 < confidence < 1:
         raise InputError(f"confidence must be between 0 and 1; got {confidence!r}.")
-    beside = {"groups": groups, "attribute": attribute, "sample_weight": sample_weight}
+    aligned = {"groups": groups, "attribute": attribute, "sample_weight": sample_weight}
     compared = y_pred if y_pred_before is None else y_pred_before
-    y_true, *preds = labels_and_predictions(y_true, beside, y_pred=y_pred, y_pred_before=compared)
+    y_true, *preds = labels_and_predictions(y_true, aligned, y_pred=y_pred, y_pred_before=compared)
     outcomes = [pred == y_true for pred in preds][: 1 if y_pred_before is None else 2]
     weight = None if sample_weight is None else check_weight(sample_weight, len(y_true))
     members = of_labels(y_true, "class"), _groups_of(y_true, groups, attribute)

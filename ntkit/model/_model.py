@@ -670,6 +670,11 @@ class FrozenModel:
         )
 
     @property
+    def n_softmax(self) -> int:
+        """How often the graph takes the softmax of the logits, as of a loss that takes it again."""
+        return 0 if self._head is None else self._head.after.post_processing.count("Softmax")
+
+    @property
     def sums_to_one(self) -> bool:
         """Whether the outputs show the head's logits as they are, and these always sum to 1."""
         head = self._head

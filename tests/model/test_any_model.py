@@ -20,6 +20,7 @@ from sklearn.svm import SVC
 
 from ntkit import FrozenModel, OnnxEmbedder, check, predict
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
+from ntkit.extraction import make_session
 from tests import any_models as zoo
 
 LABELLED = [kind for kind in zoo.KINDS if kind != "scores only"]
@@ -164,6 +165,21 @@ def test_a_threshold_after_a_layer_leaves_it_the_head_only_if_it_decides_alike(t
         return
     with pytest.raises(InputError, match="To take the label alone: --logits label"):
         predict(path, x, device="cpu")
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_probabilities_are_those_of_every_softmax(tmp_path, n):
+    rng = np.random.default_rng(0)
+    path = written(
+        tmp_path / "m.onnx",
+        [("Relu", ["x"], "h"), ("MatMul", ["h", "W"], "z"), ("Softmax", ["z"], "p", {"axis": 1}),
+         ("Softmax", ["p"], "q", {"axis": 1}), ("Identity", [" pq"[n]], "y")],
+        {"y": (TensorProto.FLOAT, ["n", 2])},
+        width=3, W=rng.normal(size=(3, 2)).astype(np.float32),
+    )  # fmt: skip
+    x = rng.normal(size=(90, 3)).astype(np.float32)
+    (wanted,) = make_session(str(path), device="cpu").run(None, {"x": x})
+    assert_allclose(predict(path, x, device="cpu").probabilities, wanted, atol=1e-6)
 
 
 def written(path, nodes, outputs, width=1, **constants):

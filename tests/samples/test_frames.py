@@ -22,6 +22,7 @@ from ntkit.estimators import (
     SELFClassifier,
     head_of,
     match_head,
+    retrain_head,
 )
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples, read_samples
@@ -254,6 +255,24 @@ def test_a_validation_set_with_an_index_in_another_order_is_refused(sets):
     assert np.array_equal(plain, aligned)
     with pytest.raises(InputError, match="y_val has the samples of X_val in another order"):
         AFRClassifier().fit(frame, y, X_val=frame, y_val=labels[::-1])
+
+
+def test_heads_and_inferred_attributes_compare_indexes(sets):
+    frame, y = sets[0]
+    labels = pd.Series(y, index=frame.index)
+    known = pd.Series(np.where(np.arange(len(y)) < 150, frame.cue, -1), index=frame.index)
+    retrain_head(frame, labels)
+    inference = GroupInference(random_state=0).fit(frame, labels, known)
+    inference.predict(frame, labels)
+    with pytest.raises(InputError, match="y has the samples of X in another order"):
+        retrain_head(frame, labels[::-1])
+    other = "has the samples of feature_sets in another order"
+    with pytest.raises(InputError, match=f"attribute {other}"):
+        GroupInference().fit(frame, labels, known[::-1])
+    with pytest.raises(InputError, match=f"y {other}"):
+        GroupInference().fit(frame, labels[::-1], known)
+    with pytest.raises(InputError, match=f"y {other}"):
+        inference.predict(frame, labels[::-1])
 
 
 @pytest.mark.parametrize("by", ["attribute", "attribute table", "metadata"])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit, logit, softmax
 
 from ntkit._disk import StrPath
 from ntkit._doc import documented
@@ -404,10 +404,11 @@ def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
     for logits in batches:
         highest = np.partition(logits, -2, axis=1)[:, -2:]
         scores = logits if not level else logits + np.array([0, level])
-        odds = np.exp(scores - scores.max(axis=1, keepdims=True))
+        for _ in range(0 if own else max(1, model.n_softmax)):
+            scores = softmax(scores, axis=1)
         yield Outcomes(
             logits.argmax(axis=1),
-            logits if own else odds / odds.sum(axis=1, keepdims=True),
+            scores,
             highest[:, 1] - highest[:, 0],
         )
 

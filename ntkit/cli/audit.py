@@ -174,7 +174,7 @@ def _next_step(audit: Any, out: Path, model: Path | None, data: Path, sets: str)
             "-o debiased/"
         )
     return (
-        f"{written}ntkit debias cannot repair this model, which has no linear last layer. Train "
+        f"{written}ntkit debias cannot repair this model: no linear last layer decides. Train "
         f"another one.\nNext: ntkit check {quoted(model)} NEW.onnx {quoted(data)} --answers "
         "answers.json"
     )

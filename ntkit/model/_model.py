@@ -669,6 +669,15 @@ class FrozenModel:
             f"neither{' and without that entry' * (where != _EACH)}."
         )
 
+    def with_own_decision(self) -> FrozenModel:
+        """The model by its scores and labels, if a threshold decides instead of the head."""
+        head, named = self._head, any(self.located_by.values()) or self.label is not None
+        if head is None or named or self.path is None or self.labels_apart:
+            return self
+        if other_decision(self._model, head) is None:
+            return self
+        return FrozenModel.load(self.path, classes=self._classes, any_scores=True)
+
     @property
     def n_softmax(self) -> int:
         """How often the graph takes the softmax of the logits, as of a loss that takes it again."""
@@ -954,8 +963,9 @@ def loaded(model: Any, **options: Any) -> FrozenModel:
     """A model, read with these options of :meth:`FrozenModel.load` if it is a path."""
     if not isinstance(model, FrozenModel):
         return FrozenModel.load(model, **options)
-    label = options.get("label")
-    return model if label is None else model.of_label(label)
+    if (label := options.get("label")) is not None:
+        return model.of_label(label)
+    return model.with_own_decision() if options.get("any_scores") else model
 
 
 def name_of(model: FrozenModel, default: str = "a model in memory") -> str:

@@ -45,7 +45,7 @@ def load_pair(
         places = {**original.located_by}
     named = any(places.values())
     if isinstance(debiased, FrozenModel):
-        second = debiased
+        second = loaded(debiased, any_scores=any_scores)
     else:
         try:  # the same tensors, if the file has them; else it names others
             second = FrozenModel.load(debiased, **(places if named else {}), any_scores=any_scores)
@@ -54,7 +54,7 @@ def load_pair(
                 raise
             second = FrozenModel.load(debiased, any_scores=any_scores)
     if isinstance(original, FrozenModel):
-        first = original
+        first = loaded(original, any_scores=any_scores)
     else:
         places = places if named else {**second.located_by}
         first = FrozenModel.load(original, **places, classes=classes, any_scores=any_scores)

@@ -163,8 +163,11 @@ def test_a_threshold_after_a_layer_leaves_it_the_head_only_if_it_decides_alike(t
     if level == 0.5:
         assert {*predict(path, x, device="cpu").labels.tolist()} == {0, 1}
         return
-    with pytest.raises(InputError, match="To take the label alone: --logits label"):
-        predict(path, x, device="cpu")
+    for read in (path, FrozenModel.load(path)):
+        with pytest.raises(InputError, match="To take the label alone: --logits label"):
+            predict(read, x, device="cpu")
+        with pytest.raises(InputError, match="To take the label alone: --logits label"):
+            check(read, read, (x, np.arange(90) % 2), limits={"average": 5}, device="cpu")
 
 
 @pytest.mark.parametrize("n", [1, 2])

@@ -67,6 +67,21 @@ def test_cells_that_groups_have_in_another_writing_are_noted(people, tmp_path, t
             assert (told in " ".join((out + err).split())) == bool(noted)
 
 
+def test_categories_that_two_sets_spell_differently_are_noted(people, tmp_path):
+    """The model may know only one of them, also if no named value is of this column."""
+    rows = read_csv(people / "validation.csv")
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    options = ("--method", "class-balanced", "--even-if-worse", "--trust-inputs", *CPU)
+    for to, noted in (("Ulm", False), ("ULM", True)):
+        towns = [town.replace("Ulm", to) for town in columns["town"]]
+        data = write_csv(tmp_path / "data.csv", columns | {"town": towns})
+        sets = ("--train", people / "train.csv", "--validation", data)
+        command = ("debias", people / "model.onnx", *sets, "-o", tmp_path / to, "--verbose")
+        out, err = done(*command, *options)
+        told = "'town' has the value 'ULM' in the validation set and 'Ulm' in the training set."
+        assert (told in " ".join((out + err).split())) == noted
+
+
 def test_labels_stay_texts_if_they_are_classes_of_the_model(people, tmp_path):
     model = onnx.load(people / "model.onnx")
     rows = read_csv(people / "validation.csv")

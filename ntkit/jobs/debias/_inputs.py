@@ -18,6 +18,7 @@ from ntkit._labels import (
     differing_classes,
     means_unknown,
     none_if_unknown,
+    plain_label,
     unknown_note,
 )
 from ntkit._output import check_folder
@@ -375,7 +376,26 @@ def reading_notes(sets: Mapping[str, Samples]) -> list[str]:
             some = f"The {name} set: {n} of {len(samples)} samples have an unknown group."
             notes += [some] * bool(n)
             notes += alike_note(known, f"Groups of the {name} set")
-    return [*notes, *input_notes(sets.values())]
+    return [*notes, *_notes_on_spellings(sets), *input_notes(sets.values())]
+
+
+def _notes_on_spellings(sets: Mapping[str, Samples]) -> list[str]:
+    """Notes on categories that a set spells in another way than the first one."""
+    (first, samples), *others = sets.items()
+    title, notes = "training" if first == "train" else first, list[str]()
+    for column, values in samples.X.items() if samples.kind == "inputs" else ():
+        known = {*values.ravel().tolist()} if values.dtype.kind in "UO" else set[str]()
+        spelt = {plain_label(cell): cell for cell in sorted(map(str, known))}
+        for name, other in others:
+            cells = {*other.X[column].ravel().tolist()} if other.kind == "inputs" else set[str]()
+            odd = sorted(str(cell) for cell in cells - known if plain_label(cell) in spelt)
+            if odd:
+                notes.append(
+                    f"{column!r} has the value {odd[0]!a:.40} in the {name} set and "
+                    f"{spelt[plain_label(odd[0])]!a:.40} in the {title} set. The model may know "
+                    "only one of them; write one value in one way in both."
+                )
+    return notes
 
 
 def shared_notes(sets: Mapping[str, Samples], n_shared: Mapping[tuple[str, str], int]) -> list[str]:

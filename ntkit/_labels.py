@@ -169,12 +169,12 @@ def unknown_note(values: Any, where: str, what: str = "group") -> list[str]:
 
 
 def alike_note(values: Iterable[Any], what: str) -> list[str]:
-    """A note on values that differ only in case or spaces, which stay apart, or none."""
+    """A note on values that differ only in the way they are written, which stay apart, or none."""
     alike = dict[str, dict[str, None]]()
     for value in map(str, values):
-        alike.setdefault(" ".join(value.split()).casefold(), {})[value] = None
+        alike.setdefault(plain_value(value), {})[value] = None
     shown = [" and ".join(map(repr, each)) for each in alike.values() if len(each) > 1]
-    differ = f"{what} that differ only in case or spaces count separately"
+    differ = f"{what} that differ only in writing count separately"
     return [f"{differ}: {_text.listed(shown, _SHOWN)}."] if shown else []
 
 

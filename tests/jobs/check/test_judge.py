@@ -389,12 +389,14 @@ def test_groups_and_slices_that_differ_only_in_writing_are_told():
     options = {"limits": {"average": 50}}
     found = check_predictions(y, y, groups=eu, slices=slices, **options)
     assert [note for note in found.notes if "differ only" in note] == [
-        "Groups that differ only in case or spaces count separately: ' EU' and 'EU' and 'eu'.",
-        "Slices that differ only in case or spaces count separately: "
+        "Groups that differ only in writing count separately: ' EU' and 'EU' and 'eu'.",
+        "Slices that differ only in writing count separately: "
         "'column:site=EU' and 'column:site=eu'.",
     ]
     assert {row.name for row in found.rows if row.kind == "group"} == {" EU", "EU", "eu", "US"}
     assert check_predictions(y, y, groups=np.where(y, "EU", "US"), **options).notes == ()
+    (told,) = check_predictions(y, y, groups=np.array(["1", "1.0"] * 200), **options).notes
+    assert told == "Groups that differ only in writing count separately: '1' and '1.0'."
     unknown = check_predictions(y, y, groups=[None, "EU"] * 200, **options)
     assert unknown.notes == ("200 of 400 samples have an unknown group.",)
 

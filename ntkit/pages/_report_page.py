@@ -153,6 +153,7 @@ def report_html(report: Report) -> str:
     # The page works offline, because it contains its images. It has a dark and a print style.
     shown, accuracies = report.shown, report.shown.accuracies()
     rows = {kind: [r for r in accuracies.rows if r.kind == kind] for kind in ("class", "group")}
+    changed = sorted(rows["group"] + rows["class"], key=_change)
     was_right, is_right = shown.before == shown.y, shown.after == shown.y
     keys = ("average", "worst_class", "worst_group")
     shares = [cost[key] for cost in report.accuracy_costs for key in keys]
@@ -165,7 +166,7 @@ def report_html(report: Report) -> str:
         classes=sorted(rows["class"], key=_change),
         groups=sorted(rows["group"], key=_change),
         shown_classes=_SHOWN_CLASSES,
-        worse=sorted(filter(_significantly_worse, rows["group"] + rows["class"]), key=_change),
+        worse=[row for row in changed if row.change_interval and row.change_interval[1] < 0],
         verdict=outcome(accuracies, report.label),
         controls=_controls(report.candidates),
         n_lost=len(lost),
@@ -290,10 +291,6 @@ def _change(row: Row) -> float:
     return row.change if row.change is not None and row.n else np.inf
 
 
-def _significantly_worse(row: Row) -> bool:
-    return row.change_interval is not None and row.change_interval[1] < 0
-
-
 def _curve(report: Report) -> dict[str, Any] | None:
     """Largest score of every neuron, sorted, as points of a plot 100 wide and 40 high."""
     if np.isnan(report.scores).all():
@@ -334,7 +331,7 @@ def model_card(report: Report, usage: Usage) -> str:
         worse=[
             f"{row.kind} {markdown(row.name)} ({100 * _change(row):+.1f} points)"
             for row in accuracies.rows
-            if row.kind != "summary" and row.change is not None and _significantly_worse(row)
+            if row.kind != "summary" and row.change_interval and row.change_interval[1] < 0
         ],
     )
 

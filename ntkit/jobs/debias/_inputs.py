@@ -376,14 +376,16 @@ def reading_notes(sets: Mapping[str, Samples]) -> list[str]:
             some = f"The {name} set: {n} of {len(samples)} samples have an unknown group."
             notes += [some] * bool(n)
             notes += alike_note(known, f"Groups of the {name} set")
-    return [*notes, *_notes_on_spellings(sets), *input_notes(sets.values())]
+    if next(iter(sets.values())).kind == "inputs":
+        notes += _notes_on_spellings(sets)
+    return [*notes, *input_notes(sets.values())]
 
 
 def _notes_on_spellings(sets: Mapping[str, Samples]) -> list[str]:
     """Notes on categories that a set spells in another way than the first one."""
     (first, samples), *others = sets.items()
     title, notes = "training" if first == "train" else first, list[str]()
-    for column, values in samples.X.items() if samples.kind == "inputs" else ():
+    for column, values in samples.X.items():
         known = {*values.ravel().tolist()} if values.dtype.kind in "UO" else set[str]()
         spelt = {plain_label(cell): cell for cell in sorted(map(str, known))}
         for name, other in others:

@@ -439,11 +439,16 @@ def logits_of_folds(
     return logits, tested
 
 
-def class_error_rates(rows: Rows, wrong: Array) -> Array:
-    """Error rate of each class that has rows of positive weight."""
-    mass = np.bincount(rows.y_index, weights=rows.weight)
-    errors = np.bincount(rows.y_index, weights=rows.weight * wrong)
-    return np.asarray(errors[mass > 0] / mass[mass > 0])
+def rates(outcome: Array, subset: Array, weight: Array, n: int = 0) -> Array:
+    """Weighted share of each subset 0, 1, … that has an outcome, and the subset's weight: (2, S).
+
+    There are at least n subsets; the share of one without weight is NaN. For rows with intervals,
+    and for subsets that overlap, there is ``ntkit.metrics.compare``.
+    """
+    mass = np.bincount(subset, weights=weight, minlength=n)
+    hits = np.bincount(subset, weights=weight * outcome, minlength=len(mass))
+    shares = np.divide(hits, mass, out=np.full(len(mass), np.nan), where=mass > 0)
+    return np.stack([shares, mass])
 
 
 def require_every_class(rows: Rows) -> None:
@@ -582,9 +587,8 @@ def tuned(
         if folds is None or len(alphas) == 1:  # nothing to compare: the one nearest to 1
             return -abs(float(np.log(alpha)))
         right = outcomes()[alpha][0] > 0
-        total = np.bincount(groups[judged], weights=mass[judged])
-        hits = np.bincount(groups[judged], weights=(mass * right)[judged])
-        shares = np.sort(hits[total > 0] / total[total > 0])
+        of_groups, total = rates(right[judged], groups[judged], mass[judged])
+        shares = np.sort(of_groups[total > 0])
         mean = shares[: max(1, len(shares) // 2)].mean() if worse_half else shares.mean()
         return round(float(mean), 12)  # the order of a sum must not break a tie
 

@@ -21,13 +21,13 @@ from ntkit.study import (
     LEAST_ERRORS,
     Rows,
     Study,
-    class_error_rates,
     correctness_balanced,
     correctness_groups,
     errors_are_evidence,
     group_balanced,
     judged_groups,
     margins,
+    rates,
     seed_of,
 )
 
@@ -187,7 +187,8 @@ class AutoDebiasClassifier(StudyClassifier):
             if unseen is None:  # too few samples for folds
                 unseen = margins(head.logits(rows.X[:]), rows.y_index)
             wrong = unseen <= 0
-            self.class_errors_ = class_error_rates(rows, wrong)
+            errors, mass = rates(wrong, rows.y_index, rows.weight)
+            self.class_errors_ = errors[mass > 0]
             weight = correctness_balanced(rows.balanced(), rows.y_index, wrong)
             cells = correctness_groups(rows.y_index, wrong, rows.weight)
             path = self._tuned(rows, weight, cells, **how)

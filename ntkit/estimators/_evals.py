@@ -19,12 +19,12 @@ from ntkit._types import Array
 from ntkit._warn import warn
 from ntkit.estimators._base import FromHead
 from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
-from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
 from ntkit.study import (
     Rows,
     Study,
     checked_numbers,
+    rates,
     require_every_class,
     scaler_of,
     seed_of,
@@ -137,7 +137,7 @@ class EVaLSClassifier(FromHead):
         loss = -log_p[np.arange(len(log_p)), retrain.y_index]
         scaler = scaler_of(retrain)
         wrong = original.logits(choose.X).argmax(axis=1) != choose.y_index
-        environment = 2 * choose.y_index + wrong
+        environment, n_cells = 2 * choose.y_index + wrong, 2 * (int(choose.y_index.max()) + 1)
         seed = seed_of(rng)
         most = max(1, int(np.bincount(retrain.y_index).min()) // 2)
 
@@ -146,7 +146,8 @@ class EVaLSClassifier(FromHead):
         for k in sorted({min(k, most) for k in ks}):
             selected = _both_ends(loss, retrain.y_index, k)
             for C, solution, converged in self._l1_path(retrain.take(selected), Cs, scaler, seed):
-                accuracy = _accuracy_per_environment(solution, choose, environment)
+                right = solution.logits(choose.X).argmax(axis=1) == choose.y_index
+                accuracy, _ = rates(right, environment, choose.weight, n_cells)
                 # Sums of weights differ in their last digits, which must not break a tie.
                 worst = round(float(np.nanmin(accuracy)), 12)
                 mean = round(float(np.nanmean(accuracy)), 12)
@@ -200,12 +201,3 @@ def _both_ends(loss: Array, y_index: Array, k: int) -> Array:
         ranked = members[np.argsort(loss[members], kind="stable")]
         chosen.append(np.union1d(ranked[:k], ranked[-k:]))
     return np.concatenate(chosen)
-
-
-def _accuracy_per_environment(head: LinearHead, rows: Rows, environment: Array) -> Array:
-    """Weighted accuracy over each class × correctness group; NaN if it is empty."""
-    n_cells = 2 * (int(rows.y_index.max()) + 1)
-    right = rows.weight * (head.logits(rows.X).argmax(axis=1) == rows.y_index)
-    mass = np.bincount(environment, weights=rows.weight, minlength=n_cells)
-    hits = np.bincount(environment, weights=right, minlength=n_cells)
-    return np.asarray(np.divide(hits, mass, out=np.full(n_cells, np.nan), where=mass > 0))

@@ -28,7 +28,7 @@ from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead
-from ntkit.study import Rows, Study, checked_numbers, scaler_of, seed_of
+from ntkit.study import Rows, Study, checked_numbers, rates, scaler_of, seed_of
 
 _FEW = 0.01  # in a group: wrong labels put this share of another class into it
 _WEAK, _CHANCE = 0.1, 0.001  # Cramér's V and p-value of groups that are independent of the class
@@ -365,8 +365,7 @@ class DFRClassifier(GroupedClassifier):
         for at in np.argsort(Cs, kind="stable"):  # each fit starts from the sparser one before
             start = l1_head(drawn, Cs[at], start=start, seed=seed, **options)
             right = start.logits(judged.X).argmax(axis=1) == judged.y_index
-            mass, hits = (np.bincount(group[judging], judged.weight * part) for part in (1, right))
-            accuracy = hits / mass
+            accuracy, _ = rates(right, group[judging], judged.weight)
             self.worst_group_accuracy_[at] = accuracy.min()
             # The last digits of sums must not break a tie.
             rank = (round(float(accuracy.min()), 12), float(Cs[at]))

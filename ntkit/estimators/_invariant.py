@@ -28,6 +28,7 @@ from ntkit.study import (
     group_balanced,
     judged_groups,
     logits_of_folds,
+    rates,
     scaler_of,
     seed_of,
     without,
@@ -113,8 +114,7 @@ class RowsAndCopies:
         judged = np.flatnonzero((cells >= 0) & (self.rows.weight > 0))
         _, cell = np.unique(cells[judged], return_inverse=True)
         mass, hit = self.rows.weight[judged], right[judged]
-        total = np.bincount(cell, weights=mass)
-        shares = np.bincount(cell, weights=mass * hit) / total
+        shares, total = rates(hit, cell, mass)
         part = mass / (total * len(total))[cell]
         of_row = np.bincount(self.of[judged], weights=part * (hit - shares[cell]))
         # The order of a sum must not break a tie.

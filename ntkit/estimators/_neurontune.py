@@ -42,7 +42,6 @@ from ntkit.study import (
     Rows,
     Study,
     Tuned,
-    class_error_rates,
     correctness_balanced,
     correctness_groups,
     cross_fitted_logits,
@@ -50,6 +49,7 @@ from ntkit.study import (
     folds_of,
     identification_sets,
     identified,
+    rates,
     seed_of,
     without,
 )
@@ -308,7 +308,7 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
         wrong = current.logits(identify.X).argmax(axis=1) != identify.y_index
         self.sfit_ = sfit(self._scores_of(identify, wrong))
         # Warn if the retrained head is hardly better than guessing.
-        after = 1 - class_error_rates(identify, wrong).mean()
+        after = 1 - np.nanmean(rates(wrong, identify.y_index, identify.weight)[0])
         before, chance = 1 - self._erm_errors.mean(), 1 / len(self._erm_errors)
         if after - chance < _LEAST_LEAD * (before - chance):
             message = (
@@ -335,7 +335,8 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
             original, tune, tune.weight, identify, first_folds, self._fit_heads
         )
         wrong = logits.argmax(axis=1) != identify.y_index
-        self._erm_errors = class_error_rates(identify, wrong)
+        errors, mass = rates(wrong, identify.y_index, identify.weight)
+        self._erm_errors = errors[mass > 0]
         self.n_errors_ = np.bincount(
             identify.y_index[wrong & (identify.weight > 0)], minlength=len(self.classes_)
         )
@@ -461,10 +462,8 @@ class NeuronTuneClassifier(NeuronMaskRule, FromHead):
                 heads = fit(stage.tune, [without(tuning.weight, train) for train, _ in folds])
                 return _accuracy_on_copies(stage.tune, changed, folds, heads)
             logits, _ = cross_fitted_logits(stage.tune, tuning.weight, folds, fit)
-            mass = np.bincount(tuning.cells, weights=stage.tune.weight)
-            right = stage.tune.weight * (logits.argmax(axis=1) == stage.tune.y_index)
-            hits = np.bincount(tuning.cells, weights=right)
-            return float((hits[mass > 0] / mass[mass > 0]).mean())
+            right = logits.argmax(axis=1) == stage.tune.y_index
+            return float(np.nanmean(rates(right, tuning.cells, stage.tune.weight)[0]))
 
         self.mask_cost_ = accuracy(self._fit_heads) - accuracy(self._fits_on(mask))
         if self.mask_cost_ <= self.max_cost:
@@ -549,15 +548,13 @@ def _accuracy_on_copies(
     rows: Rows, changed: Array, folds: Sequence[Fold], heads: Sequence[LinearHead]
 ) -> float:
     """Mean class accuracy on the copies of rows that a head has not seen."""
-    hits, mass = np.zeros(len(heads[0].classes)), np.zeros(len(heads[0].classes))
+    originals, outcomes = list[Array](), list[Array]()
     for (_, test), head in zip(folds, heads, strict=True):
         row, copy = np.nonzero(~np.isnan(changed[test][:, :, 0]))
-        of = test[row]
-        right = head.logits(changed[of, copy]).argmax(axis=1) == rows.y_index[of]
-        weight = rows.weight[of]
-        mass += np.bincount(rows.y_index[of], weights=weight, minlength=len(mass))
-        hits += np.bincount(rows.y_index[of], weights=weight * right, minlength=len(mass))
-    return float((hits[mass > 0] / mass[mass > 0]).mean())
+        originals.append(of := test[row])
+        outcomes.append(head.logits(changed[of, copy]).argmax(axis=1) == rows.y_index[of])
+    of = np.concatenate(originals)
+    return float(np.nanmean(rates(np.concatenate(outcomes), rows.y_index[of], rows.weight[of])[0]))
 
 
 @documented

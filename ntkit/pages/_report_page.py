@@ -12,7 +12,7 @@ import numpy as np
 from ntkit._text import counted, one_line, shortened
 from ntkit._types import Array
 from ntkit.extraction import Samples
-from ntkit.metrics import GroupReport, Row, group_report
+from ntkit.metrics import GroupReport, Row, compare, group_report
 from ntkit.pages._offline import markdown, offline_page, page_percent, rendered, thumbnail_of
 from ntkit.pages._usage import Usage
 from ntkit.samples import Inputs
@@ -251,6 +251,7 @@ def _neuron_card(report: Report, neuron: int, scores: Array, n_samples: int) -> 
     in_class, was_right = on.y == of_class, on.before == on.y
     low, high = float(activation[in_class].min()), float(activation[in_class].max())
     edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
+    (of_strongest,) = compare([~was_right], [("slice", "strongest", strongest)])
     parts = [in_class & was_right, in_class & ~was_right]
     densities = [np.histogram(activation[part], edges)[0] / max(1, part.sum()) for part in parts]
     top = max(float(d.max()) for d in densities) or 1.0
@@ -265,7 +266,7 @@ def _neuron_card(report: Report, neuron: int, scores: Array, n_samples: int) -> 
         "n_strongest": len(strongest),
         "mostly": labels[counts.argmax()],
         "share_mostly": float(counts.max() / len(strongest)),
-        "share_wrong": float((~was_right)[strongest].mean()),
+        "share_wrong": of_strongest.value,
         "in_common": on.in_common(strongest),
         "right": right,
         "wrong": wrong,

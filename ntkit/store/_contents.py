@@ -193,7 +193,7 @@ def described(samples: Samples) -> str:
 
 def fingerprint(samples: Samples, digests: Any = None) -> str:
     """A digest of labels, groups, ids and contents."""
-    # `digests` are those of ntkit.samples._digests.sample_digests, if they are known.
+    # `digests` are those of `sample_digests`, if they are known.
     contents = sum_of_digests(sample_digests(samples) if digests is None else digests)
     return hashlib.sha256(f"{described(samples)} {contents}".encode()).hexdigest()
 

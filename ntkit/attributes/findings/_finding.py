@@ -18,14 +18,10 @@ from ntkit.attributes.findings._statistics import (
     ALIKE,
     NAMELESS,
     AuditedPredictions,
-    Contrast,
-    Marks,
-    association,
-    contrast,
-    product_of,
     within_class_correlation,
 )
 from ntkit.metrics import Kind, Row, compare, holm
+from ntkit.metrics.contrasts import Contrast, association, contrast, product_of
 
 CONJUNCTION = "conjunction"
 """Kind of a finding of two conditions."""
@@ -254,11 +250,11 @@ def _tested(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions)
     """Test every attribute, one block at a time; the p-values are not corrected yet."""
     names, origins, numbers = list[str](), list[str](), list[int]()
     contrasts = list[Contrast]()
-    of_all, pairs = Marks.of(predictions), Pairs(predictions)
+    of_all, pairs = predictions.marks(), Pairs(predictions)
     for number, feature_set in enumerate(feature_sets):
         for block in feature_set.blocks():
-            marks = of_all if block.known is None else Marks.of(predictions, block.known)
-            contrasts.append(contrast(block, marks))
+            marks = of_all if block.known is None else predictions.marks(block.known)
+            contrasts.append(contrast(block.values, marks))
             pairs.take(feature_set, block)
             names += block.names
             origins += [block.origin(i) for i in range(len(block.names))]
@@ -433,7 +429,7 @@ def _add_conjunctions(
             continue
         ranks = [(each.exact, each.score) for each in findings]
         at = sum(rank >= (pairs.exact[i], pairs.score[i]) for rank in ranks)
-        marks = Marks.of(predictions, values[:, 0] >= 0)
+        marks = predictions.marks(values[:, 0] >= 0)
         having = product_of(values == 1, marks.matrix)[:, : len(predictions.classes)]
         goes_with, z = pairs.goes_with[i], float(pairs.score[i])
         finding = _described(

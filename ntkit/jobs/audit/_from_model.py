@@ -56,6 +56,7 @@ from ntkit.samples import (
     read,
     without_copies,
 )
+from ntkit.study import rates
 from ntkit.verification import check_head
 
 _CHANCE = 0.001  # largest probability that guesses do as badly on a class
@@ -101,9 +102,9 @@ def _above_chance(
     """Classes, samples and correct predictions of each, and their mean accuracy minus chance."""
     # Last comes the standard error of guesses.
     labels, at = np.unique(y, return_inverse=True)
-    n, right, chance = np.bincount(at), np.bincount(at, weights=pred == y), 1 / n_classes
+    (shares, n), chance = rates(pred == y, at, np.ones(len(y))), 1 / n_classes
     error = np.sqrt((chance * (1 - chance) / n).sum()) / len(n)
-    return labels, n, right, float((right / n).mean() - chance), float(error)
+    return labels, n, np.rint(shares * n), float(shares.mean() - chance), float(error)
 
 
 def guess_notes(

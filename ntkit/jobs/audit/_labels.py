@@ -19,6 +19,7 @@ from ntkit._version import __version__
 from ntkit.attributes import Block, FeatureSet, common_enough, origins_of
 from ntkit.attributes.findings import Finding
 from ntkit.jobs.audit._result import Audit, audit_files
+from ntkit.metrics import compare
 from ntkit.pages import Inputs
 from ntkit.pages.labels_page import labels_html
 
@@ -104,9 +105,10 @@ class LabelAudits(Mapping[str, Audit]):
             return row | {"not_audited": self.not_audited[name]}
         right = ~audit.predictions.wrong
         has = audit.predictions.y_index == audit.predictions.classes.tolist().index(name)
-        shares = {"accuracy": right, "accuracy_with": right[has], "accuracy_without": right[~has]}
+        parts = {"accuracy": has | ~has, "accuracy_with": has, "accuracy_without": ~has}
+        rows = compare([right], [("slice", part, members) for part, members in parts.items()])
         found = {"findings": [finding.name for finding in audit.findings], "not_audited": None}
-        return row | {key: float(of.mean()) for key, of in shares.items()} | found
+        return row | {each.name: each.value for each in rows} | found
 
     def to_json(self) -> str:
         """The summary as JSON text."""

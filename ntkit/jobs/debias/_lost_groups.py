@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import sparse
 
 from ntkit._types import Array
 from ntkit.attributes import Attribute, FeatureSet, values_by_name
-from ntkit.attributes.findings import ALIKE, product_of, within_class_correlation
+from ntkit.attributes.findings import ALIKE, within_class_correlation
 from ntkit.metrics import Row, compare
+from ntkit.metrics.contrasts import loss_contrast
 
 CHECKED = 30
 """Validation samples of a group that a test needs."""
@@ -21,7 +21,6 @@ NOTHING_READABLE = (
     "texts, a table, images or --metadata."
 )
 _MOST = 10  # attributes
-_FEWEST = 10  # training samples that each value of an attribute needs
 _LEVEL = 0.05
 _CLASSES, _NAMED = 0.1, 0.3  # weights in the level; the attribute that lost most has weight 1
 _NOTABLE = 2.0  # smallest z of the loss beyond the rest of the class
@@ -240,19 +239,11 @@ def _chosen(
     """At most ten attributes with a value that loses more than the rest of its class."""
     names, of_blocks = list[str](), list[Array]()
     change = right[1].astype(np.float64) - right[0]
-    n_classes = int(y_index.max()) + 1
     for feature_set in feature_sets:
         for block in feature_set.blocks():
             known = is_train if block.known is None else is_train & block.known
             rows = np.flatnonzero(known)
-            powers = np.concatenate([power[rows] for power in (change**0, change, change**2)])
-            cells = np.concatenate([j * n_classes + y_index[rows] for j in range(3)])
-            moments = sparse.csr_array(
-                (powers, (np.tile(rows, 3), cells)), shape=(len(y_index), 3 * n_classes)
-            )
-            having = product_of(block.values, moments).reshape(-1, 3, n_classes)
-            total = np.asarray(moments.sum(axis=0)).reshape(3, n_classes)
-            of_blocks.append(_excess_loss(having, total))
+            of_blocks.append(loss_contrast(block.values, change, y_index, rows))
             names += block.names
     if not names:
         return []
@@ -279,20 +270,3 @@ def _chosen(
             chosen.append(each)
             alike_to.append(column)
     return [*chosen, *small[: _MOST - len(chosen)]]
-
-
-def _excess_loss(having: Array, total: Array) -> Array:
-    """Z of the loss of samples with a value beyond those without it in the class, (B, C)."""
-    # `having` (B, 3, C) holds number, sum and sum of squares of the changes of samples with each
-    # attribute, `total` (3, C) those of all. z is above 0 if samples with it lose more. It is 0 if
-    # a value has too few samples, or if neither value loses.
-    lacking = total - having
-    mean, variance = list[Array](), list[Array]()
-    for part in (having, lacking):
-        n, s, square = np.maximum(part[:, 0], 1), part[:, 1], part[:, 2]
-        m = s / n
-        mean.append(m)
-        variance.append(np.maximum(square / n - m**2, 1 / n) / n)
-    enough = np.minimum(having[:, 0], lacking[:, 0]) >= _FEWEST
-    z = (mean[1] - mean[0]) / np.sqrt(variance[0] + variance[1])
-    return np.asarray(np.where(enough & (np.minimum(mean[0], mean[1]) < 0), z, 0.0))

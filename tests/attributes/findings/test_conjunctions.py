@@ -9,7 +9,7 @@ from scipy.stats import fisher_exact, hypergeom
 from ntkit._key import conditions_in
 from ntkit.attributes import columns
 from ntkit.attributes.findings import AuditedPredictions, find_findings
-from ntkit.attributes.findings._conjunctions import _exact
+from ntkit.metrics.contrasts import _exact
 from tests.attributes.findings.builders import view_of
 
 PAIR = "column:device=mobile and column:hour=night"

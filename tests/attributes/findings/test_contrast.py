@@ -6,15 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chi2_contingency, fisher_exact, norm
 
-from ntkit.attributes import Block
 from ntkit.attributes.findings import AuditedPredictions
-from ntkit.attributes.findings._statistics import Marks, contrast, excess
+from ntkit.metrics.contrasts import contrast, excess
 from tests.attributes.findings.builders import planted
 
 
 def of(values, predictions, known=None):
-    names = tuple(map(str, range(np.shape(values)[1])))
-    return contrast(Block(names, values, known), Marks.of(predictions, known))
+    return contrast(values, predictions.marks(known))
 
 
 counts = st.integers(0, 400)

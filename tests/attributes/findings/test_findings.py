@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkit.attributes import Block, columns
-from ntkit.attributes.findings import AuditedPredictions, find_findings
+from ntkit.attributes import columns
+from ntkit.attributes.findings import AuditedPredictions, find_findings, within_class_correlation
 from ntkit.attributes.findings._finding import families, ranking_of
-from ntkit.attributes.findings._statistics import Marks, contrast, within_class_correlation
 from ntkit.metrics import Row, holm
+from ntkit.metrics.contrasts import contrast
 from tests.attributes.findings.builders import planted, view_of
 
 
@@ -238,7 +238,7 @@ def test_classes_count_as_tests():
     pair, q = planted(n_classes=2, n_others=0)
     assert len(found.names) == 1
     for feature_set, predictions, times in ((values, p, 3), (pair, q, 1)):
-        one = contrast(Block(("a",), feature_set), Marks.of(predictions)).p_value[0]
+        one = contrast(feature_set, predictions.marks()).p_value[0]
         corrected = ranking_of([view_of(feature_set)], predictions).p_value[0]
         assert corrected == pytest.approx(min(1, times * one))
 

@@ -219,8 +219,8 @@ def debias(
         table names samples by ``id_column``, ``file_name`` or ``id``, or has one row per sample.
         Its value column is "attribute" or the only other column.
     groups : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
-        Groups in the same form, usually one for each class and value of an attribute. The column
-        of a table is "group" or the only other column.
+        Groups in the same form. If a group has several classes, groups are class × group. The
+        column of a table is "group" or the only other column.
     metadata : path-like, DataFrame or mapping of str to array-like, optional
         Further columns. ntkit matches them by a column of names, or row by row with the training
         samples first. A name of two samples raises an error. ntkit also reads the columns of the

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -256,13 +257,14 @@ def _names_in(attribute: Any) -> Names:
 
 
 _MOST_VALUES = 9  # the label page has nine keys; more values need several samples each
+_WRONG = 0.01  # share of a group's samples that may have a wrong label
 
 
 @dataclass(frozen=True, eq=False)
 class PartlyKnown:
     """An attribute that is known for some of the training and validation samples."""
 
-    # `crossed` is false for groups, which usually have one class each, and true for an attribute.
+    # `crossed` is false for groups of one class each, and true for an attribute.
     # `left` is a note on labels without a sample.
 
     attribute: Attribute
@@ -345,7 +347,9 @@ class CompletedGroups:
         if validation is not None:
             index = np.concatenate([index[: self.n_train], index[self.n_train :][validation]])
         weight = None if groups.weight is None or not self.is_read else groups.weight[index]
-        return clf.fit(rows.X, rows.y, sample_weight=weight, groups=groups.labels[index])
+        with warnings.catch_warnings():  # `partly_known` decides for all samples, not for a fold
+            warnings.filterwarnings("ignore", "The group .* has several classes", UserWarning)
+            return clf.fit(rows.X, rows.y, sample_weight=weight, groups=groups.labels[index])
 
     @cached_property
     def _balanced(self) -> tuple[Attribute, str]:
@@ -414,7 +418,7 @@ def partly_known(
     if not options:
         return None
     ((name, value),) = options.items()
-    crossed, what = name != "groups", "groups" if name == "groups" else "attribute"
+    what = "groups" if name == "groups" else "attribute"
     title, source, left = f"your {what}", "person" if name == "answers" else "labels", ""
     if name == "answers" and (
         isinstance(value, Labels) or Path(value).suffix.lower() not in TABLES
@@ -426,7 +430,7 @@ def partly_known(
     elif isinstance(value, str | os.PathLike | Mapping) or hasattr(value, "columns"):
         table = AnswerTable.read(value, what.removesuffix("s"), key)
         values, left = table.labels(reader, match_names)
-        title = repr(table.column) if crossed else title
+        title = title if name == "groups" else repr(table.column)
     else:
         of_known, known = known_labels(none_if_unknown(value), name)
         rows = reader.positions(len(known), value, name)
@@ -441,10 +445,26 @@ def partly_known(
         values = np.full(len(known), None, dtype=object)
         values[known] = [str(each) for each in of_known.tolist()]
         values = values[rows]
-    partly = PartlyKnown(Attribute.from_labels(title, values, source=source), crossed, left)
+    partly = PartlyKnown(
+        Attribute.from_labels(title, values, source=source), name != "groups", left
+    )
     _check_same(partly, reader)
+    mixed = None if partly.crossed else _of_several_classes(partly.attribute, classes_of(reader))
+    if mixed is not None:
+        note = f"The group {mixed!r} has several classes, so ntkit balances class × group."
+        partly = replace(partly, crossed=True, left=" ".join(filter(None, [note, left])))
     _check_crossed(partly.attribute, classes_of(reader))
     return partly
+
+
+def _of_several_classes(groups: Attribute, classes: Array) -> str | None:
+    """A group that holds more of a second class than wrong labels explain; None without one."""
+    n_of = Counter(_classes_with_values(groups, classes))
+    for name, n in Counter(groups.labels[groups.value >= 0].tolist()).items():
+        largest = max(count for (_, value), count in n_of.items() if value == name)
+        if n - largest > _WRONG * n:
+            return str(name)
+    return None
 
 
 def _check_same(partly: PartlyKnown, reader: AttributeReader) -> None:

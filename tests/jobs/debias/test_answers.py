@@ -320,6 +320,35 @@ def test_if_nothing_is_known_of_a_class_only_the_classes_are_balanced():
     assert compared(known)[2].groups_.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("some", [slice(None), slice(0, None, 3)], ids=["all", "some"])
+@pytest.mark.parametrize("form", ["array", "table"])
+def test_groups_of_several_classes_are_balanced_within_the_classes(form, some, tmp_path):
+    """A group of one class each stays as it is, also with a wrong label."""
+    model = write_model(tmp_path / "model.onnx")
+    sets = {"train": (X, Y), "validation": HELD[:2]}
+    marks, classes = np.append(MARK, HELD[2]), np.append(Y, HELD[1])
+    within = 2 * classes + marks
+    wrong = within.copy()
+    wrong[np.flatnonzero(within == within.max())[0]] = 0
+
+    def repaired(name, values):
+        given = np.full(N, -1)
+        given[some] = values[some]
+        if form == "table" and name == "groups":
+            given = write(tmp_path / "groups.csv", ["group"], given[:, None].tolist())
+        more = {"trust_inputs": True, "even_if_worse": True, "n_random": 1, "device": "cpu"}
+        return debias(model, **sets, **{name: given}, **more)
+
+    said = "has several classes, so ntkit balances class × group."
+    by_mark, uncrossed = repaired("attribute", marks), repaired("groups", marks)
+    assert "over class × your groups" in uncrossed.summary()
+    assert said in " ".join(uncrossed.as_dict()["notes"])
+    assert by_mark.chosen.name == uncrossed.chosen.name == "group-balanced"
+    np.testing.assert_allclose(by_mark.head.coef, uncrossed.head.coef, rtol=1e-6)
+    for groups in (within, wrong):
+        assert said not in " ".join(repaired("groups", groups).notes)
+
+
 # -- the whole way -----------------------------------------------------------------------------
 
 

@@ -50,7 +50,7 @@ def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Itera
                 if stays is None:
                     return
                 if stays:
-                    yield Answer.on_change(change.name, stays).signed()
+                    yield Answer.on_change(change.row.name, stays).signed()
 
     return ask
 
@@ -60,14 +60,14 @@ def _shown_change(audit: Audit, finding: Finding) -> ChangeFinding | None:
     change, found = change_for(finding), audit.changes
     if change is None or change.kind != "image" or found is None:
         return None
-    shown = (each for each in found.changes if each.name == change.name)
+    shown = (each for each in found.changes if each.row.name == change.name)
     return next((each for each in shown if len(each.examples) >= SEEN), None)
 
 
 def _stays_the_same(change: ChangeFinding, page: Path) -> str | None:
     """The answer on a change of images; empty for later, None if the input has ended."""
-    flips = f"{100 * change.flips:.0f} % of the predictions flip"
-    _say(f"\n{change_in_words(change.name)}: {flips}. {SEEN} copies are on the page: {page}")
+    flips = f"{100 * change.row.value:.0f} % of the predictions flip"
+    _say(f"\n{change_in_words(change.row.name)}: {flips}. {SEEN} copies are on the page: {page}")
     return _replied(
         f"{KEEPS_THE_CLASS} If it does, changed copies repair the model as well.\n"
         "[y]es / [n]o, the change touches the subject / [o]pen the page / Enter: later: ",

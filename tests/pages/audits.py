@@ -98,12 +98,12 @@ def changed(name, texts, copies=None, **values):
     flip = {"predicted": EVIL[0], "after": EVIL[1]}
     examples = tuple({"row": row, **flip} for row in range(n))
     facts = {
-        "n": 40, "flips": 0.25, "flips_interval": (0.1, 0.4), "control": EVIL[2],
-        "control_flips": 0.05, "control_interval": (0.0, 0.2), "margin_change": 1.0,
+        "row": Row("change", name, 40, 30, interval=(0.1, 0.4)),
+        "control": Row("change", EVIL[2], 40, 38, interval=(0.0, 0.2)), "margin_change": 1.0,
         "beyond_control": 1.0, "beyond_interval": (0.5, 1.5), "p_value": 0.01, "is_finding": True,
     }  # fmt: skip
     shown = {"examples": examples, "before": before, "after": after}
-    return ChangeFinding(name=name, **shown, **(facts | values))
+    return ChangeFinding(**shown, **(facts | values))
 
 
 MADE = {

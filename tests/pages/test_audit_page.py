@@ -22,6 +22,7 @@ from ntkit.jobs.audit import (
     with_retraining,
     write_audit,
 )
+from ntkit.metrics import Row
 from ntkit.pages._offline import snippet_of, thumbnail_of
 from ntkit.pages.audit_page import examples_of, question_of, wording
 from ntkit.pages.change_cards import change_in_words, differing
@@ -395,7 +396,8 @@ def page_of(tmp_path, *changes, kind="of_texts"):
 
 def test_originals_copies_and_predictions_of_a_change(tmp_path):
     unsure = audits.changed("word:film", TEXTS, COPIES, is_finding=False)
-    none = audits.changed("word:dull", [], [], flips=0.0, is_finding=False)
+    row = Row("change", "word:dull", 40, 40, interval=(0, 0.1))
+    none = audits.changed("word:dull", [], [], row=row, is_finding=False)
     both = audits.changed("word:film|word:movie", TEXTS, COPIES)
     section = page_of(tmp_path, both).split("Changes that flip predictions")[1]
     assert "“film” and “movie” exchanged" in section

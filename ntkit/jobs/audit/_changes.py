@@ -28,7 +28,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.copies import embedded_copies
-from ntkit.metrics import Kind, Row, compare, holm
+from ntkit.metrics import Row, compare, holm
 from ntkit.samples import Inputs, Samples
 
 MOST_CHANGES = 5
@@ -65,13 +65,8 @@ class ChangeFinding:
     # `p_value` is that of McNemar's exact one-sided test that the change flips more predictions
     # than the control, after Holm's correction for the changes tested. `examples` holds the row and
     # both predictions of random samples that flip; `before` and `after` show these samples.
-    name: str
-    n: int  # copies
-    flips: float  # share of the predictions
-    flips_interval: tuple[float, float]
-    control: str
-    control_flips: float
-    control_interval: tuple[float, float]
+    row: Row  # flips of the copies
+    control: Row  # of as many copies with the control
     margin_change: float
     beyond_control: float  # the change of the margin minus that of the control
     beyond_interval: tuple[float, float]
@@ -83,8 +78,14 @@ class ChangeFinding:
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON; the examples are rows and predictions."""
-        values = vars(self).items()
-        return dict(plain({name: v for name, v in values if not isinstance(v, Inputs)}))
+        row, control = self.row, self.control
+        rows = {
+            "name": row.name, "n": row.n, "flips": row.value, "flips_interval": row.interval,
+            "control": control.name, "control_flips": control.value,
+            "control_interval": control.interval,
+        }  # fmt: skip
+        others = {k: v for k, v in vars(self).items() if not isinstance(v, Inputs | Row)}
+        return dict(plain(rows | others))
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,8 +108,8 @@ class ChangeFindings:
 
     def flipped(self, name: str) -> tuple[int, int]:
         """Number of predictions that a change flips, and of its copies, on all samples."""
-        parts = [(int(one.n - one.right), one.n) for one in self.tried if one.name == name]
-        parts += [(round(one.flips * one.n), one.n) for one in self.changes if one.name == name]
+        rows = [*self.tried, *(one.row for one in self.changes)]
+        parts = [(int(row.n - row.right), row.n) for row in rows if row.name == name]
         return sum(flips for flips, _ in parts), sum(n for _, n in parts)
 
     def as_dict(self) -> dict[str, Any]:
@@ -284,7 +285,7 @@ def changes_of(
     found.sort(
         key=lambda each: (
             not each.is_finding,
-            each.control_flips - each.flips if each.is_finding else -each.beyond_control,
+            each.control.value - each.row.value if each.is_finding else -each.beyond_control,
         )
     )
     return ChangeFindings(
@@ -437,24 +438,21 @@ class _Look:
         beyond = decrease - of_control
         # McNemar's exact test. Under the null hypothesis, a sample that only one of the two flips
         # is flipped by the change or by the control with equal probability.
-        whole: list[tuple[Kind, Any, Array]] = [("change", change.name, np.arange(len(rows)))]
-        (row,), (control_row,) = (
-            compare(each, whole) for each in ([~flips, ~flips_too], [~flips_too])
+        whole, tail = np.arange(len(rows)), (1 - _LEVEL) / 2
+        (row,) = compare([~flips, ~flips_too], [("change", change.name, whole)])
+        name = _DISPLACED if control is None else control.name
+        (of_control_row,) = compare([~flips_too], [("change", name, whole)])
+        row, of_control_row = (
+            replace(each, interval=each.bounds(tail, tail)) for each in (row, of_control_row)
         )
-        tail = (1 - _LEVEL) / 2
         at = np.flatnonzero(flips)[:_EXAMPLES]  # rows are in random order
         pairs = (self.head.classes[p].tolist() for p in (self.predicted[rows[at]], after[at]))
         examples = zip(self.numbers[rows[at]].tolist(), *pairs, strict=True)
         seen = as_seen(self.samples) if hasattr(made.X, "seen") else self.samples
         seen = replace(seen, table=None)  # copies have no table, so the model's inputs are shown
         return ChangeFinding(
-            name=change.name,
-            n=len(rows),
-            flips=row.value,
-            flips_interval=row.bounds(tail, tail),
-            control=_DISPLACED if control is None else control.name,
-            control_flips=control_row.value,
-            control_interval=control_row.bounds(tail, tail),
+            row=row,
+            control=of_control_row,
             margin_change=float(decrease.mean()),
             beyond_control=float(beyond.mean()),
             beyond_interval=_of_mean(beyond),

@@ -331,7 +331,7 @@ class Audit:
         changes = self.changes.changes if self.changes is not None else ()
         if not self.labelled and changes:
             rows = [["change of the input", "flips in %", "control in %"]]
-            names = _cut_apart([each.name for each in changes[:_STRONGEST]], _NAME)
+            names = _cut_apart([each.row.name for each in changes[:_STRONGEST]], _NAME)
             rows += [[name, *_flips(each)] for name, each in zip(names, changes, strict=False)]
             return "\n".join([*lines, "", plain_table(rows, "<>>")])
         if changes:
@@ -373,7 +373,7 @@ class Audit:
         elif self.changes is not None:
             rows = [["change of the input", "flips", "control", "p", "margin beyond control"]]
             changes = self.changes.changes[:_SHOWN]
-            names = _cut_apart([each.name for each in changes], _LONG_NAME)
+            names = _cut_apart([each.row.name for each in changes], _LONG_NAME)
             for name, each in zip(names, changes, strict=True):
                 p = f"{each.p_value:.0e}" if each.p_value < 0.01 else f"{each.p_value:.2f}"
                 low, high = each.beyond_interval
@@ -451,21 +451,24 @@ def _flips_most(changes: Sequence[ChangeFinding], wanted: Collection[str]) -> st
     n = sum(each.is_finding for each in changes)
     if not n:
         return f"None of {len(changes)} tested changes of the input flips more than its control."
-    first = next((each for each in changes if each.name in wanted and each.is_finding), changes[0])
+    first = next(
+        (each for each in changes if each.row.name in wanted and each.is_finding), changes[0]
+    )
     return (
         f"{n} of {counted(len(changes), 'tested change')} of the input "
         f"{'flip' if n > 1 else 'flips'} more predictions than the control: "
-        f"{_readable(first.name, _NAME)} flips {percent(first.flips)} of {first.n}, "
-        f"the control {percent(first.control_flips)}."
+        f"{_readable(first.row.name, _NAME)} flips {percent(first.row.value)} of {first.row.n}, "
+        f"the control {percent(first.control.value)}."
     )
 
 
 def _flips(change: ChangeFinding) -> tuple[str, str]:
     """Predictions that a change and its control flip, in percent."""
-    return (
-        f"{with_interval(change.flips, change.flips_interval, change.n)} of {change.n}",
-        with_interval(change.control_flips, change.control_interval, change.n),
+    row, control = (
+        with_interval(each.value, each.interval or (0, 1), each.n)
+        for each in (change.row, change.control)
     )
+    return f"{row} of {change.row.n}", control
 
 
 _NO_CHANGES = dict.fromkeys(("changes", "changes_tried", "changes_left_out", "copies_embedded"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.stats import norm
@@ -128,29 +129,35 @@ class AccuracyCost:
 
 @dataclass(frozen=True)
 class AccuracyChange:
-    """Accuracies of the original and the new head, in [0, 1].
+    """Accuracies of the original and the new head, as rows with both.
 
     ``where`` says which samples and copies the worst group is of. The average is of samples only.
-    ``n_before`` and ``n_after`` are the samples in the groups that are worst before and after.
+    ``n_before`` is the number of samples in the group that was the worst before.
     """
 
     where: str
-    what: str
-    worst_before: float
-    worst_after: float
-    average_before: float
-    average_after: float
-    sure: bool
+    worst: Row
+    average: Row
     n_before: int
-    n_after: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """All values for JSON."""
+        worst, average = self.worst, self.average
+        low, high = worst.change_interval or (0.0, 0.0)
+        return {
+            "where": self.where, "what": str(worst.name),
+            "worst_before": worst.before, "worst_after": worst.value,
+            "average_before": average.before, "average_after": average.value,
+            "sure": low > 0 or high < 0, "n_before": self.n_before, "n_after": worst.n,
+        }  # fmt: skip
 
     @property
     def verdict(self) -> str:
         """The change in a few words; "Better" only if worst group and average did not fall."""
-        worst = self.worst_after - self.worst_before
-        average = self.average_after - self.average_before
+        worst, average = self.worst.change or 0.0, self.average.change or 0.0
         if min(worst, average) >= -_SAME and max(worst, average) > _SAME:
-            return "Better." if self.sure else "Better, but chance may explain the difference."
+            sure = self.as_dict()["sure"]
+            return "Better." if sure else "Better, but chance may explain the difference."
         if worst > _SAME:
             return AT_A_COST
         if max(abs(worst), abs(average)) <= _SAME:
@@ -160,13 +167,14 @@ class AccuracyChange:
     def sentence(self, by: str = "") -> str:
         """The accuracies in a sentence; ``by`` names the head if it is not the written one."""
         average = "average of the samples" if self.where == WITH_COPIES else "average"
-        of_before = f" % of {self.n_before}" * (self.n_before != self.n_after)
+        of_before = f" % of {self.n_before}" * (self.n_before != self.worst.n)
         of_both = " and copies" * (self.where == WITH_COPIES)
-        n = f"{counted(self.n_after, 'sample')}{of_both}"
+        n = f"{counted(self.worst.n, 'sample')}{of_both}"
+        before, average_before = (100 * (row.before or 0) for row in (self.worst, self.average))
         return (
-            f"{self.where.capitalize()}{by}, {self.what}: {100 * self.worst_before:.1f}{of_before} "
-            f"→ {100 * self.worst_after:.1f} % of {n}; {average}: {100 * self.average_before:.1f} "
-            f"→ {100 * self.average_after:.1f} %."
+            f"{self.where.capitalize()}{by}, {self.worst.name}: {before:.1f}{of_before} → "
+            f"{100 * self.worst.value:.1f} % of {n}; {average}: {average_before:.1f} → "
+            f"{100 * self.average.value:.1f} %."
         )
 
 

@@ -536,19 +536,8 @@ class Comparison:
                     before = np.append(before, self.original.predict(copies.Z))
                     y, after = np.append(y, y[copies.of]), np.append(after, of_copies)
         report = group_report(y, after, groups=groups, y_pred_before=before)
-        worst = report.worst_group
-        low, high = worst.change_interval or (0.0, 0.0)
-        return AccuracyChange(
-            where,
-            str(worst.name),
-            worst.before or 0.0,
-            worst.value,
-            average.before or 0.0,
-            average.value,
-            low > 0 or high < 0,
-            (report.before or report).worst_group.n,
-            worst.n,
-        )
+        n_before = (report.before or report).worst_group.n
+        return AccuracyChange(where, report.worst_group, average, n_before)
 
     def table(self, original: str) -> tuple[Candidate, ...]:
         """All rows: the original head, controls, random masks, then the methods."""

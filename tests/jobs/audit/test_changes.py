@@ -90,10 +90,10 @@ def normal(n, seed=1):
 
 def test_the_mark_of_the_digits_is_among_the_first_three(demo):
     first = demo.changes.changes[:3]
-    mark = next(each for each in first if each.name == "image:top left")
+    mark = next(each for each in first if each.row.name == "image:top left")
     assert mark.is_finding
-    assert mark.flips > mark.control_flips
-    assert mark.control == "image:top left, elsewhere"
+    assert mark.row.value > mark.control.value
+    assert mark.control.name == "image:top left, elsewhere"
     assert mark.beyond_interval[0] > 0
 
 
@@ -105,7 +105,7 @@ def parts_alike(tmp_path, runs):
     for seed in range(runs):
         X = np.random.default_rng(seed).random((120, 1, 9, 9)).astype(np.float32)
         found = look(model, Samples(X), changes, seed=seed, budget=1000)
-        assert sum(each.flips > 0 for each in found.changes) >= 3  # else nothing is tested
+        assert sum(each.row.value > 0 for each in found.changes) >= 3  # else nothing is tested
         yield any(each.is_finding for each in found.changes)
 
 
@@ -130,7 +130,7 @@ def moved_alike(tmp_path, runs):
             return dict(zip(names, values + X[one] - X[two], strict=True))
 
         (found,) = look(model, Samples(X), [change_from(moved)], seed=seed).changes
-        assert found.flips > 0
+        assert found.row.value > 0
         yield found.is_finding
 
 
@@ -165,13 +165,13 @@ def test_flips_are_those_of_onnx_runtime(tmp_path):
         assert found.flipped(change.name) == (flips.sum(), len(rows))
     for each in found.changes:
         rows = [example["row"] for example in each.examples]
-        assert len(rows) == min(3, round(each.flips * each.n))
+        assert len(rows) == min(3, round(each.row.value * each.row.n))
         before = says(X[rows]).astype(int)
         assert [example["predicted"] for example in each.examples] == before.tolist()
         assert [example["after"] for example in each.examples] == (1 - before).tolist()
-        low, high = each.flips_interval
-        assert low <= each.flips <= high
-        assert each.control == "an equal displacement of the embedding"
+        low, high = each.row.interval
+        assert low <= each.row.value <= high
+        assert each.control.name == "an equal displacement of the embedding"
 
 
 def test_the_margin_is_a_difference_of_logits(columns):
@@ -179,7 +179,7 @@ def test_the_margin_is_a_difference_of_logits(columns):
     found = look(columns, Samples(X), [change_from(lambda row: {**row, "0": 0.0}, "zero")])
     logits = 4 * np.tanh(X[:, 0])
     (tried,), (second,) = found.tried, found.changes
-    both = tried.n * found.margins[0][0] + second.n * second.margin_change
+    both = tried.n * found.margins[0][0] + second.row.n * second.margin_change
     assert both / 40 == pytest.approx(np.abs(logits).mean(), rel=1e-4)
     assert found.flipped("zero") == (int((logits > 0).sum()), 40)  # 0 is the first class
 
@@ -188,9 +188,9 @@ def test_the_parts_share_no_sample(columns):
     change = change_from(lambda row: {**row, "0": -row["0"]}, "change")
     found = look(columns, Samples(normal(50)), [change], second=10)
     assert found.tried[0].n == 25
-    assert found.changes[0].n == 10
+    assert found.changes[0].row.n == 10
     assert found.flipped("change") == (35, 35)
-    assert 2 * found.changes[0].flips - 1 == 1
+    assert 2 * found.changes[0].row.value - 1 == 1
 
 
 def test_the_budget_holds_and_the_same_seed_gives_the_same(digits, monkeypatch):
@@ -220,7 +220,7 @@ def test_several_classes(tmp_path):
     logits = model.head.logits(OnnxEmbedder(model, device="cpu").transform(X))
     for each in found.changes:
         wanted = [example["row"] for example in each.examples]
-        copies, rows = change_named(each.name).copies(Samples(X), wanted)
+        copies, rows = change_named(each.row.name).copies(Samples(X), wanted)
         Z = OnnxEmbedder(model, device="cpu").transform(copies.X)
         assert rows.tolist() == wanted
         before, after = logits[rows].argmax(axis=1).tolist(), model.head.predict(Z).tolist()
@@ -239,10 +239,10 @@ def test_a_few_samples(tmp_path):
         found = look(model, Samples(X))
         assert len(found.tried) == 19
         for each in found.changes:
-            assert each.n < n
+            assert each.row.n < n
             assert not each.is_finding
-            low, high = each.flips_interval
-            assert 0 <= low <= each.flips <= high <= 1
+            low, high = each.row.interval
+            assert 0 <= low <= each.row.value <= high <= 1
         json.loads(json.dumps(found.as_dict(), allow_nan=False))
 
 
@@ -258,9 +258,9 @@ def test_columns_of_one_value_and_missing_values(columns):
         assert tried[name].n == 0
         assert math.isnan(margins[name][0])
     assert tried["column:3"].n > 20
-    assert not any(each.n == 0 for each in found.changes)
-    assert found.changes[0].name == "column:0"
-    assert "column:1" not in [each.name for each in found.changes]
+    assert not any(each.row.n == 0 for each in found.changes)
+    assert found.changes[0].row.name == "column:0"
+    assert "column:1" not in [each.row.name for each in found.changes]
 
 
 def test_changes_that_never_apply(columns):
@@ -403,8 +403,8 @@ def test_frequent_words_without_labels(reviews):
         f"word:{word}" for word in ("quick", "brown", "lazy", "jumps", "over", "dog", "fox")
     }
     assert len(found.changes.changes) == 5
-    assert found.changes.changes[0].name in ("word:dog", "word:fox")
-    assert found.changes.changes[0].control.startswith("a word as frequent as ")
+    assert found.changes.changes[0].row.name in ("word:dog", "word:fox")
+    assert found.changes.changes[0].control.name.startswith("a word as frequent as ")
 
 
 # -- the command ----------------------------------------------------------------------------------

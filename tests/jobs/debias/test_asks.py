@@ -117,7 +117,7 @@ def test_a_folder_keeps_answers_one_by_one_and_repairs_from_what_was_kept(biased
     assert (out / "thesis.txt").read_text() == "years of work"
     assert (out / "audit.html").exists()
     assert result.headline().startswith("Better. Test set, worst group: ")
-    assert result.change.worst_after > result.change.worst_before + 0.2
+    assert result.change.worst.value > result.change.worst.before + 0.2
     record = json.loads((out / "result.json").read_text())
     assert record["state"] == "written"
     assert region.name in [answer["name"] for answer in record["answers"]]
@@ -172,7 +172,7 @@ def test_an_order_that_would_install_the_shortcut_is_refused_and_says_for_whom(g
     # The test set agrees: whoever orders it all the same is not told that it is better.
     forced = debias(model, train, val, even_if_worse=True, **options)
     assert forced.written
-    assert forced.change.worst_after < forced.change.worst_before
+    assert forced.change.worst.value < forced.change.worst.before
     assert not forced.headline().startswith("Better")
     assert "relies more on column:region" in forced.summary(verbose=True)
 
@@ -184,7 +184,7 @@ def test_better_never_stands_above_a_test_set_that_fell(good):
     assert result.by_change.changes == ("column:device",)  # the model takes it
     assert result.written
     assert result.accuracy_cost.class_gain_low > 0  # by validation samples
-    assert result.change.worst_after < result.change.worst_before
+    assert result.change.worst.value < result.change.worst.before
     assert "Better" not in result.headline()
     assert "relies more on column:region" in result.headline()
     alone = debias(model, train, val, spurious="column:device=0", **QUICK)
@@ -211,11 +211,11 @@ def test_a_test_set_is_cut_where_the_other_sets_are(few):
     right = FrozenModel.load(DIGITS).head.predict(OnnxEmbedder(DIGITS).transform(X)) == y
     shares = [right[(y == k) & (above == a)].mean() for k in (0, 1) for a in (False, True)]
     assert result.change.where == "test set"
-    assert result.change.what == "worst group"
-    assert result.change.worst_before == pytest.approx(min(shares))
+    assert result.change.worst.name == "worst group"
+    assert result.change.worst.before == pytest.approx(min(shares))
     layer = "layer:relu_3 #42 mean above the median"  # the test set's layers are not read
     result = debias(DIGITS, *few[:2], test=(X, y), **options | {"spurious": layer})
-    assert result.change.what == "worst class"
+    assert result.change.worst.name == "worst class"
 
 
 def test_the_original_head_can_be_put_back(biased, by_region, tmp_path):

@@ -67,8 +67,8 @@ def test_a_change_that_has_nothing_to_do_with_anything_does_no_harm(few):
     """And one of the subject ruins a model: only a person's word makes a change invariant."""
     result = debias(DIGITS, *few[:2], test=few[2], invariant="image:jpeg", **QUICK)
     if result.written:
-        assert result.change.average_after > result.change.average_before - 0.01
-        assert result.change.worst_after > result.change.worst_before - 0.02
+        assert result.change.average.value > result.change.average.before - 0.01
+        assert result.change.worst.value > result.change.worst.before - 0.02
     result = debias(DIGITS, *few[:2], invariant="image:centre", **QUICK)
     told = "\n".join(result.by_change.sentences())
     assert ("relies more on" in told) is any(
@@ -107,9 +107,9 @@ def test_the_worst_group_of_the_validation_set_has_no_copies(files, by_words):
     for worst in (before, after):
         assert (worst.n, worst.n_known, worst.n_copies) == (len(real[worst.name]),) * 2 + (0,)
     lowest = min(of_group.mean() for of_group in real.values())
-    assert result.change.worst_before == before.value == pytest.approx(lowest)
+    assert result.change.worst.before == before.value == pytest.approx(lowest)
     assert result.candidates[0].worst_named == before.value
-    assert result.change.worst_after == after.value == result.chosen.worst_named
+    assert result.change.worst.value == after.value == result.chosen.worst_named
     assert "Validation set, worst group: " in result.headline()
     assert "copies" not in result.named_outcome()
     first = str(result).partition("Groups with changed copies: mean")

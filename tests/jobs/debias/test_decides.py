@@ -32,13 +32,13 @@ def test_a_biased_model_is_mended(by_auto):
     result, out = by_auto, by_auto.path
     assert (result.helped, result.written, result.state) == (True, True, "written")
     change = result.change
-    assert (change.where, change.what) == ("test set", "worst group")
-    assert change.worst_after == pytest.approx(result.chosen.worst_group)
-    assert change.worst_after > change.worst_before + 0.2
+    assert (change.where, change.worst.name) == ("test set", "worst group")
+    assert change.worst.value == pytest.approx(result.chosen.worst_group)
+    assert change.worst.value > change.worst.before + 0.2
     assert result.headline() == (
-        f"Better. Test set, worst group: {100 * change.worst_before:.1f} → "
-        f"{100 * change.worst_after:.1f} % of 500 samples; "
-        f"average: {100 * change.average_before:.1f} → {100 * change.average_after:.1f} %."
+        f"Better. Test set, worst group: {100 * change.worst.before:.1f} → "
+        f"{100 * change.worst.value:.1f} % of 500 samples; "
+        f"average: {100 * change.average.before:.1f} → {100 * change.average.value:.1f} %."
     )
     record = json.loads((out / "result.json").read_text())
     assert (record["helped"], record["headline"]) == (True, result.headline())
@@ -60,7 +60,7 @@ def test_what_may_be_lost_bounds_the_share_that_is_taken(whole):
     assert more
     assert not any(cost.affordable(0.02) for cost in more)
     assert f"{100 * result.accuracy_cost.t:.0f} % of the way to it" in result.summary(verbose=True)
-    assert result.change.average_after < result.change.average_before
+    assert result.change.average.value < result.change.average.before
     assert result.headline().startswith("Written, but accuracies are lower on the validation set.")
 
 

@@ -22,6 +22,7 @@ OF_A_LAYER = ("layer", "embedding")
 """Kinds whose attributes are numbers that a network computes."""
 _KIND = re.compile(r"(?s)([^:\s]+)([: ])(.*)")
 _COLUMN = re.compile(r"(?s)(.+?)(>=.*|=.*| missing)")
+_VALUES = re.compile(r"\|(?=[a-z]+:)")
 _LONGEST = 60  # characters of a column or of a category in a name
 
 
@@ -131,6 +132,18 @@ AND = " and "
 def lacking(name: str) -> str:
     """Name of the samples without an attribute."""
     return f"not ({name})" if conditions_in(name) else f"not {name}"
+
+
+def values_in(name: str) -> tuple[str, ...]:
+    """Names of the values that a name has: ``word:film|word:movie`` has two.
+
+    ``not word:film`` has the one of ``word:film``, whose samples are the others.
+    """
+    names = _VALUES.split(name)
+    if len(names) > 1:
+        return tuple(each.strip() for each in names)
+    lacked = name.removeprefix("not ")
+    return (next((each for each in (lacked, lacked[1:-1]) if name == lacking(each)), name),)
 
 
 def group_name(*parts: Any) -> str:

@@ -40,7 +40,7 @@ def load_pair(
             else FrozenModel.load(model, label=name, **places | named)
             for model, named in ((original, {"classes": classes}), (debiased, {}))
         )
-        return first.with_columns_of(second), second
+        return _with_columns(first, second)
     if isinstance(original, FrozenModel):
         places = {**original.located_by}
     named = any(places.values())
@@ -69,7 +69,21 @@ def load_pair(
         classes = spelt_as(second.head.classes, first.head.classes)  # as the first one spells them
         if not np.array_equal(classes, second.head.classes):
             second = second.with_classes(classes)
-    return first.with_columns_of(second), second
+    return _with_columns(first, second)
+
+
+def _with_columns(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, FrozenModel]:
+    """Two models with the columns that one of them names, if these are those of its network."""
+    columns = [[info.columns for info in each.inputs] for each in (first, second)]
+    if columns[0] == columns[1] or not of_one_network(first, second):
+        return first, second
+    return first.with_columns_of(second), second.with_columns_of(first)
+
+
+def of_one_network(first: FrozenModel, second: FrozenModel) -> bool:
+    """Whether ntkit made one of two models from the other, or they have the same network."""
+    made = second.metadata.get(_SOURCE) == first.sha256()
+    return made or first.metadata.get(_SOURCE) == second.sha256() or same_network(first, second)
 
 
 def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:

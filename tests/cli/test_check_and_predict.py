@@ -221,6 +221,9 @@ def test_the_old_file_outside_its_folder_reads_images_like_the_new_one(user, tmp
     assert average["before"] == average["accuracy"], err
     assert any("so it gets that of model.onnx" in note for note in notes)
     assert not any("name different preprocessing" in note for note in notes)
+    _, turned, _ = ntkit("check", *pair[::-1], user / "test", *options, "--json")
+    assert any("No file of old.onnx names its prep" in note for note in json.loads(turned)["notes"])
+    assert json.loads(turned)["rows"][0]["accuracy"] == average["accuracy"]
     _, own, _ = ntkit("check", folder / "model.onnx", user / "test", "--average", "2", *options[4:],
                       "--json")  # fmt: skip
     assert json.loads(own)["rows"][0]["accuracy"] == average["accuracy"]

@@ -5,10 +5,12 @@ import shutil
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from onnx import helper
 from PIL import Image
 
+from ntkit import check, predict
 from ntkit.changes import change_named
 from ntkit.extraction import ImagePreprocessing, read_samples
 from tests.cases import N_IMAGES, done, ntkit, read_csv, refused, write_csv
@@ -104,30 +106,81 @@ def test_a_copy_is_of_one_sample_of_one_set(user, tmp_path):
             assert np.array_equal(Image.open(copy), brightened(original))
 
 
-def test_the_new_model_has_the_columns_of_the_old_one_whatever_its_input_is_called(tmp_path):
-    """Columns in another order than at training; one model names them, and its input otherwise."""
-    classes, order = ["neg", "pos"], ["b", "label", "a"]
-    data = samples(tmp_path / "t.csv", classes)
-    cells = read_csv(data)
-    turned = write_csv(tmp_path / "turned.csv", {n: [row[n] for row in cells] for n in order})
-    old = onnx.load(classifier(tmp_path / "old.onnx", classes))
-    helper.set_model_props(
-        old,
-        {"names": json.dumps(classes), "ntkit.preprocessing": json.dumps({"columns": ["a", "b"]})},
-    )
-    onnx.save(old, tmp_path / "old.onnx")
-    new = onnx.load(classifier(tmp_path / "new.onnx", classes))
-    new.graph.input[0].name = new.graph.node[0].input[0] = "features"
-    onnx.save(new, tmp_path / "new.onnx")
-    for pair in (("old.onnx", "new.onnx"), ("new.onnx", "old.onnx")):
-        models, options = [tmp_path / name for name in pair], ("--max-drop", "5", "--json")
-        named = () if pair[0] == "old.onnx" else ("--columns", "a,b")
-        found = [
-            json.loads(ntkit("check", *models, table, *options, *named, *CPU)[1])["rows"]
-            for table in (data, turned)
-        ]
-        assert found[0] == found[1]
-        assert found[0][0]["before"] == found[0][0]["accuracy"]
+def test_predict_says_that_classes_seem_to_be_in_another_order_as_check_does(tmp_path):
+    table = samples(tmp_path / "t.csv", ["pos", "neg"], n=400)  # the first logit is that of "pos"
+    misread, right = (classifier(tmp_path / f"{n}.onnx", n) for n in (None, ["pos", "neg"]))
+    out, says = tmp_path / "out.csv", "seem to be in another order than the labels"
+    for model, n in ((misread, 1), (right, 0)):
+        notes = ntkit("check", model, table, "--average", "2", *CPU)[2]
+        assert notes.count(says) == n
+        assert ntkit("predict", model, table, "-o", out, "--force", *CPU)[2].count(says) == n
+        read = pd.read_csv(table)
+        found = predict(model, (read[["a", "b"]], read["label"]))
+        assert str(found.notes).count(says) == n
+    both = ntkit("predict", right, table, "--before", misread, "-o", out, "--force", *CPU)[2]
+    assert "takes those of the" in both or both.count(f"{misread.name}: The model's classes") == 1
+
+
+def recording(path, columns, weight=None, name="x"):
+    """The classifier with another name of its input, weight and columns on record."""
+    model = onnx.load(classifier(path, ["neg", "pos"]))
+    model.graph.input[0].name = model.graph.node[0].input[0] = name
+    if weight is not None:  # another network, which makes some other errors
+        scaled = parsed(f"(float[N, 2] {name}) => (float[N, 2] scaled) "
+                        f"{{ scaled = MatMul({name}, W) }}", W=weight).graph  # fmt: skip
+        model.graph.node[0].input[0] = "scaled"
+        model.graph.node.insert(0, scaled.node[0])
+        model.graph.initializer.extend(scaled.initializer)
+    record = {"ntkit.preprocessing": json.dumps({"columns": columns})} if columns else {}
+    helper.set_model_props(model, {"names": json.dumps(["neg", "pos"]), **record})
+    onnx.save(model, path)
+    return path
+
+
+def averages(*arguments):
+    """Accuracies before and now, and notes, of a check."""
+    found = json.loads(ntkit("check", *arguments, "--average", "2", "--json", *CPU)[1])
+    return found["rows"][0].get("before"), found["rows"][0]["accuracy"], found["notes"]
+
+
+@pytest.mark.parametrize("name", ["x", "features"])
+def test_each_of_two_models_takes_the_columns_that_it_names_itself(tmp_path, name):
+    """Of two networks, only one names its columns, in another order than the table."""
+    table = samples(tmp_path / "t.csv", ["neg", "pos"])
+    cells = read_csv(table)
+    turned = {each: [row[each] for row in cells] for each in ("b", "label", "a")}
+    table = write_csv(tmp_path / "turned.csv", turned)
+    named = recording(tmp_path / "named.onnx", ["a", "b"], [[0.9, 0], [0, 1]])
+    plain = recording(tmp_path / "plain.onnx", None, [[0, 1], [1, 0]], name)
+    alone = {path: averages(path, table)[1] for path in (named, plain)}
+    for old, new in ((named, plain), (plain, named)):
+        before, now, notes = averages(old, new, table)
+        assert (before, now) == (alone[old], alone[new])
+        assert "plain.onnx: Columns, in this order: 'b', 'a'; as the table has them" in str(notes)
+        assert "named.onnx: Columns, in this order: 'a', 'b'; as the model's met" in str(notes)
+        out = tmp_path / "out.csv"
+        ntkit("predict", new, table, "--before", old, "-o", out, "--force", *CPU)
+        for column, path in (("prediction", new), ("prediction_before", old)):
+            right = [row[column] == row["label"] for row in read_csv(out)]
+            assert np.mean(right) == alone[path]
+        frame = pd.read_csv(table)
+        found = check(old, new, (frame[["b", "a"]], frame["label"]), limits={"average": 2})
+        assert (found.average.before, found.average.value) == (alone[old], alone[new])
+    misread = recording(tmp_path / "misread.onnx", None, [[0.9, 0], [0, 1]], name)
+    assert averages(misread, table)[1] < min(alone.values())
+    same = averages(named, misread, table, "--columns", "a,b")
+    assert same[0] == same[1] == alone[named]  # columns that a user names are those of both
+
+
+def test_columns_of_a_network_are_those_of_the_same_network_with_another_head(tmp_path):
+    table = samples(tmp_path / "t.csv", ["neg", "pos"])
+    cells = read_csv(table)
+    turned = {each: [row[each] for row in cells] for each in ("b", "label", "a")}
+    turned = write_csv(tmp_path / "turned.csv", turned)
+    named = recording(tmp_path / "named.onnx", ["a", "b"])
+    plain = recording(tmp_path / "plain.onnx", None)
+    for pair in ((named, plain), (plain, named)):
+        assert averages(*pair, table)[:2] == averages(*pair, turned)[:2]
 
 
 def test_each_model_says_how_it_reads_its_own_inputs(tmp_path):

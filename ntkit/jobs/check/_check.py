@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._disk import named_apart
 from ntkit._doc import documented
 from ntkit._labels import listed_in_order
 from ntkit._text import listed
@@ -175,7 +176,7 @@ def check_read(
     labels = labels_compared([each.model for each in models])
     check_limits(limits, compared=len(models) == 2, grouped=samples.groups is not None)
     default = ("the old model", "the new model") if len(models) == 2 else ("the model",)
-    names = of_samples.named_apart([each.model.path for each in models], default)
+    names = named_apart([each.model.path for each in models], default)
     models = [
         matched(each, name=name, strict=True) for each, name in zip(models, names, strict=True)
     ]

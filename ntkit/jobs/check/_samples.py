@@ -6,12 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ntkit._key import Key, group_name, lacking
+from ntkit._key import Key, group_name, lacking, values_in
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.attributes import Answers, NobodyHas, Rule, layer_of, read_answers, value_named
@@ -124,8 +123,11 @@ def sliced(
     answered = Answers(()) if answers is None else read_answers(answers)
     rules = answered.rules
     for name in names:
-        for each, values in reader.slices([[name]], rules).items():
-            if each == lacking(name):
+        parts = values_in(name)
+        for each, values in reader.slices([[part] for part in parts], rules).items():
+            if len(parts) > 1:  # samples that have two of the values are in no slice
+                each = f"{each} of {name}"
+            elif each != name and each in (parts[0], lacking(parts[0])):
                 continue
             if each == name or each not in slices:
                 slices[each] = values
@@ -154,21 +156,13 @@ def sliced(
                     title = f"{title} (of {answer.name})"  # of another finding with this value
                 slices[title] = members
     confirmed = [name for answer in answered.spurious for name in chain(*answer.values)]
-    reader.notes += reader.column_notes([*names, *confirmed])
+    reader.notes += reader.column_notes([*chain(*map(values_in, names)), *confirmed])
     if reader.cut_here:
         reader.notes.append(
             f"{reader.cut_here[0]!r} is cut at a share of these {len(samples)} samples, and "
             "elsewhere in others. An answers.json of audit or debias holds a cut: --answers."
         )
     return slices, replace(limits, slices=stated), reader.notes
-
-
-def named_apart(paths: Sequence[Path | None], default: Sequence[str]) -> list[str]:
-    """Names of files, the old one first; with their folders if both have one name."""
-    names = [name if path is None else path.name for path, name in zip(paths, default, strict=True)]
-    if len({*names}) < len(names):
-        names = [str(Path(p.resolve().parent.name, p.name)) for p in paths if p is not None]
-    return names if len({*names}) == len(paths) else [*default]
 
 
 def checked(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ntkit._disk import named_apart
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import _samples as of_samples
 from ntkit.jobs.check._limits import Limits
@@ -42,9 +43,7 @@ def check_tables(
     levels = of_samples.levels_of(threshold, 1 if before is None else 2)
     read = read_predicted(predictions, data, roles, before=before, levels=levels)
     paths = [predictions] if before is None else [before, predictions]
-    names = of_samples.named_apart(
-        paths, ("the predictions before", "the predictions")[-len(paths) :]
-    )
+    names = named_apart(paths, ("the predictions before", "the predictions")[-len(paths) :])
     notes = [*notes, *read.notes]
     for i, name in enumerate(names):
         # A wrong order of the old model would let any new model pass.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._checks import known_labels
+from ntkit._key import values_in
 from ntkit._labels import meant_instead, none_if_unknown
 from ntkit._types import Array
 from ntkit.attributes import (
@@ -52,8 +52,6 @@ from ntkit.samples import (
     note_on_copies,
 )
 from ntkit.study import Study
-
-_VALUES = re.compile(r"\|(?=[a-z]+:)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +244,7 @@ def check_varies(attribute: Attribute, y: Array) -> None:
 def _names_in(attribute: Any) -> Names:
     """Names of each value of an attribute, from a text with | between values or nested lists."""
     if isinstance(attribute, str):
-        return tuple((name.strip(),) for name in _VALUES.split(attribute))
+        return tuple((name,) for name in values_in(attribute.strip()))
     names = tuple((each,) if isinstance(each, str) else tuple(each) for each in attribute)
     if not names or not all(each and all(isinstance(n, str) for n in each) for each in names):
         raise InputError(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit, softmax
 
-from ntkit._disk import StrPath
+from ntkit._disk import StrPath, named_apart
 from ntkit._doc import documented
 from ntkit._labels import guarded_cell, listed_in_order, unknown_labels
 from ntkit._output import check_file, new_file
@@ -25,10 +25,11 @@ from ntkit._text import listed as _listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
+from ntkit.metrics import order_notes
 from ntkit.model import FrozenModel, loaded, name_of
 from ntkit.model.class_names import are_positions, how_to_write
 from ntkit.samples import Match, first_rows, input_paths, read
-from ntkit.verification import check_head, load_pair, same_network
+from ntkit.verification import check_head, load_pair, of_one_network, same_network
 
 
 @documented
@@ -133,8 +134,8 @@ def predict(
     """
     reader = partial(read, data, labels="optional", preprocessing=preprocessing, **_ALL)
     match = matches_of([model], reader, label)[0]
-    model, samples = match.model, match.samples
-    match = matched(match, name=name_of(model, "The model"), strict=False)
+    model, samples, name = match.model, match.samples, name_of(match.model, "The model")
+    match = matched(match, name=name, strict=False)
     embedder = running([match], device=device, batch_size=batch_size, verbose=verbose)[0]
     classes = match.classes
     if labels := labels_compared([match.model]):
@@ -145,6 +146,9 @@ def predict(
         return Predictions(names, each, scores, margins, samples.y, samples.ids, match.notes)
     parts = list(outcomes_of(match, embedder))
     index = np.concatenate([part.index for part in parts] or [np.empty(0, int)])
+    notes = [*match.notes]
+    if samples.y is not None:
+        notes += order_notes(match.samples.y, classes[index], classes, name, strict=False)
     none = np.empty((0, len(classes)))
     return Predictions(
         classes,
@@ -153,7 +157,7 @@ def predict(
         np.concatenate([part.margins for part in parts] or [none[:, 0]]),
         match.samples.y,
         samples.ids,
-        match.notes,
+        tuple(notes),
     )
 
 
@@ -205,45 +209,55 @@ def matches_of(
     models: Sequence[Any], read: Callable[[FrozenModel], Samples], label: str | None = None
 ) -> list[Match]:
     """One model, or the old and the new one, each with samples in the form of its inputs."""
-    # A new model replaces an old one behind the same preprocessing. So both get the same inputs,
-    # unless the second model's inputs differ, or its files name another preprocessing. `read` must
-    # return the same samples with the same labels for both.
+    # Each model gets its inputs by what it says of them itself: its inputs, its columns, and the
+    # files about its preprocessing. Only if these say nothing of images or texts does it get those
+    # of the other one, as a new model replaces an old one behind the same preprocessing. `read`
+    # must return the same samples with the same labels for both. A note without a name is on both.
     if len(models) == 1:
         model = loaded(models[0], any_scores=True)
         model = model if label is None else model.of_label(label)
         return [read(model).for_model(model)]
     first, second = load_pair(*models, label=label, any_scores=True)
-    second, notes = _named_as(second, first, name_of(second, "The second model"), "first")
+    names = named_apart((first.path, second.path), ("The first model", "The second model"))
+    second, notes = _named_as(second, first, names[1], "first")
     notes += _overruled(first)
-    alike = second.takes_inputs_of(first)
-    one = read(first)
-    one = one.as_recorded(second)
-    if alike and one.kind == "images" and _guessed(first) and not _guessed(second):
-        as_second = read(second)  # such as the old file of a repository, outside its folder
-        if as_second.preprocessing != one.preprocessing:
-            one, whose = as_second, name_of(second, "the second model")
-            notes.append(
-                f"No file of {name_of(first, 'the first model')} names its preprocessing, so it "
-                f"gets that of {whose}."
-            )
-    other = one
+    one, alike, guessed = read(first), second.takes_inputs_of(first), [False, False]
+    named = [info.columns for info in first.inputs] != [info.columns for info in second.inputs]
+    if one.kind == "texts":
+        named = TextPreprocessing.for_model(second) is not None
+    elif one.kind == "images":  # the files of the model name the preprocessing of its images
+        guessed = [_guessed(first), _guessed(second)]
+        named = not all(guessed)
+    other = read(second) if named or not alike else one.as_recorded(second)
+    if one.kind == "texts" and of_one_network(first, second):  # own records count last
+        one, other = (
+            samples.as_recorded(theirs).as_recorded(own)
+            for samples, theirs, own in ((one, second, first), (other, first, second))
+        )
+    if alike and guessed[0] != guessed[1] and one.preprocessing != other.preprocessing:
+        # such as the old file of a repository, outside its folder
+        which = guessed.index(True)
+        one = other = (other, one)[which]
+        notes.append(
+            f"No file of {names[which]} names its preprocessing, so it gets that of "
+            f"{names[1 - which]}."
+        )
+    said = one.reading_notes(), other.reading_notes()
+    of_first = [note if note in said[1] else f"{names[0]}: {note}" for note in said[0]]
+    of_second = [f"{names[1]}: {note}" for note in said[1] if note not in said[0]]
     if not alike:
-        other = read(second)
         notes += ["The two models take different inputs, so each gets its own."]
-        known, name = one.reading_notes(), name_of(second, "The second model")
-        notes += [f"{name}: {note}" for note in other.reading_notes() if note not in known]
+    elif (one.columns, one.preprocessing) == (other.columns, other.preprocessing):
+        other = one
     elif one.steps is not None:
-        if one.kind == "texts":
-            named = TextPreprocessing.for_model(second) is not None
-        else:  # the files of the model name the preprocessing of its images
-            named = not _guessed(second)
-        as_second = read(second) if named else one
-        if as_second.preprocessing != one.preprocessing:
-            other = as_second
-            notes += [
-                "The files of the two models name different preprocessing, so each model gets its "
-                f"own. {as_second.input_note()}".strip()
-            ]
+        notes += [
+            "The files of the two models name different preprocessing, so each model gets its own."
+        ]
+    else:
+        notes += [
+            "The two models take different columns, or take them in different orders, so each gets "
+            "its own."
+        ]
     if one is not other and first.label is None and np.ndim(one.y) == np.ndim(other.y) == 2:
         columns = [second.label_names.index(name) for name in labels_compared([first, second])]
         by_name = replace(other, y=np.asarray(other.y)[:, columns])
@@ -254,9 +268,9 @@ def matches_of(
             "labels). Pass samples that both models take."
         )
     if not _fits(first, one):
-        first, more = _named_as(first, second, name_of(first, "The first model"), "second")
+        first, more = _named_as(first, second, names[0], "second")
         notes += more
-    return [one.for_model(first), Match(second, other, tuple(notes))]
+    return [Match(first, one, tuple(of_first)), Match(second, other, (*notes, *of_second))]
 
 
 def _guessed(model: FrozenModel) -> bool:
@@ -360,7 +374,7 @@ def _named_as(
     return model.with_classes(other.head.classes, matched_by=note), [note]
 
 
-def _with_names_of(new: Match, old: Match, default: str) -> Match:
+def _with_names_of(new: Match, old: Match, called: str) -> Match:
     """The old model with the new one's class names, if both count as equal, and a note."""
     if {*old.classes.tolist()} == {*new.classes.tolist()}:
         return old
@@ -370,7 +384,6 @@ def _with_names_of(new: Match, old: Match, default: str) -> Match:
         return old
     pairs = zip(old.classes.tolist(), renamed.classes.tolist(), strict=True)
     equal = _listed((f"{a!r} = {b!r}" for a, b in pairs if a != b), 8)
-    called = name_of(old.model, default)
     note = f"{called} has other names for its classes, which count as equal: {equal}."
     return replace(renamed, notes=(*old.notes, note))
 
@@ -617,10 +630,10 @@ def write_rows(
     check_kind(path)
     read = input_paths(*(one for each in matches for one in (each.model, each.samples)))
     check_file(path, inputs=read, force=force)
-    names = ("The earlier model", "The model")[-len(matches) :]
+    default = ("The earlier model", "The model")[-len(matches) :]
+    names = named_apart([each.model.path for each in matches], default)
     models = [
-        matched(each, name=name_of(each.model, name), strict=False)
-        for each, name in zip(matches, names, strict=True)
+        matched(each, name=name, strict=False) for each, name in zip(matches, names, strict=True)
     ]
     labels, two = labels_compared([each.model for each in models]), len(models) == 2
     if two and not labels:
@@ -641,7 +654,7 @@ def write_rows(
         n_labelled = len(known) if seen <= classes else 0
         both = two and (bool(labels) or seen <= {*models[0].classes.tolist()})
         truths = y.reshape(len(y), -1).astype(int if labels else y.dtype).tolist()
-    counts = Counter[str]()
+    counts, given = Counter[str](), [list[Any]() for _ in models]  # predicted classes
     with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
         header = _header(models, labels)
@@ -652,6 +665,8 @@ def write_rows(
         named = range(len(samples)) if samples.named_by == "row" else samples.names
         for name, truth, *parts in zip(named, truths, *outcomes, strict=True):
             predicted, margins, scores = zip(*parts, strict=True)
+            for of_model, one in zip(given, predicted, strict=True):
+                of_model += [] if labels or not n_labelled else one
             changed = [int(a != b) for a, b in zip(predicted[0], predicted[-1], strict=True)]
             counts["changed"] += any(changed)
             if n_labelled:
@@ -665,6 +680,10 @@ def write_rows(
             changed_of.update(compress(labels, changed))
             row += [] if labels else chain(margins, *scores)
             writer.writerow([guarded_cell(c) if isinstance(c, str) else c for c in row])
+    notes = [*chain.from_iterable(each.notes for each in models)]
+    for each, name, of_model in zip(models, names, given, strict=True):
+        if of_model:
+            notes += order_notes(samples.y, np.asarray(of_model), each.classes, name, strict=False)
     return PredictionTable(
         Path(path),
         len(samples),
@@ -673,7 +692,7 @@ def write_rows(
         counts["right before"] if both else None,
         counts["changed"] if two else None,
         dict(changed_of) if labels else None,
-        tuple(dict.fromkeys(note for each in models for note in each.notes)),
+        tuple(dict.fromkeys(notes)),
     )
 
 

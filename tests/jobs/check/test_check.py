@@ -1,6 +1,7 @@
 """Two models on the same samples: what is matched, what is refused, and which slices are read."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -12,7 +13,7 @@ import ntkit
 from ntkit import FrozenModel
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, read_samples
+from ntkit.extraction import EmbeddingStore, TextPreprocessing, read_samples
 from ntkit.head import LinearHead
 from tests import models, texts
 
@@ -340,6 +341,15 @@ def test_texts_their_words_and_their_tokenizers(tmp_path):
     assert found.row("word:fox").n == sum("fox" in text.split() for text in rows)
     assert found.row("word:nobody").outcome == "too few"
     assert found.title == "debiased.onnx compared with model.onnx"
+    slices = ["word:fox|word:dog", "not word:fox", "not (word:fox and word:dog)"]
+    found = check(*both, slices=slices, limits={"max_drop": 90, "slices": {slices[0]: {}}})
+    has = np.array([[word in text.split() for word in ("fox", "dog")] for text in rows])
+    one = has.sum(axis=1) == 1
+    assert found.row(f"word:fox of {slices[0]}").n == (has[:, 0] & one).sum()
+    assert found.row(f"word:dog of {slices[0]}").n == (has[:, 1] & one).sum()
+    assert found.row(slices[1]).n == (~has[:, 0]).sum()
+    assert found.row(slices[2]).n == (~has.all(axis=1)).sum()
+    assert not {"word:fox", "word:dog"} & {row.name for row in found.rows}
     before = ntkit.predict(both[0], data, device="cpu")
     assert found.average.before == np.mean(before.labels == before.y)
 
@@ -347,6 +357,34 @@ def test_texts_their_words_and_their_tokenizers(tmp_path):
     content["normalizer"]["lowercase"] = False
     (tmp_path / "new" / "tokenizer.json").write_text(json.dumps(content))
     assert any("different preprocessing" in note for note in check(*both).notes)
+
+
+def test_texts_are_cut_where_each_model_says_itself(tmp_path):
+    backbone = texts.text_model(tmp_path)
+    texts.word_pieces().save(str(tmp_path / "tokenizer.json"))
+    head = LinearHead(np.random.default_rng(1).normal(size=(2, 6)), [0.0, 0.1], [0, 1])
+    steps, files = TextPreprocessing.for_model(backbone), {}
+    for length in (None, 3, 5):
+        file = files[length] = backbone.with_head(head).save(tmp_path / f"to_{length}.onnx")
+        if length is not None:
+            model = onnx.load(file)
+            recorded = json.dumps(replace(steps, max_length=length).as_dict())
+            helper.set_model_props(model, {"ntkit.preprocessing": recorded})
+            onnx.save(model, file)
+    rng = np.random.default_rng(0)
+    words = [word for word in texts.WORDS if word.isalpha()]
+    rows = [" ".join(rng.choice(words, rng.integers(4, 12))) for _ in range(400)]
+    data = tmp_path / "data.csv"
+    data.write_text("text,label\n" + "".join(f"{row},{i % 2}\n" for i, row in enumerate(rows)))
+    alone = {n: check(None, each, data, {"average": 2}).average.value for n, each in files.items()}
+    assert len({*alone.values()}) == 3
+    for old, new in ((3, 5), (5, 3)):
+        found = check(files[old], files[new], data)
+        assert (found.average.before, found.average.value) == (alone[old], alone[new])
+        assert f"to_{old}.onnx: Texts: at most {old} tokens" in str(found.notes)
+    for old, new in ((None, 3), (3, None)):  # the record is on one network
+        found = check(files[old], files[new], data)
+        assert found.average.before == found.average.value == alone[3]
 
 
 def test_a_slice_of_an_image_property_says_that_its_cut_is_that_of_the_samples(digits):

@@ -74,7 +74,9 @@ def test_without_an_answer_questions_are_open(one):
     assert MARK in {finding.name for finding in result.open}
 
 
-@pytest.mark.parametrize("way", [{"spurious": "word:movie"}, {"invariant": "word:film|word:movie"}])
+@pytest.mark.parametrize(
+    "way", [{"spurious": "not word:movie"}, {"invariant": "word:film|word:movie"}]
+)
 def test_figures_are_of_samples_that_a_head_has_not_seen(files, way):
     """Labels that nothing explains: a head that had seen them would be right on most."""
     texts, _, _ = reviews(5, 160, 0.5)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ntkit._join import columns_of
 from ntkit._key import MISSING, Key, conditions_in, marked, names_apart, shown
-from ntkit._labels import composed, listed, meant_instead
+from ntkit._labels import TRUTHS, composed, listed, meant_instead, plain_label
 from ntkit._types import Array
 from ntkit.attributes._columns import Column, number_of, read_column, seconds_of
 from ntkit.attributes._feature_set import FeatureSet
@@ -230,6 +230,8 @@ def _place_of(name: str, prefix: str, value: str, column: Column) -> int:
     (_, labels), value = column.categories, composed(value)
     fits = [i for i, label in enumerate(labels) if label == value]
     fits = fits or [i for i, label in enumerate(labels) if value in (shown(label), marked(label))]
+    if (truth := plain_label(value)) in TRUTHS:  # true in a file of JSON, TRUE in a spreadsheet
+        fits = fits or [i for i, label in enumerate(labels) if plain_label(label) == truth]
     # 3 and 3.0 are the same number, in whichever table.
     numbers = [*map(_number_of, labels)] if column.of_labels is None else column.of_labels
     fits = fits or np.flatnonzero(np.asarray(numbers) == _number_of(value, column)).tolist()

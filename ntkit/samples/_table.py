@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._extras import install_extra
-from ntkit._labels import meant_instead
+from ntkit._labels import meant_instead, plain_value
 from ntkit._text import shortened
 from ntkit._types import Array
 from ntkit.exceptions import InputError, MissingDependencyError
@@ -253,9 +253,7 @@ def _truth(value: Any) -> int:
     """0 or 1, also as a text or a truth value; −1 for an empty cell, −2 for anything else."""
     if is_empty(value) or (isinstance(value, str) and not value.strip()):
         return -1
-    if isinstance(value, str) and value.strip() in ("True", "False"):  # as pandas writes them
-        return int(value.strip() == "True")
-    number = _number(value)
+    number = _number(plain_value(value) if isinstance(value, str) else value)  # TRUE is 1
     return int(number) if number in (0, 1) else -2
 
 

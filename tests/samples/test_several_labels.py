@@ -11,7 +11,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, read_samples
 
 NAMES = ("red", "round", "ripe")
-CELLS = [["1", "0", "1"], ["0", "", "0"], ["True", "1.0", "1"], ["", "0", ""]]
+CELLS = [["1", "0", "1"], ["0", "", "0"], ["True", "1.0", "TRUE"], ["", "0", ""]]
 KNOWN = np.array([[1, 0, 1], [0, np.nan, 0], [1, 1, 1], [np.nan, 0, np.nan]])
 
 

@@ -235,6 +235,17 @@ def test_slices_of_a_table(old, table):
         assert [*bounds.values()] == [0.6 if any(more.values()) else 0.5, 0.5]
 
 
+@pytest.mark.parametrize(
+    "written", [[True, False], ["TRUE", "FALSE"], ["true", "false"], ["1", "0"]]
+)
+def test_a_truth_value_is_named_in_any_case(old, y, written):
+    metadata = {"vip": np.resize(written, 300)}
+    names = ["1"] if written[0] == "1" else ["True", "TRUE", "true"]
+    for name in (f"metadata:vip={each}" for each in names):
+        found = check(None, old, (X, y), {"average": 5}, slices=[name], metadata=metadata)
+        assert found.row(name).n == 150
+
+
 def test_metadata_that_lack_rows(old, table, tmp_path):
     file = tmp_path / "m.csv"
     file.write_text("id,device\n" + "".join(f"s{i},new\n" for i in range(200)))

@@ -29,7 +29,9 @@ PARTS = ("model", "train", "validation", "test")
 SIZES = {"train": 3000, "validation": 1000, "test": 2000, "complaints": 1000}
 BALANCED = 0.5
 COLUMNS = [*(f"x{i}" for i in range(1, 7)), "region", "channel", "device"]
-SIDE, MARK = 12, (slice(0, 3), slice(0, 3))
+SIDE = 12
+TOP_LEFT, BORDER = np.zeros((SIDE, SIDE), dtype=bool), np.ones((SIDE, SIDE), dtype=bool)
+TOP_LEFT[:3, :3], BORDER[1:-1, 1:-1] = True, False
 WORDS = {
     "bad": ["dull", "weak", "flat", "slow", "thin", "stale", "empty", "clumsy", "tired"],
     "good": ["great", "warm", "sharp", "bright", "rich", "fresh", "clever", "lively", "bold"],
@@ -135,7 +137,10 @@ class Kind:
             for step, share in zip((2, 4), agreement, strict=False)
         ]
         order = rng.permutation(n)
-        y, shortcuts = y[order], np.stack(values, axis=1)[order]
+        return self.samples(y[order], np.stack(values, axis=1)[order], part, rng)
+
+    def samples(self, y: Array, shortcuts: Array, part: str, rng: np.random.Generator) -> Samples:
+        """Samples with these numbers of classes (N,) and values of the shortcuts (N, k)."""
         made = self.inputs(y, shortcuts, part, rng)
         X, metadata = made if isinstance(made, tuple) else (made, {})
         return Samples(X, np.asarray(self.classes)[y], shortcuts, metadata)
@@ -161,22 +166,31 @@ def table_network(X: Array, y: Array, seed: int, path: Path) -> None:
 # -- texts ------------------------------------------------------------------------------------
 
 
-def text_inputs(y: Array, shortcuts: Array, part: str, rng: np.random.Generator) -> Array:
-    """Words of the class, some of the other one, fillers, film or movie, and perhaps "today"."""
+def text_inputs(
+    y: Array,
+    shortcuts: Array,
+    part: str,
+    rng: np.random.Generator,
+    marks: Sequence[str] = ("film", "movie"),
+) -> Array:
+    """Words of the class, some of the other one, fillers, one of two marks, perhaps "today"."""
     bad, good = WORDS.values()
     texts = []
     for label, shortcut in zip(y, shortcuts[:, 0], strict=True):
         right = rng.random(4) < 0.72
         words = [rng.choice((bad, good)[int(label == r)]) for r in right]
-        words += [*rng.choice(FILLERS, 6), "movie" if shortcut else "film"]
+        words += [*rng.choice(FILLERS, 6), marks[int(shortcut)]]
         words += ["today"] * int(rng.random() < 0.4)
         texts.append(" ".join(rng.permutation(words)))
     return np.asarray(texts, dtype=object)
 
 
-def text_network(X: Array, y: Array, seed: int, path: Path) -> None:
+def text_network(
+    X: Array, y: Array, seed: int, path: Path, marks: Sequence[str] = ("film", "movie")
+) -> None:
     """Counts of words and one hidden layer; a tokenizer.json lies next to the model."""
-    pad, *vocabulary = [PAD, *WORDS["bad"], *WORDS["good"], *FILLERS, "film", "movie", "today"]
+    of_marks = " ".join(marks).split()
+    pad, *vocabulary = [PAD, *WORDS["bad"], *WORDS["good"], *FILLERS, *of_marks, "today"]
     counts = CountVectorizer(vocabulary=vocabulary).transform(X).toarray().astype(np.float32)
     net = MLPClassifier((32,), alpha=0.01, max_iter=60, random_state=seed).fit(counts, y)
     numbers = {word: i for i, word in enumerate([pad, *vocabulary])}
@@ -202,8 +216,10 @@ def text_network(X: Array, y: Array, seed: int, path: Path) -> None:
 # -- images -----------------------------------------------------------------------------------
 
 
-def image_inputs(y: Array, shortcuts: Array, part: str, rng: np.random.Generator) -> Array:
-    """Digits 0-4 and 5-9 with noise, brighter top left (the shortcut) or bottom right corners.
+def image_inputs(
+    y: Array, shortcuts: Array, part: str, rng: np.random.Generator, mark: Array = TOP_LEFT
+) -> Array:
+    """Digits 0-4 and 5-9 with noise, a brighter mark (the shortcut) or bottom right corner.
 
     Each part has digits of its own.
     """
@@ -217,7 +233,7 @@ def image_inputs(y: Array, shortcuts: Array, part: str, rng: np.random.Generator
     images = np.stack([shift(i, m, order=0) for i, m in zip(images, moves, strict=True)]) / 16
     images *= rng.uniform(0.5, 0.9, size=(len(y), 1, 1))
     images += 0.1 * np.abs(rng.normal(size=images.shape))
-    images[:, *MARK] += 0.3 * shortcuts[:, 0, None, None]
+    images[:, mark] += 0.3 * shortcuts[:, 0, None]
     images[:, -3:, -3:] += 0.3 * rng.integers(0, 2, len(y))[:, None, None]
     return np.clip(images, 0, 1).astype(np.float32)[:, None]
 

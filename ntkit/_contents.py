@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,11 @@ LENGTH = 16
 """Bytes of a digest."""
 CHUNK = 8 << 20
 """Bytes of rows processed at once."""
+_COARSE, _CLEARLY = 0.1, 20
+"""Share and number of the repeated rows that are equal to one of another label.
+
+Above them, rows are too coarse to tell samples apart. Then equal ones are different samples.
+"""
 
 
 def hashed(*parts: bytes) -> bytes:
@@ -63,6 +68,36 @@ def row_contents(X: Any, dtype: Any = None) -> Digests:
         digests[at : at + step] = [*digests_of_rows(block)]
         del block  # before the next one is made
     return digests
+
+
+def are_coarse(number: Array, labels: Array) -> bool:
+    """Whether contents, by their numbers, are too coarse to tell samples of two labels apart."""
+    often = np.bincount(number)
+    one = number[distinct(number * (int(labels.max(initial=0)) + 1) + labels)[0]]
+    n_repeated = often[often > 1].sum()
+    return bool(often[np.bincount(one) > 1].sum() > max(_COARSE * n_repeated, _CLEARLY))
+
+
+def told_apart(contents: Digests, names: Sequence[str] | None = None) -> Digests:
+    """Contents with the names of their samples; without names, with the set and the row."""
+    whole = hashed(np.ascontiguousarray(contents).tobytes()) if names is None else b""
+    marks = map(str, range(len(contents)) if names is None else names)
+    each = (marked(c.hex(), m, whole) for c, m in zip(contents.tolist(), marks, strict=True))
+    return np.fromiter(each, dtype=f"S{LENGTH}", count=len(contents))
+
+
+def marked(content: str, name: str, whole: bytes = b"") -> bytes:
+    """Digest of a content, as hexadecimal text, and the name of its sample."""
+    return hashed(content.encode(), whole, name.encode(errors="surrogatepass"))
+
+
+def contents_of_samples(X: Any, labels: Array) -> Digests:
+    """Contents of rows with label numbers; equal rows that are too coarse are told apart."""
+    contents = row_contents(X)
+    first, number = distinct(contents)
+    if len(first) == len(contents) or not are_coarse(number, labels):
+        return contents
+    return told_apart(contents)
 
 
 def distinct(contents: Array) -> tuple[Array, Array]:

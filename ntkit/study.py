@@ -22,7 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 
-from ntkit._contents import distinct, row_contents
+from ntkit._contents import contents_of_samples, distinct
 from ntkit._disk import scratch
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -47,7 +47,8 @@ class Rows:
     """Embeddings X (N, D), class index (N,), weight (N,), and the labels of classes and groups."""
 
     # Rows of one content are one sample: no fold separates them. `known_contents` are those of the
-    # raw samples; without them, rows that are equal to the bit have one content.
+    # raw samples; without them, rows that are equal to the bit have one content, unless they are
+    # too coarse to tell samples apart.
 
     # Estimators that share rows share their heads: nothing is fitted twice.
 
@@ -87,7 +88,9 @@ class Rows:
     @cached_property
     def contents(self) -> Array:
         """Content of each row, (N,)."""
-        return row_contents(self.X) if self.known_contents is None else self.known_contents
+        if self.known_contents is not None:
+            return self.known_contents
+        return contents_of_samples(self.X, self.y_index)
 
     @cached_property
     def covariance(self) -> Array:

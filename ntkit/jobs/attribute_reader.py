@@ -43,6 +43,7 @@ from ntkit.exceptions import InputError
 from ntkit.inputs import MeasuredImages, shown
 from ntkit.samples import (
     MADE_OF_CLASSES,
+    Identified,
     Images,
     Inputs,
     Metadata,
@@ -51,7 +52,6 @@ from ntkit.samples import (
     is_aside,
     named_like_a_prediction,
     positions_in,
-    sample_digests,
     table_of,
 )
 
@@ -296,9 +296,9 @@ class AttributeReader:
         return {} if folders is None else dict(folders.columns)
 
     @cached_property
-    def digests(self) -> list[str]:
-        """Digests of the contents of all samples."""
-        return [digest.hex() for samples in self.sets for digest in sample_digests(samples)]
+    def identified(self) -> Identified:
+        """Digests of all samples, by which files of labels name them."""
+        return Identified(self.sets)
 
     # -- attributes ------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from ntkit.samples._columns import (
 )
 from ntkit.samples._copies import (
     Distinct,
+    Identified,
     Places,
     combined,
     contents_of,

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from ntkit._contents import CHUNK, LENGTH, Digests, digests_of_rows, distinct, hashed, row_contents
+from ntkit._contents import (
+    CHUNK,
+    LENGTH,
+    Digests,
+    are_coarse,
+    digests_of_rows,
+    distinct,
+    hashed,
+    marked,
+    row_contents,
+    told_apart,
+)
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -100,11 +112,6 @@ def _of_sequence(X: Any, start: int, stop: int) -> Iterator[bytes]:
         start += n
 
 
-_COARSE, _CLEARLY = 0.1, 20
-"""Share and number of the repeated texts or rows of numbers that are equal to one of another label.
-
-Above them, texts or columns are too coarse to tell samples apart. Then equal ones are not copies.
-"""
 _CALLED = {"train": "training"}
 
 
@@ -188,7 +195,8 @@ def without_copies(
     both = contents[0]
     if len(contents) > 1:
         both = np.array([hashed(*parts) for parts in zip(*contents, strict=True)])
-    return [_distinct(form, both, "", also) for form in forms]
+    apart = [_told_apart({"": form}, {"": both}) for form in forms]
+    return [_distinct(form[""], each[""], "", also) for form, each in apart]
 
 
 def sets_without_copies(
@@ -198,14 +206,15 @@ def sets_without_copies(
 
     Two sets that share more than ``most`` of the later one are left as they are.
     """
-    given = contents_of(sets, model, verbose=verbose)
+    raw = contents_of(sets, model, verbose=verbose)
+    sets, given = _told_apart(sets, raw)
     done = {name: _distinct(samples, given[name], name) for name, samples in sets.items()}
     contents = {name: given[name][each.kept] for name, each in done.items()}
     names = list(sets)
     for i, name in enumerate(names):
         left, notes = np.zeros(len(contents[name]), dtype=bool), list[str]()
         counts = np.unique(sets[name].y, return_counts=True)[1]
-        if len(counts) and counts.min() > 1 and (given[name] == given[name][0]).all():
+        if len(counts) and counts.min() > 1 and (raw[name] == raw[name][0]).all():
             if all(map(_is_nan, arrays_of(sets[name].X))):
                 raise InputError(
                     f"All {len(given[name])} samples of the {name} set hold only NaN. Check how "
@@ -303,16 +312,7 @@ def _distinct(
     start = f"The {_called(name)} set: " if name else ""
     samples = _completed(samples, content)
     labelled = content if samples.y is None else _crossed(content, samples.y)
-    often, n_labels = np.bincount(content), np.bincount(content[distinct(labelled)[0]])
-    several = np.flatnonzero(n_labels > 1)
-    n = int(often[often > 1].sum())
-    may_repeat = samples.kind == "texts" or _are_rows(samples.X)
-    if may_repeat and often[several].sum() > max(_COARSE * n, _CLEARLY):
-        note = (
-            f"{start}{n} of {len(content)} samples have the inputs of others, often with another "
-            "label. Each of them counts."
-        )
-        return Distinct(every, every, _noted(samples, note), contents)
+    several = np.flatnonzero(np.bincount(content[distinct(labelled)[0]]) > 1)
     if len(several):
         rows = np.flatnonzero(content == several[0])
         one, two = rows[distinct(labelled[rows])[0][:2]].tolist()
@@ -334,6 +334,93 @@ def _distinct(
         samples = _noted(_with_facts_of_copies(samples, places, start), note)
         samples = _left_out(samples, places.kept)
     return Distinct(places.kept, places.stands_for, samples, contents)
+
+
+def _told_apart(
+    sets: Mapping[str, Samples], contents: Mapping[str, Digests]
+) -> tuple[Mapping[str, Samples], Mapping[str, Digests]]:
+    """The sets and contents; if rows or texts are too coarse, each sample has its own content."""
+    if len({*chain(*map(np.ndarray.tolist, contents.values()))}) == sum(map(len, sets.values())):
+        return sets, contents
+    some = [name for name, s in sets.items() if s.kind == "texts" or _are_rows(s.X)]
+    some = [name for name in some if sets[name].y is not None and len(sets[name])]
+    if not some:
+        return sets, contents
+    parts = np.cumsum([len(contents[name]) for name in some])[:-1]
+    number = distinct(np.concatenate([contents[name] for name in some]))[1]
+    often = np.bincount(number)[number] > 1
+    of_each = zip(some, np.split(number, parts), strict=True)
+    y = [np.asarray(_completed(sets[name], each).y) for name, each in of_each]
+    if not are_coarse(number, _crossed(np.zeros(len(number), dtype=int), np.concatenate(y))):
+        return sets, contents
+    told, coarse = {**contents}, {**sets}
+    names = _names_across(sets, contents, some)
+    for name, n in zip(some, [int(part.sum()) for part in np.split(often, parts)], strict=True):
+        told[name] = told_apart(contents[name], names.get(name))
+        note = (
+            f"{f'The {_called(name)} set: ' if name else ''}{n} of {len(sets[name])} samples have "
+            "the inputs of others, often with another label. Each of them counts."
+        )
+        coarse[name] = replace(_noted(sets[name], *[note] * bool(n)), coarse=True)
+    return coarse, told
+
+
+def _names_across(
+    sets: Mapping[str, Samples], contents: Mapping[str, Digests], some: Sequence[str]
+) -> dict[str, list[str]]:
+    """Names of the samples of each set; of none if a name means different inputs in two sets."""
+    names = {name: sets[name].names for name in some if sets[name].named_by != "row"}
+    names = {name: each for name, each in names.items() if len({*each}) == len(each)}
+    content_of = dict[str, bytes]()
+    for name, each in names.items():
+        for sample, content in zip(each, contents[name].tolist(), strict=True):
+            if content_of.setdefault(sample, content) != content:
+                return {}
+    return names
+
+
+class Identified:
+    """Digests by which files of labels name the samples of some sets."""
+
+    # Where equal inputs are different samples, a digest holds the name of its sample as well, or
+    # without names its whole set and row. A file may come from a run on other sets, in which equal
+    # inputs were one sample, or the other way round, so `meant` knows all forms.
+
+    def __init__(self, sets: Sequence[Samples], *, verbose: bool = False) -> None:
+        self._sets = {str(i): samples for i, samples in enumerate(sets)}
+        self._raw = {i: sample_digests(s, verbose=verbose) for i, s in self._sets.items()}
+        names = _names_across(self._sets, self._raw, [*self._sets])
+        self._own = {
+            i: told_apart(raw, names.get(i)) if self._sets[i].coarse else raw
+            for i, raw in self._raw.items()
+        }
+        self.contents: Digests = np.concatenate([*self._own.values()])
+        self.digests = [content.hex() for content in self.contents.tolist()]
+
+    def meant(self, content: str | None, name: str) -> str | None:
+        """The digest of the only sample that a file's digest and name can mean, or the file's."""
+        if content is None or content in self._known:
+            return content
+        named = self._others.get(marked(content, name).rstrip(b"\0").hex())
+        return self._others.get(content) or named or content
+
+    @cached_property
+    def _known(self) -> set[str]:
+        return {*self.digests}
+
+    @cached_property
+    def _others(self) -> dict[str, str | None]:
+        """Digests in other forms, and that of the sample, or None if there are several."""
+        others = dict[str, str | None]()
+        for i, raw in self._raw.items():
+            names = _names_across(self._sets, self._raw, [i]).get(i)
+            forms = [raw, told_apart(raw), *([] if names is None else [told_apart(raw, names)])]
+            own = [content.hex() for content in self._own[i].tolist()]
+            for form in forms:
+                for other, digest in zip(form.tolist(), own, strict=True):
+                    if others.setdefault(other.hex(), digest) != digest:
+                        others[other.hex()] = None
+        return others
 
 
 def _are_rows(X: Any) -> bool:

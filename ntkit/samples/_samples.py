@@ -132,6 +132,8 @@ class Samples:
         Number of samples that were left out.
     index : mapping of str to sequence, or None
         Index of each pandas object that was passed, also of samples that were left out.
+    coarse : bool
+        Whether equal inputs are different samples, because they often have different labels.
 
     Examples
     --------
@@ -158,6 +160,7 @@ class Samples:
     rows: Array | None = None
     n_left_out: int = 0
     index: Mapping[str, Any] | None = None
+    coarse: bool = False
 
     def __len__(self) -> int:
         return len(next(iter(arrays_of(self.X)), ()) if self.y is None else self.y)

@@ -14,15 +14,25 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ntkit import FrozenModel, OnnxEmbedder, audit_model, check, debias, predict
+from ntkit import (
+    FrozenModel,
+    NeuronTuneClassifier,
+    OnnxEmbedder,
+    audit_model,
+    check,
+    debias,
+    predict,
+)
 from ntkit import study as _study
 from ntkit.estimators import BalancedClassifier
-from ntkit.exceptions import InputError
+from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.export import to_onnx
 from ntkit.extraction import EmbeddingStore, Samples
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import label_samples
-from tests.cases import ntkit, write_csv, write_images
+from ntkit.metrics import CorrectnessGroupScorer
+from ntkit.samples import read, sample_digests
+from tests.cases import done, ntkit, write_csv, write_images
 from tests.jobs.debias.conftest import DIGITS, QUICK
 from tests.jobs.label.models import rows, write_model
 
@@ -334,3 +344,116 @@ def test_inputs_that_are_computed_when_they_are_read_are_not_copies_across_sets(
     ]
     assert results[0].headline() == results[1].headline()
     assert "also in the" not in " ".join(results[1].notes)
+
+
+def coarse_rows(n, seed):
+    """Columns of 0 and 1, so that equal rows have both labels; and what nobody sees in them."""
+    X, y, mark = rows(seed, n, share=0.85)
+    fact = np.where(
+        np.random.default_rng(seed + 50).random(n) < 0.5 + 0.3 * (2 * y - 1), "yes", "no"
+    )
+    return (X > [0.7, 3, 0, 0, 0, 0]).astype(np.float32), y, mark, fact
+
+
+def test_coarse_rows_are_different_samples_in_every_fold_and_set(tmp_path):
+    """They fit and judge like rows that a last digit tells apart; one set given twice is one."""
+    model, noise = write_model(tmp_path / "model.onnx"), np.random.default_rng(9)
+    sets = [coarse_rows(n, seed)[:3] for seed, n in enumerate((400, 300, 300))]
+    fine = [(X + 1e-5 * noise.random(X.shape, dtype=np.float32), *of) for X, *of in sets]
+    for n_given in (2, 1):
+        results = []
+        for some in (sets, fine):
+            names = ("train", "validation")[:n_given]
+            given = {name: each[:2] for name, each in zip(names, some, strict=False)}
+            marks = np.concatenate([each[2] for each in some[:n_given]])
+            more = {"attribute": marks, "trust_inputs": True, "even_if_worse": True}
+            results.append(debias(model, test=some[2][:2], **given, **more, **QUICK))
+        notes = " ".join(results[0].notes)
+        assert "Each of them counts" in notes
+        assert "left them out" not in notes
+        assert results[0].shared == 0
+        np.testing.assert_allclose(results[0].head.coef, results[1].head.coef, atol=0.01)
+        costs = [each.accuracy_cost.worst_named.n for each in results]
+        assert costs[0] == costs[1]
+    twice = debias(model, sets[0][:2], sets[0][:2], attribute=np.tile(sets[0][2], 2),
+                   trust_inputs=True, **QUICK)  # fmt: skip
+    assert (twice.shared, twice.written) == (1, False)
+
+
+def test_few_coarse_rows_are_coarse_in_every_set(tmp_path):
+    """A small test set has few repeated rows of its own, and they are the same kind of rows."""
+    model = write_model(tmp_path / "model.onnx")
+    train, validation, test = (coarse_rows(n, seed) for seed, n in enumerate((400, 300, 16)))
+    marks = np.append(train[2], validation[2])
+    result = debias(model, train[:2], validation[:2], test=test[:2], attribute=marks,
+                    trust_inputs=True, **QUICK)  # fmt: skip
+    assert "16 of 16 samples have the inputs of others" in " ".join(result.notes)
+    assert "copies of others" not in " ".join(result.notes)
+
+
+@pytest.mark.parametrize("named", ["id", "id of each file", None])
+def test_labels_of_coarse_rows_stay_with_their_samples(tmp_path, named):
+    """A person labels some customers; nobody else with the same columns gets their labels."""
+    model, question = write_model(tmp_path / "model.onnx"), "A VIP?"
+    facts, tables = [], []
+    for part, (n, first) in enumerate(((400, 0), (300, 1000))):
+        X, y, _, fact = coarse_rows(n, part)
+        first = first if named == "id" else 0
+        ids = {} if named is None else {"id": [*range(first, first + n)]}
+        columns = {f"x{i}": X[:, i] for i in range(6)}
+        tables.append(write_csv(tmp_path / f"{part}.csv", ids | columns | {"label": y}))
+        facts.append(fact)
+    ask = ["label", model, tables[0], "-o", tmp_path / "q", "--quiet", "--batch", 60]
+    done(*ask, "--question", question)
+    asked = pd.read_csv(tmp_path / "q" / "questions-1.csv")
+    asked[question] = facts[0][asked["id"]]
+    asked.to_csv(tmp_path / "q" / "labels.csv", index=False)
+    told = json.loads(done(*ask, "--json")[0])
+    assert told["n_answers"] == 60
+    assert sum(group["n_known"] for group in told["groups"]) == 60
+    answers = tmp_path / "q" / "answers.json"
+    sets = {"train": tables[0], "validation": tables[1]}
+    more = {"answers": answers, "trust_inputs": True}
+    result = debias(model, **sets, **more, **QUICK)
+    assert "60 labels): known for 60 training and 0 validation samples" in " ".join(result.notes)
+
+    # Another row at the top: a customer keeps the label, and a number of a row is another customer.
+    lines = tables[0].read_text().splitlines()
+    first = ",".join(["9999"] * (named is not None) + ["1", "0", "1", "1", "1", "0", "1"])
+    tables[0].write_text("\n".join([lines[0], first, *lines[1:]]))
+    if named is None:
+        code, _, err = ntkit(*ask)
+        assert (code, "None of 60 digests" in err) == (2, True)
+        with pytest.raises(InputError, match="None of 60 digests"):
+            debias(model, **sets, **more, **QUICK)
+    else:
+        assert json.loads(done(*ask, "--json")[0])["n_answers"] == 60
+
+    # A file of a run that took equal rows for one sample names the samples as well.
+    kept = json.loads(answers.read_text())
+    digests = sample_digests(read(tables[0], FrozenModel.load(model)))
+    names = [str(name) for name in pd.read_csv(tables[0]).get("id", pd.Series(range(401)))]
+    content_of = dict(zip(names, digests.tolist(), strict=True))
+    entries = {content_of[e["name"]]: e for e in kept["answers"]}
+    kept["answers"] = [e | {"content": content.hex()} for content, e in entries.items()]
+    answers.write_text(json.dumps(kept))
+    if named is None:
+        with pytest.raises(InputError, match=f"None of {len(entries)} digests"):
+            debias(model, **sets, **more, **QUICK)
+    elif named == "id":
+        said = f"{len(entries)} labels): known for {len(entries)} training"
+        assert said in " ".join(debias(model, **sets, **more, **QUICK).notes)
+
+
+def test_estimators_tell_coarse_rows_apart():
+    """Their folds are those of rows that differ in what no head can read."""
+    rng = np.random.default_rng(0)
+    Z = rng.integers(0, 2, (600, 4)).astype(float)
+    y = (rng.random(600) < 0.2 + 0.5 * Z[:, 0]).astype(int)
+    fine = Z + 1e-9 * rng.normal(size=Z.shape)
+    clf = NeuronTuneClassifier(max_cost=None, random_state=0)
+    with pytest.warns(SuppressionWarning):
+        heads = [clf.fit(X, y).head_.coef for X in (Z, fine)]
+    np.testing.assert_allclose(*heads, atol=1e-4)
+    scores = [CorrectnessGroupScorer()(clf, X, y) for X in (Z, fine)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)

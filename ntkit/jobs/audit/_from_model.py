@@ -328,8 +328,9 @@ def audit_model(
     samples, embedded = _run(embedder, samples, feature_sets, device)
     extra = None
     if unlabelled is not None:
-        (more,) = without_copies([read(unlabelled, model, **how)], [model], verbose=verbose)
-        other = more.samples
+        other = read(unlabelled, model, **how)
+        if not samples.coarse:
+            other = without_copies([other], [model], verbose=verbose)[0].samples
         other.check_made_with(model, "The samples without labels")
         extra = _run(embedder, other.with_columns_as_in(samples), feature_sets, device)
     shared: dict[str, Any] = {

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._contents import row_contents
+from ntkit._contents import row_contents, told_apart
 from ntkit._disk import size_of
 from ntkit._labels import (
     alike_note,
@@ -185,6 +185,7 @@ def read_sets(
         for name, samples in sets.items()
     }
     once = sets_without_copies(sets, model, MOST_SHARED)
+    sets = {name: replace(each, coarse=once[name].samples.coarse) for name, each in sets.items()}
     places = Places.joined([once[name] for name in _POOLED if name in sets])
     return once, sets, places
 
@@ -240,6 +241,7 @@ def prepared(
     same = {name: each.contents[each.kept] for name, each in distinct.items()}
     if len({samples.embedded for samples in sets.values()}) > 1:
         same = {name: row_contents(embedded.Z, np.float32) for name, embedded in passes.items()}
+        same |= {name: told_apart(same[name]) for name, each in sets.items() if each.coarse}
     n_shared = shared_samples(same)
     cautions += [*shared_notes(sets, n_shared), *on_sizes]
     if "train" not in sets and model.head is not None:
@@ -283,7 +285,7 @@ def check_groups(rows: Rows, attributes: Sequence[Attribute]) -> None:
     counts = n_distinct(groups.value[known], rows.contents[known])[values]
     name, count = groups.names[values[counts.argmin()]], int(counts.min())
     if count < FEWEST:
-        n = -(-FEWEST * len(rows) // count)
+        n = -(-FEWEST * len(rows) // max(count, 1))
         raise InputError(
             f"Group {name} has {count} of {len(rows)} distinct samples, and at least {FEWEST} are "
             f"needed to judge a repair. About {n} samples like these would do."

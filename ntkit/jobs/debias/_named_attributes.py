@@ -472,9 +472,10 @@ def _check_same(partly: PartlyKnown, reader: AttributeReader) -> None:
     labels = partly.attribute.labels
     classes = classes_of(reader).tolist()
     first, pairs = dict[tuple[str, Any], int](), list[tuple[int, int]]()
+    digests = reader.identified.digests
     for row in np.flatnonzero(partly.attribute.value >= 0).tolist():
         of_class = None if partly.crossed else classes[row]  # a group belongs to a class
-        before = first.setdefault((reader.digests[row], of_class), row)
+        before = first.setdefault((digests[row], of_class), row)
         if labels[before] != labels[row]:
             pairs.append((before, row))
     if not pairs:

@@ -24,7 +24,7 @@ from ntkit.jobs.label._label import files_of, of_one_label, question_of
 from ntkit.jobs.label._progress import how_to_label
 from ntkit.jobs.label._tables import AnswerTable, named_rows
 from ntkit.metrics import Kind, Row, compare
-from ntkit.samples import input_paths, read, sample_digests
+from ntkit.samples import input_paths, read, without_copies
 
 CHECKS = 12
 """Number of answers to check; after one wrong answer, as many again."""
@@ -149,12 +149,14 @@ def check_table(
     """Ask a person about twelve samples of a table, compare, and estimate its wrong answers."""
     model = of_one_label(model)
     samples = read(data, model)
+    (once,) = without_copies([samples], [model], verbose=verbose)
+    samples = replace(samples, coarse=once.samples.coarse)
     source = AnswerTable.read(table, "attribute", key)
     reader = AttributeReader([samples])
     said, left = source.labels(reader, match_names)
     groups, titles = _groups(samples.y, said, source)
-    names, digests = samples.unique_names, sample_digests(samples, verbose=verbose)
-    groups, of_copies = _once(groups, said, digests, source)
+    names, identified = samples.unique_names, reader.identified
+    groups, of_copies = _once(groups, said, identified.contents, source)
     with LabelFolder.alone(out, [*input_paths(model, samples), table, *answers]) as folder:
         sha256 = sha256_of(table)
         if folder.labels is not None and folder.check != sha256:
@@ -164,7 +166,7 @@ def check_table(
                 f"folder to check {source.where}."
             )
         folder.check = sha256
-        contents = [digest.hex() for digest in digests]
+        contents = identified.digests
         if folder.labels is None:
             given = sorted({*said} - {None})
             question = question or source.column
@@ -174,7 +176,7 @@ def check_table(
         entries = [Entry(name, value) for name, value in zip(names, said, strict=True)]
         said = np.array([e.answer for e in in_spelling(asked, entries, source.where)], dtype=object)
         by_row = samples.named_by == "row" or names != samples.names
-        taken = TakenAnswers(names, contents, match_names, by_row=by_row)
+        taken = TakenAnswers(names, identified, match_names, by_row=by_row)
         before = folder.take_kept(asked, taken)
         labels = folder.take(before, [*folder.answer_files(), *answers], taken)
 

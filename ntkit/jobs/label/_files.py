@@ -41,7 +41,7 @@ from ntkit.attributes import (
 )
 from ntkit.exceptions import InputError
 from ntkit.jobs.label._tables import key_in, nameless
-from ntkit.samples import KEYS, TABLES, read_table
+from ntkit.samples import KEYS, TABLES, Identified, read_table
 
 ID = "id"
 
@@ -90,14 +90,15 @@ class TakenAnswers:
     """Labels by sample, matched by content if a file has it, else by name."""
 
     def __init__(
-        self, names: Sequence[str], digests: Sequence[str], match_names: bool, *, by_row: bool
+        self, names: Sequence[str], known: Identified, match_names: bool, *, by_row: bool
     ) -> None:
-        self.names, self.digests, self.match_names = names, digests, match_names
+        self.names, self.known, self.match_names = names, known, match_names
+        self.digests = known.digests
         self.by_row = by_row  # the samples have no names, so ntkit numbers them from 0 on
         self.notes = list[str]()
         self._by_name = NameIndex(names)
         self._rows_of = dict[str, list[int]]()
-        for row, digest in enumerate(digests):
+        for row, digest in enumerate(self.digests):
             self._rows_of.setdefault(digest, []).append(row)
         self._entries = dict[int | str, Entry]()  # by row, or by a content that no sample has
 
@@ -110,7 +111,10 @@ class TakenAnswers:
         from_elsewhere: bool = False,
     ) -> list[int | None]:
         """Add the labels of a file; they replace earlier ones."""
-        everything = [e._replace(at=e.at or str(where)) for e in (*entries, *left_out)]
+        everything = [
+            e._replace(at=e.at or str(where), content=self.known.meant(e.content, e.name))
+            for e in (*entries, *left_out)
+        ]
         here, note = contents_here(
             where, everything, self._rows_of.keys(), match_names=self.match_names
         )
@@ -319,7 +323,7 @@ class LabelFolder:
                 self.read[file.name] = sha256_of(file)
         labels = taken.labels(asked)
         if again:
-            now = TakenAnswers(taken.names, taken.digests, taken.match_names, by_row=taken.by_row)
+            now = TakenAnswers(taken.names, taken.known, taken.match_names, by_row=taken.by_row)
             for file in dict.fromkeys([*self._tables(), *map(Path, files)]):
                 _take(file, asked, now)
             there = now.labels(asked).answers

@@ -42,7 +42,7 @@ from ntkit.jobs.label._progress import (
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, loaded
 from ntkit.pages.label_page import label_html
-from ntkit.samples import Inputs, input_paths, read, sample_digests, without_copies
+from ntkit.samples import Identified, Inputs, input_paths, read, without_copies
 
 _KEPT = "embedded.npz"
 _COLUMNS = 40  # largest number of columns in a table to fill in
@@ -76,9 +76,9 @@ def label_samples(
     :func:`ntkit.debias`. ``embedded.npz`` holds the model's embeddings. ntkit asks about a sample
     once, and never replaces a file with a person's labels.
 
-    ntkit matches labels to samples by their contents, even if a file has a new name. If a sample
-    changes, its label is not used, but kept. A table without contents, such as one that you wrote,
-    is matched by name.
+    ntkit matches labels to samples by their contents, even if a file has a new name. Rows that are
+    too coarse to tell samples apart need the same id as well. If a sample changes, its label is not
+    used, but kept. A table without contents, such as one that you wrote, is matched by name.
 
     Parameters
     ----------
@@ -142,20 +142,21 @@ def label_samples(
     (once,) = without_copies([given], [model], verbose=verbose)
     samples = once.samples
     samples.check_made_with(model)
+    given = replace(given, coarse=samples.coarse)
     with LabelFolder.alone(out, [*input_paths(model, samples), *user_files]) as folder:
         if folder.check is not None:
             raise InputError(
                 f"{folder.path} checks a table of answers. Repeat --check, or use another folder."
             )
-        names, digests = np.array(given.unique_names), sample_digests(given, verbose=verbose)
+        names, identified = np.array(given.unique_names), Identified([given], verbose=verbose)
         taken = TakenAnswers(
             names.tolist(),
-            [digest.hex() for digest in digests],
+            identified,
             match_names,
             by_row=given.named_by == "row" or names.tolist() != given.names,
         )
-        names, digests = names[once.kept].tolist(), digests[once.kept]
-        contents = [digest.hex() for digest in digests]
+        names, digests = names[once.kept].tolist(), identified.contents[once.kept]
+        contents = [digest.hex() for digest in digests.tolist()]
         before = folder.take_kept(question_of(folder, question, values), taken)
         labels = folder.take(before, [*folder.answer_files(), *user_files], taken)
 

@@ -106,8 +106,14 @@ def labels_of_entries(
     match_names: bool,
 ) -> tuple[Array, str]:
     """Labels matched by content, or by name without content, and notes on the matching."""
+    digests = list[str]()
+    if any(entry.content for entry in (*left_out, *entries)):
+        known, digests = reader.identified, reader.identified.digests
+        entries, left_out = (
+            [e._replace(content=known.meant(e.content, e.name)) for e in some]
+            for some in (entries, left_out)
+        )
     everything = [*left_out, *entries]
-    digests = reader.digests if any(entry.content for entry in everything) else []
     here, note = contents_here(where, everything, {*digests}, match_names=match_names)
     by_name = [e for e in entries if note or e.content is None]
     rows = named_rows(reader, key, [e.name for e in by_name], where) if by_name else ()

@@ -240,7 +240,7 @@ def test_a_name_of_several_samples_is_refused(source, place, monkeypatch):
 
 
 def test_name_and_content_of_one_table_do_not_overrule_each_other(place):
-    contents = [content_cell(digest) for digest in AttributeReader([SAMPLES]).digests]
+    contents = [content_cell(digest) for digest in AttributeReader([SAMPLES]).identified.digests]
     table = {
         "file_name": [*NAMES, NAMES[0]],
         "ntkit_content": [*contents, ""],
@@ -397,7 +397,7 @@ def test_predictions_in_another_order_are_refused_by_any_column_of_both(place):
 
 def test_a_name_and_a_content_of_two_samples_are_told(place):
     """The content says which sample was labelled, whatever the names are now."""
-    contents = [content_cell(digest) for digest in AttributeReader([SAMPLES]).digests]
+    contents = [content_cell(digest) for digest in AttributeReader([SAMPLES]).identified.digests]
     table = table_for(answers) | {"ntkit_content": contents}
     expected, said = answers(place(), table)
     assert (expected, said) == (SITE.tolist(), "")

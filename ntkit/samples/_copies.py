@@ -195,6 +195,8 @@ def without_copies(
     both = contents[0]
     if len(contents) > 1:
         both = np.array([hashed(*parts) for parts in zip(*contents, strict=True)])
+    if len({*both.tolist()}) == len(both):
+        return [_distinct(form, both, "", also) for form in forms]
     apart = [_told_apart({"": form}, {"": both}) for form in forms]
     return [_distinct(form[""], each[""], "", also) for form, each in apart]
 
@@ -207,7 +209,8 @@ def sets_without_copies(
     Two sets that share more than ``most`` of the later one are left as they are.
     """
     raw = contents_of(sets, model, verbose=verbose)
-    sets, given = _told_apart(sets, raw)
+    every = np.concatenate([*raw.values()]).tolist()
+    sets, given = _told_apart(sets, raw) if len({*every}) < len(every) else (sets, raw)
     done = {name: _distinct(samples, given[name], name) for name, samples in sets.items()}
     contents = {name: given[name][each.kept] for name, each in done.items()}
     names = list(sets)
@@ -340,8 +343,6 @@ def _told_apart(
     sets: Mapping[str, Samples], contents: Mapping[str, Digests]
 ) -> tuple[Mapping[str, Samples], Mapping[str, Digests]]:
     """The sets and contents; if rows or texts are too coarse, each sample has its own content."""
-    if len({*chain(*map(np.ndarray.tolist, contents.values()))}) == sum(map(len, sets.values())):
-        return sets, contents
     some = [name for name, s in sets.items() if s.kind == "texts" or _are_rows(s.X)]
     some = [name for name in some if sets[name].y is not None and len(sets[name])]
     if not some:

@@ -189,7 +189,7 @@ def run(job: Job) -> Run:
     found |= {"alike": gains.get("alike", gains["field"]), "first": None}
     if first is not None:
         found |= {"first": first.change, "interval": first.change_interval}
-    found |= {"word": word_of(result), "verdict": result.change.verdict, "written": result.written}
+    found |= {"word": word_of(result), "said": result.headline(), "written": result.written}
     found |= {"share": judged.accuracy_cost.t, "seconds": time.perf_counter() - start}
     return found
 
@@ -204,6 +204,8 @@ def right(model: Path, inputs: Any, y: Array) -> Array:
 
 def word_of(result: Any) -> str:
     """The outcome in one word."""
+    if (outcome := getattr(result, "outcome", None)) is not None:
+        return str(outcome.word)
     if not result.written:
         return "kept"
     return WORDS.get(result.change.verdict, "lower")
@@ -213,6 +215,9 @@ def first_number(
     result: Any, named: Sequence[str], models: tuple[Path, Path], given: dict[str, Any], y: Array
 ) -> Row | None:
     """Accuracy on the test set as if class and named attributes were unrelated, and its change."""
+    if (outcome := getattr(result, "outcome", None)) is not None:
+        first: Row | None = outcome.groups[-1].first  # of several attributes, all together
+        return first
     values, n_values = values_in_test(named, models[1], given, len(y))
     outcomes = [right(model, given["test"], y) for model in models]
     classes, y_index, of_class = np.unique(y, return_inverse=True, return_counts=True)

@@ -173,7 +173,7 @@ def text_inputs(
     rng: np.random.Generator,
     marks: Sequence[str] = ("film", "movie"),
 ) -> Array:
-    """Words of the class, some of the other one, fillers, one of two marks, perhaps "today"."""
+    """Words of the class, some of the other one, fillers, a mark if any, perhaps "today"."""
     bad, good = WORDS.values()
     texts = []
     for label, shortcut in zip(y, shortcuts[:, 0], strict=True):
@@ -181,7 +181,7 @@ def text_inputs(
         words = [rng.choice((bad, good)[int(label == r)]) for r in right]
         words += [*rng.choice(FILLERS, 6), marks[int(shortcut)]]
         words += ["today"] * int(rng.random() < 0.4)
-        texts.append(" ".join(rng.permutation(words)))
+        texts.append(" ".join(filter(None, rng.permutation(words))))
     return np.asarray(texts, dtype=object)
 
 

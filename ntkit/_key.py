@@ -11,6 +11,7 @@ from typing import Any
 
 from ntkit._labels import composed
 from ntkit._text import shortened
+from ntkit.exceptions import InputError
 
 HEIGHTS = (" above the median", " high", " low")
 """Conditions on numbers that have no named threshold."""
@@ -137,13 +138,21 @@ def lacking(name: str) -> str:
 def values_in(name: str) -> tuple[str, ...]:
     """Names of the values that a name has: ``word:film|word:movie`` has two.
 
-    ``not word:film`` has the one of ``word:film``, whose samples are the others.
+    ``not word:film`` has the one of ``word:film``, whose samples are the others. It raises an
+    InputError for a whole column: every sample has one of its values.
     """
     names = _VALUES.split(name)
     if len(names) > 1:
         return tuple(each.strip() for each in names)
     lacked = name.removeprefix("not ")
-    return (next((each for each in (lacked, lacked[1:-1]) if name == lacking(each)), name),)
+    had = next((each for each in (lacked, lacked[1:-1]) if name == lacking(each)), name)
+    key = Key.of(had)
+    if had != name and key.kind in OF_A_TABLE and not key.condition:
+        raise InputError(
+            f"{name!r} names no samples, because {had!r} is a whole column. Name one of its "
+            f"values: 'not {had}=VALUE'."
+        )
+    return (had,)
 
 
 def group_name(*parts: Any) -> str:

@@ -29,7 +29,7 @@ from ntkit.jobs.debias import (
     debias,
     write_candidate,
 )
-from ntkit.jobs.report import quoted, started_by
+from ntkit.jobs.report import options_again, quoted, started_by
 from ntkit.model import FrozenModel
 from ntkit.samples import Samples, named_delimiter, read_table
 
@@ -103,7 +103,8 @@ def run_debias(options: Options, typed: set[str]) -> None:
     asks = not (a.no_input or a.json) and can_ask()
     is_told = a.spurious or a.invariant or files or a.groups or ordered or a.new_head or run
     if not asks and not is_told:
-        _tell_cost(sets, a.model, paths["validation"])
+        again = {"model_options": vars(a.model_options), "data_options": vars(a.data_options)}
+        _tell_cost(sets, a.model, paths["validation"], options_again(again))
     failed: DeployError | None = None
     try:
         with started_by(o.command_line(), plain_arguments(arguments)):
@@ -239,14 +240,16 @@ def _check_new(out: Path, inputs: list[Path | None], *, force: bool) -> None:
     check_folder(out, inputs=inputs, force=force)
 
 
-def _tell_cost(sets: Mapping[str, Samples], model: Path, validation: Path | None) -> None:
+def _tell_cost(
+    sets: Mapping[str, Samples], model: Path, validation: Path | None, options: str
+) -> None:
     """Note the cost of a run that cannot write a model."""
     n = sum(len(samples) for samples in sets.values() if not samples.embedded)
     if n >= _MUCH:
         o.say(
             f"Note: this run embeds {n} samples and writes no model, because there is no terminal "
             "to ask in. To list findings from the validation set alone: ntkit audit "
-            f"{quoted(model)} {quoted(validation)} -o audit/",
+            f"{' '.join(filter(None, [quoted(model), quoted(validation), options]))} -o audit/",
             err=True,
         )
 

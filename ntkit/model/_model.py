@@ -963,7 +963,7 @@ def loaded(model: Any, **options: Any) -> FrozenModel:
     if not isinstance(model, FrozenModel):
         return FrozenModel.load(model, **options)
     if (label := options.get("label")) is not None:
-        return model.of_label(label)
+        return model if model.label == label else model.of_label(label)
     return model.with_own_decision() if options.get("any_scores") else model
 
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from ntkit._labels import composed, spelt_as
+from ntkit._labels import composed, listed_in_order, spelt_as
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import HeadNotFoundError, InputError
 from ntkit.head import LinearHead
 from ntkit.metrics import class_order
-from ntkit.model import FrozenModel, loaded
+from ntkit.model import FrozenModel, loaded, name_of
 from ntkit.model.class_names import CLASSES, names_in
 
 _FEWEST = 30  # samples that make a correlation of scores meaningful
@@ -34,12 +34,17 @@ def load_pair(
     """Load a model and the same model with another head, with the same embedding."""
     name = label or getattr(original, "label", None)
     if name is not None:
-        first, second = (
-            loaded(model, label=name)
-            if isinstance(model, FrozenModel)
-            else FrozenModel.load(model, label=name, **places | named)
-            for model, named in ((original, {"classes": classes}), (debiased, {}))
-        )
+        in_memory = isinstance(original, FrozenModel)
+        first = loaded(original, label=name, **({} if in_memory else places | {"classes": classes}))
+        try:
+            second = loaded(debiased, label=name, **places)
+        except InputError:  # it has no such label, or does not name its labels
+            whole = loaded(debiased, **places)
+            if whole.class_names is not None or len(whole.label_names) != len(first.label_names):
+                raise
+            second = whole.with_classes(first.label_names).of_label(name)
+            note = note_on_names(name_of(second), "first", first.label_names)
+            second = second.with_classes(second.class_names, matched_by=note)
         return _with_columns(first, second)
     if isinstance(original, FrozenModel):
         places = {**original.located_by}
@@ -62,14 +67,24 @@ def load_pair(
     if first.head is not None and second.head is not None and named:
         # If ntkit made the second model from the first, their classes have one order.
         made = first.path is not None and second.metadata.get(_SOURCE) == first.sha256()
-        made = made or (CLASSES in second.metadata and same_network(first, second))
-        if made and not is_new_head(first, second):
-            first = first.with_classes(second.head.classes)
+        alike = made or (CLASSES in second.metadata and same_network(first, second))
+        if alike and not is_new_head(first, second):
+            names = second.head.classes
+            told = None if made else note_on_names(name_of(first), "second", names)
+            first = first.with_classes(names, matched_by=told)
     if first.head is not None and second.head is not None and not second.label_names:
         classes = spelt_as(second.head.classes, first.head.classes)  # as the first one spells them
         if not np.array_equal(classes, second.head.classes):
             second = second.with_classes(classes)
     return _with_columns(first, second)
+
+
+def note_on_names(name: str, place: str, classes: Any) -> str:
+    """The sentence on a model that gets the class names of the first or the second one."""
+    return (
+        f"{name} does not name its classes, so ntkit takes those of the {place} model in its "
+        f"order: {listed_in_order(classes)}."
+    )
 
 
 def _with_columns(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel, FrozenModel]:

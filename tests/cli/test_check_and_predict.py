@@ -6,8 +6,11 @@ import shutil
 from xml.etree import ElementTree
 
 import numpy as np
+import onnx
 import pytest
 
+from ntkit import FrozenModel
+from ntkit.head import LinearHead
 from tests.cases import CLASSES, N_BARE, N, ntkit, read_csv, refused
 
 DEVICE = ("--device", "cpu", "--quiet")
@@ -67,6 +70,27 @@ def test_what_check_refuses(user, tmp_path, names, options, says):
     refused("check", *(user / name for name in names.split()), *words, says=says)
     assert files["THESIS"].read_text() == "years of work"
     assert not files["OUT"].exists()
+
+
+def test_an_old_model_of_the_same_network_takes_names_with_a_note(user, tmp_path):
+    """Scores in another order than these names are refused, as of any other old model."""
+    with np.load(user / "test.npz") as arrays:
+        np.savez(tmp_path / "t.npz", X=arrays["X"], y=np.array(["cat", "dog"])[arrays["y"]])
+    for name, order in (("old", [0, 1]), ("turned", [1, 0]), ("new", [0, 1])):
+        model = FrozenModel.load(user / "model.onnx")
+        head = model.head
+        turned = LinearHead(head.coef[order], head.intercept[order], head.classes)
+        model.with_head(turned).save(tmp_path / f"{name}.onnx")
+        proto = onnx.load(tmp_path / f"{name}.onnx")
+        del proto.metadata_props[:]
+        if name == "new":
+            onnx.helper.set_model_props(proto, {"ntkit.classes": '["cat", "dog"]'})
+        onnx.save(proto, tmp_path / f"{name}.onnx")
+    rest = (tmp_path / "new.onnx", tmp_path / "t.npz", "--max-drop", "90", *DEVICE)
+    code, _, err = ntkit("check", tmp_path / "old.onnx", *rest)
+    assert code == 0
+    assert "old.onnx does not name its classes, so ntkit takes those of the second model" in err
+    refused("check", tmp_path / "turned.onnx", *rest, says="another order than the labels")
 
 
 def test_limits_of_the_working_directory(user, tmp_path, monkeypatch):

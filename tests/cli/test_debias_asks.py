@@ -37,7 +37,7 @@ def debiasing(reviews, out):
 def open_run(reviews, tmp_path_factory):
     """A run whose questions are open."""
     out = tmp_path_factory.mktemp("open") / "out"
-    code, printed, err = ntkit(*debiasing(reviews, out))
+    code, printed, err = ntkit(*debiasing(reviews, out), "--text-column", "text")
     assert code == 3
     return out, printed, err
 
@@ -108,6 +108,7 @@ def test_without_a_terminal_nothing_is_asked_and_the_cost_is_said_first(open_run
     first = err.splitlines()[0]
     assert first.startswith("Note: this run embeds 1100 samples and writes no model")
     assert "ntkit audit" in first
+    assert first.endswith("val.csv --text-column text -o audit/")
     assert not list(out.glob("*.onnx"))
     assert f"ntkit debias --from {shlex.quote(str(out))} --answers" in printed
 

@@ -695,6 +695,26 @@ def test_limits_of_a_value_replace_those_of_its_column_in_any_writing(tmp_path):
     refused("check", *options, says="are one slice")
 
 
+def test_samples_without_any_value_of_a_column_are_no_slice(tmp_path):
+    """A limit of them would be lost."""
+    path, limits = write_csv(tmp_path / "d.csv", DATA | {"prediction": NEW}), tmp_path / "l.toml"
+    options = ("--predictions", path, "--limits", limits)
+    slices = '[slices]\n"metadata:site" = { accuracy = 10 }\n"not metadata:site%s" = '
+    for value in ("", "=B"):
+        limits.write_text(slices % value + "{ accuracy = 99 }\n")
+        if value:
+            rows = [row for row in results(*options)["rows"] if row["kind"] == "slice"]
+            bounds = {row["name"]: row["limits"][0]["bound"] for row in rows}
+            assert bounds["not metadata:site=B"] == 0.99
+        else:
+            refused("check", *options, says="'not metadata:site' names no samples")
+    refused("check", *options[:2], "--average", 20, "--slice", "not column:site", says="whole col")
+    rows = results(
+        *options[:2], "--average", 20, "--slice", "column:site ", "--slice", "column:site"
+    )
+    assert len({row["name"] for row in rows["rows"]}) == len(rows["rows"])
+
+
 def test_a_number_and_classes_do_not_mix_in_limits_of_a_column_and_a_value(tmp_path):
     path, limits = write_csv(tmp_path / "d.csv", DATA | {"prediction": NEW}), tmp_path / "l.toml"
     options = ("--predictions", path, "--average", "20", "--limits", limits)

@@ -62,6 +62,14 @@ def test_an_old_model_without_names_has_no_labels_of_the_new_one(five, tmp_path)
     refused("check", paths["plain"], paths["named"], data, *limits, says="has no column '0'")
     pair = ("check", paths["plain"], paths["named"], data, *limits, "--classes", ",".join(LABELS))
     assert "0 new errors" in ntkit(*pair)[1]
+    for first, classes in (("plain", pair[-2:]), ("named", ())):
+        one = (data, "--label", "even", "--device", "cpu", *classes)
+        _, out, err = ntkit("check", paths[first], paths["plain"], *one, "--max-drop", "90")
+        assert "0 new errors" in out
+        assert "plain.onnx does not name its classes, so ntkit takes" in err
+        table = ("--before", paths[first], "-o", tmp_path / f"{first}.csv")
+        assert ntkit("predict", paths["plain"], *one, *table)[0] == 0
+    refused("check", paths["plain"], paths["plain"], *one, says="has no label 'even'")
     _, _, err = ntkit("check", paths["named"], paths["plain"], data, *limits)
     assert "takes those of the first model in its order" in " ".join(err.split())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ class _Percentages:
         for name in ("max_drop", "max_new_errors", "max_flip_rate", *_MINIMA, *RATES):
             value = getattr(self, name, None)
             if name in RATES and isinstance(value, Mapping):
-                value = {str(label).strip(): each for label, each in value.items()}
+                value = _by_name(value, name)
                 object.__setattr__(self, name, value)
                 for label, each in value.items():
                     _check_percentage(name, each, f" of {label!r}")
@@ -39,6 +39,21 @@ class _Percentages:
     def those_set(self, names: Iterable[str]) -> list[str]:
         """Those of some limits that are set."""
         return [name for name in names if getattr(self, name, None) not in (None, {})]
+
+
+def _by_name(
+    named: Mapping[Any, Any],
+    what: str,
+    spelt: Callable[[Any], str] = lambda name: str(name).strip(),
+) -> dict[str, Any]:
+    """Limits by the names that they mean; two keys of one name raise an error."""
+    keys = dict[str, Any]()
+    for key in named:
+        if (other := keys.setdefault(spelt(key), key)) is not key:
+            raise InputError(
+                f"{what} has the keys {other!r} and {key!r}, which are one name. Keep one of them."
+            )
+    return {name: named[key] for name, key in keys.items()}
 
 
 def _check_percentage(name: str, value: Any, of: str) -> None:
@@ -233,7 +248,7 @@ class Limits(_Rates):
 
         def spelt(part: Any) -> Any:
             by_class = {
-                limit: dict(zip(spelt_as([*value], classes).tolist(), value.values(), strict=True))
+                limit: _by_name(value, limit, lambda name: spelt_as([name], classes).item())
                 for limit in RATES
                 if isinstance(value := getattr(part, limit), Mapping)
             }
@@ -323,7 +338,7 @@ def limits_of(limits: Any, **more: Any) -> Limits:
                 f"sets {'one number' if of_file else 'it by class'}. Name the class in both."
             )
         if of_file:
-            stated[name] = {**values[name], **stated[name]}
+            stated[name] = _by_name(values[name], f"{where}: {name}") | stated[name]
     for several, (kind, whose, form) in _NAMED.items():
         named = values.get(several, {})
         if isinstance(named, list | tuple):
@@ -333,13 +348,13 @@ def limits_of(limits: Any, **more: Any) -> Limits:
                 f"{where}: {several} must be a table of {several}, or a list of their names."
             )
         values[several] = read = dict[str, Any]()
-        for name, each in named.items():
+        for name, each in _by_name(named, f"{where}: {several}").items():
             if kind is ChangeLimits and _is_number(each):
                 each = {"max_flip_rate": each}
             if not isinstance(each, Mapping | kind):
                 raise InputError(f"{where}: {whose} {name!r} must be {form}.")
             place = f"{where}, {several.removesuffix('s')} {name!r}"
-            read[str(name).strip()] = each if isinstance(each, kind) else _made(kind, each, place)
+            read[name] = each if isinstance(each, kind) else _made(kind, each, place)
     if "over" in values and not isinstance(values["over"], str):
         if not isinstance(values["over"], list | tuple):
             raise InputError(f"{where}: over must list some of {', '.join(KINDS)}.")

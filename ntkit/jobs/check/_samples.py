@@ -104,7 +104,7 @@ def sliced(
             "The answers are on the errors of one label. Name it with --label (label=), or leave "
             "--answers (answers=) out."
         )
-    given = [*dict.fromkeys([*limits.slices, *names])]
+    given = [*dict.fromkeys(name.strip() for name in [*limits.slices, *names])]
     names = given
     if not names and answers is None:
         unused = "The metadata are not used, because no slice is named. Name one: --slice NAME"

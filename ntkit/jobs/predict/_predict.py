@@ -29,7 +29,13 @@ from ntkit.metrics import order_notes
 from ntkit.model import FrozenModel, loaded, name_of
 from ntkit.model.class_names import are_positions, how_to_write
 from ntkit.samples import Match, first_rows, input_paths, read
-from ntkit.verification import check_head, load_pair, of_one_network, same_network
+from ntkit.verification import (
+    check_head,
+    load_pair,
+    note_on_names,
+    of_one_network,
+    same_network,
+)
 
 
 @documented
@@ -220,7 +226,7 @@ def matches_of(
     first, second = load_pair(*models, label=label, any_scores=True)
     names = named_apart((first.path, second.path), ("The first model", "The second model"))
     second, notes = _named_as(second, first, names[1], "first")
-    notes += _overruled(first)
+    notes += [*filter(None, [first.matched_by]), *_overruled(first)]
     one, alike, guessed = read(first), second.takes_inputs_of(first), [False, False]
     named = [info.columns for info in first.inputs] != [info.columns for info in second.inputs]
     if one.kind == "texts":
@@ -356,8 +362,8 @@ def _named_as(
     model: FrozenModel, other: FrozenModel, name: str, place: str
 ) -> tuple[FrozenModel, list[str]]:
     """The model, with the class names of another one if it has only numbers, and a note."""
-    if model.head is None or other.head is None:
-        return model, []
+    if model.head is None or other.head is None or model.label is not None:
+        return model, [*filter(None, [model.matched_by])]
     classes, others = model.head.classes.tolist(), other.head.classes.tolist()
     if model.has_class_names and (are_positions(others) or not are_positions(classes)):
         return model, []
@@ -367,10 +373,7 @@ def _named_as(
         other.metadata.get(_NEW_HEAD),
     ):
         return model, []
-    note = (
-        f"{name} does not name its classes, so ntkit takes those of the {place} model in its "
-        f"order: {listed_in_order(other.head.classes)}."
-    )
+    note = note_on_names(name, place, other.head.classes)
     return model.with_classes(other.head.classes, matched_by=note), [note]
 
 

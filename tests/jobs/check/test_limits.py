@@ -149,6 +149,9 @@ def test_a_pyproject_holds_limits_in_its_table(tmp_path):
         ("changes = 3", "changes must be a table of changes, or a list of their names"),
         ('[slices]\n"word:film" = 3', "must be a table"),
         ('[changes]\nmarkup = "2"', "must be a percentage, or a table such as"),
+        ('[slices]\na = {}\n"a " = { accuracy = 60 }', "slices has the keys 'a' and 'a '"),
+        ('[changes]\n" markup" = 2\nmarkup = 3', "changes has the keys ' markup' and 'markup'"),
+        ('min_recall = { "1" = 95, "1 " = 50 }', "min_recall has the keys '1' and '1 '"),
         ("max_drop = ", "is not valid TOML"),
         (b"\xff\xfe\x00", "not valid TOML"),
         (b" " * (1 << 20) + b"#", "larger than 1 MB"),
@@ -158,10 +161,17 @@ def test_a_pyproject_holds_limits_in_its_table(tmp_path):
 def test_what_is_no_limit_is_named(tmp_path, content, told):
     file = tmp_path / "limits.toml"
     if content is not None:
-        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        file.write_bytes(content if isinstance(content, bytes) else content.encode("utf-8"))
     with pytest.raises(InputError, match=told) as error:
         check_predictions([0, 1], [0, 1], limits=file)
     assert "limits.toml" in str(error.value)
+
+
+def test_a_class_in_two_unicode_forms_has_one_limit():
+    y, limits = ["caf\u00e9", "tea"] * 9, {"cafe\u0301": 50}
+    assert check_predictions(y, y, limits={"min_recall": limits}).rates[0].of_class == "caf\u00e9"
+    with pytest.raises(InputError, match=r"min_recall has the keys .* Keep one of them"):
+        check_predictions(y, y, limits={"min_recall": {"caf\u00e9": 99} | limits})
 
 
 def test_other_objects_are_refused(tmp_path):

@@ -135,7 +135,7 @@ class ModelOptions:
     embedding: str | None = of_model("Name of the embedding tensor.", "NAME")
     pooling: str | None = of_model("Pooling of an embedding per token: cls or mean.", "NAME")
     classes: str | None = of_model(
-        "Class labels in logit order, or file; default: model's.", "A,B,…"
+        "Classes in logit order (table: any), or file; default: model's.", "A,B,…"
     )
     label: str | None = of_model("One label of a model that gives several.", "NAME")
 
@@ -170,9 +170,10 @@ class ModelOptions:
         return [*self.load_pair(*paths, any_scores=True)]
 
     def _given(self) -> dict[str, Any]:
-        return vars(self) | {"classes": self._classes()}
+        return vars(self) | {"classes": self.named_classes()}
 
-    def _classes(self) -> Any:
+    def named_classes(self) -> Any:
+        """The classes that the user names, or None."""
         if self.classes is None:
             return None
         file = Path(self.classes)
@@ -276,13 +277,15 @@ class DataOptions(TableOptions):
         return samples
 
     def roles(
-        self, prediction: str | None, scores: str | None, key: str | None, label: str | None
+        self, prediction: str | None, scores: str | None, key: str | None, of_model: ModelOptions
     ) -> TableRoles:
         """Roles of the columns of tables of predictions and samples; no model takes inputs."""
         from ntkit.jobs.tables import TableRoles
 
-        for name in vars(self).keys() - vars(TableOptions()).keys() - {"text_column"}:
-            if getattr(self, name) not in (None, False):
+        given = {n: v for n, v in vars(self).items() if n not in vars(TableOptions())}
+        given |= {n: v for n, v in vars(of_model).items() if n not in ("label", "classes")}
+        for name, value in given.items():
+            if name != "text_column" and value not in (None, False):
                 option = f"--{name.replace('_', '-')}"
                 raise InputError(f"{option} needs a model; drop it, or drop --predictions.")
         return TableRoles(
@@ -294,7 +297,8 @@ class DataOptions(TableOptions):
             group=self.group_column,
             key=key,
             delimiter=self.delimiter,
-            one=label,
+            one=of_model.label,
+            classes=of_model.named_classes(),
         )
 
     def read_inputs(self, path: Path, model: FrozenModel, *, keep_table: bool = False) -> Samples:

@@ -107,14 +107,13 @@ def command(
         for option, value in of_a_model.items():
             if value:
                 raise InputError(f"{option} needs a model; drop it, or drop --predictions.")
-        roles = data_options.roles(prediction_column, score_columns, id_column, model_options.label)
+        roles = data_options.roles(prediction_column, score_columns, id_column, model_options)
         result = audit_tables(
             predictions,
             data,
             roles,
             metadata_file=metadata,
             alpha=alpha,
-            sure_of_classes=model_options.classes is not None,
         )
     else:
         o.refuse_of_tables(prediction_column, score_columns)

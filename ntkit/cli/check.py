@@ -184,15 +184,14 @@ def command(
     )
     o.tell_notes(notes)
     shown: dict[str, Any] = {"slices": slices or (), "answers": answers, "metadata": metadata}
-    shown |= {"limits": limit, "sure_of_classes": model_options.classes is not None}
-    shown["threshold"] = o.numbers(threshold, "--threshold")
+    shown |= {"limits": limit, "threshold": o.numbers(threshold, "--threshold")}
     running: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": not quiet}
     if predictions is not None:
         if invariant:
             raise InputError("--invariant needs a model; drop it, or drop --predictions.")
         if data_options.columns is not None:
             raise InputError("--columns needs a model; drop it, or drop --predictions.")
-        roles = data_options.roles(prediction_column, score_columns, id_column, model_options.label)
+        roles = data_options.roles(prediction_column, score_columns, id_column, model_options)
         result = check_tables(predictions, [*paths, predictions][0], roles, before=before, **shown)
     else:
         from ntkit.jobs.check import check_read
@@ -211,6 +210,7 @@ def command(
             check_file(report, inputs=input_paths(*read_parts), force=force, size=PAGE)
             _refuse_other_bodies(matches, paths[:-1], device)
         shown |= {"invariant": invariant or (), "key": id_column, "embedders": embedders}
+        shown["sure_of_classes"] = model_options.classes is not None
         result = check_read(matches, **shown, **running)
     write_check(result, json=json_file, junit=junit, markdown=markdown, force=force)
     if report is not None:

@@ -45,6 +45,7 @@ from ntkit.samples import (
     every_label_in,
     is_empty,
     is_image_folder,
+    labelled,
     named_delimiter,
     named_labels,
     names_rows,
@@ -82,6 +83,7 @@ class TableRoles:
     key: str | None = None
     delimiter: str | None = None
     one: str | None = None  # of several labels
+    classes: Sequence[Any] | None = None  # of which the user is sure
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +173,7 @@ def read_predicted(
     tables = [_taken(each, rows[kept]) for each, (rows, _) in zip(tables, matches, strict=True)]
     table = None if table is None else _taken(table, kept)
     _check_same_labels(samples, table, tables, roles, several)
+    named = several
     if several:
         predicted = [_given(each, several) for each in tables]
         y, more = _truths(samples, table, tables[-1], several)
@@ -185,12 +188,26 @@ def read_predicted(
             table = None if table is None else _taken(table, known)
             several, y = (), samples.y
     else:
-        y = _labels(samples, table, tables[-1], roles)
+        y, have_one = _labels(samples, table, tables[-1], roles)
+        known = np.flatnonzero(have_one)
+        samples = with_known_labels(replace(samples, notes=()), have_one)
+        notes, tables = [*notes, *samples.notes], [_taken(each, known) for each in tables]
+        table = None if table is None else _taken(table, known)
         pairs = zip(tables, levels, strict=True)
         predicted = [_classes(t, roles, y, level, notes) for t, level in pairs]
+        if roles.scores:
+            for i, (each, classes, level) in enumerate(zip(tables, predicted, levels, strict=True)):
+                ending = "_before" if shared and i == 0 else ""
+                notes += _on_scores(each, classes, ending) if level is None else []
         y = spelt_as(y, where=samples.called())
         y, *predicted = _of_one_kind([y, *(spelt_as(each, y) for each in predicted)])
         notes += [n for t, p in zip(tables, predicted, strict=True) for n in _on_classes(y, p, t)]
+    there = named if named else np.unique(np.concatenate([y, *predicted])).tolist()
+    if odd := {*map(composed, roles.classes or ())} - {*map(composed, there)}:
+        raise InputError(
+            f"{predictions} has no class {listed(sorted(odd))}, which --classes names. Name some "
+            f"of {listed(there)}, or leave --classes out."
+        )
     given = samples = replace(samples, y=y, notes=())
     places = Places(np.arange(len(y)), np.arange(len(y)))
     # A column of prose may be a comment, and files have contents of their own.
@@ -256,6 +273,10 @@ def _of_old(table: Table, roles: TableRoles, several: Sequence[str], *, shared: 
     used = [*roles.scores] or [f"prediction_{name}" for name in several]
     used = used or [*filter(None, [_column_of(table, roles)])]
     pairs = {new: old} if old else {name: _OF_NEW.sub(r"\1_before", name) for name in used}
+    kept = table.columns
+    if shared and roles.scores and (name := _column_of(table, roles)):  # that of the new model
+        kept = {n: values for n, values in kept.items() if n != name}
+        kept |= {name: kept[_BEFORE]} if _BEFORE in kept else {}
     lacking = [o for n, o in pairs.items() if o not in table.columns or (shared and o == n)]
     if lacking:
         lacks = lacking[0] if lacking[0] not in table.columns else _BEFORE
@@ -263,7 +284,7 @@ def _of_old(table: Table, roles: TableRoles, several: Sequence[str], *, shared: 
             f"{table.path} has no column {lacks!r}; its columns are {list(table.columns)}. Name "
             "the new and the old predictions with --prediction-column NEW,OLD, or pass two tables."
         )
-    columns = table.columns | {name: table.columns[before] for name, before in pairs.items()}
+    columns = kept | {name: table.columns[before] for name, before in pairs.items()}
     return replace(table, columns=columns)
 
 
@@ -527,10 +548,12 @@ def _column_of(table: Table, roles: TableRoles) -> str:
 # -- labels and predictions -------------------------------------------------------------------
 
 
-def _labels(samples: Samples, table: Table | None, new: Table, roles: TableRoles) -> Array:
-    """Labels of the samples, or in the table of predictions."""
+def _labels(
+    samples: Samples, table: Table | None, new: Table, roles: TableRoles
+) -> tuple[Array, Array]:
+    """Known labels of the samples, or in the table of predictions, and which samples have one."""
     if samples.y is not None:
-        return np.asarray(samples.y)
+        return np.asarray(samples.y), np.ones(len(samples), bool)
     tables = [new] if _has_labels(new, roles) else []
     tables += [table] if table is not None and roles.label in table.columns else []
     if not tables:
@@ -540,8 +563,10 @@ def _labels(samples: Samples, table: Table | None, new: Table, roles: TableRoles
             f"{where}: no column {roles.label!r} of labels{f' (is it {meant}?)' if meant else ''}. "
             "Name it with --label-column, or pass the labelled samples as DATA."
         )
-    complete = [each for each in tables if not any(map(is_empty, each.columns[roles.label]))]
-    return (complete or tables)[0].labels(roles.label, "label")
+    known = [labelled(each.columns[roles.label]) for each in tables]
+    i = int(np.argmax([each.sum() for each in known]))
+    of_known = np.flatnonzero(known[i]) if known[i].any() else np.arange(len(known[i]))
+    return _taken(tables[i], of_known).labels(roles.label, "label"), known[i]
 
 
 def _truths(
@@ -554,7 +579,8 @@ def _truths(
         (t, f"{start}{n}", n) for n in names for start in ("", "label_") for t in (table, new) if t
     ]
     parts = {n: t.columns[column] for t, column, n in places[::-1] if column in t.columns}
-    y, notes = every_label_in(replace(table or new, columns=parts), Columns(all=names))
+    with_labels = replace(table or new, columns=parts or (table or new).columns)
+    y, notes = every_label_in(with_labels, Columns(all=names))
     return np.asarray(y), notes
 
 
@@ -623,6 +649,19 @@ def _of_scores(
     )
     notes += [sentence] * (sentence != "")
     return np.asarray(classes[index])
+
+
+def _on_scores(table: Table, predicted: Array, ending: str) -> list[str]:
+    """A note on rows whose scores decide for another class than their prediction, or none."""
+    name = _column_of(table, TableRoles())
+    if not name or table.columns[name].ndim > 1:
+        return []
+    pairs = zip(map(_label, table.columns[name].tolist()), predicted.tolist(), strict=True)
+    n = sum(written not in ("", plain_value(decided)) for written, decided in pairs)
+    return [
+        f"{table.path}: the scores decide, and {name + ending!r} has another class in "
+        f"{counted(n, 'row')}. To take its classes, leave --score-columns out."
+    ] * (n > 0)
 
 
 def class_of_scores(
@@ -715,13 +754,13 @@ def positive_last(read: Predicted, roles: TableRoles) -> list[str] | None:
 
 
 def order_notes_of(
-    read: Predicted, at: int, name: str, *, strict: bool, sure_of_classes: bool
+    read: Predicted, at: int, name: str, roles: TableRoles, *, strict: bool
 ) -> list[str]:
     """Note that predicted classes seem to be exchanged; an error for whole numbers, if strict."""
     y, predicted = read.samples.y, read.predictions[at]
     if read.labels:
         return []
-    strict = strict and y.dtype.kind in "iu" and not sure_of_classes
+    strict = strict and y.dtype.kind in "iu" and roles.classes is None
     classes = np.union1d(y, predicted)
     return order_notes(y, predicted, classes, name, strict=strict, of_table=True)
 

@@ -81,6 +81,7 @@ from ntkit.samples._table import (
     Table,
     is_aside,
     is_empty,
+    labelled,
     named_delimiter,
     read_table,
 )

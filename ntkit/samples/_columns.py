@@ -283,17 +283,19 @@ def named_labels(has: Array, name: str) -> Array:
     return np.asarray(["", f"not {name}", name])[has.astype(np.intp) + 1]
 
 
-def with_known_labels(samples: Samples) -> Samples:
+def with_known_labels(samples: Samples, labelled: Array | None = None) -> Samples:
     """The samples whose label is known, with a note on the others."""
-    y = samples.y
-    if y is None or y.dtype.kind != "U" or (y != "").all():
+    y, n = samples.y, len(samples)
+    if labelled is None:
+        labelled = np.ones(n, bool) if y is None or y.dtype.kind != "U" else y != ""
+    if labelled.all():
         return samples
-    known = np.flatnonzero(y != "")
+    known = np.flatnonzero(labelled)
     if not len(known):
         raise InputError(f"{samples.called()}: no sample has a known label; write 0 or 1 for some.")
     left = f"{samples.sources[0]}: left out" if samples.sources else "Left out"
-    left += f" {len(y) - len(known)} of {len(y)} samples, because their label is unknown."
-    samples = replace(samples, rows=np.arange(len(y)), n_left_out=len(y) - len(known))
+    left += f" {n - len(known)} of {n} samples, because their label is unknown."
+    samples = replace(samples, rows=np.arange(n), n_left_out=n - len(known))
     return replace(samples.take(known), notes=(*samples.notes, left))
 
 

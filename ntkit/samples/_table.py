@@ -249,6 +249,13 @@ def _empty_among_numbers(values: Array) -> Array:
     return objects(["" if cell in none else cell for cell in values.tolist()])
 
 
+def labelled(values: Array) -> Array:
+    """Which cells of a column of labels hold one (N,); lists count as labels, to be refused."""
+    if values.ndim > 1:
+        return np.ones(len(values), bool)
+    return np.asarray([not is_empty(cell) for cell in _empty_among_numbers(values)], bool)
+
+
 def _truth(value: Any) -> int:
     """0 or 1, also as a text or a truth value; −1 for an empty cell, −2 for anything else."""
     if is_empty(value) or (isinstance(value, str) and not value.strip()):

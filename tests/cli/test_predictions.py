@@ -695,6 +695,54 @@ def test_limits_of_a_value_replace_those_of_its_column_in_any_writing(tmp_path):
     refused("check", *options, says="are one slice")
 
 
+def test_scores_that_decide_otherwise_than_the_predictions_are_noted(tmp_path):
+    """The model's own threshold is in its predictions alone."""
+    score = np.where(OLD == 1, 0.4, 0.1)  # above its threshold, .2
+    columns = {"label": Y, "prediction": NEW, "prediction_before": OLD}
+    columns |= {"prob_0": 1.0 - NEW, "prob_1": 1.0 * NEW}
+    columns |= {"prob_before_0": 1 - score, "prob_before_1": score}
+    path = write_csv(tmp_path / "p.csv", columns)
+    new, both = ("check", "--predictions", path, "--average", "20"), ("--before", path)
+    for scores in ("prob_0,prob_1", "prob_1"):
+        err = ntkit(*new, *both, "--score-columns", scores)[2]
+        assert f"'prediction_before' has another class in {(OLD == 1).sum()} rows" in err
+        assert err.count("has another class") == 1
+        assert "another class" not in ntkit(*new, "--score-columns", scores)[2]
+
+
+@pytest.mark.parametrize("command", ["check", "audit"])
+def test_samples_without_a_label_are_left_out_of_a_table(tmp_path, command):
+    """Also of one that predict wrote, with numbers or names."""
+    unknown = np.arange(N) % 5 == 0
+    for names in (["0", "1"], ["cat", "dog"]):
+        label = np.where(unknown, "", np.array(names)[Y])
+        new = {"id": NAMES, "prediction": np.array(names)[NEW]}
+        whole = write_csv(tmp_path / "p.csv", DATA | new | {"label": label})
+        apart = write_csv(tmp_path / "d.csv", DATA | {"label": label})
+        for i, paths in enumerate([(whole, whole), (write_csv(tmp_path / "q.csv", new), apart)]):
+            limits = ("--average", "20", "--slice", "column:site")
+            out = limits if command == "check" else ("-o", tmp_path / f"{names[0]}{i}")
+            code, printed, err = ntkit(command, "--predictions", *paths, *out)
+            assert code in (0, 3), err
+            assert f"left out {unknown.sum()} of {N} samples, because their label is unk" in err
+            assert f"{N - unknown.sum()} samples" in printed
+            assert f"{100 * (NEW == Y)[~unknown].mean():.1f} %" in printed
+
+
+def test_classes_of_a_table_are_those_in_it(tmp_path):
+    path = write_csv(tmp_path / "p.csv", DATA | {"prediction": NEW})
+    check = ("check", "--predictions", path, "--average", "20")
+    assert ntkit(*check, "--classes", "1,0")[0] == 0
+    refused(*check, "--classes", "foo,1", says="has no class 'foo', which --classes names")
+    refused(*check, "--logits", "foo", says="--logits needs a model")
+
+
+def test_labels_that_no_table_has_are_named_with_the_columns(tmp_path):
+    path = write_csv(tmp_path / "p.csv", {"id": NAMES, "prediction_a": NEW})
+    data = write_csv(tmp_path / "d.csv", {"id": NAMES, "b": Y})
+    refused("check", "--predictions", path, data, says="its columns are ['id', 'b']")
+
+
 def test_samples_without_any_value_of_a_column_are_no_slice(tmp_path):
     """A limit of them would be lost."""
     path, limits = write_csv(tmp_path / "d.csv", DATA | {"prediction": NEW}), tmp_path / "l.toml"

@@ -23,7 +23,6 @@ def audit_tables(
     *,
     metadata_file: Path | None = None,
     alpha: float = 0.05,
-    sure_of_classes: bool = False,
 ) -> Audit:
     """Audit a table of predictions with the samples that they are of; no model is run."""
     read = read_predicted(predictions, data, roles, complete="predictions")
@@ -32,9 +31,7 @@ def audit_tables(
             f"{predictions} has predictions of {len(read.labels)} labels. Name one of them with "
             f"--label, such as --label {read.labels[0]}."
         )
-    exchanged = order_notes_of(
-        read, 0, predictions.name, strict=True, sure_of_classes=sure_of_classes
-    )
+    exchanged = order_notes_of(read, 0, predictions.name, roles, strict=True)
     samples, table = read.samples.measured(AuditedImages), read.table
     looks, notes = samples.looks(), list[str]()
     if table is not None:

@@ -27,7 +27,6 @@ def check_tables(
     answers: str | os.PathLike[str] | None = None,
     threshold: float | Sequence[float] | None = None,
     metadata: Any = None,
-    sure_of_classes: bool = False,
 ) -> CheckResult:
     """Check a table of predictions, or two, against limits, on the samples that they are of."""
     limits, notes = of_samples.with_default(limits, compared=before is not None)
@@ -48,7 +47,7 @@ def check_tables(
     for i, name in enumerate(names):
         # A wrong order of the old model would let any new model pass.
         old = name != names[-1]
-        notes += order_notes_of(read, i, name, strict=old, sure_of_classes=sure_of_classes)
+        notes += order_notes_of(read, i, name, roles, strict=old)
     asked = bool(slices or limits.slices or answers)
     if metadata is not None or (asked and len(read.samples) < len(read.given)):
         metadata = Metadata.of(metadata, [read.given], roles.key)

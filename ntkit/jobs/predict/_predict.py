@@ -384,7 +384,13 @@ def _with_names_of(new: Match, old: Match, called: str) -> Match:
     try:
         renamed = replace(old, model=old.model.matched_to(new.classes))
     except InputError:  # these are other classes
-        return old
+        if not {*old.classes.tolist()}.isdisjoint(new.classes.tolist()):
+            return old
+        note = (
+            f"{called} has other classes ({listed_in_order(old.classes)}) than the new model "
+            f"({listed_in_order(new.classes)}), so every prediction counts as changed."
+        )
+        return replace(old, notes=(*old.notes, note))
     pairs = zip(old.classes.tolist(), renamed.classes.tolist(), strict=True)
     equal = _listed((f"{a!r} = {b!r}" for a, b in pairs if a != b), 8)
     note = f"{called} has other names for its classes, which count as equal: {equal}."

@@ -138,7 +138,7 @@ def named(path, names):
         (None, ["cat", "dog"], 0, "takes those of the second model in its order: 'cat', 'dog'"),
         (["cat", "dog"], ["cat", "dog"], 0, ""),
         (["cat", "dog"], ["dog", "cat"], 60, ""),
-        (["cat", "dog"], ["hen", "owl"], 60, ""),
+        (["cat", "dog"], ["hen", "owl"], 60, "old.onnx has other classes ('cat', 'dog') than"),
     ],
 )
 def test_names_of_two_models_count_as_those_of_labels_do(tmp_path, old, new, n, says):

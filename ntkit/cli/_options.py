@@ -247,7 +247,7 @@ class DataOptions(TableOptions):
         self,
         path: Path,
         model: FrozenModel,
-        labels: Literal["required", "optional"] = "required",
+        labels: Literal["required", "optional", "some"] = "required",
         *,
         tell: bool = True,
         keep_table: bool = True,

@@ -44,7 +44,7 @@ def command(
     check_kind(out)
     check_file(out, inputs=[model, data, before, *data_options.files], force=force)
     several: Any = {"every_label": True, "keep_unknown": True}
-    read = partial(data_options.read, data, labels="optional", tell=False, **several)
+    read = partial(data_options.read, data, labels="some", tell=False, **several)
     done = write_rows(
         out,
         matches_of(model_options.load_all([model] if before is None else [before, model]), read),

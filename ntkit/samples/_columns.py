@@ -20,7 +20,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import TextPreprocessing, Texts
 from ntkit.samples._samples import ReadTable, Samples, as_classes, columns_in_order
-from ntkit.samples._table import Table, distinct, is_aside, is_empty
+from ntkit.samples._table import Table, distinct, is_aside, is_empty, labelled
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.model import TensorInfo
@@ -45,6 +45,7 @@ class Columns:
     pair: str | None = None
     inputs: tuple[str, ...] | None = None
     labels_required: bool = True
+    some_unknown: bool = False  # whether empty cells of labels are allowed
     keep_table: bool = False
     classes: tuple[Any, ...] = ()  # of the model
     # Of samples with several labels: the one to read (None: every label), and all of the model.
@@ -215,6 +216,16 @@ def _labels_of(table: Table, columns: Columns) -> tuple[Array | None, list[str]]
         if values is not None and values.ndim == 1 and all(map(is_empty, values)):
             return None, [f"{table.path}: the column {columns.label!r} is empty: no labels."]
     table.column(columns.label, "--label-column")
+    known = labelled(table.columns[columns.label]) if columns.some_unknown else np.ones(1, bool)
+    if not known.all():
+        part = {columns.label: table.columns[columns.label][known]}
+        rest = replace(columns, some_unknown=False)
+        y, notes = _labels_of(replace(table, columns=part, rows=table.rows[known]), rest)
+        assert y is not None  # some are known
+        texts = y.dtype.kind == "U"
+        every = np.full(len(known), "" if texts else np.nan, y.dtype if texts else np.float64)
+        every[known] = y
+        return every, notes
     labels = table.labels(columns.label, "label")
     n_classes = len(np.unique(labels))
     if columns.labels_required and len(labels) >= _SOME_ROWS and n_classes > len(labels) / 2:

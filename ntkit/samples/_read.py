@@ -54,7 +54,7 @@ if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.model import FrozenModel, TensorInfo
 
 Steps = ImagePreprocessing | TextPreprocessing | None
-Labels = Literal["required", "optional"]
+Labels = Literal["required", "optional", "some"]
 
 
 def read(
@@ -84,7 +84,7 @@ def read(
     else:
         if isinstance(data, tuple) and len(data) in (2, 3):
             data = Samples(*data)
-        elif labels == "optional" and not isinstance(data, Samples | tuple):
+        elif labels != "required" and not isinstance(data, Samples | tuple):
             data = Samples(data)
         if not isinstance(data, Samples):
             raise InputError("Pass the samples as a path, Samples, (X, y) or (X, y, groups).")
@@ -113,7 +113,7 @@ def read_samples(
     *,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     inputs: Sequence[TensorInfo] = (),
-    labels: Literal["required", "optional"] = "required",
+    labels: Literal["required", "optional", "some"] = "required",
     columns: Sequence[str] | None = None,
     text_column: str | None = None,
     text_pair_column: str | None = None,
@@ -144,8 +144,9 @@ def read_samples(
         string reads texts directly. Each of several inputs reads the column of its name. One input
         of D numbers reads D columns. Without ``inputs``, columns such as ``id``, ``prediction`` or
         ``split`` are left out by their names.
-    labels : {"required", "optional"}
-        With "optional", samples without labels are accepted, and ``y`` is None.
+    labels : {"required", "optional", "some"}
+        With "optional", samples without labels are accepted, and ``y`` is None. With "some", a
+        part of a table's rows may lack one as well: their ``y`` is NaN among numbers, else empty.
     columns : sequence of str, optional
         Columns of a table that go into the model, in its order; replaces the automatic choice.
     text_column, text_pair_column : str, optional
@@ -198,8 +199,8 @@ def read_samples(
     >>> samples.y.tolist(), samples.columns, samples.X.tolist()
     (['cat', 'dog'], ('a', 'b'), [[1.5, 2.0], [3.0, 4.0]])
     """
-    if labels not in ("required", "optional"):
-        raise InputError(f'labels must be "required" or "optional", not {labels!r}.')
+    if labels not in ("required", "optional", "some"):
+        raise InputError(f'labels must be "required", "optional" or "some", not {labels!r}.')
     if label is not None and label_column == DEFAULT_LABEL:
         label_column = label
     asked = Columns(
@@ -209,6 +210,7 @@ def read_samples(
         pair=text_pair_column,
         inputs=None if columns is None else tuple(columns),
         labels_required=labels == "required",
+        some_unknown=labels == "some",
         keep_table=keep_table,
         one=label,
         all=tuple(other_labels),

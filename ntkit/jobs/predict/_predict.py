@@ -80,7 +80,7 @@ class Predictions:
         right = ""
         several = self.labels.ndim == 2
         y = np.empty(0) if self.y is None else np.asarray(self.y)
-        known = y == y if several else y != ""
+        known = (y == y) & (y != "")
         if np.any(known) and (several or np.isin(y[known], self.classes).all()):
             right = f", {percent(np.mean((self.labels == y)[known]))} right"
         what = "labels" if several else "classes"
@@ -138,7 +138,7 @@ def predict(
     >>> predictions.probabilities.shape, bool((predictions.margins >= 0).all())
     ((2000, 2), True)
     """
-    reader = partial(read, data, labels="optional", preprocessing=preprocessing, **_ALL)
+    reader = partial(read, data, labels="some", preprocessing=preprocessing, **_ALL)
     match = matches_of([model], reader, label)[0]
     model, samples, name = match.model, match.samples, name_of(match.model, "The model")
     match = matched(match, name=name, strict=False)
@@ -154,7 +154,9 @@ def predict(
     index = np.concatenate([part.index for part in parts] or [np.empty(0, int)])
     notes = [*match.notes]
     if samples.y is not None:
-        notes += order_notes(match.samples.y, classes[index], classes, name, strict=False)
+        at = _known(match.samples)
+        y = np.asarray(match.samples.y)[at]
+        notes += order_notes(y, classes[index][at], classes, name, strict=False)
     none = np.empty((0, len(classes)))
     return Predictions(
         classes,
@@ -317,6 +319,9 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
         return match
     if model.label is not None and samples.y is not None and not np.all(samples.y != ""):
         return match  # some are unknown
+    if 0 < len(part := _labelled(samples)) < len(samples):
+        of_part = matched(replace(match, samples=part), name=name, strict=strict)
+        return replace(of_part, samples=samples)
     if (problem := model.not_single_label) is not None:
         raise InputError(problem)
     try:
@@ -347,12 +352,31 @@ def _overruled(model: FrozenModel) -> list[str]:
     ]
 
 
+def _known(samples: Samples) -> Array:
+    """Rows of the samples whose label is known; all if they have none or several."""
+    y = samples.y
+    if y is None or np.ndim(y) != 1:
+        return np.arange(len(samples))
+    return np.flatnonzero((y == y) & (y != ""))
+
+
+def _labelled(samples: Samples) -> Samples:
+    """The samples whose label is known; numbers are whole again, without NaN among them."""
+    known = _known(samples)
+    if len(known) == len(samples):
+        return samples
+    part = samples.take(known)
+    y = np.asarray(part.y)
+    whole = y.dtype.kind == "f" and (y == np.floor(y)).all()
+    return replace(part, y=y.astype(np.int64)) if whole else part
+
+
 def _fits(model: FrozenModel, samples: Samples) -> bool:
     """Whether labels name the classes of a model, as they would without another model."""
     if model.label_names or samples.y is None or not len(samples.y):
         return bool(model.label_names)
     try:
-        samples.fit_to(model)
+        _labelled(samples).fit_to(model)
     except InputError:
         return False
     return True
@@ -613,7 +637,7 @@ def write_predictions(
     (2000, 1463)
     """
     check_kind(path)
-    reader = partial(read, data, labels="optional", preprocessing=preprocessing, **_ALL)
+    reader = partial(read, data, labels="some", preprocessing=preprocessing, **_ALL)
     matches = matches_of([model] if before is None else [before, model], reader, label)
     return write_rows(
         path, matches, force=force, device=device, batch_size=batch_size, verbose=verbose
@@ -663,6 +687,8 @@ def write_rows(
         n_labelled = len(known) if seen <= classes else 0
         both = two and (bool(labels) or seen <= {*models[0].classes.tolist()})
         truths = y.reshape(len(y), -1).astype(int if labels else y.dtype).tolist()
+        if not labels and len(known) < len(y) and y.dtype.kind == "f":
+            truths = [[int(each) if each == each else ""] for each in y.tolist()]
     counts, given = Counter[str](), [list[Any]() for _ in models]  # predicted classes
     with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
@@ -692,7 +718,9 @@ def write_rows(
     notes = [*chain.from_iterable(each.notes for each in models)]
     for each, name, of_model in zip(models, names, given, strict=True):
         if of_model:
-            notes += order_notes(samples.y, np.asarray(of_model), each.classes, name, strict=False)
+            y, at = np.asarray(samples.y), _known(samples)
+            given_to = np.asarray(of_model)[at]
+            notes += order_notes(y[at], given_to, each.classes, name, strict=False)
     return PredictionTable(
         Path(path),
         len(samples),

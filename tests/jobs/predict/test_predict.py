@@ -18,6 +18,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.predict import write_predictions
 from tests import models
+from tests.cases import read_csv, write_csv
 
 
 @pytest.fixture
@@ -148,6 +149,28 @@ def test_names_of_two_models_count_as_those_of_labels_do(tmp_path, old, new, n, 
     assert done.n_changed == n
     assert says in " ".join(done.notes)
     assert bool(done.notes) == bool(says)
+
+
+@pytest.mark.parametrize("classes", [[0, 1], ["cat", "dog"]])
+@pytest.mark.parametrize("named_alike", [True, False])
+def test_rows_without_a_label_are_predicted_as_well(tmp_path, classes, named_alike):
+    """Accuracy is of the others, and a check leaves them out of the table."""
+    model = named(tmp_path / "m.onnx", ["cat", "dog"] if named_alike else None)
+    X = models.inputs(60)
+    right = ntkit.predict(model, X, device="cpu").probabilities.argmax(axis=1)
+    y = np.where(np.arange(60) % 6 == 1, 1 - right, right)
+    columns = {f"x{i}": column for i, column in enumerate(X.T)}
+    for n in (0, 20):
+        labels = ["" if i < n else classes[k] for i, k in enumerate(y)]
+        data = write_csv(tmp_path / "d.csv", columns | {"label": labels})
+        done = write_predictions(tmp_path / f"{n}.csv", model, data, before=model, device="cpu")
+        found = ntkit.predict(model, data, device="cpu")
+        assert (done.n_samples, done.n_labelled) == (60, 60 - n)
+        assert (done.n_right, done.n_right_before) == ((right == y)[n:].sum(),) * 2
+        assert f"{100 * (right == y)[n:].mean():.1f} %" in str(found)
+    whole, part = (read_csv(tmp_path / f"{n}.csv") for n in (0, 20))
+    assert [row.pop("label") for row in part] == [str(label) for label in labels]
+    assert [{k: v for k, v in row.items() if k != "label"} for row in whole] == part
 
 
 def test_scores_are_probabilities_of_all_samples_or_of_none(tmp_path):

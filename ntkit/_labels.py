@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -219,6 +220,36 @@ def _only(label: Any, known: list[Any]) -> str:
         one, two = (kinds.get(type(v), type(v).__name__) for v in (label, other))
         return f" One is {one}, the other {two}; write labels the same way in all sets."
     return " They differ only in the way they are written." if isinstance(label, str) else ""
+
+
+RUN_ON = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    r"\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Letters of scripts that write no spaces between words, for a class of a regular expression.
+
+Thai, Lao, Burmese, Khmer, Japanese and Chinese.
+"""
+
+
+@cache
+def marks() -> str:
+    """Vowel signs, accents and joiners, which belong to the letter before, for the same."""
+    found = (chr(code) for code in range(0x300, 0x10000))
+    return "".join(c for c in found if unicodedata.category(c).startswith("M")) + "\u200c\u200d"
+
+
+def bounded(word: str, run: str) -> str:
+    """Pattern ``run`` of a word or several, so that it is not part of a longer one.
+
+    A word that begins or ends with a letter of a script without spaces, or with a sign such as an
+    emoji, may stand next to letters.
+    """
+    letter = rf"\w{marks()}"
+    spaced = re.compile(rf"(?![{RUN_ON}])[{letter}]")
+    before = rf"(?:(?<![{letter}])|(?<=[{RUN_ON}]))" if spaced.match(word) else ""
+    after = rf"(?:(?![{letter}])|(?=[{RUN_ON}]))" if spaced.match(word[-1:]) else ""
+    return f"{before}{run}{after}"
 
 
 def composed(name: Any) -> str:

@@ -59,6 +59,7 @@ from ntkit.attributes._named import column_notes as column_notes
 from ntkit.attributes._named import columns_named as columns_named
 from ntkit.attributes._named import value_named as value_named
 from ntkit.attributes._words import places_of as places_of
+from ntkit.attributes._words import plain_words as plain_words
 from ntkit.attributes._words import words
 
 __all__ = [

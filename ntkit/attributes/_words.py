@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._labels import composed
+from ntkit._labels import RUN_ON, bounded, composed, marks
 from ntkit._types import Array
 from ntkit.attributes._feature_set import SUPPORT, Block, FeatureSet, common_enough
 from ntkit.exceptions import InputError
 
-_TOKEN = re.compile(r"</[a-z]\w*|<[a-z][a-z0-9]{0,39}|\w{2,40}")
+_TAGS = r"</[a-z]\w*|<[a-z][a-z0-9]{0,39}"
 _LONGEST = 40  # letters of a word
+_SIMPLE = re.compile(rf"{_TAGS}|\w{{2,{_LONGEST}}}")
 _BLOCK = 4096  # words
 _SOME = 2000  # texts that are searched for a similar word
 
@@ -70,9 +71,13 @@ def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
     """Mask of the texts that contain a word or a run of words; else the words of the texts."""
     texts, parts = _checked(texts), composed(word).lower().split()
     # A tag is a word of its own, so <film has no word film. Long runs of letters are cut.
-    whole = r"(?:</[a-z]\w*|\W)+".join(map(re.escape, parts))
-    end = "" if len(word) >= _LONGEST else r"(?![a-z0-9])" if word.startswith("<") else r"(?!\w)"
-    found_in = re.compile(rf"(?<!\w)(?<!<)(?<!</){whole}{end}").search
+    whole = rf"(?:</[a-z]\w*|[^\w{marks()}])+".join(map(re.escape, parts))
+    if word.startswith("<"):
+        whole = whole if len(word) >= _LONGEST else rf"{whole}(?![a-z0-9])"
+    else:
+        ends = " ".join(parts)
+        whole = bounded(ends[:1] if len(word) >= _LONGEST else ends, whole) if ends else whole
+    found_in = re.compile(rf"(?<!<)(?<!</){whole}").search
 
     def holds(text: str) -> bool:
         low = text.lower()
@@ -119,9 +124,9 @@ def _counted(texts: list[str], most: int) -> tuple[tuple[str, ...], Any]:
 
 def places_of(text: str, words: Container[str]) -> Iterator[tuple[int, int, str]]:
     """Beginning, end and lower-case form of each of some words in a text."""
-    for match in _TOKEN.finditer(_lower(text)):
-        if match[0] in words and not match[0].startswith("</"):
-            yield *match.span(), match[0]
+    for begin, word in _found(_lower(text)):
+        if word in words:
+            yield begin, begin + len(word), word
 
 
 def _lower(text: str) -> str:
@@ -134,8 +139,43 @@ def _lower(text: str) -> str:
 
 def _words_of(text: str) -> dict[str, None]:
     """Distinct words of a text."""
-    return dict.fromkeys(_tokens(text.lower()))
+    low = text.lower()
+    if _is_simple(low):
+        return dict.fromkeys(w for w in _SIMPLE.findall(low) if not w.startswith("</"))
+    return dict.fromkeys(word for _, word in _found(low))
 
 
-def _tokens(low: str) -> list[str]:
-    return [word for word in _TOKEN.findall(low) if not word.startswith("</")]
+def plain_words(text: str) -> list[str]:
+    """Words of a text in lower case, without tags."""
+    return [word for word in _words_of(composed(text)) if not word.startswith("<")]
+
+
+@cache
+def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Patterns of all words, and of a letter of a script without spaces."""
+    letter = rf"(?:[^\W{RUN_ON}]|(?![{RUN_ON}])[{marks()}])"
+    words = rf"{_TAGS}|[{RUN_ON}]{{2,}}|{letter}{{2,{_LONGEST}}}"
+    return re.compile(words), re.compile(f"[{RUN_ON}]")
+
+
+@cache
+def _marks() -> frozenset[str]:
+    return frozenset(marks())
+
+
+def _is_simple(low: str) -> bool:
+    """Whether words are runs of letters: no vowel signs, no script without spaces."""
+    if low.isascii() or max(low) < "\u0300":
+        return True
+    return _marks().isdisjoint(low) and _patterns()[1].search(low) is None
+
+
+def _found(low: str) -> Iterator[tuple[int, str]]:
+    """Beginning and letters of each word; in scripts without spaces, of each pair of letters."""
+    simple = _is_simple(low)
+    for match in (_SIMPLE if simple else _patterns()[0]).finditer(low):
+        begin, word = match.start(), match[0]
+        if not simple and _patterns()[1].match(word):
+            yield from ((begin + i, word[i : i + 2]) for i in range(len(word) - 1))
+        elif not word.startswith("</"):
+            yield begin, word

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ntkit._key import parts_of_change
-from ntkit._labels import composed, pattern_of, without_case
+from ntkit._labels import bounded, composed, marks, pattern_of, without_case
 from ntkit._types import Array
+from ntkit.attributes import plain_words
 from ntkit.changes._donors import generator
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples
@@ -25,7 +26,6 @@ _TAG = re.compile(
     r"(?is)<(style|script)\b(?:(?!<\1\b).)*?</\1\s*>|<!--(?:(?!<!--).)*?-->"
     r"|</?[a-z][^<>]*>|<![^<>]*>"
 )
-_LETTERS = r"\w\u0300-\u036f"  # and accents
 _LINE = 70  # characters of a line of mark-up
 
 Parts = tuple[str, ...]
@@ -77,7 +77,7 @@ class _OfLikeWords(OfTexts):
     def changes_for(self, texts: Sequence[Any]) -> tuple[TextChange, ...]:
         """One change for each word."""
         whole = [text if isinstance(text, str) else " ".join(text) for text in texts]
-        frequency = Counter(w for text in whole for w in {*_tokens(text)})
+        frequency = Counter(w for text in whole for w in {*plain_words(text)})
         return tuple(of_each(like_word_left_out(word, frequency)) for word in self.words)
 
 
@@ -156,8 +156,7 @@ def swapped(named: Sequence[str]) -> Callable[[str, np.random.Generator], str]:
             forms[f"{word}s"] = (i, "s")
     longest = sorted(forms, key=len, reverse=True)
     # One group for each form: some letters match others whose lower case is different.
-    pattern = "|".join(f"({_run(form)})" for form in longest)
-    found = re.compile(rf"(?i)(?<![{_LETTERS}])(?:{pattern})(?![{_LETTERS}])")
+    found = re.compile(rf"(?i){'|'.join(f'({bounded(form, _run(form))})' for form in longest)}")
 
     def change(text: str, rng: np.random.Generator) -> str:
         def other(match: re.Match[str]) -> str:
@@ -172,7 +171,7 @@ def swapped(named: Sequence[str]) -> Callable[[str, np.random.Generator], str]:
 
 def _run(word: str) -> str:
     """Pattern of a run of words, with anything between them."""
-    return f"[^{_LETTERS}]+".join(map(pattern_of, word.split()))
+    return rf"[^\w{marks()}]+".join(map(pattern_of, word.split()))
 
 
 def _cased(word: str, like: str) -> str:
@@ -185,7 +184,7 @@ def _cased(word: str, like: str) -> str:
 def _places(word: str) -> str:
     if word.startswith("<"):
         return rf"</?{re.escape(word[1:])}(?![a-z0-9])[^<>]*>?"
-    return rf"(?<![{_LETTERS}]){_run(word)}(?![{_LETTERS}])"
+    return bounded(word.strip(), _run(word))
 
 
 def left_out(word: str) -> Callable[[str, np.random.Generator], str]:
@@ -225,22 +224,15 @@ def put_in(word: str) -> TextChange:
     return change
 
 
-_TOKENS = re.compile(r"\w{2,40}")
-
-
-def _tokens(text: str) -> list[str]:
-    return _TOKENS.findall(composed(text.lower()))
-
-
 def like_word_left_out(
     word: str, frequency: Counter[str]
 ) -> Callable[[str, np.random.Generator], str]:
     """In a text with the word, remove the word of the nearest frequency instead."""
     own, found = frequency[composed(word.lower())], re.compile(rf"(?i){_places(word)}")
-    own_words = {*_tokens(word)}
+    own_words = {*plain_words(word)}
 
     def change(text: str, rng: np.random.Generator) -> str:
-        others = [w for w in dict.fromkeys(_tokens(text)) if w not in own_words]
+        others = [w for w in dict.fromkeys(plain_words(text)) if w not in own_words]
         if not others or not found.search(text):
             return text
         distance = [abs(np.log((frequency[w] + 1) / (own + 1))) for w in others]

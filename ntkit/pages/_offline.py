@@ -174,7 +174,7 @@ def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> lis
     low, high = _between_words(text, max(0, start - _AROUND), start + _AROUND)
     parts, at = [("… ", "")] if low else [], low
     for begin, end, word in places:
-        if low <= begin and end <= high:
+        if max(low, at) <= begin and end <= high:
             parts += [(_spaced(text[at:begin]), ""), (_spaced(text[begin:end]), marks[word])]
             at = end
     parts.append((_spaced(text[at:high]) + (" …" if high < len(text) else ""), ""))

@@ -371,6 +371,16 @@ def _complete(
         y = spelt_as(samples.y, where=samples.called())
         samples = samples if y is samples.y else replace(samples, y=y)
     steps, X = TextPreprocessing.for_strings(inputs), samples.X
+    for each in inputs:
+        part = X.get(each.name) if isinstance(X, Mapping) else X if len(inputs) == 1 else None
+        if samples.embedded or not isinstance(part, np.ndarray) or part.ndim < 3:
+            continue
+        if part.dtype.kind in "iu" and (each.dtype or "").startswith(("float", "double")):
+            note = (
+                f"{samples.called()}: {each.name} holds whole numbers ({part.dtype}), and the "
+                f"model takes {each.dtype}. They are used as they are; scale them as for training."
+            )
+            samples = replace(samples, notes=(*samples.notes, note))
     if steps is None or samples.embedded:
         return by_column_names(samples, inputs)
     if isinstance(X, Mapping):

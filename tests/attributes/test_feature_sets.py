@@ -20,6 +20,7 @@ from ntkit.attributes import (
     words,
 )
 from ntkit.attributes._images import STATISTICS, statistics_of_image
+from ntkit.attributes._words import holding
 from ntkit.exceptions import InputError
 
 
@@ -268,3 +269,32 @@ def test_same_group_means_same_labels(rows):
     for i, row in enumerate(rows):
         for j, other in enumerate(rows):
             assert (groups[i] == groups[j]) == (row == other)
+
+
+@pytest.mark.parametrize(
+    ("texts", "word", "held"),
+    [
+        (["यह कम है", "यह कमी है", "कमरा"], "कम", [1, 0, 0]),  # vowel signs belong to the letter
+        (["कम दाम", "कमी दाम"], "कम दाम", [1, 0]),
+        (["great😀", "x 😀 y", "none"], "😀", [1, 1, 0]),
+        (["这电影好", "电影,坏", "戏"], "电影", [1, 1, 0]),  # no spaces between words
+        (["ฉันรักหนัง", "หนังสือ", "รัก"], "หนัง", [1, 1, 0]),
+        (["这film好", "films", "a film"], "film", [1, 0, 1]),
+        (["naïve café", "cafés", "cafe\u0301!"], "café", [1, 0, 1]),
+        (["e\u0301te", "ete"], "ete", [0, 1]),
+        (["a <b>film</b>", "filmé", "<film"], "film", [1, 0, 0]),
+    ],
+)
+def test_a_word_ends_where_its_script_says_so(texts, word, held):
+    found, _ = holding(texts, word)
+    assert found.tolist() == held
+
+
+def test_words_of_all_scripts_are_counted_as_they_are_found():
+    texts = ["यह कम है 这电影好", "कमी 电影 naïve", "film है รักหนัง x1"] * 10
+    (block,) = words(texts).blocks()
+    assert {"word:कम", "word:कमी", "word:电影", "word:naïve", "word:film"} <= {*block.names}
+    assert "word:是" not in block.names
+    for at, name in enumerate(block.names):
+        found, _ = holding(texts, name.removeprefix("word:"))
+        assert block.column(at).tolist() == found.tolist(), name

@@ -40,6 +40,9 @@ def changed(name, texts, pairs=None, seed=0):
         ("word:straße|word:weg", "Die STRASSE, die Straße", "Die STRASSE, die Weg"),
         ("word:sit|word:lie", "\u017fit and s\u0131t", "lie and lie"),  # long s, dotless i
         ("word:映画|word:映像", "映画 を", "映像 を"),
+        ("word:电影|word:戏剧", "这电影好", "这戏剧好"),
+        ("word:कम|word:ठीक", "यह कमी, कम है", "यह कमी, ठीक है"),
+        ("word:😀", "great😀 day", "great day"),
         ("word:please", "Please send it, please.", "send it,."),
         ("word:please", "please, please send it", "send it"),
         ("word:please", ":) oh please", ":) oh"),

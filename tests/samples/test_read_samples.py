@@ -18,6 +18,7 @@ from ntkit.extraction import (
     TextPreprocessing,
     read_samples,
 )
+from ntkit.model import TensorInfo
 
 PREPROCESSING = ImagePreprocessing((4, 4))
 NAMES = ["ant/1.png", "ant/2.jpg", "bee/deep/3.png", "cow/4.bmp", "cow/5.PNG"]
@@ -415,3 +416,18 @@ def test_labels_of_a_folder_and_of_its_table_must_agree(tmp_path, labels, says, 
     assert samples.y.tolist() == ["cat", "cat", "dog", "dog"]
     assert bool(samples.notes) == bool(says)
     assert says in " ".join(samples.notes)
+
+
+@pytest.mark.parametrize(("dtype", "noted"), [(np.uint8, True), (np.float32, False)])
+def test_images_of_whole_numbers_for_a_model_of_floats_are_noted(tmp_path, dtype, noted):
+    X = np.full((4, 1, 8, 8), 3, dtype=dtype)
+    np.savez(tmp_path / "x.npz", X=X, y=[0, 1, 0, 1])
+    inputs = [TensorInfo("image", ("N", 1, 8, 8), "float32")]
+    notes = " ".join(read_samples(tmp_path / "x.npz", inputs=inputs).notes)
+    assert ("holds whole numbers (uint8), and the model takes float32" in notes) == noted
+    bytes_too = [TensorInfo("image", ("N", 1, 8, 8), "uint8")]
+    assert "whole numbers" not in " ".join(read_samples(tmp_path / "x.npz", inputs=bytes_too).notes)
+    table = np.arange(8).reshape(4, 2)
+    np.savez(tmp_path / "t.npz", X=table, y=[0, 1, 0, 1])
+    of_table = [TensorInfo("row", ("N", 2), "float32")]
+    assert "whole numbers" not in " ".join(read_samples(tmp_path / "t.npz", inputs=of_table).notes)

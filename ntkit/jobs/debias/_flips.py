@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from ntkit._text import listed, percent, plain
 from ntkit._types import Array
+from ntkit.attributes import plain_words
 from ntkit.changes import Change, bank_of, change_named
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
@@ -122,7 +122,7 @@ def _bank(samples: Samples) -> list[Change]:
     if samples.kind != "texts":
         return bank_of(samples)
     texts = [t if isinstance(t, str) else " ".join(t) for t in samples.X.texts]
-    counts = Counter(w for text in texts for w in {*re.findall(r"\w{2,40}", text.lower())})
+    counts = Counter(w for text in texts for w in {*plain_words(text)})
     words = [word for word, n in counts.most_common(_MOST_WORDS)]
     others = [change_named(name) for name in ("markup", "case:lower")]
     return [*bank_of(samples, words), *others]

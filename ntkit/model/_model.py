@@ -683,6 +683,19 @@ class FrozenModel:
         return 0 if self._head is None else self._head.after.post_processing.count("Softmax")
 
     @property
+    def rounding_note(self) -> str:
+        """A note if the graph rounds or cuts off its scores after the last layer, or empty."""
+        head = self._head
+        if head is None or not (head.after.quantised or "Clip" in head.after.post_processing):
+            return ""
+        return (
+            f"{self.path.name if self.path else 'The model'} "
+            f"{'rounds' if head.after.quantised else 'cuts off'} its scores after the last layer. "
+            "ntkit takes the largest score before that. If the model's own scores are equal after "
+            "it, its class may be another one."
+        )
+
+    @property
     def sums_to_one(self) -> bool:
         """Whether the outputs show the head's logits as they are, and these always sum to 1."""
         head = self._head

@@ -302,7 +302,8 @@ def audit_model(
         samples.check_made_with(model)
     else:
         match = _matched(model, samples, cross_fit)
-        model, samples, notes = match.model, match.samples, [*match.notes]
+        model, samples = match.model, match.samples
+        notes = [*match.notes, *filter(None, [model.rounding_note])]
     if most and model.scores is not None and model.scores.output is None:
         notes.append("ntkit changed no inputs, because it compares scores, and the model has none.")
         most = 0

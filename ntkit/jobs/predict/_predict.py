@@ -310,6 +310,8 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
     """Match the model's classes with the labels of its samples."""
     # Unknown labels are an error if `strict`, else a note.
     model, samples = match.model, match.samples
+    if model.rounding_note and model.rounding_note not in match.notes:
+        match = replace(match, notes=(*match.notes, model.rounding_note))
     if model.label is None and model.labels_apart and model.head_of_labels is None:
         raise InputError(str(model.not_single_label))
     if model.head is None:

@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
@@ -219,11 +219,3 @@ def _bytes(number: float) -> str:
     while number >= 1000 and len(units) > 1:
         number, units = number / 1000, units[1:]
     return f"{number:.3g} {units[0]}"
-
-
-def named_apart(paths: Sequence[Path | None], default: Sequence[str]) -> list[str]:
-    """Names of files, the old one first; with their folders if both have one name."""
-    names = [name if path is None else path.name for path, name in zip(paths, default, strict=True)]
-    if len({*names}) < len(names):
-        names = [str(Path(p.resolve().parent.name, p.name)) for p in paths if p is not None]
-    return names if len({*names}) == len(paths) else [*default]

@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 # Characters that a terminal executes, that end a line, or that change the direction of a text.
@@ -119,3 +120,11 @@ def plain(value: Any) -> Any:
 def as_json(content: Any, indent: int | None = 2) -> str:
     """A value as strictly valid JSON; a value of any other type is written as text."""
     return json.dumps(plain(content), indent=indent, default=str, allow_nan=False)
+
+
+def named_apart(paths: Sequence[Path | None], default: Sequence[str]) -> list[str]:
+    """Names of files, the old one first; with their folders if both have one name."""
+    names = [name if path is None else path.name for path, name in zip(paths, default, strict=True)]
+    if len({*names}) < len(names):
+        names = [str(Path(p.resolve().parent.name, p.name)) for p in paths if p is not None]
+    return names if len({*names}) == len(paths) else [*default]

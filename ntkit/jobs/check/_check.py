@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._disk import named_apart
 from ntkit._doc import documented
 from ntkit._labels import listed_in_order
-from ntkit._text import listed
+from ntkit._text import listed, named_apart
 from ntkit._types import Array
 from ntkit.changes import changes_given
 from ntkit.exceptions import InputError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ntkit._disk import named_apart
+from ntkit._text import named_apart
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import _samples as of_samples
 from ntkit.jobs.check._limits import Limits

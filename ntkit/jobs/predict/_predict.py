@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from scipy.special import expit, logit, softmax
 
-from ntkit._disk import StrPath, named_apart
+from ntkit._disk import StrPath
 from ntkit._doc import documented
 from ntkit._labels import guarded_cell, listed_in_order, unknown_labels
 from ntkit._output import check_file, new_file
-from ntkit._text import counted, percent, plain
+from ntkit._text import counted, named_apart, percent, plain
 from ntkit._text import listed as _listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError

@@ -317,3 +317,15 @@ def refuse_other_columns(names: Any, of_X: Any, where: str) -> None:
             f"{where} has the columns {listed_in_order(names)}, and X {listed_in_order(of_X)}. "
             "Use the same columns in the same order."
         )
+
+
+def rates(outcome: Array, subset: Array, weight: Array, n: int = 0) -> Array:
+    """Weighted share of each subset 0, 1, … that has an outcome, and the subset's weight: (2, S).
+
+    There are at least n subsets; the share of one without weight is NaN. For rows with intervals,
+    and for subsets that overlap, there is ``ntkit.metrics.compare``.
+    """
+    mass = np.bincount(subset, weights=weight, minlength=n)
+    hits = np.bincount(subset, weights=weight * outcome, minlength=len(mass))
+    shares = np.divide(hits, mass, out=np.full(len(mass), np.nan), where=mass > 0)
+    return np.stack([shares, mass])

@@ -22,6 +22,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 
+from ntkit._checks import rates
 from ntkit._contents import contents_of_samples, distinct
 from ntkit._disk import scratch
 from ntkit._types import Array
@@ -440,18 +441,6 @@ def logits_of_folds(
             logits[chunk] = head.logits(rows.X[chunk])
         tested[test] = True
     return logits, tested
-
-
-def rates(outcome: Array, subset: Array, weight: Array, n: int = 0) -> Array:
-    """Weighted share of each subset 0, 1, … that has an outcome, and the subset's weight: (2, S).
-
-    There are at least n subsets; the share of one without weight is NaN. For rows with intervals,
-    and for subsets that overlap, there is ``ntkit.metrics.compare``.
-    """
-    mass = np.bincount(subset, weights=weight, minlength=n)
-    hits = np.bincount(subset, weights=weight * outcome, minlength=len(mass))
-    shares = np.divide(hits, mass, out=np.full(len(mass), np.nan), where=mass > 0)
-    return np.stack([shares, mass])
 
 
 def require_every_class(rows: Rows) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ntkit._checks import rates
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import VALIDATION_SET, StudyClassifier
@@ -27,7 +28,6 @@ from ntkit.study import (
     group_balanced,
     judged_groups,
     margins,
-    rates,
     seed_of,
 )
 

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
+from ntkit._checks import rates
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
@@ -24,7 +25,6 @@ from ntkit.study import (
     Rows,
     Study,
     checked_numbers,
-    rates,
     require_every_class,
     scaler_of,
     seed_of,

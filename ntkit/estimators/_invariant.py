@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.preprocessing import StandardScaler
 
+from ntkit._checks import rates
 from ntkit._disk import scratch
 from ntkit._doc import documented
 from ntkit._types import Array
@@ -28,7 +29,6 @@ from ntkit.study import (
     group_balanced,
     judged_groups,
     logits_of_folds,
-    rates,
     scaler_of,
     seed_of,
     without,

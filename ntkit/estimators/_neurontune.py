@@ -15,6 +15,7 @@ from sklearn.feature_selection import SelectorMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ntkit._checks import rates
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit._warn import warn
@@ -49,7 +50,6 @@ from ntkit.study import (
     folds_of,
     identification_sets,
     identified,
-    rates,
     seed_of,
     without,
 )

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import ntkit
+from ntkit._checks import rates
 from ntkit.metrics import compare
 from ntkit.metrics.contrasts import loss_contrast, surprise
-from ntkit.study import rates
 
-ENGINE = {"study.py", "metrics/_accuracy.py", "metrics/_class_order.py", "metrics/contrasts.py"}
+ENGINE = {"_checks.py", "metrics/_accuracy.py", "metrics/_class_order.py", "metrics/contrasts.py"}
 OUTCOME = r"\b(?:was_|is_)?(?:right|wrong|correct|hits?|happens|flips|outcomes?)\b"
 COUNTS = re.compile(
     rf"""bincount\([^\n]*weights=[^\n]*{OUTCOME}     # outcomes of disjoint subsets
@@ -30,7 +30,7 @@ def test_no_other_module_counts_outcomes():
         for path in root.rglob("*.py")
         if COUNTS.search(path.read_text(encoding="utf-8"))
     }
-    assert {"study.py", "metrics/_class_order.py"} <= there <= ENGINE | VARIANCES
+    assert {"_checks.py", "metrics/_class_order.py"} <= there <= ENGINE | VARIANCES
     for line in ("np.bincount(y, weights=w * right)", "(~was_right)[of].mean()", "wrong.mean()"):
         assert COUNTS.search(line)
 

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.stats import norm
 
+from ntkit._checks import rates
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Block, FeatureSet, both_of
 from ntkit.attributes.findings._statistics import (
@@ -16,7 +17,6 @@ from ntkit.attributes.findings._statistics import (
     within_class_correlation,
 )
 from ntkit.metrics.contrasts import pair_contrast, pair_p_value, surprise
-from ntkit.study import rates
 
 _MOST_CONDITIONS = 300  # of which ntkit forms pairs
 _MOST_ROWS = 20_000  # on which pairs are ranked

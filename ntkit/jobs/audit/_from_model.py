@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
+from ntkit._checks import rates
 from ntkit._doc import documented
 from ntkit._key import Key
 from ntkit._labels import listed
@@ -56,7 +57,6 @@ from ntkit.samples import (
     read,
     without_copies,
 )
-from ntkit.study import rates
 from ntkit.verification import check_head
 
 _CHANCE = 0.001  # largest probability that guesses do as badly on a class

@@ -82,16 +82,16 @@ def told_apart(contents: Digests, names: Sequence[str] | None = None) -> Digests
     """Contents with the names of their samples; without names, with the set and the row."""
     whole = hashed(np.ascontiguousarray(contents).tobytes()) if names is None else b""
     marks = map(str, range(len(contents)) if names is None else names)
-    each = (marked(c.hex(), m, whole) for c, m in zip(contents.tolist(), marks, strict=True))
+    each = (named_content(c.hex(), m, whole) for c, m in zip(contents.tolist(), marks, strict=True))
     return np.fromiter(each, dtype=f"S{LENGTH}", count=len(contents))
 
 
-def marked(content: str, name: str, whole: bytes = b"") -> bytes:
+def named_content(content: str, name: str, whole: bytes = b"") -> bytes:
     """Digest of a content, as hexadecimal text, and the name of its sample."""
     return hashed(content.encode(), whole, name.encode(errors="surrogatepass"))
 
 
-def contents_of_samples(X: Any, labels: Array) -> Digests:
+def contents_by_label(X: Any, labels: Array) -> Digests:
     """Contents of rows with label numbers; equal rows that are too coarse are told apart."""
     contents = row_contents(X)
     first, number = distinct(contents)

@@ -23,7 +23,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_class_weight
 
 from ntkit._checks import rates
-from ntkit._contents import contents_of_samples, distinct
+from ntkit._contents import contents_by_label, distinct
 from ntkit._disk import scratch
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -91,7 +91,7 @@ class Rows:
         """Content of each row, (N,)."""
         if self.known_contents is not None:
             return self.known_contents
-        return contents_of_samples(self.X, self.y_index)
+        return contents_by_label(self.X, self.y_index)
 
     @cached_property
     def covariance(self) -> Array:

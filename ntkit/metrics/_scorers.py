@@ -16,7 +16,7 @@ from sklearn.metrics import get_scorer_names, make_scorer
 from sklearn.utils.validation import check_memory
 
 from ntkit._checks import check_embeddings, check_index, check_labels, check_weight, positions_of
-from ntkit._contents import contents_of_samples
+from ntkit._contents import contents_by_label
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -206,7 +206,7 @@ def cross_fitted_proba(Z: Array, y: Array, random_state: int, weight: Array | No
     # probabilities, which puts them into one group.
     classes, class_index = np.unique(y, return_inverse=True)
     proba = np.full((len(y), len(classes)), 1 / len(classes))
-    contents = contents_of_samples(Z, class_index)
+    contents = contents_by_label(Z, class_index)
     counts = n_distinct(class_index, contents)
     judged = counts >= 2
     if judged.sum() < 2:

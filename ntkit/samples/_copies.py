@@ -22,7 +22,7 @@ from ntkit._contents import (
     digests_of_rows,
     distinct,
     hashed,
-    marked,
+    named_content,
     row_contents,
     told_apart,
 )
@@ -402,7 +402,7 @@ class Identified:
         """The digest of the only sample that a file's digest and name can mean, or the file's."""
         if content is None or content in self._known:
             return content
-        named = self._others.get(marked(content, name).rstrip(b"\0").hex())
+        named = self._others.get(named_content(content, name).rstrip(b"\0").hex())
         return self._others.get(content) or named or content
 
     @cached_property

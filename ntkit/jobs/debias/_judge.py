@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 
-from ntkit._contents import contents_of_samples
+from ntkit._contents import contents_by_label
 from ntkit._key import group_name
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Attribute
@@ -255,7 +255,7 @@ def _auc(real: Array, copies: Array, seed: int) -> float:
     which = np.repeat([0, 1], [len(real), len(copies)])
     classifier = LogisticRegression(C=1e-2, class_weight="balanced", max_iter=300)
     X = np.concatenate([real, copies])
-    folds = stratified_folds(which, _FOLDS, seed, contents_of_samples(X, which))
+    folds = stratified_folds(which, _FOLDS, seed, contents_by_label(X, which))
     if not folds:
         return 0.5
     scores = cross_val_predict(classifier, X, which, cv=folds, method="decision_function")

@@ -146,7 +146,8 @@ def change_named(name: str | Change) -> Change:
     name : str
         One of these:
 
-        - ``word:film|word:movie``: replaces each word by the other, keeping case and plural;
+        - ``word:film|word:movie``: replaces each word by the other, keeping the case; other forms,
+          such as *films*, are words of their own;
           ``word:please`` removes it; ``word:please=in`` adds it if it is missing; ``=both`` removes
           it if it is there and adds it if it is missing;
         - ``markup``: removes tags; ``markup=both`` also adds tags to plain texts;

@@ -149,20 +149,16 @@ def of_each(change: Callable[[str, np.random.Generator], str]) -> TextChange:
 
 
 def swapped(named: Sequence[str]) -> Callable[[str, np.random.Generator], str]:
-    """Replace each word by another one, keeping case and plural."""
-    forms, known = {word: (i, "") for i, word in enumerate(named)}, {*map(str.lower, named)}
-    for i, word in enumerate(named):
-        if f"{word}s".lower() not in known:  # "films", unless it is itself one of the words
-            forms[f"{word}s"] = (i, "s")
-    longest = sorted(forms, key=len, reverse=True)
-    # One group for each form: some letters match others whose lower case is different.
-    found = re.compile(rf"(?i){'|'.join(f'({bounded(form, _run(form))})' for form in longest)}")
+    """Replace each word by another one, keeping the case; *news* is not the plural of *new*."""
+    longest = sorted(range(len(named)), key=lambda i: len(named[i]), reverse=True)
+    # One group for each word: some letters match others whose lower case is different.
+    found = re.compile(rf"(?i){'|'.join(f'({_places(named[i])})' for i in longest)}")
 
     def change(text: str, rng: np.random.Generator) -> str:
         def other(match: re.Match[str]) -> str:
-            i, ending = forms[longest[(match.lastindex or 1) - 1]]
+            i = longest[(match.lastindex or 1) - 1]
             step = 1 if len(named) == 2 else int(rng.integers(1, len(named)))
-            return _cased(named[(i + step) % len(named)] + ending, match[0])
+            return _cased(named[(i + step) % len(named)], match[0])
 
         return found.sub(other, text)
 

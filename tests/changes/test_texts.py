@@ -29,7 +29,11 @@ def changed(name, texts, pairs=None, seed=0):
 @pytest.mark.parametrize(
     ("name", "text", "copy"),
     [
-        ("word:film|word:movie", "A film, two Films; MOVIES!", "A movie, two Movies; FILMS!"),
+        ("word:film|word:movie", "A film, Film; MOVIE!", "A movie, Movie; FILM!"),
+        ("word:film|word:movie", "two films, a film", "two films, a movie"),
+        ("word:films|word:movies", "two Films, a film", "two Movies, a film"),
+        ("word:new|word:old", "news of old 5-year-olds", "news of new 5-year-olds"),
+        ("word:I|word:we", "is it as we said", "is it as i said"),
         ("word:film|word:movie", "the film's end, filmmaker", "the movie's end, filmmaker"),
         ("word:film|word:movie", "the film’s end", "the movie’s end"),
         ("word:film|word:films", "one film, two films", "one films, two film"),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from difflib import SequenceMatcher, get_close_matches
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -222,36 +220,6 @@ def _only(label: Any, known: list[Any]) -> str:
     return " They differ only in the way they are written." if isinstance(label, str) else ""
 
 
-RUN_ON = (
-    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-    r"\uf900-\ufaff\U00020000-\U0003ffff"
-)
-"""Letters of scripts that write no spaces between words, for a class of a regular expression.
-
-Thai, Lao, Burmese, Khmer, Japanese and Chinese.
-"""
-
-
-@cache
-def marks() -> str:
-    """Vowel signs, accents and joiners, which belong to the letter before, for the same."""
-    found = (chr(code) for code in range(0x300, 0x10000))
-    return "".join(c for c in found if unicodedata.category(c).startswith("M")) + "\u200c\u200d"
-
-
-def bounded(word: str, run: str) -> str:
-    """Pattern ``run`` of a word or several, so that it is not part of a longer one.
-
-    A word that begins or ends with a letter of a script without spaces, or with a sign such as an
-    emoji, may stand next to letters.
-    """
-    letter = rf"\w{marks()}"
-    spaced = re.compile(rf"(?![{RUN_ON}])[{letter}]")
-    before = rf"(?:(?<![{letter}])|(?<=[{RUN_ON}]))" if spaced.match(word) else ""
-    after = rf"(?:(?![{letter}])|(?=[{RUN_ON}]))" if spaced.match(word[-1:]) else ""
-    return f"{before}{run}{after}"
-
-
 def composed(name: Any) -> str:
     """A text in one Unicode form: file systems and spreadsheets spell accents differently."""
     return unicodedata.normalize("NFC", str(name))
@@ -307,13 +275,6 @@ def one_form(name: Any) -> Any:
 def without_case(text: str) -> str:
     """A text in lower case and in the composed form, to compare answers."""
     return composed(text.casefold())
-
-
-def pattern_of(text: str) -> str:
-    """Regular expression that finds a text in both Unicode forms."""
-    forms = [(each, unicodedata.normalize("NFD", each)) for each in composed(text)]
-    escaped = [(re.escape(one), re.escape(other)) for one, other in forms]
-    return "".join(one if one == other else f"(?:{one}|{other})" for one, other in escaped)
 
 
 def _by_text(known: Any) -> dict[str, str]:

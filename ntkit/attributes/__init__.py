@@ -58,6 +58,9 @@ from ntkit.attributes._named import attribute_named as attribute_named
 from ntkit.attributes._named import column_notes as column_notes
 from ntkit.attributes._named import columns_named as columns_named
 from ntkit.attributes._named import value_named as value_named
+from ntkit.attributes._words import comparable as comparable
+from ntkit.attributes._words import is_tag as is_tag
+from ntkit.attributes._words import pattern_of_word as pattern_of_word
 from ntkit.attributes._words import places_of as places_of
 from ntkit.attributes._words import plain_words as plain_words
 from ntkit.attributes._words import words

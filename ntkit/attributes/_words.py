@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Container, Iterator, Sequence
 from functools import cache
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._labels import RUN_ON, bounded, composed, marks
+from ntkit._labels import composed
 from ntkit._types import Array
 from ntkit.attributes._feature_set import SUPPORT, Block, FeatureSet, common_enough
 from ntkit.exceptions import InputError
@@ -20,6 +21,12 @@ _LONGEST = 40  # letters of a word
 _SIMPLE = re.compile(rf"{_TAGS}|\w{{2,{_LONGEST}}}")
 _BLOCK = 4096  # words
 _SOME = 2000  # texts that are searched for a similar word
+# Letters of scripts that write no spaces between words, for a class of a regular expression: Thai,
+# Lao, Burmese, Khmer, Japanese and Chinese.
+_RUN_ON = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    r"\uf900-\ufaff\U00020000-\U0003ffff"
+)
 
 
 @documented
@@ -69,15 +76,8 @@ def words(texts: Sequence[str], *, most: int = 20_000, kind: str = "word") -> Fe
 
 def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
     """Mask of the texts that contain a word or a run of words; else the words of the texts."""
-    texts, parts = _checked(texts), composed(word).lower().split()
-    # A tag is a word of its own, so <film has no word film. Long runs of letters are cut.
-    whole = rf"(?:</[a-z]\w*|[^\w{marks()}])+".join(map(re.escape, parts))
-    if word.startswith("<"):
-        whole = whole if len(word) >= _LONGEST else rf"{whole}(?![a-z0-9])"
-    else:
-        ends = " ".join(parts)
-        whole = bounded(ends[:1] if len(word) >= _LONGEST else ends, whole) if ends else whole
-    found_in = re.compile(rf"(?<!<)(?<!</){whole}").search
+    texts, parts = _checked(texts), comparable(word).split()
+    found_in = re.compile(pattern_of_word(comparable(word))).search
 
     def holds(text: str) -> bool:
         low = text.lower()
@@ -90,8 +90,54 @@ def holding(texts: Sequence[str], word: str) -> tuple[Array, list[str]]:
     return values, [*dict.fromkeys(each for text in texts[:_SOME] for each in _words_of(text))]
 
 
+def is_tag(word: str) -> bool:
+    """Whether a word is a mark-up tag such as ``<b``; ``<`` and ``<3`` are none."""
+    return re.match(r"(?i)</?[a-z]", word) is not None
+
+
+def pattern_of_word(word: str) -> str:
+    """Pattern of a word, or of a run of words, that is not part of a longer one.
+
+    It finds every spelling of accents and of apostrophes. A word that begins or ends with a mark,
+    an emoji, or a letter of a script without spaces, may stand next to letters.
+    """
+    word = " ".join(_plain(word).split())
+    # A tag is a word of its own, so <film has no word film. Long runs of letters are cut.
+    whole = rf"(?:</[a-z]\w*|[^\w{_marks()}]|\u02bc)+".join(map(_in_any_form, word.split()))
+    is_cut = len(word.rpartition(" ")[2]) >= _LONGEST
+    if is_tag(word):
+        return whole if is_cut else rf"{whole}(?![a-z0-9])"
+    letter = rf"(?:[^\W\u02bc]|[{_marks()}])"
+    spaced = re.compile(rf"(?![{_RUN_ON}]){letter}")
+    before = rf"(?:(?<!{letter})(?<!<)(?<!</)|(?<=[{_RUN_ON}]))" if spaced.match(word) else ""
+    after = rf"(?:(?!{letter})|(?=[{_RUN_ON}]))" if spaced.match(word[-1:]) else ""
+    return f"{before}{whole}{f'{letter}*' if is_cut else after}"
+
+
+def _in_any_form(word: str) -> str:
+    """Regular expression that finds a word in both Unicode forms, with any apostrophe."""
+    forms = [(each, unicodedata.normalize("NFD", each)) for each in word]
+    escaped = [(re.escape(one), re.escape(other)) for one, other in forms]
+    found = (one if one == other else f"(?:{one}|{other})" for one, other in escaped)
+    return "".join(found).replace("'", r"['\u2019\u02bc]")
+
+
+def _plain(text: str) -> str:
+    """A text in one Unicode form, in which an accent is part of its letter, with one apostrophe."""
+    return _with_one_apostrophe(composed(text))
+
+
+def _with_one_apostrophe(text: str) -> str:
+    return text.replace("\u2019", "'").replace("\u02bc", "'")
+
+
+def comparable(text: str) -> str:
+    """A text in the form in which words are compared: also in lower case."""
+    return _plain(text).lower()
+
+
 def _checked(texts: Sequence[str]) -> list[str]:
-    """Texts in one Unicode form, in which an accent is part of its letter."""
+    """Texts in the form of `_plain`."""
     texts = list(texts)
     wrong = next((i for i, text in enumerate(texts) if not isinstance(text, str)), None)
     if wrong is not None:
@@ -99,7 +145,7 @@ def _checked(texts: Sequence[str]) -> list[str]:
             f"texts[{wrong}] is {texts[wrong]!r}, which is not a text; fill it, for example with "
             "''."
         )
-    return [*map(composed, texts)]
+    return [*map(_plain, texts)]
 
 
 def _counted(texts: list[str], most: int) -> tuple[tuple[str, ...], Any]:
@@ -124,7 +170,7 @@ def _counted(texts: list[str], most: int) -> tuple[tuple[str, ...], Any]:
 
 def places_of(text: str, words: Container[str]) -> Iterator[tuple[int, int, str]]:
     """Beginning, end and lower-case form of each of some words in a text."""
-    for begin, word in _found(_lower(text)):
+    for begin, word in _found(_with_one_apostrophe(_lower(text))):
         if word in words:
             yield begin, begin + len(word), word
 
@@ -147,27 +193,34 @@ def _words_of(text: str) -> dict[str, None]:
 
 def plain_words(text: str) -> list[str]:
     """Words of a text in lower case, without tags."""
-    return [word for word in _words_of(composed(text)) if not word.startswith("<")]
+    return [word for word in _words_of(_plain(text)) if not word.startswith("<")]
 
 
 @cache
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Patterns of all words, and of a letter of a script without spaces."""
-    letter = rf"(?:[^\W{RUN_ON}]|(?![{RUN_ON}])[{marks()}])"
-    words = rf"{_TAGS}|[{RUN_ON}]{{2,}}|{letter}{{2,{_LONGEST}}}"
-    return re.compile(words), re.compile(f"[{RUN_ON}]")
+    letter = rf"(?:[^\W{_RUN_ON}]|(?![{_RUN_ON}])[{_marks()}])"
+    words = rf"{_TAGS}|[{_RUN_ON}]{{2,}}|{letter}{{2,{_LONGEST}}}"
+    return re.compile(words), re.compile(f"[{_RUN_ON}]")
 
 
 @cache
-def _marks() -> frozenset[str]:
-    return frozenset(marks())
+def _marks() -> str:
+    """Vowel signs, accents and joiners, which belong to the letter before, as in `_RUN_ON`."""
+    found = (chr(code) for code in range(0x300, 0x10000))
+    return "".join(c for c in found if unicodedata.category(c).startswith("M")) + "\u200c\u200d"
+
+
+@cache
+def _all_marks() -> frozenset[str]:
+    return frozenset(_marks())
 
 
 def _is_simple(low: str) -> bool:
     """Whether words are runs of letters: no vowel signs, no script without spaces."""
     if low.isascii() or max(low) < "\u0300":
         return True
-    return _marks().isdisjoint(low) and _patterns()[1].search(low) is None
+    return _all_marks().isdisjoint(low) and _patterns()[1].search(low) is None
 
 
 def _found(low: str) -> Iterator[tuple[int, str]]:

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 
 from ntkit._key import parts_of_change
-from ntkit._labels import bounded, composed, marks, pattern_of, without_case
 from ntkit._types import Array
-from ntkit.attributes import plain_words
+from ntkit.attributes import comparable, is_tag, pattern_of_word, plain_words
 from ntkit.changes._donors import generator
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples
@@ -78,7 +77,7 @@ class _OfLikeWords(OfTexts):
         """One change for each word."""
         whole = [text if isinstance(text, str) else " ".join(text) for text in texts]
         frequency = Counter(w for text in whole for w in {*plain_words(text)})
-        return tuple(of_each(like_word_left_out(word, frequency)) for word in self.words)
+        return tuple(of_each(like_word_left_out(word, whole, frequency)) for word in self.words)
 
 
 class _PutIn(OfTexts):
@@ -89,10 +88,10 @@ class _PutIn(OfTexts):
 
 def _usual(word: str, texts: Sequence[Any]) -> str:
     """The most frequent spelling of a word in upper and lower case; if there is none, as it is."""
-    found, plain = re.compile(rf"(?i){_places(word)}"), without_case(word)
+    found, plain = re.compile(rf"(?i){_places(word)}"), comparable(word)
     parts = (part for text in texts for part in ((text,) if isinstance(text, str) else text))
     forms = Counter(form for part in parts for form in found.findall(part))
-    return next((form for form, _ in forms.most_common() if without_case(form) == plain), word)
+    return next((form for form, _ in forms.most_common() if comparable(form) == plain), word)
 
 
 def words(name: str) -> OfTexts:
@@ -100,9 +99,9 @@ def words(name: str) -> OfTexts:
     first, *others = parts_of_change(name)
     named = (first.what, *(part.what for part in others))
     if len(named) > 1:
-        if not all(named) or len({*map(without_case, named)}) < len(named):
+        if not all(named) or len({*map(comparable, named)}) < len(named):
             raise InputError(f"{name!r} names a word twice, or no word; write word:ONE|word:OTHER.")
-        if any(word.startswith("<") for word in named):
+        if any(map(is_tag, named)):
             raise InputError(
                 f"{name!r}: a tag cannot be replaced by another one; remove it with "
                 f"word:{named[0]}."
@@ -165,11 +164,6 @@ def swapped(named: Sequence[str]) -> Callable[[str, np.random.Generator], str]:
     return change
 
 
-def _run(word: str) -> str:
-    """Pattern of a run of words, with anything between them."""
-    return rf"[^\w{marks()}]+".join(map(pattern_of, word.split()))
-
-
 def _cased(word: str, like: str) -> str:
     """A word in the case of another one."""
     if like.isupper() and sum(map(str.isalpha, like)) > 1:
@@ -178,14 +172,15 @@ def _cased(word: str, like: str) -> str:
 
 
 def _places(word: str) -> str:
-    if word.startswith("<"):
+    """Pattern of a word; for a tag such as ``<b``, of the whole tag."""
+    if is_tag(word):
         return rf"</?{re.escape(word[1:])}(?![a-z0-9])[^<>]*>?"
-    return bounded(word.strip(), _run(word))
+    return pattern_of_word(word)
 
 
 def left_out(word: str) -> Callable[[str, np.random.Generator], str]:
     """Remove a word everywhere; for a tag such as ``<b``, the whole tag."""
-    if word.startswith("<"):
+    if is_tag(word):
         tag = re.compile(rf"(?i){_places(word)}")
         return lambda text, rng: tag.sub(" ", text)
     # The space before the word is removed, too; at the beginning, the space after it and a comma.
@@ -203,7 +198,7 @@ def left_out(word: str) -> Callable[[str, np.random.Generator], str]:
 def put_in(word: str) -> TextChange:
     """Add a word at a random position between two words, if it is missing."""
     there = re.compile(rf"(?i){_places(word)}")
-    word = f"{word}>" if word.startswith("<") and not word.endswith(">") else word
+    word = f"{word}>" if is_tag(word) and not word.endswith(">") else word
 
     def one(text: str, rng: np.random.Generator) -> str:
         gaps = [0, *(match.end() for match in re.finditer(r"\s+", text)), len(text)]
@@ -221,10 +216,11 @@ def put_in(word: str) -> TextChange:
 
 
 def like_word_left_out(
-    word: str, frequency: Counter[str]
+    word: str, texts: Sequence[str], frequency: Counter[str]
 ) -> Callable[[str, np.random.Generator], str]:
     """In a text with the word, remove the word of the nearest frequency instead."""
-    own, found = frequency[composed(word.lower())], re.compile(rf"(?i){_places(word)}")
+    found = re.compile(rf"(?i){_places(word)}")
+    own = sum(found.search(text) is not None for text in texts)
     own_words = {*plain_words(word)}
 
     def change(text: str, rng: np.random.Generator) -> str:

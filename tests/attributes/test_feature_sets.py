@@ -283,6 +283,13 @@ def test_same_group_means_same_labels(rows):
         (["naïve café", "cafés", "cafe\u0301!"], "café", [1, 0, 1]),
         (["e\u0301te", "ete"], "ete", [0, 1]),
         (["a <b>film</b>", "filmé", "<film"], "film", [1, 0, 0]),
+        (["I don’t", "I don't", "DONʼT", "dont"], "don't", [1, 1, 1, 0]),
+        (["I don’t", "I don't", "donʼt", "dont"], "don’t", [1, 1, 1, 0]),
+        (["donʼt", "don’t", "dona"], "don", [1, 1, 0]),  # as an audit lists it
+        (["great!", "a! b", "no"], "!", [1, 1, 0]),
+        (["5%", "% x", "5"], "%", [1, 1, 0]),
+        (["1<2", "<b>x</b>", "12"], "<", [1, 1, 0]),
+        (["I <3 it", "x<3", "<30", "3"], "<3", [1, 1, 0, 0]),
     ],
 )
 def test_a_word_ends_where_its_script_says_so(texts, word, held):
@@ -291,9 +298,9 @@ def test_a_word_ends_where_its_script_says_so(texts, word, held):
 
 
 def test_words_of_all_scripts_are_counted_as_they_are_found():
-    texts = ["यह कम है 这电影好", "कमी 电影 naïve", "film है รักหนัง x1"] * 10
+    texts = ["यह कम है 这电影好", "कमी 电影 naïve", "film है รักหนัง x1", "donʼt", "don’t"] * 10
     (block,) = words(texts).blocks()
-    assert {"word:कम", "word:कमी", "word:电影", "word:naïve", "word:film"} <= {*block.names}
+    assert {"word:कम", "word:कमी", "word:电影", "word:naïve", "word:don"} <= {*block.names}
     assert "word:是" not in block.names
     for at, name in enumerate(block.names):
         found, _ = holding(texts, name.removeprefix("word:"))

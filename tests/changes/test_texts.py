@@ -47,6 +47,15 @@ def changed(name, texts, pairs=None, seed=0):
         ("word:电影|word:戏剧", "这电影好", "这戏剧好"),
         ("word:कम|word:ठीक", "यह कमी, कम है", "यह कमी, ठीक है"),
         ("word:😀", "great😀 day", "great day"),
+        ("word:!", "great!! so!", "great so"),
+        ("word:!|word:.", "So! it is.", "So. it is!"),
+        ("word:don't", "I don’t, I donʼt, I don't", "I, I, I"),
+        ("word:don’t|word:do not", "I don't, we do not", "I do not, we don’t"),
+        ("word:don|word:bob", "Don, Donʼs", "Bob, Bobʼs"),
+        ("word:title", "a <title>title</title>", "a <title></title>"),  # a tag is another word
+        ("word:new york|word:London", "<i>New</i> York", "<i>London"),
+        ("word:<", "1 < 2 is so", "1 2 is so"),
+        ("word:<3", "I <3 this film", "I this film"),
         ("word:please", "Please send it, please.", "send it,."),
         ("word:please", "please, please send it", "send it"),
         ("word:please", ":) oh please", ":) oh"),
@@ -108,6 +117,7 @@ def test_a_word_is_put_in_as_the_texts_spell_it():
         assert changed(f"{name}=both", texts)[0] == "a"
         assert "film" in changed(f"{name}=both", texts)[4].split()
     assert "NASA" in changed("word:nasa=in", ["NASA", "of NASA", "a"])[2]
+    assert "don’t" in changed("word:don't=in", ["I don’t", "a"])[1]
     pairs = changed("word:new york=in", ["of New, York", "in New York", "in"])
     assert set(pairs[2].split()) == {"New", "York", "in"}
     assert "Film" in changed("word:Film=in", ["a"])[0].split()
@@ -148,6 +158,10 @@ def test_the_control_leaves_out_a_word_as_frequent():
     texts = ["common film rare", "common movie rare", "common word", "common film", "rare x"]
     control = control_of(change_named("word:film|word:movie"))
     assert changed(control, texts)[:4] == ["common film", "common movie", None, "film"]
+    for mark in ("don’t", "!", "not it"):  # counted as they are found
+        texts = [f"the rare {mark}", f"{mark} the", f"{mark} the", "x y"]
+        copy = changed(control_of(change_named(f"word:{mark}")), texts)[0]
+        assert copy == f"rare {mark}"
 
 
 WORDS = st.lists(st.sampled_from(["film", "Movies", "a", "ſ", "İ", "\n", "“", "é", "<b>", ""]))

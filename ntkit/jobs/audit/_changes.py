@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ntkit._key import Key, conditions_in, parts_of_change
 from ntkit._text import counted, plain
 from ntkit._types import Array
-from ntkit.attributes import words
+from ntkit.attributes import comparable, words
 from ntkit.attributes.findings import Finding
 from ntkit.changes import (
     Change,
@@ -365,15 +365,15 @@ class _Look:
         deviations = some.std(axis=0)
         self.scale = np.where(deviations > 0, deviations, 1.0)
         texts = self.samples.X.texts if self.samples.kind == "texts" else ()
-        self.lower = ["\n".join([t] if isinstance(t, str) else t).lower() for t in texts]
+        self.plain = [comparable("\n".join([t] if isinstance(t, str) else t)) for t in texts]
 
     def rows(self, change: Change, among: Array, most: int) -> Array:
         """The first rows of `among` that a change applies to."""
         parts = parts_of_change(change.name)
-        if change.kind == "word" and self.lower and not parts[0].condition:
+        if change.kind == "word" and self.plain and not parts[0].condition:
             # A substring test is fast, and rules out most texts without the word.
-            pieces = [part.what.lower().split(" ")[0] for part in parts]
-            holds = [any(piece in self.lower[row] for piece in pieces) for row in among.tolist()]
+            pieces = [comparable(part.what).split(" ")[0] for part in parts]
+            holds = [any(piece in self.plain[row] for piece in pieces) for row in among.tolist()]
             among = among[np.asarray(holds, dtype=bool)]
         found, size = np.empty(0, dtype=np.intp), max(most, 1)
         while len(found) < most and len(among):

@@ -14,6 +14,14 @@ from typing import Any
 _CONTROLS = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|])")
 NONE = "–"
+RUN_ON = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+    r"\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Letters of scripts that write no spaces between words, for a class of a regular expression.
+
+Thai, Lao, Burmese, Khmer, Japanese and Chinese.
+"""
 
 
 def percent(share: float | None, digits: int = 1, *, sign: str = "", unit: str = " %") -> str:

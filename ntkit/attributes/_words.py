@@ -12,6 +12,7 @@ import numpy as np
 
 from ntkit._doc import documented
 from ntkit._labels import composed
+from ntkit._text import RUN_ON
 from ntkit._types import Array
 from ntkit.attributes._feature_set import SUPPORT, Block, FeatureSet, common_enough
 from ntkit.exceptions import InputError
@@ -21,12 +22,6 @@ _LONGEST = 40  # letters of a word
 _SIMPLE = re.compile(rf"{_TAGS}|\w{{2,{_LONGEST}}}")
 _BLOCK = 4096  # words
 _SOME = 2000  # texts that are searched for a similar word
-# Letters of scripts that write no spaces between words, for a class of a regular expression: Thai,
-# Lao, Burmese, Khmer, Japanese and Chinese.
-_RUN_ON = (
-    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
-    r"\uf900-\ufaff\U00020000-\U0003ffff"
-)
 
 
 @documented
@@ -108,9 +103,9 @@ def pattern_of_word(word: str) -> str:
     if is_tag(word):
         return whole if is_cut else rf"{whole}(?![a-z0-9])"
     letter = rf"(?:[^\W\u02bc]|[{_marks()}])"
-    spaced = re.compile(rf"(?![{_RUN_ON}]){letter}")
-    before = rf"(?:(?<!{letter})(?<!<)(?<!</)|(?<=[{_RUN_ON}]))" if spaced.match(word) else ""
-    after = rf"(?:(?!{letter})|(?=[{_RUN_ON}]))" if spaced.match(word[-1:]) else ""
+    spaced = re.compile(rf"(?![{RUN_ON}]){letter}")
+    before = rf"(?:(?<!{letter})(?<!<)(?<!</)|(?<=[{RUN_ON}]))" if spaced.match(word) else ""
+    after = rf"(?:(?!{letter})|(?=[{RUN_ON}]))" if spaced.match(word[-1:]) else ""
     return f"{before}{whole}{f'{letter}*' if is_cut else after}"
 
 
@@ -199,14 +194,14 @@ def plain_words(text: str) -> list[str]:
 @cache
 def _patterns() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Patterns of all words, and of a letter of a script without spaces."""
-    letter = rf"(?:[^\W{_RUN_ON}]|(?![{_RUN_ON}])[{_marks()}])"
-    words = rf"{_TAGS}|[{_RUN_ON}]{{2,}}|{letter}{{2,{_LONGEST}}}"
-    return re.compile(words), re.compile(f"[{_RUN_ON}]")
+    letter = rf"(?:[^\W{RUN_ON}]|(?![{RUN_ON}])[{_marks()}])"
+    words = rf"{_TAGS}|[{RUN_ON}]{{2,}}|{letter}{{2,{_LONGEST}}}"
+    return re.compile(words), re.compile(f"[{RUN_ON}]")
 
 
 @cache
 def _marks() -> str:
-    """Vowel signs, accents and joiners, which belong to the letter before, as in `_RUN_ON`."""
+    """Vowel signs, accents and joiners, which belong to the letter before, as in `RUN_ON`."""
     found = (chr(code) for code in range(0x300, 0x10000))
     return "".join(c for c in found if unicodedata.category(c).startswith("M")) + "\u200c\u200d"
 

@@ -277,15 +277,14 @@ def control_of(change: Change) -> Change | None:
 
 
 def bank_of(samples: Samples, words: Sequence[str] = ()) -> list[Change]:
-    """Changes to try: for images a list, for tables each column, for texts some words."""
+    """Changes to try: for images a list, for tables each column, and some words of texts."""
     if samples.embedded:
         return []
     if of_images(samples):
         # The nine parts, then the others with their default numbers.
         return [change_named(f"image:{name}") for name in NAMES]
-    if samples.kind == "texts":
-        return [change_named(f"word:{word}") for word in words]
-    return [change_named(f"column:{name}") for name in column_names(samples)]
+    named = [f"column:{name}" for name in column_names(samples)]
+    return [*map(change_named, [*named, *(f"word:{word}" for word in words)])]
 
 
 def _rows(rows: Sequence[int] | Array | None, n: int) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 from ntkit._key import parts_of_change
 from ntkit._types import Array
 from ntkit.attributes import comparable, is_tag, pattern_of_word, plain_words
+from ntkit.changes._columns import with_columns
 from ntkit.changes._donors import generator
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples
@@ -42,12 +43,13 @@ class OfTexts:
     none: str = ""
 
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
-        if samples.kind != "texts":
+        texts, changed, at = samples.texts(), list[Any](), list[int]()
+        if texts is None:
+            holds = "no column of texts" if samples.kind == "inputs" else samples.kind
             raise InputError(
-                f"{self.name!r} changes texts, but {samples.called('the set')} contains "
-                f"{samples.kind}; name another change, such as column:NAME or image:border."
+                f"{self.name!r} changes texts, but {samples.called('the set')} contains {holds}; "
+                "name another change, such as column:NAME or image:border."
             )
-        texts, changed, at = samples.X.texts, list[Any](), list[int]()
         changes = self.changes_for(texts)
         for row in rows.tolist():
             text, rng = texts[row], generator(self.name, seed, row)
@@ -61,7 +63,13 @@ class OfTexts:
                 f"{self.name!r} changes none of the {len(texts)} texts: {self.none}; name a word "
                 "that some of them contain."
             )
-        return samples.X.with_texts(changed), np.asarray(at, dtype=np.intp)
+        kept = np.asarray(at, dtype=np.intp)
+        if samples.kind == "texts":
+            return samples.X.with_texts(changed), kept
+        cells = np.empty((len(at), len(samples.prose)), dtype=object)
+        for row, text in enumerate(changed):
+            cells[row] = text
+        return with_columns(samples, kept, dict(zip(samples.prose, cells.T, strict=True))), kept
 
     def changes_for(self, texts: Sequence[Any]) -> tuple[TextChange, ...]:
         """The changes, if they depend on all texts."""

@@ -203,7 +203,10 @@ class AttributeReader:
         self, sets: Sequence[Samples], metadata: Any = None, key: str | None = None
     ) -> None:
         self.sets = sets
-        self.inputs = [samples.looks() for samples in sets]
+        prose = {
+            name for samples in sets for name in samples.prose
+        }  # in any set, such as of copies
+        self.inputs = [samples.looks(prose) for samples in sets]
         self.n = sum(map(len, sets))
         self._metadata, self._key = metadata, key
         self.layers: Mapping[str, Array] = {}  # of the model's pass: a matrix for each
@@ -222,7 +225,7 @@ class AttributeReader:
 
     @cached_property
     def texts(self) -> list[str] | None:
-        """Texts, if the model reads texts."""
+        """Texts, if the model reads texts; of several columns of prose, all in one."""
         parts = [each.texts for each in self.inputs]
         return None if None in parts else [text for part in parts for text in part or ()]
 
@@ -419,7 +422,8 @@ class AttributeReader:
     def _named(self, name: str) -> Array:
         """One attribute by its name in full."""
         kind = Key.of(name).kind
-        every = kind not in ("word", "column", "metadata", "image")  # for the error message
+        read = {"word": "texts", "column": "table", "metadata": "metadata", "image": "images"}
+        every = kind not in read or getattr(self, read[kind]) is None  # for the error message
         images = self._measured("image:" if every else name)
         numbers = self._measured(name)
         return attribute_named(

@@ -45,6 +45,7 @@ from ntkit.samples import (
     every_label_in,
     is_empty,
     is_image_folder,
+    is_prose,
     labelled,
     named_delimiter,
     named_labels,
@@ -62,7 +63,6 @@ _ROW = "row"  # ntkit predict numbers the rows from 0
 _BEFORE, _OF_NEW = "prediction_before", re.compile("^(prediction|prob)")  # as predict names them
 TIE = 1e-6
 """Difference of probabilities that the rounding of single precision explains: neither is above."""
-_PROSE = 3  # a column with at least so many words per entry holds texts, not categories
 _CAPITAL, _DIGIT = re.compile(r"(?<=[a-z])(?=[A-Z])"), re.compile(r"(?<=[^\W\d_])(?=\d)")
 _BETWEEN = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>")  # unless a label is called so
@@ -375,7 +375,7 @@ def text_column(table: Table, roles: TableRoles) -> str | None:
     of_texts = [name for name in table.text_columns() if name in free]
     if "text" in of_texts:
         return "text"
-    prose = [name for name in of_texts if _is_prose(table.columns[name])]
+    prose = [name for name in of_texts if is_prose(table.columns[name])]
     return prose[0] if len(prose) == 1 else None
 
 
@@ -383,12 +383,6 @@ def inputs_in(table: Table, roles: TableRoles) -> list[str]:
     """Columns of a table without another role."""
     taken = {roles.label, roles.group, roles.key, *roles.prediction, *roles.scores}
     return [name for name in table.columns if name not in taken]
-
-
-def _is_prose(values: Array) -> bool:
-    some = [value for value in values[:1000] if isinstance(value, str)]
-    enough = sum(len(value[:1000].split()) for value in some) >= _PROSE * len(some)
-    return bool(some) and enough and len(set(some)) > len(some) / 2
 
 
 # -- matching ---------------------------------------------------------------------------------

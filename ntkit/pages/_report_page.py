@@ -96,11 +96,12 @@ class Shown:
         samples = self.samples
         if samples is None:
             return Inputs()
-        parts = [*map(Samples, samples.X.values())] if samples.kind == "inputs" else [samples]
+        several = samples.X.values() if samples.kind == "inputs" else ()
+        parts = [samples, *map(Samples, several)]
         for part in parts:
             is_grey = part.kind == "arrays" and getattr(part.X, "ndim", 0) == 3
             looks = Inputs(images=part.X) if is_grey else part.looks()
-            if part is samples or looks.images is not None or looks.texts:
+            if looks.images is not None or looks.texts:
                 return looks
         return Inputs()
 

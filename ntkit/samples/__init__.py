@@ -81,6 +81,7 @@ from ntkit.samples._table import (
     Table,
     is_aside,
     is_empty,
+    is_prose,
     labelled,
     named_delimiter,
     read_table,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +19,7 @@ from ntkit.exceptions import InputError
 from ntkit.inputs import ImageFiles, ImagePreprocessing, MeasuredImages, TextPreprocessing, Texts
 from ntkit.samples._looks import Images, Inputs, images_in_array, images_in_files
 from ntkit.samples._stored import check_made_with
+from ntkit.samples._table import is_prose
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.model import FrozenModel
@@ -267,11 +268,38 @@ class Samples:
 
     # -- looks -----------------------------------------------------------------------------
 
-    def looks(self) -> Inputs:
-        """Looks of the samples for a person, row by row, if they are available."""
-        ids = None if self.ids is None else [str(name) for name in self.ids]
+    @property
+    def prose(self) -> tuple[str, ...]:
+        """Those of several inputs with texts rather than codes: ``text``, and columns of prose."""
+        return tuple(n for n, v in self._strings.items() if n == "text" or is_prose(v))
+
+    @property
+    def _strings(self) -> dict[str, Array]:
+        """Those of several inputs that have one string for each sample."""
+        inputs = self.X.items() if self.kind == "inputs" else ()
+        kinds = ((str(n), v, getattr(getattr(v, "dtype", None), "kind", "")) for n, v in inputs)
+        arrays = {n: np.asarray(v) for n, v, kind in kinds if kind in ("O", "U")}
+        return {n: v.ravel() for n, v in arrays.items() if v.size == len(v)}
+
+    def texts(self, prose: Collection[str] = ()) -> list[Any] | None:
+        """The text of each sample, or a tuple if there are several; None if there are none.
+
+        Of several inputs, these are the columns of prose, or those named.
+        """
         if self.kind == "texts":
-            texts = [t if isinstance(t, str) else "\n\n".join(t) for t in self.X.texts]
+            return list[Any](self.X.texts)
+        named = prose or self.prose
+        columns = [v.tolist() for n, v in self._strings.items() if n in named]
+        cells = [[c if isinstance(c, str) else "" for c in column] for column in columns]
+        return [*zip(*cells, strict=True)] if len(cells) > 1 else next(iter(cells), None)
+
+    def looks(self, prose: Collection[str] = ()) -> Inputs:
+        """Looks of the samples for a person, row by row, if they are available."""
+        # A word of a sample occurs in any of its texts.
+        ids = None if self.ids is None else [str(name) for name in self.ids]
+        parts = self.texts(prose)
+        texts = parts and [t if isinstance(t, str) else "\n\n".join(t) for t in parts]
+        if self.kind == "texts":
             return Inputs(texts=texts, table=self._table(besides=True), ids=ids)
         if hasattr(self.X, "seen") and not getattr(self.X, "measurable", False):  # copies
 
@@ -283,7 +311,7 @@ class Samples:
         if self.kind == "images":
             return Inputs(images=images_in_files(self.X.paths), ids=ids)
         if self.table is not None:
-            return Inputs(table=self._table(), ids=ids)
+            return Inputs(texts=texts, table=self._table(), ids=ids)
         images = None if self.embedded else images_in_array(self.X)
         table: dict[str, Array] | None = None
         if self.kind == "inputs":
@@ -292,7 +320,7 @@ class Samples:
             table = {name: v.reshape(len(v)) for name, v in single.items()} or None
         elif self.kind == "columns":
             table = dict(zip(self.columns, self.X.T, strict=True))
-        return Inputs(images=images, table=table, ids=ids)
+        return Inputs(texts=texts, images=images, table=table, ids=ids)
 
     def _table(self, *, besides: bool = False) -> dict[str, Array] | None:
         """Columns of single values of the table, without labels, and optionally without inputs."""

@@ -17,7 +17,7 @@ import numpy as np
 
 from ntkit._extras import install_extra
 from ntkit._labels import meant_instead, plain_value
-from ntkit._text import shortened
+from ntkit._text import RUN_ON, shortened
 from ntkit._types import Array
 from ntkit.exceptions import InputError, MissingDependencyError
 
@@ -295,6 +295,13 @@ def _number(value: Any) -> float:
         return float("nan")
 
 
+def is_prose(values: Array) -> bool:
+    """Whether a column holds texts rather than categories; empty cells tell nothing."""
+    some = [value for value in values[:1000].tolist() if isinstance(value, str) and value.strip()]
+    enough = sum(len(_WORD.findall(value[:1000])) for value in some) >= _PROSE * len(some)
+    return bool(some) and enough and len(set(some)) > len(some) / 2
+
+
 def _holds_text(values: Array) -> bool:
     if values.dtype != object:
         return False
@@ -316,6 +323,8 @@ def is_aside(name: str) -> bool:
     return not plain or bool(_ASIDE.fullmatch(plain) or _CAMEL_ID.fullmatch(plain))
 
 
+_PROSE = 3  # a column with at least so many words per entry holds texts, not categories
+_WORD = re.compile(rf"[{RUN_ON}]{{1,2}}|[^\s{RUN_ON}]+")
 _MOST_CHARACTERS = 2**31 - 1  # characters of a cell; the csv module's own limit is 131072
 _NAMES = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 _SPELT = {"tab": "\t", "\\t": "\t"}

@@ -181,20 +181,20 @@ def _can_be_named(column: str) -> bool:
 
 
 def changes_for(samples: Samples, findings: Sequence[Finding]) -> list[Change]:
-    """Changes to try: a fixed list for images, every column of a table, the words of findings."""
-    if samples.kind != "texts":
-        bank = [(change, parts_of_change(change.name)[0]) for change in bank_of(samples)]
-        of_kind = [c for c, part in bank if c.kind != "column" or _can_be_named(part.what)]
-        names = [part.what for _, part in bank]
-        first = {c.name for f in findings if (c := change_for(f, names)) is not None}
-        return sorted(of_kind, key=lambda change: change.name not in first)
-    texts = [t if isinstance(t, str) else " ".join(t) for t in samples.X.texts]
-    named = [c for f in findings if (c := change_for(f)) is not None and c.kind == "word"]
+    """Changes to try: a fixed list for images, every column of a table, words of texts."""
+    bank = [(change, parts_of_change(change.name)[0]) for change in bank_of(samples)]
+    of_kind = [c for c, part in bank if c.kind != "column" or _can_be_named(part.what)]
+    names = [part.what for _, part in bank]
+    found = [c for f in findings if (c := change_for(f, names)) is not None]
+    first, texts = {c.name for c in found}, samples.looks().texts
+    others = sorted(of_kind, key=lambda change: change.name not in first)
+    if texts is None:
+        return others
     changes = list[Change]()
-    for swap in named:
+    for swap in [change for change in found if change.kind == "word"]:
         changes += [swap, change_named(parts_of_change(swap.name)[0].origin)]
-    if not changes:
-        changes = bank_of(samples, _frequent_words(texts))
+    frequent = [] if changes else bank_of(samples, _frequent_words(texts))
+    changes += [*others, *frequent]
     if any(map(has_markup, texts)):
         changes.insert(0, change_named("markup"))
     return list({change.name: change for change in changes}.values())
@@ -364,8 +364,7 @@ class _Look:
         some = np.asarray(self.Z[:: -(-len(self.Z) // _FOR_SCALE)], dtype=np.float64)
         deviations = some.std(axis=0)
         self.scale = np.where(deviations > 0, deviations, 1.0)
-        texts = self.samples.X.texts if self.samples.kind == "texts" else ()
-        self.plain = [comparable("\n".join([t] if isinstance(t, str) else t)) for t in texts]
+        self.plain = [comparable(text) for text in self.samples.looks().texts or ()]
 
     def rows(self, change: Change, among: Array, most: int) -> Array:
         """The first rows of `among` that a change applies to."""

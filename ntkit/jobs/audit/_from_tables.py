@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 
+from ntkit._labels import listed
 from ntkit.attributes import FeatureSet, array, columns, words
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AuditedImages, of_inputs
 from ntkit.jobs.audit._audit import audit
 from ntkit.jobs.audit._result import Audit
 from ntkit.jobs.tables import PREDICTIONS, TableRoles, inputs_in, order_notes_of, read_predicted
-from ntkit.samples import Metadata, Samples, Table, named_like_a_prediction
+from ntkit.samples import Metadata, Samples, Table, is_prose, named_like_a_prediction
 
 
 def audit_tables(
@@ -76,6 +77,12 @@ def _feature_sets(
             )
     texts = samples.looks().texts
     feature_sets += [] if texts is None else [words(texts)]
+    prose = [n for n in table.text_columns() if n in left and is_prose(table.columns[n])]
+    if texts is None and len(prose) > 1:
+        notes.append(
+            f"{table.path}: ntkit tested no words, because {listed(prose, 6)} hold texts. Name one "
+            "with --text-column."
+        )
     for name in roles.columns or ():
         table.column(name, "--columns")
     of_texts = samples.table.inputs if samples.table is not None else ()

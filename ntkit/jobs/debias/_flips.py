@@ -118,10 +118,10 @@ _MOST_WORDS = 20
 
 
 def _bank(samples: Samples) -> list[Change]:
-    """The changes to try on a set; for texts the most frequent words, mark-up and case."""
-    if samples.kind != "texts":
+    """The changes to try on a set; of texts the most frequent words, mark-up and case."""
+    texts = samples.looks().texts
+    if texts is None:
         return bank_of(samples)
-    texts = [t if isinstance(t, str) else " ".join(t) for t in samples.X.texts]
     counts = Counter(w for text in texts for w in {*plain_words(text)})
     words = [word for word, n in counts.most_common(_MOST_WORDS)]
     others = [change_named(name) for name in ("markup", "case:lower")]

@@ -388,6 +388,8 @@ def _notes_on_spellings(sets: Mapping[str, Samples]) -> list[str]:
     (first, samples), *others = sets.items()
     title, notes = "training" if first == "train" else first, list[str]()
     for column, values in samples.X.items():
+        if column in samples.prose:
+            continue
         known = {*values.ravel().tolist()} if values.dtype.kind in "UO" else set[str]()
         spelt = {plain_label(cell): cell for cell in sorted(map(str, known))}
         for name, other in others:

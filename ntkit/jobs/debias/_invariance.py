@@ -41,7 +41,7 @@ def change_offered(names: Names, samples: Samples) -> Change | None:
     first, *others = (Key.of(value[0]) for value in names)
     if samples.embedded:
         return None
-    if samples.kind == "texts" and all(key.kind == "word" for key in (first, *others)):
+    if samples.texts() is not None and all(key.kind == "word" for key in (first, *others)):
         with suppress(InputError):  # a tag has no counterpart
             both = "|".join(map(str, (first, *others)))
             return change_named(both if others else f"{first}=both")
@@ -127,7 +127,7 @@ def _by_names(
 
 
 def _marked_up(originals: Samples, copies: Samples) -> Array:
-    return np.fromiter(map(has_markup, copies.X.texts), int)
+    return np.fromiter(map(has_markup, copies.texts(originals.prose) or ()), int)
 
 
 def _names_of(change: Change) -> Names:

@@ -216,7 +216,9 @@ def command(
     if report is not None:
         old, new = matches
         with started_by(o.command_line()):
-            running |= {"force": force, "embedder": embedders[0]}
+            running |= {"force": force}
+            if embedders[0].frozen_model.scores is None:  # else it computes scores
+                running |= {"embedder": embedders[0]}
             write_report(old.model, new.model, old.samples, report, **running)
     o.tell_notes(result.notes)
     if json:

@@ -55,7 +55,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         "tensorrt" is used only on request, because it first builds an engine for minutes.
     batch_size : int, default=None
         Samples per run; a model with a fixed batch size keeps its own. None means 8 on the CPU and
-        64 on a GPU.
+        64 on a GPU, and 1 for a model that scales its activations by the largest of a batch.
     threads : int, default=None
         Batches that run simultaneously on the CPU, each on one core, so that the embeddings do not
         depend on their number. None uses the cores that the process may use, by its CPU affinity
@@ -273,6 +273,8 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         self, inputs: SessionInputs, layers: tuple[Layer, ...] = (), batch_size: int | None = None
     ) -> dict[str, int]:
         size = batch_size or inputs.fixed_size or self.batch_size
+        if size is None and self.frozen_model.scales_by_batch:
+            size = 1
         if size is None:
             size = _CPU_SIZE if device_of(self._session(layers)) == "cpu" else _GPU_SIZE
         if not (isinstance(size, Integral) and size >= 1):

@@ -66,6 +66,9 @@ class AfterHead:
     post_processing: tuple[str, ...] = ()  # the operators, in order
     labels: tuple[Any, ...] | None = None  # class labels, if the graph maps indices to them
     quantised: tuple[ir.Value, ...] = ()  # scores that the graph quantises
+    # The last scores that the graph rounds or cuts off, which may thus be equal, and the operators
+    # up to them.
+    rounded: tuple[ir.Value, tuple[str, ...]] | None = None
     # Probabilities above which the graph gives a label, one for each of several logits.
     thresholds: tuple[float, ...] | None = None
 
@@ -251,6 +254,10 @@ def _back(value: ir.Value | None, to: str, more: set[str]) -> Iterator[ir.Node]:
 
 
 _SOFTMAX = ("Softmax", "LogSoftmax")
+BENDING = PROBABILITIES | {"Exp", "Log", "Normalizer"}
+"""Operators that make other scores of logits."""
+_QUANTISING = ("Q", "DynamicQuantize", "Dequantize", "MatMulInteger", "MatMulNBits")  # in few bits
+_HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _KEEPING_A_DECISION = NO_OPS | {
     *("Squeeze", "Unsqueeze", "Transpose", "Flatten", "Reshape", "ZipMap", "LabelEncoder"),
     *("QuantizeLinear", "DequantizeLinear"),
@@ -281,13 +288,18 @@ def _quantised(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
     return replace(seen, quantised=(*seen.quantised, scores))
 
 
-def _clipped(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
-    """Probabilities may be clipped, and logits if both signs remain."""
+def _bounds(node: ir.Node) -> list[Any]:
+    """The bounds of a Clip; None without one, 0 for one that is computed."""
     bounds = [attribute(node, name, None) for name in ("min", "max")]
     for i, bound in enumerate(node.inputs[1:3]):
         constant = constant_of(bound)
         bounds[i] = 0 if bound is not None and constant is None else constant
-    low, high = bounds
+    return bounds
+
+
+def _clipped(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    """Probabilities may be clipped, and logits if both signs remain."""
+    low, high = _bounds(node)
     cut = (low is not None and low >= 0) or (high is not None and high <= 0)
     if cut and not seen.bent_by:
         raise Unclear(f"goes through {called(node)}, which cuts off scores of one sign")
@@ -481,7 +493,7 @@ def looked_up(seen: AfterHead, node: ir.Node) -> AfterHead:
     """State of a decision after a table, a Reshape or a Cast; other operators raise an error."""
     table = labels_of(node)
     if table is None:
-        if seen.bent_by == "Softmax" and _is_half(node):
+        if seen.bent_by == "Softmax" and _decides_at_half(node):
             return seen
         if node.op_type not in _KEEPING_A_DECISION:
             raise Unclear(f"is decided, and changed by {node.op_type} after that")
@@ -495,7 +507,7 @@ def looked_up(seen: AfterHead, node: ir.Node) -> AfterHead:
     return replace(seen, labels=tuple(table[i] for i in seen.labels))
 
 
-def _is_half(node: ir.Node) -> bool:
+def _decides_at_half(node: ir.Node) -> bool:
     """Whether an operator decides on the probability of one of two classes like the head."""
     level = constant_of(node.inputs[1]) if node.op_type in ("Greater", "GreaterOrEqual") else None
     return level is not None and level.size == 1 and level.item() == 0.5
@@ -673,13 +685,35 @@ def _is_affine(node: ir.Node, output: ir.Value) -> bool:
         return False
 
 
+def _is_half(scores: ir.Value, shape_of: Shapes) -> bool:
+    return (dtype_of(scores) or dtype_of(shape_of.known(scores))) in _HALVES
+
+
+def _cuts_off(seen: AfterHead, node: ir.Node) -> bool:
+    """Whether the largest scores of a sample may be equal after a Clip."""
+    low, high = (limit if each is None else float(np.max(each)) for each, limit in zip(
+        _bounds(node), (-np.inf, np.inf), strict=True))  # fmt: skip
+    n, bent = seen.n_logits, seen.bent_by if seen.rising == 1 else ""
+    # At most one of n probabilities is above one half, and the largest is at least 1 / n.
+    least, most = (1 / n, 0.5) if bent == "Softmax" else (-np.log(n), np.log(0.5))
+    if bent == "Sigmoid":
+        return bool(not low < 0.5 < high)
+    return bool(bent not in _SOFTMAX or low > least or high < most)
+
+
 def follow(region: Region, path: Path, shape_of: Shapes) -> AfterHead:
     """State of a region's scores after the operators of a path."""
     first = (shape_of(region.end) or (None,))[0] if path else None
     classes = region.class_axis or region.rank
-    seen = AfterHead(len(region.weight), region.rank, classes, one_sample=first == 1)
+    coarse = any(node.op_type.startswith(_QUANTISING) for node in region.nodes)
+    coarse = coarse or (region.plain is not None and region.plain.quantised)
+    coarse = coarse or _is_half(region.end, shape_of)
+    rounded = (region.end, ()) if coarse else None
+    seen = AfterHead(
+        len(region.weight), region.rank, classes, one_sample=first == 1, rounded=rounded
+    )
     for node, output in path:
-        written, shape = written_out(node), shape_of(output)
+        written, shape, before = written_out(node), shape_of(output), seen
         op = node.op_type if written is None else written.op
         if seen.decided:
             seen = looked_up(seen, node)
@@ -688,6 +722,17 @@ def follow(region: Region, path: Path, shape_of: Shapes) -> AfterHead:
         else:
             seen = EFFECTS[op](seen, node, shape)
         seen = replace(seen, post_processing=(*seen.post_processing, op))
+        rounds = op in ("QuantizeLinear", "DequantizeLinear") or _is_half(output, shape_of)
+        rounds = rounds or (op == "Clip" and _cuts_off(before, node))
+        # A factor of rounded logits scales the probabilities after it. ONNX Runtime may leave out
+        # the rounding directly before a Cast.
+        bent = not BENDING.isdisjoint(seen.post_processing)
+        moves = op == "Cast" or (op in ("Mul", "Div") and not bent)
+        rounds = rounds or (moves and seen.rounded is not None)
+        if bent and seen.rising != 1:  # a multiple of probabilities
+            rounds = rounds and seen.rounded is None
+        if rounds and not seen.decided and "Concat" not in seen.post_processing:
+            seen = replace(seen, rounded=(output, seen.post_processing))
         if shape is not None and len(shape) != seen.rank and not seen.decided:
             raise Unclear(f"has the shape {shape} after {op}")
     check_rising(seen)
@@ -1011,5 +1056,7 @@ def _as_the_outputs_show_it(head: Head, walks: Iterable[Head | Blocked]) -> Head
             f"The outputs decide on the logits {best.logits.name!r} at different thresholds; "
             "export the model with one for each label."
         )
-    after = replace(best.after, labels=labels, thresholds=next(iter(thresholds), None))
+    rounded = next((p for p in paths if p.after.decided), best).after.rounded
+    threshold = next(iter(thresholds), None)
+    after = replace(best.after, labels=labels, thresholds=threshold, rounded=rounded)
     return replace(best, after=after)

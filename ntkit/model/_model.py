@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx_ir.traversal import RecursiveGraphIterator
 
 from ntkit._doc import documented
 from ntkit._text import listed
@@ -67,7 +68,7 @@ from ntkit.model._read_model import (
     model_of,
     tail_of,
 )
-from ntkit.model._scores import COMMANDS, SCORES, NoScores, Scores, add_scores
+from ntkit.model._scores import COMMANDS, SCORES, NoScores, Scores, add_rounded, add_scores
 from ntkit.model.class_names import (
     CLASSES,
     ClassNames,
@@ -680,20 +681,53 @@ class FrozenModel:
     @property
     def n_softmax(self) -> int:
         """How often the graph takes the softmax of the logits, as of a loss that takes it again."""
+        if self.scores is not None:
+            return self.scores.n_softmax or 0
         return 0 if self._head is None else self._head.after.post_processing.count("Softmax")
 
-    @property
-    def rounding_note(self) -> str:
+    def with_rounded_scores(self) -> FrozenModel:
+        """The model by the scores that its graph rounds or cuts off; itself if it does not."""
+        if self._head is None or self._label is not None or self.label_names:
+            return self
+        with sound(self.path):
+            model = self._model.clone()
+            head, _ = in_clone(model, self._model, self._head, self._source)
+            scores = None if head is None else add_rounded(model, head)
+        if scores is None:
+            return self
+        facts = self._facts() | {"scores": scores, "sha256": self._sha256}
+        shown = FrozenModel(model, None, value_named(model.graph, SCORES), {}, **facts)
+        shown.inputs = self.inputs  # with_columns_of may have named their columns
+        return shown
+
+    def rounding_note(self, default: str = "The model") -> str:
         """A note if the graph rounds or cuts off its scores after the last layer, or empty."""
-        head = self._head
-        if head is None or not (head.after.quantised or "Clip" in head.after.post_processing):
+        if self._head is None or self._head.after.rounded is None:
+            return ""
+        count = " ntkit check counts the file's own classes on samples."
+        return (
+            f"{name_of(self, default)} rounds or cuts off its scores in the last layer or after "
+            "it. The results are of the scores before that, so the file may decide differently "
+            f"between close ones.{count * (self._label is None and not self.label_names)}"
+        )
+
+    @property
+    def batch_note(self) -> str:
+        """A note if the network scales numbers by the largest of its batch, or empty."""
+        if not self.scales_by_batch:
             return ""
         return (
-            f"{self.path.name if self.path else 'The model'} "
-            f"{'rounds' if head.after.quantised else 'cuts off'} its scores after the last layer. "
-            "ntkit takes the largest score before that. If the model's own scores are equal after "
-            "it, its class may be another one."
+            f"{name_of(self, 'The model')} scales its activations by the largest of a batch "
+            "(dynamic quantisation). So ntkit runs one sample at a time, unless you set "
+            "--batch-size (batch_size=)."
         )
+
+    @cached_property
+    def scales_by_batch(self) -> bool:
+        """Whether the network scales numbers by the largest of its batch."""
+        nodes = [*RecursiveGraphIterator(body_graph(self._model, self._head, self._source))]
+        nodes += [node for each in self._model.functions.values() for node in each.all_nodes()]
+        return any(node.op_type.startswith("DynamicQuantize") for node in nodes)
 
     @property
     def sums_to_one(self) -> bool:

@@ -16,7 +16,15 @@ import onnx_ir as ir
 
 from ntkit._text import counted, listed
 from ntkit.graph import Nodes, Shapes, along, attribute, constant_of, dtype_of, info_of
-from ntkit.model._head_search import LOOKUPS, PROBABILITIES, entries, labels_of, written_out
+from ntkit.model._head_search import (
+    BENDING,
+    LOOKUPS,
+    PROBABILITIES,
+    Head,
+    entries,
+    labels_of,
+    written_out,
+)
 from ntkit.model.class_names import are_positions, names_of, problem_type
 
 COMMANDS = "ntkit audit, ntkit check and ntkit predict"
@@ -41,6 +49,9 @@ class Scores:
     labels: tuple[Any, ...] | None  # of the graph, in the order of the scores; None for 0 … C-1
     output: str | None  # the output of scores; None if there are only labels
     label_output: str | None
+    # How often the graph takes the softmax after them, at least once for logits, 0 for
+    # probabilities; None if the scores of the samples tell.
+    n_softmax: int | None = None
 
     def __str__(self) -> str:
         if self.output is None:
@@ -156,6 +167,28 @@ def add_scores(
     output, decided = (None if each is None else each.name for each in (scores, label))
     named_here = None if labels is None or are_positions(labels) else labels
     return Scores(n_classes, named_here, output, decided)
+
+
+def add_rounded(model: ir.Model, head: Head) -> Scores | None:
+    """Append the scores that a graph rounds after its head, in place; None if it rounds none."""
+    after = head.after
+    if after.rounded is None:
+        return None
+    (value, ops), width = after.rounded, len(head.weight)
+    last = ""
+    for op in ops:  # a factor of logits leaves them logits
+        if op in BENDING or (last and op in ("Mul", "Div")):
+            last = op
+    if last not in ("", *PROBABILITIES):
+        return None
+    name, known = value.name or "", last in ("Softmax", "Sigmoid")
+    shown = _Output(name, value, False, width, is_sigmoid=known)
+    nodes = Nodes(model.graph.append, SCORES)
+    rows = _rows(nodes, shown, max(2, width), n_samples=-1)
+    rows.name, rows.type = SCORES, ir.TensorType(ir.DataType.DOUBLE)
+    rows.shape = ir.Shape([None, max(2, width)])
+    later = 0 if known else max(1, after.post_processing.count("Softmax") - ops.count("Softmax"))
+    return Scores(max(2, width), None, name, None, later)
 
 
 def _chosen(outputs: list[_Output], named: str | None) -> tuple[_Output | None, _Output | None]:
@@ -317,12 +350,13 @@ def _is_position(label: ir.Value) -> bool:
     return node is not None and node.op_type in ("ArgMax", "ArgMin")
 
 
-def _rows(nodes: Nodes, scores: _Output, n_classes: int) -> ir.Value:
+def _rows(nodes: Nodes, scores: _Output, n_classes: int, n_samples: int = 0) -> ir.Value:
     """The scores as doubles with a column per class; one column becomes those of two classes."""
-    rows = nodes.node("Cast", [scores.value], {"to": int(ir.DataType.DOUBLE)})
     width = scores.width or n_classes
-    # 0 keeps the number of samples: with another width than declared, rows must not mix.
-    rows = nodes.node("Reshape", [rows, nodes.constant(np.array([0, width]))])
+    # 0 keeps the number of samples: with another width than declared, rows must not mix. ONNX
+    # Runtime would drop the rounding to half precision directly before a Cast.
+    rows = nodes.node("Reshape", [scores.value, nodes.constant(np.array([n_samples, width]))])
+    rows = nodes.node("Cast", [rows], {"to": int(ir.DataType.DOUBLE)})
     if width == n_classes:
         return rows
     one = nodes.constant(np.ones(1))

@@ -303,19 +303,23 @@ def audit_model(
     else:
         match = _matched(model, samples, cross_fit)
         model, samples = match.model, match.samples
-        notes = [*match.notes, *filter(None, [model.rounding_note])]
+        notes = [*match.notes]
     if most and model.scores is not None and model.scores.output is None:
         notes.append("ntkit changed no inputs, because it compares scores, and the model has none.")
         most = 0
-    embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
+    own = model if samples.embedded else model.with_rounded_scores()
+    notes += filter(None, [own.rounding_note(), "" if samples.embedded else own.batch_note])
+    options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
+    embedder = OnnxEmbedder(model, **options)
+    decider = embedder if own is model else OnnxEmbedder(own, **options)
 
     def changed(findings: Sequence[Finding]) -> ChangeFindings | None:
         return changes_of(
-            embedder,
-            model.head,
+            decider,
+            own.head,
             samples,
             changes_for(samples, findings) if most else (),
-            embedded.Z,
+            scores,
             seed=random_state,
             most=most,
             alpha=alpha,
@@ -323,17 +327,20 @@ def audit_model(
         )
 
     if samples.y is None:
-        samples, embedded = _run(embedder, samples, ["word"], device)
-        result = _of_changes(samples, embedded, model, changed(()), alpha)
+        samples, embedded = _run(decider, samples, ["word"], device)
+        scores = embedded.Z
+        result = _of_changes(samples, embedded, own, changed(()), alpha)
         return replace(result, notes=(*samples.reading_notes(), *notes, *result.notes))
-    samples, embedded = _run(embedder, samples, feature_sets, device)
+    samples, embedded = _run(embedder, samples, feature_sets, device, checked=own is model)
+    scores = embedded.Z if own is model else decider.transform(samples.X)
     extra = None
     if unlabelled is not None:
         other = read(unlabelled, model, **how)
         if not samples.coarse:
             other = without_copies([other], [model], verbose=verbose)[0].samples
         other.check_made_with(model, "The samples without labels")
-        extra = _run(embedder, other.with_columns_as_in(samples), feature_sets, device)
+        other = other.with_columns_as_in(samples)
+        extra = _run(embedder, other, feature_sets, device, checked=own is model)
     shared: dict[str, Any] = {
         "feature_sets": feature_sets,
         "alpha": alpha,
@@ -360,8 +367,8 @@ def audit_model(
         result = audits[str(model.label)]
     else:
         pred = None
-        if not cross_fit and model.head is not None:
-            pred = model.head.predict(embedded.Z)
+        if not cross_fit and own.head is not None:
+            pred = own.head.predict(scores)
             notes += _note_on_predictions(samples, pred, model, trust_inputs)
         result = audit_read(samples, embedded, model, pred, metadata=matched, **shared)
         result = _with_unlabelled(result, extra)
@@ -664,14 +671,19 @@ def _matched(model: FrozenModel, samples: Samples, cross_fit: bool) -> Match:
 
 
 def _run(
-    embedder: OnnxEmbedder, samples: Samples, feature_sets: Sequence[str] | None, device: str
+    embedder: OnnxEmbedder,
+    samples: Samples,
+    feature_sets: Sequence[str] | None,
+    device: str,
+    *,
+    checked: bool = True,
 ) -> tuple[Samples, Embedded]:
     """One pass over the samples; the embeddings of a store are used as they are."""
     if samples.embedded:
         return samples, Embedded(samples.X, {}, "store")
     samples = samples.measured(AuditedImages)
     model = embedder.frozen_model
-    if model.head is not None and model.scores is None:
+    if model.head is not None and model.scores is None and checked:
         check_head(embedder, first_rows(samples.X, _CHECKED_ON), device=device)
     most = 0 if feature_sets is not None and "layer" not in feature_sets else None
     embedded = embedded_with_layers(embedder, samples.X, most=most)

@@ -89,7 +89,10 @@ class Job:
             facts = {"new_head": str(new_head).lower()}
             facts |= self._provenance(suppressed, trail) if written else {}
             debiased = data.model.with_head(head, provenance=facts)
-        of_groups = [*named.replaced]
+        of_groups = [data.model.batch_note] * bool(data.computed)
+        of_groups += [] if new_head else [data.model.rounding_note()]
+        of_groups += [debiased.rounding_note("The new model")] * (debiased is not data.model)
+        of_groups = [*filter(None, of_groups), *named.replaced]
         if known is not None:
             of_groups += [known.source_note(), *filter(None, [known.partly.left])]
         notes = [*data.notes, *of_groups]

@@ -101,7 +101,8 @@ def predict(
     """Predict the classes of samples with a model.
 
     ntkit runs the network in ONNX Runtime up to its embedding, and the last layer in NumPy. It
-    checks on the first samples that both together agree with the whole model.
+    checks on the first samples that both together agree with the whole model. If the graph rounds
+    or cuts off its scores in or after the last layer, ntkit takes these scores.
 
     Parameters
     ----------
@@ -309,9 +310,13 @@ def labels_compared(models: Sequence[FrozenModel]) -> tuple[str, ...]:
 def matched(match: Match, *, name: str, strict: bool) -> Match:
     """Match the model's classes with the labels of its samples."""
     # Unknown labels are an error if `strict`, else a note.
+    said = ""
+    if not match.samples.embedded:  # embeddings alone have no scores of the graph
+        match = replace(match, model=match.model.with_rounded_scores())
+        said = match.model.batch_note
+    notes = dict.fromkeys([*match.notes, match.model.rounding_note(), said])
+    match = replace(match, notes=tuple(filter(None, notes)))
     model, samples = match.model, match.samples
-    if model.rounding_note and model.rounding_note not in match.notes:
-        match = replace(match, notes=(*match.notes, model.rounding_note))
     if model.label is None and model.labels_apart and model.head_of_labels is None:
         raise InputError(str(model.not_single_label))
     if model.head is None:
@@ -441,7 +446,9 @@ def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
     if model.threshold is not None:  # the logit is 0 there, and the score is that of the graph
         level = logit(model.threshold[0])
     batches: Iterable[Array] = _logits_of(match, embedder)
-    if model.scores is not None:  # of no batch alone, which may differ from the others
+    if model.scores is not None and model.scores.n_softmax is not None:
+        own = model.scores.n_softmax == 0
+    elif model.scores is not None:  # of no batch alone, which may differ from the others
         batches = [*batches]
         own = _are_probabilities(batches, name_of(model))
         if _are_mirrored(batches):  # the probability is sigmoid(s), as of a single column

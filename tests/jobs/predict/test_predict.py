@@ -305,16 +305,3 @@ def test_truth_values_are_labels_of_classes_that_mean_them(names, tmp_path):
             ntkit.check(None, path, tmp_path / "data.npz", **options)
         np.savez(tmp_path / "data.npz", X=X, y=y.astype(int))
     assert ntkit.check(None, path, tmp_path / "data.npz", **options).average.value == 1
-
-
-def test_scores_that_the_graph_rounds_or_cuts_off_are_noted(model, tmp_path):
-    X = models.inputs(200)
-    cut = models.built(
-        "cut = Clip(logits, np.float32(-0.4), np.float32(0.4))", "classifier", {"cut": ["batch", 3]}
-    )
-    clipped = models.save(cut, tmp_path / "cut.onnx")
-    said = ntkit.predict(clipped, X, device="cpu").notes
-    own = models.run(clipped, X)["cut"]
-    assert (np.sort(own, axis=1)[:, -2:].min(axis=1) == own.max(axis=1)).any()  # some are equal
-    assert any("cut.onnx cuts off its scores after the last layer" in note for note in said)
-    assert not any("scores" in note for note in ntkit.predict(model, X, device="cpu").notes)

@@ -620,7 +620,7 @@ def _of_scores(
 ) -> Array:
     """The class with the largest score, by the names of the columns or else by their order.
 
-    It adds a note on a single column, and on columns that count by their order.
+    It adds notes on a single column, on columns that count by their order, and on equal scores.
     """
     for name in names:
         table.column(name, "--score-columns")
@@ -632,7 +632,7 @@ def _of_scores(
             f"labels are {listed(classes)}. Name one for each class in this order; for two "
             "classes, the second's alone is enough."
         )
-    index, sentence = class_of_scores(
+    index, of_scores = class_of_scores(
         values,
         y,
         classes,
@@ -641,7 +641,7 @@ def _of_scores(
         fix=f"Reorder --score-columns, or name the columns like prob_{classes[0]}.",
         level=level,
     )
-    notes += [sentence] * (sentence != "")
+    notes += of_scores
     return np.asarray(classes[index])
 
 
@@ -668,8 +668,8 @@ def class_of_scores(
     fix: str = "",
     level: float | None = None,
     ordered: bool = False,
-) -> tuple[Array, str]:
-    """Index of the class with the largest score, and a sentence on what the columns are taken for.
+) -> tuple[Array, list[str]]:
+    """Index of the class with the largest score; notes on named columns and on equal scores.
 
     Columns count by ``names`` if these are the classes', else by the order of the classes.
     ``ordered`` says that a person has named this order.
@@ -695,9 +695,9 @@ def class_of_scores(
     if level is not None and not first:  # of the second class, in whatever place its column is
         column = "" if names is None else f"{names[places.index(1) if by_name else 1]!r} "
         values, first = values[:, 1:], 1
-    sentence = ""
+    notes, equal, tied = list[str](), "the largest scores are equal, and the first class counts", 0
     if names is not None and not (first or by_name or ordered):
-        sentence = (
+        notes.append(
             f"{where}the scores {listed_in_order(names)} are taken for those of the classes "
             f"{listed_in_order(classes)}, in this order. To be sure, name them like "
             f"prob_{classes[0]}."
@@ -714,13 +714,25 @@ def class_of_scores(
                 f"{where}{column}has scores from 0 to {values.max():g}, which are not "
                 "probabilities, and logits have both signs. Write probabilities from 0 to 1."
             )
-        level = (0.5 if probable else 0.0) if level is None else level  # of logits, 0
-        sentence = (
-            f"{where}{classes[0 if of_first else 1].item()!r} is predicted where the score "
-            f"{column}is above {level:g}{'' if probable else ', as a logit'}."
-        )
+        if level is None:  # a person who names the threshold knows the scores
+            level = 0.5 if probable else 0.0  # of logits
+            tied = int((np.abs(values - level) <= TIE * probable).sum())
+            equal = f"the score is {level:g} itself, which is not above it"
+        if names is not None:
+            notes.append(
+                f"{where}{classes[0 if of_first else 1].item()!r} is predicted where the score "
+                f"{column}is above {level:g}{'' if probable else ', as a logit'}."
+            )
         levels = np.full_like(values, level + TIE * probable)
         values = np.hstack([values, levels] if of_first else [levels, values])
+    else:
+        largest = values == values.max(axis=1, keepdims=True)
+        tied = int((largest.sum(axis=1) > 1).sum())
+    if tied:
+        notes.append(
+            f"{where}in {counted(tied, 'row')} ({100 * tied / len(values):.1f} %), {equal}. If the "
+            "scores are rounded, write them with more digits."
+        )
     index = values.argmax(axis=1)
     named = ordered or None not in places
     order = None if named else class_order(y, classes[index], classes)
@@ -731,7 +743,7 @@ def class_of_scores(
             f"{listed_in_order(classes)}: accuracy is {before:.0f} %, and {after:.0f} % in another "
             f"order. {fix}"
         )
-    return index, sentence
+    return index, notes
 
 
 def positive_last(read: Predicted, roles: TableRoles) -> list[str] | None:

@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from ntkit import FrozenModel
+from ntkit import FrozenModel, audit
 from tests.cases import CLASSES, N_IMAGES, N, done, ntkit, read_csv, refused, write_csv
 
 DEVICE = ("--device", "cpu", "--quiet")
@@ -100,7 +101,7 @@ def test_options_that_make_each_other_void_are_refused(user, tmp_path):
     new = write_csv(tmp_path / "new.csv", {"id": NAMES, "pred": NEW, "p": NEW / 2, "q": NEW / 3})
     data = write_csv(tmp_path / "data.csv", DATA)
     both = ("--prediction-column", "pred", "--score-columns", "p,q")
-    for command in (("check", "--average", "20"), ("audit", "-o", tmp_path / "out")):
+    for command in (("check", "--average", "20"), ("audit", path, "-o", tmp_path / "out")):
         refused(*command, "--predictions", new, data, *both, says="both name the predictions")
     models = ("check", user / "model.onnx", user / "worse.onnx", user / "test.npz")
     for option in (both[:2], both[2:]):
@@ -547,6 +548,30 @@ def test_scores_that_count_by_their_order_are_noted(tmp_path):
             "'neutral', 'positive', in this order."
         )
         assert (told in " ".join(err.split())) == noted
+
+
+@pytest.mark.parametrize("digits", [1, 9])
+def test_equal_scores_of_rounding_are_noted(tmp_path, digits):
+    rng = np.random.default_rng(6)
+    label = np.array(["a", "b", "c"])[rng.integers(3, size=N)]
+    scores = np.round(rng.dirichlet([2, 2, 2], N), digits)
+    highest = scores.max(axis=1, keepdims=True)
+    n_equal = int(((scores == highest).sum(axis=1) > 1).sum())
+    assert (n_equal > 0) == (digits == 1)
+    names = ["prob_a", "prob_b", "prob_c"]
+    both = {"label": label, "site": SITE, **dict(zip(names, scores.T, strict=True))}
+    told = f"in {n_equal} rows ({100 * n_equal / N:.1f} %), the largest scores are equal, and the"
+    path = write_csv(tmp_path / "p.csv", both)
+    options = ("--predictions", path, "--score-columns", ",".join(names))
+    for command in (("check", "--average", 9), ("audit", path, "-o", tmp_path / "out")):
+        assert (told in " ".join(ntkit(*command, *options)[2].split())) == (digits == 1)
+    found = audit(label, scores=pd.DataFrame(both)[names], texts=["x", "y"] * (N // 2))
+    assert (told in " ".join(found.notes)) == (digits == 1)
+    half = write_csv(tmp_path / "h.csv", {"label": Y, "p": np.round(rng.random(N), digits)})
+    command = ("check", "--predictions", half, "--average", 9, "--score-columns", "p")
+    told = "the score is 0.5 itself, which is not above it."
+    assert (told in " ".join(ntkit(*command)[2].split())) == (digits == 1)
+    assert told not in " ".join(ntkit(*command, "--threshold", "0.5")[2].split())
 
 
 @pytest.mark.parametrize("names", ["fraud_vs_ok,ok_vs_fraud", "ok_or_fraud"])

@@ -46,7 +46,7 @@ def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> AuditedPredicti
 def from_scores(
     y: Array, scores: ArrayLike, classes: ArrayLike | None, weight: Array
 ) -> tuple[AuditedPredictions, list[str]]:
-    """Predictions of the class with the highest score; a note on columns whose names are others."""
+    """Predictions of the class with the highest score; notes on the columns and on equal scores."""
     values = np.asarray(scores)
     if values.dtype.kind not in "fiub":
         raise InputError(f"scores must be numbers. Got an array of type {values.dtype}.")
@@ -62,7 +62,7 @@ def from_scores(
     y = spelt_as(y, labels)
     y_index = positions_of(y, labels, what="y", where="classes", fix=fix)
     columns = getattr(scores, "columns", None)
-    predicted, note = class_of_scores(
+    predicted, notes = class_of_scores(
         values,
         y,
         labels,
@@ -71,7 +71,6 @@ def from_scores(
         fix="Name the classes in the order of the columns with classes=.",
         ordered=classes is not None,
     )
-    notes = [note] * (note != "" and columns is not None)
     return AuditedPredictions(labels, y_index, predicted, weight), notes
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._labels import spelling
+from ntkit._labels import cell_name, spelling
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 
@@ -194,7 +194,7 @@ def matching_rows(
     """Row of a table for each sample of several sets, matched by a column; −1 if there is none."""
     if key not in columns:
         raise no_column(columns, key, where)
-    written = [str(name) for name in columns[key].tolist()]
+    written = [*map(cell_name, columns[key].tolist())]
     rows = rows_named(written, [name for names in sets for name in names], where, key)
     start = 0
     for names in sets:

@@ -127,6 +127,11 @@ def is_missing(value: object) -> bool:
     return not isinstance(value, str | bytes) and bool(value != value)
 
 
+def cell_name(value: object) -> str:
+    """Name of a sample in a cell; empty if the cell has no value."""
+    return "" if is_missing(value) else str(value)
+
+
 def means_unknown(value: object) -> bool:
     """Whether a cell of an attribute, a label of a few samples or a group says "not known"."""
     return is_missing(value) or plain_label(value) in _UNKNOWN

@@ -139,7 +139,8 @@ class Column:
         assert self.numbers is not None
         assert self.of_labels is not None
         codes = np.where(self.known, np.searchsorted(self.of_labels, self.numbers), -1)
-        return codes, (_as_dates if self.dates else _as_texts)(self.of_labels.tolist())
+        texts = _as_dates if self.dates else _as_texts
+        return codes, self.labels or texts(self.of_labels.tolist())
 
 
 def _blocks_of(name: str, column: Column) -> Iterator[Block]:
@@ -188,7 +189,7 @@ def read_column(values: Array) -> Column:
         with suppress(ValueError):  # a category, or an empty cell
             numbers = values.astype(np.float64)
             plain = [cell.strip() for cell in values.tolist()]
-            return _of_categories(plain) if _are_codes(plain) else _of_numbers(numbers)
+            return _of_categories(plain) if _are_codes(plain) else _of_numbers(numbers, plain)
     cells = [None if _is_missing(value) else str(value).strip() for value in values.tolist()]
     distinct = {cell for cell in cells if cell is not None}
     for dates, value_of in ((False, number_of), (True, seconds_of)):
@@ -200,7 +201,7 @@ def read_column(values: Array) -> Column:
             return _of_categories(cells)
         found = np.asarray([np.nan if cell is None else read[cell] for cell in cells])
         no_number = tuple(cell for cell in cells if cell is not None and cell in without)
-        return replace(_of_numbers(found, dates=dates), no_number=no_number)
+        return replace(_of_numbers(found, read, dates=dates), no_number=no_number)
     return replace(_of_categories(cells), odd=_odd_cells(cells))
 
 
@@ -255,10 +256,14 @@ def seconds_of(text: str) -> float:
     return date.replace(tzinfo=UTC).timestamp()
 
 
-def _of_numbers(numbers: Array, *, dates: bool = False) -> Column:
-    column = Column(~np.isnan(numbers), None, [], numbers, dates=dates)
-    distinct = np.unique(numbers[column.known])
-    column = replace(column, of_labels=distinct)
+def _of_numbers(numbers: Array, cells: Iterable[str] = (), *, dates: bool = False) -> Column:
+    """Numbers; cells such as 0815 are called as they are written."""
+    known = ~np.isnan(numbers)
+    distinct, labels = np.unique(numbers[known]), list[str]()
+    if padded := {float(cell): cell for cell in {*cells} if _PADDED.fullmatch(cell)}:
+        plain = _as_texts(distinct.tolist())
+        labels = [padded.get(of, text) for of, text in zip(distinct.tolist(), plain, strict=True)]
+    column = Column(known, None, labels, numbers, distinct, dates)
     if len(distinct) > _FEW:
         return column
     return Column(column.known, *column.categories, None, distinct, dates)

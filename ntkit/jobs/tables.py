@@ -17,6 +17,7 @@ from ntkit._checks import check_predicted
 from ntkit._join import INDEX, KEYS, matching_rows
 from ntkit._labels import (
     TRUTHS,
+    cell_name,
     composed,
     listed,
     listed_in_order,
@@ -433,8 +434,8 @@ def _match(
             )
         names = samples.names if samples.ids is not None else [*map(str, range(len(samples)))]
         if other is not None and not by_row:
-            names = [str(name) for name in other.column(key, "--id-column")]
-        written = [str(name) for name in table.column(key, "--id-column")]
+            names = [*map(cell_name, other.column(key, "--id-column").tolist())]
+        written = [*map(cell_name, table.column(key, "--id-column").tolist())]
         rows = matching_rows(table.columns, names, key=key, where=str(table.path))
         unused, missing = np.setdiff1d(np.arange(len(table)), rows), np.flatnonzero(rows < 0)
         if len(unused) and complete == "predictions":

@@ -15,7 +15,7 @@ import numpy as np
 from ntkit._checks import check_index
 from ntkit._join import KEYS as KEYS
 from ntkit._join import check_positions, columns_of, joined, matching_rows, no_column, pooled
-from ntkit._labels import none_if_unknown
+from ntkit._labels import cell_name, none_if_unknown
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.samples._columns import named_like_a_prediction
@@ -60,7 +60,7 @@ def names_of(samples: Samples, key: str | None = None) -> list[str] | None:
     table = table_of(samples) or {}
     column = key or ("" if samples.ids is not None else "id")
     if column in table:
-        return [str(name) for name in table[column].tolist()]
+        return [*map(cell_name, table[column].tolist())]
     return None if samples.ids is None else [str(name) for name in samples.ids]
 
 
@@ -68,7 +68,7 @@ def named_by_column(samples: Samples, key: str) -> Samples:
     """The samples with the names in a column of their table; files keep their names."""
     table = table_of(samples) or {}
     if key in table:
-        return replace(samples, ids=np.asarray([str(name) for name in table[key].tolist()]))
+        return replace(samples, ids=np.asarray([*map(cell_name, table[key].tolist())]))
     if samples.ids is not None:
         return samples
     raise InputError(

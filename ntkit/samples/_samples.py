@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ntkit import _text
 from ntkit._doc import documented
-from ntkit._labels import listed
+from ntkit._labels import cell_name, listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import ImageFiles, ImagePreprocessing, MeasuredImages, TextPreprocessing, Texts
@@ -231,7 +231,7 @@ class Samples:
             names = self.ids
         elif self.table is not None and self.named_by == "id":
             names = self.table.columns["id"].tolist()
-        return [str(name) for name in names]
+        return [*map(cell_name, names)]
 
     @property
     def unique_names(self) -> list[str]:

@@ -258,6 +258,18 @@ def test_refusals(call, message):
         call()
 
 
+def test_codes_are_called_as_they_are_written():
+    few = np.array(["01234", "0815", "10115"] * 40, dtype=object)
+    many = np.array([f"{i:03d}" for i in range(60)] + ["007"] * 90, dtype=object)
+    for cells, name in ((few, "column:a=01234"), (many, "column:a=007")):
+        feature_set = columns({"a": cells, "b": np.where(cells == cells[0], "", cells)})
+        assert name in names_of(feature_set)
+        expected = (cells == name.rpartition("=")[2]).astype(int).tolist()
+        assert feature_set.values(name).tolist() == expected
+    assert "column:b=0815" in names_of(columns({"b": np.where(few == "01234", "NA", few)}))
+    assert {"column:a=1", "column:a=2"} <= {*names_of(columns({"a": ["1.0", "2.0"] * 20}))}
+
+
 # -- groups ------------------------------------------------------------------------------------
 
 

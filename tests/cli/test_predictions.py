@@ -101,7 +101,7 @@ def test_options_that_make_each_other_void_are_refused(user, tmp_path):
     new = write_csv(tmp_path / "new.csv", {"id": NAMES, "pred": NEW, "p": NEW / 2, "q": NEW / 3})
     data = write_csv(tmp_path / "data.csv", DATA)
     both = ("--prediction-column", "pred", "--score-columns", "p,q")
-    for command in (("check", "--average", "20"), ("audit", path, "-o", tmp_path / "out")):
+    for command in (("check", "--average", "20"), ("audit", "-o", tmp_path / "out")):
         refused(*command, "--predictions", new, data, *both, says="both name the predictions")
     models = ("check", user / "model.onnx", user / "worse.onnx", user / "test.npz")
     for option in (both[:2], both[2:]):

@@ -699,14 +699,21 @@ def write_rows(
         if not labels and len(known) < len(y) and y.dtype.kind == "f":
             truths = [[int(each) if each == each else ""] for each in y.tolist()]
     counts, given = Counter[str](), [list[Any]() for _ in models]  # predicted classes
+    notes, key = list[str](), samples.named_by
+    named: Sequence[Any] = range(len(samples)) if key == "row" else samples.names
+    if missing := sum(not str(name).strip() for name in named):
+        notes.append(
+            f"{samples.called()}: the {key} of {counted(missing, 'sample')} is missing, so all "
+            f"{len(named)} are named by their row numbers from 0 on."
+        )
+        key, named = "row", range(len(samples))
     with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
-        header = _header(models, labels)
+        header = [key, *_header(models, labels)]
         if len({*header}) < len(header):
             fix = "Name one label with --label" if labels else "Rename a class with --classes"
             raise InputError(f"Two columns would have the same name. {fix}.")
         writer.writerow(map(guarded_cell, header))
-        named = range(len(samples)) if samples.named_by == "row" else samples.names
         for name, truth, *parts in zip(named, truths, *outcomes, strict=True):
             predicted, margins, scores = zip(*parts, strict=True)
             for of_model, one in zip(given, predicted, strict=True):
@@ -724,7 +731,7 @@ def write_rows(
             changed_of.update(compress(labels, changed))
             row += [] if labels else chain(margins, *scores)
             writer.writerow([guarded_cell(c) if isinstance(c, str) else c for c in row])
-    notes = [*chain.from_iterable(each.notes for each in models)]
+    notes += chain.from_iterable(each.notes for each in models)
     for each, name, of_model in zip(models, names, given, strict=True):
         if of_model:
             y, at = np.asarray(samples.y), _known(samples)
@@ -748,10 +755,10 @@ def _header(models: Sequence[Match], labels: Sequence[str]) -> list[str]:
     columns += [*(f"prediction{each}" for each in suffixes), *["changed"] * (len(models) == 2)]
     if labels:
         columns += [f"prob{each}" for each in suffixes]
-        return [samples.named_by, *(f"{each}_{label}" for label in labels for each in columns)]
+        return [*(f"{each}_{label}" for label in labels for each in columns)]
     scores = [f"prob{each}_{label}" for each, model in zip(suffixes, models, strict=True)
               for label in model.classes.tolist()]  # fmt: skip
-    return [samples.named_by, *columns, *(f"margin{each}" for each in suffixes), *scores]
+    return [*columns, *(f"margin{each}" for each in suffixes), *scores]
 
 
 def _rows(

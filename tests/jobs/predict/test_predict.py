@@ -173,6 +173,25 @@ def test_rows_without_a_label_are_predicted_as_well(tmp_path, classes, named_ali
     assert [{k: v for k, v in row.items() if k != "label"} for row in whole] == part
 
 
+@pytest.mark.parametrize("ids", [["a", "b", None], ["a", "", "c"], ["a", "b", "c"]])
+def test_rows_are_numbered_if_some_have_no_id(tmp_path, ids):
+    model = named(tmp_path / "m.onnx", ["cat", "dog"])
+    records = [{f"x{i}": float(x) for i, x in enumerate(row)} for row in models.inputs(3)]
+    records = [
+        row | ({} if of is None else {"id": of}) for row, of in zip(records, ids, strict=True)
+    ]
+    data = tmp_path / "d.jsonl"
+    data.write_text("\n".join(map(json.dumps, records)))
+    done = write_predictions(tmp_path / "p.csv", model, data, device="cpu")
+    written = read_csv(tmp_path / "p.csv")
+    if "c" in ids and all(ids):
+        assert [row["id"] for row in written] == ids
+        assert not any("row numbers" in note for note in done.notes)
+    else:
+        assert [row["row"] for row in written] == ["0", "1", "2"]
+        assert any("the id of 1 sample is missing, so all 3" in note for note in done.notes)
+
+
 def test_scores_are_probabilities_of_all_samples_or_of_none(tmp_path):
     model = models.parsed("(float[N, 2] x) => (float[N, 2] scores) { scores = Relu(x) }")
     helper.set_model_props(model, {"names": json.dumps(["cat", "dog"])})

@@ -46,10 +46,10 @@ def command(options: Options, *, context: typer.Context) -> None:
     image:border, word:film|word:movie, column:sex, markup, folder:PATH. A change works even
     if no sample breaks the shortcut.
 
-    --answers takes answers.json of a page, several for several people. It also takes labels of
-    single samples: answers.json of ntkit label, or a table. ntkit infers missing labels, and
-    missing groups of --groups. Tables name samples by file_name, id or --id-column. Without names a
-    table has a row for each training sample, then each validation sample.
+    --answers takes answers.json of a page, several for several people. Instead it takes one file
+    of labels of single samples: answers.json of ntkit label, or a table. ntkit infers missing
+    labels, and missing groups of --groups. Tables name samples by file_name, id or --id-column.
+    Without names a table has a row for each training sample, then each validation sample.
 
     --recorded takes the file that ntkit parity takes. --deploy writes the model, its tokenizer or
     preprocessor, the class order, an example program, checksums and a card.

@@ -197,8 +197,8 @@ def debias(
     answers : path-like, Answers, or sequence of these, optional
         ``answers.json`` of an audit's page, or :meth:`ntkit.Audit.answers`: confirmed findings
         count as ``spurious``. Attributes of layers keep the thresholds of the audit. Several files
-        hold the answers of several people; a yes and a no on one finding raise an error. Or labels
-        of samples, as for ``attribute``: a table, or ``answers.json`` of
+        hold the answers of several people; a yes and a no on one finding raise an error. Or one
+        file of labels of samples, as for ``attribute``: a table, or ``answers.json`` of
         :func:`ntkit.jobs.label.label_samples`, whose labels ntkit matches by content.
     ask : callable, optional
         Function of the audit and the open findings. ntkit calls it when embeddings, findings and
@@ -540,8 +540,8 @@ def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels |
     where = next((each.where if isinstance(each, Labels) else each for each in labels), None)
     if labels and (findings or len(labels) > 1):
         raise InputError(
-            f"{where} holds labels of samples, which cannot be combined with other answers. Pass "
-            "one file of labels, or answers on findings."
+            f"{where} holds labels of samples, which cannot be combined with other answers. Join "
+            "all labels in one table, or pass answers on findings."
         )
     kept = None if resume is None else resume / ANSWERS_FILE
     files = [Path(each.where).resolve() for each in findings if each.where]

@@ -241,8 +241,11 @@ def pooled(parts: Sequence[Mapping[str, Array] | None]) -> dict[str, Array] | No
     columns = dict[str, Array]()
     for name in both:
         arrays = [np.asarray(table[name]) for table in tables]
-        if len(arrays) > 1 and not all(array.dtype.kind in "fiu" for array in arrays):
-            arrays = [array.astype(object) for array in arrays]  # texts have their own widths
+        kinds = {array.dtype.kind for array in arrays}
+        if len(arrays) > 1 and not (kinds <= {*"fiu"} or kinds in ({"M"}, {"m"})):
+            # Texts have their own widths, and dates in nanoseconds would become whole numbers.
+            arrays = [a.astype("M8[us]") if a.dtype.kind == "M" else a for a in arrays]
+            arrays = [array.astype(object) for array in arrays]
         columns[name] = np.concatenate(arrays)
     return columns
 

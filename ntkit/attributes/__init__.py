@@ -56,8 +56,8 @@ from ntkit.attributes._layers import layers as layers
 from ntkit.attributes._named import NobodyHas as NobodyHas
 from ntkit.attributes._named import attribute_named as attribute_named
 from ntkit.attributes._named import column_notes as column_notes
-from ntkit.attributes._named import columns_named as columns_named
 from ntkit.attributes._named import value_named as value_named
+from ntkit.attributes._named import values_named as values_named
 from ntkit.attributes._words import comparable as comparable
 from ntkit.attributes._words import is_tag as is_tag
 from ntkit.attributes._words import pattern_of_word as pattern_of_word

@@ -113,23 +113,29 @@ class Column:
     numbers: Array | None
     of_labels: Array | None = None  # the number of each label, if it is one
     dates: bool = False  # whether the numbers are seconds
+    zoned: frozenset[bool] = frozenset()  # of dates: whether they have an offset from UTC
     no_number: tuple[str, ...] = ()  # texts among numbers that count as missing
     odd: tuple[str, ...] = ()  # cells that keep a column of numbers from being one
 
-    def notes(self, kind: str, name: str) -> list[str]:
-        """Sentences on how the cells were read, if that is not evident."""
-        called, n = f"{kind}:{name}", len(self.no_number)
+    def notes(self, kind: str, name: str, compared: Iterable[str] = ()) -> list[str]:
+        """Sentences on how the cells, and values compared with them, were read, if not evident."""
+        called, n, notes = f"{kind}:{name}", len(self.no_number), list[str]()
+        if self.dates and len(self.zoned | zoned_among(compared)) > 1:
+            notes.append(
+                f"{called!r}: of its times and those it is compared with, only some have an offset "
+                "from UTC. Those without count as UTC."
+            )
         if self.no_number:
             text = min(self.no_number)
-            return [
+            notes.append(
                 f"{called!r}: {counted(n, 'cell')} such as {text!r} mean{'s' * (n == 1)} missing."
-            ]
+            )
         if self.odd:
             return [
                 f"{called!r} is read as categories, because of cells such as {self.odd[0]!r:.40}. "
                 "Write numbers like 1234.5, without units or signs, and dates like 2026-11-30."
             ]
-        return []
+        return notes
 
     @property
     def categories(self) -> tuple[Array, list[str]]:
@@ -139,8 +145,16 @@ class Column:
         assert self.numbers is not None
         assert self.of_labels is not None
         codes = np.where(self.known, np.searchsorted(self.of_labels, self.numbers), -1)
-        texts = _as_dates if self.dates else _as_texts
+        texts = self.as_dates if self.dates else _as_texts
         return codes, self.labels or texts(self.of_labels.tolist())
+
+    def as_dates(self, seconds: Iterable[float]) -> list[str]:
+        """Seconds as dates, with a time if one is not midnight or if the column has offsets."""
+        dates = [datetime.fromtimestamp(value, UTC).replace(tzinfo=None) for value in seconds]
+        if True in self.zoned:
+            return [f"{date.isoformat()}Z" for date in dates]
+        whole = all(date.time() == time() for date in dates)
+        return [(date.date() if whole else date).isoformat() for date in dates]
 
 
 def _blocks_of(name: str, column: Column) -> Iterator[Block]:
@@ -155,7 +169,8 @@ def _blocks_of(name: str, column: Column) -> Iterator[Block]:
             yield Block(names, column.codes[:, None] == kept, known, (name,) * len(names))
     elif column.numbers is not None:
         cuts = cuts_of(column.numbers)
-        shown_cuts = _as_dates(cuts) if column.dates else [_cut(c, column.numbers) for c in cuts]
+        numbers = column.numbers
+        shown_cuts = column.as_dates(cuts) if column.dates else [_cut(c, numbers) for c in cuts]
         names = tuple(f"{name}>={cut}" for cut in shown_cuts)
         has = column.numbers[:, None] >= cuts  # NaN is below every threshold
         usual = column.numbers == np.nanmedian(column.numbers)
@@ -246,14 +261,24 @@ def number_of(text: str) -> float:
 
 def seconds_of(text: str) -> float:
     """Seconds from 1970 to a date such as 2026-11-30, perhaps with a time; NaN for other texts."""
-    # A time with an offset counts as it is written, like the thresholds that people write.
-    if not _DATE.match(text):
-        return float("nan")
+    # Times with an offset are instants. Others have no zone, and are taken as UTC.
+    date = _date_of(text)
+    return float("nan") if date is None else date.replace(tzinfo=date.tzinfo or UTC).timestamp()
+
+
+def zoned_among(texts: Iterable[str]) -> frozenset[bool]:
+    """Whether dates among these texts have an offset from UTC."""
+    dates = [date for date in map(_date_of, texts) if date is not None]
+    return frozenset(date.tzinfo is not None for date in dates)
+
+
+def _date_of(text: str) -> datetime | None:
+    """A text as a date, in UTC if it has an offset; None for other texts."""
     try:
-        date = datetime.fromisoformat(text)
-    except ValueError:
-        return float("nan")
-    return date.replace(tzinfo=UTC).timestamp()
+        date = datetime.fromisoformat(text) if _DATE.match(text) else None
+        return date if date is None or date.tzinfo is None else date.astimezone(UTC)
+    except (ValueError, OverflowError):  # the first or last day of all that have a number
+        return None
 
 
 def _of_numbers(numbers: Array, cells: Iterable[str] = (), *, dates: bool = False) -> Column:
@@ -263,10 +288,11 @@ def _of_numbers(numbers: Array, cells: Iterable[str] = (), *, dates: bool = Fals
     if padded := {float(cell): cell for cell in {*cells} if _PADDED.fullmatch(cell)}:
         plain = _as_texts(distinct.tolist())
         labels = [padded.get(of, text) for of, text in zip(distinct.tolist(), plain, strict=True)]
-    column = Column(known, None, labels, numbers, distinct, dates)
+    zoned = zoned_among(cells) if dates else frozenset()
+    column = Column(known, None, labels, numbers, distinct, dates, zoned)
     if len(distinct) > _FEW:
         return column
-    return Column(column.known, *column.categories, None, distinct, dates)
+    return Column(column.known, *column.categories, None, distinct, dates, zoned)
 
 
 def _of_categories(cells: list[str | None]) -> Column:
@@ -289,13 +315,6 @@ def number(value: float, digits: int = 6) -> str:
     """A number as text, with at most so many digits if it is not whole."""
     whole = np.isfinite(value) and float(value).is_integer() and abs(value) <= _EXACT
     return str(int(value)) if whole else f"{value:.{digits}g}"
-
-
-def _as_dates(seconds: Iterable[float]) -> list[str]:
-    """Seconds as dates, with a time if one is not midnight."""
-    dates = [datetime.fromtimestamp(value, UTC).replace(tzinfo=None) for value in seconds]
-    whole = all(date.time() == time() for date in dates)
-    return [(date.date() if whole else date).isoformat() for date in dates]
 
 
 def _as_texts(values: Sequence[float]) -> list[str]:

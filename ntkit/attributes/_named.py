@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import Any
@@ -59,18 +59,23 @@ def column_notes(names: Iterable[str], tables: Mapping[str, Mapping[str, Any]]) 
     """Sentences on how the columns were read that attributes name; tables by their kinds."""
     names, notes = [*names], list[str]()
     for kind, table in tables.items():
-        for called, column in columns_named(names, kind, table).items():
-            notes += read_column(np.asarray(table[column])).notes(kind, called)
+        called = dict(zip(names_apart([*table]), table, strict=True))
+        for name, values in values_named(names, kind, called).items():
+            notes += read_column(np.asarray(table[called[name]])).notes(kind, name, values)
     return notes
 
 
-def columns_named(names: Iterable[str], kind: str, table: Iterable[str]) -> dict[str, str]:
-    """The columns that attributes of a kind name, by what names call them."""
+def values_named(names: Iterable[str], kind: str, columns: Collection[str]) -> dict[str, list[str]]:
+    """Each column that attributes of a kind name, with their values and thresholds."""
     parts = {part for name in names for part in (name, *chain(*conditions_in(name)))}
-    called = dict(zip(names_apart([*table]), table, strict=True))
     keys = [key for key in map(Key.of, parts) if key.kind == kind]
-    read = {reading.what for key in keys for reading in key.readings(called)}
-    return {name: column for name, column in called.items() if name in read}
+    readings = [reading for key in keys for reading in key.readings(columns)]
+    named = {reading.what for reading in readings}
+    return {
+        name: [reading.value for reading in readings if reading.what == name]
+        for name in columns
+        if name in named
+    }
 
 
 def _unreadable(key: Key, given: Mapping[str, Any]) -> str:

@@ -27,7 +27,6 @@ from ntkit.attributes import (
     both_of,
     column_notes,
     columns,
-    columns_named,
     image_feature_set,
     image_statistics,
     layer_of,
@@ -37,6 +36,7 @@ from ntkit.attributes import (
     measured_image_statistics,
     read_column,
     statistics_of_image,
+    values_named,
     words,
 )
 from ntkit.exceptions import InputError
@@ -346,7 +346,8 @@ class AttributeReader:
             tables |= {"metadata": self.metadata}
             own = self._own_metadata if self.user_columns else {}
             both = [column for column in own if column in (self.user_columns or ())]
-            replaced = [*columns_named(names, "metadata", both).values()]
+            column = dict(zip(names_apart(both), both, strict=True))
+            replaced = [column[name] for name in values_named(names, "metadata", column)]
         notes = column_notes(names, {kind: table or {} for kind, table in tables.items()})
         for called, _, one, other in self._values_in_sets(names):
             if one and other and not one & other:

@@ -1,15 +1,24 @@
 """An attribute by its name: what the audit's view gives, and on samples that it never saw."""
 
+from datetime import UTC, datetime, timedelta, timezone
 from unicodedata import normalize
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkit import audit
-from ntkit._join import in_order
-from ntkit.attributes import attribute_named, columns, image_statistics, metadata, words
+from ntkit._join import in_order, pooled
+from ntkit.attributes import (
+    attribute_named,
+    column_notes,
+    columns,
+    image_statistics,
+    metadata,
+    words,
+)
 from ntkit.exceptions import InputError
 
 TOKENS = ["Film", "movie", "<b>", "</b>", "not", "good", "ÉTÉ", "3d", "a", "!"]
@@ -211,13 +220,7 @@ def test_dates_are_cut_like_numbers():
     days = np.arange("2025-01-01", "2025-03-02", dtype="M8[D]")
     texts = [*map(str, days)]
     later = days >= np.datetime64("2025-02-10")
-    for dates in (
-        texts,
-        days,
-        days.astype("M8[us]"),
-        days.astype(object),
-        [f"{t}T00:00Z" for t in texts],
-    ):
+    for dates in (texts, days, days.astype("M8[us]"), days.astype(object)):
         table = {"day": dates}
         assert "column:day>=2025-01-31" in same_as_the_view(columns(table), table=table)
         read = attribute_named("column:day>=2025-02-10", table=table)
@@ -225,12 +228,48 @@ def test_dates_are_cut_like_numbers():
         assert attribute_named("column:day=2025-02-10", table=table).sum() == 1
     (row,) = np.flatnonzero(attribute_named("column:day missing", table={"day": ["", *texts]}))
     assert row == 0
-    evenings = {"at": [f"{text} 20:00:00-05:00" for text in texts]}  # as they are written
-    assert attribute_named("column:at>=2025-02-10", table=evenings).tolist() == later.tolist()
     hours = {"at": [f"2025-01-01 {hour:02}:30" for hour in range(24)]}
     assert "column:at>=2025-01-01T12:30:00" in same_as_the_view(columns(hours), table=hours)
     with pytest.raises(InputError, match="write a date such as"):
         attribute_named("column:day>=20", table={"day": texts})
+
+
+def test_dates_with_an_offset_from_utc_are_instants():
+    """Written in any zone, in cells and thresholds; a note says if only some have an offset."""
+    start = datetime(2026, 11, 3, tzinfo=UTC)
+    instants = [start + timedelta(minutes=37 * i) for i in range(40)]
+    zones = [timezone(timedelta(hours=h)) for h in (-5, 9)]
+    local = [at.astimezone(zones[i % 2]) for i, at in enumerate(instants)]
+    tables = [
+        {"at": [*map(write, at)]} for at in (instants, local) for write in (str, datetime.isoformat)
+    ]
+    tables += [{"at": pd.Series(instants).dt.tz_convert("Asia/Tokyo")}, {"at": local}]
+    without = {"at": [at.replace(tzinfo=None) for at in instants]}  # in UTC
+    noon = [int(at >= start + timedelta(hours=12)) for at in instants]
+    cuts = [f"column:at>=2026-11-03{time}" for time in ("T12:00:00Z", " 21:00+09:00", "T12:00")]
+    names = same_as_the_view(columns(tables[0]), table=tables[0])
+    assert names
+    assert all(name.endswith("Z") for name in names)
+    for table in (*tables, without):
+        for cut in cuts:
+            assert attribute_named(cut, table=table).tolist() == noon
+            notes = column_notes([cut], {"column": table})
+            mixed = (table is without) == (cut is not cuts[2])
+            assert [note[:41] for note in notes] == [
+                "'column:at': of its times and those it is"
+            ] * mixed
+        same = columns(table)
+        assert [n.removesuffix("Z") for n in names_of(same)] == [n.removesuffix("Z") for n in names]
+        assert same.notes() == []
+        (at,) = np.flatnonzero(attribute_named("column:at=2026-11-03T09:37+09:00", table=table))
+        assert at == 1
+        few = {"at": [*table["at"]][:4] * 5}
+        assert attribute_named("column:at=2026-11-03T09:37+09:00", table=few).sum() == 5
+    two = [{"at": np.array(without["at"], dtype="M8[ns]")}, {"at": local}]
+    assert attribute_named(cuts[0], table=pooled(two)).tolist() == noon * 2
+    both = {"at": [*local[:20], *without["at"][20:]]}
+    assert attribute_named(cuts[1], table=both).tolist() == noon
+    assert "Those without count as UTC." in columns(both).notes()[0]
 
 
 @pytest.mark.parametrize("text", ["NA", "unknown", "null", "-", "None", "#N/A"])

@@ -526,7 +526,9 @@ def _with_groups(data: Prepared, named: NamedAttributes) -> tuple[Rows | None, l
         first, *others = read = [varying(reader, names, named.rules) for names in named.names]
     except InputError:  # the test set lacks a column, a layer, or samples of one value
         return test, []
+    of_columns = (n for n in reader.column_notes(named.all_names) if n not in data.notes)
     notes = [note for each in read for note in each.few_note("The test set")]
+    notes += [f"The test set: {note}" for note in of_columns]
     return replace(test, groups=first.crossed(test.y, *others).labels), notes
 
 

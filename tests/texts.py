@@ -26,6 +26,16 @@ def word_pieces():
     return tokenizer
 
 
+def bytes_of_texts():
+    """A token for each byte, so that different texts have different tokens."""
+    letters = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+    model = tokenizers.models.BPE({letter: i for i, letter in enumerate(letters)}, [])
+    tokenizer = tokenizers.Tokenizer(model)
+    level = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = level
+    return tokenizer
+
+
 def write_json(path, content):
     path.write_text(json.dumps(content))
     return path

@@ -93,7 +93,7 @@ class Change:
         -------
         copies : Samples
             One copy for each row of ``rows`` that the change applies to, with its label. Images are
-            made when they are read.
+            made when they are read. A text has a copy only if its tokens change.
         at : ndarray of int, shape (n,)
             Row of each copy's original.
 
@@ -116,6 +116,8 @@ class Change:
         if names_of_frame(samples.X):
             samples = by_column_names(samples, ())  # copies keep the names of their columns
         X, at = self._apply(samples, _rows(rows, len(samples)), int(seed), folds)
+        if samples.kind == "texts" and not (other := samples.X.become_others(at, X)).all():
+            X, at = X.take(np.flatnonzero(other)), at[other]
         y, groups, ids = (
             None if values is None else np.asarray(values)[at]
             for values in (samples.y, samples.groups, samples.ids)

@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 
 from ntkit._extras import install_extra
+from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError, MissingDependencyError
 from ntkit.inputs._text_preprocessing import TextPreprocessing, saved_pad_token
 
 _AT_ONCE = 1024  # texts; an encoding in memory is far larger than its token ids
+_COUNTED = 1000  # texts that tell how many are cut
 _USUAL_PADDING = ("[PAD]", "<pad>", "<PAD>")
 
 
@@ -121,6 +123,35 @@ class Texts:
         """Token ids of texts ``start`` to ``stop``, to be padded in batches of similar length."""
         return self._encoded(self.texts[start:stop])
 
+    def become_others(self, rows: Array, copies: Texts) -> Array:
+        """Whether each copy becomes other model inputs than the text in its row, (n,)."""
+        if self.preprocessing.tokenizer is None:
+            return np.ones(len(rows), dtype=bool)
+        # The case of letters, if the tokenizer ignores it, and words after the cut do not reach it.
+        differ = np.ones(len(rows), dtype=bool)
+        for start in range(0, len(rows), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            originals = [self.texts[row] for row in rows[some].tolist()]
+            both = map(_inputs_of, (self._encoded(originals), self._encoded(copies.texts[some])))
+            differ[some] = [one != other for one, other in zip(*both, strict=True)]
+        return differ
+
+    def cut_note(self) -> str:
+        """Sentences on how many texts are cut, by at most some taken evenly; else empty."""
+        steps = self.preprocessing
+        some = self.texts[:: -(-len(self) // _COUNTED)] if len(self) else []
+        long = [t for t in some if len("".join(t).encode(errors="replace")) >= steps.max_length]
+        if steps.tokenizer is None or not long:
+            return ""
+        encode = self._tokenizer.encode_batch
+        parts = (long[at : at + _AT_ONCE] for at in range(0, len(long), _AT_ONCE))
+        n_cut = sum(bool(encoding.overflowing) for part in parts for encoding in encode(part))
+        evenly = " taken evenly" * (len(some) < len(self))
+        return bool(n_cut) * (
+            f"{n_cut} of {counted(len(some), 'text')}{evenly} are cut at {steps.max_length} "
+            "tokens. The model does not read the rest, but names such as word:film do."
+        )
+
     def sha256(self) -> str:
         """Fingerprint of the texts, in their order: 64 hexadecimal digits."""
         digest = hashlib.sha256()
@@ -213,6 +244,14 @@ class Texts:
             self._pad_id,
             self.preprocessing,
         )
+
+
+def _inputs_of(window: Any) -> list[tuple[bytes, bytes]]:
+    """Token ids and types of each text."""
+    cuts = np.cumsum(window.lengths)[:-1]
+    parts = (np.split(window.ids, cuts), np.split(window.types, cuts if len(window.types) else []))
+    types = parts[1] if len(window.types) else [window.types] * len(window.lengths)
+    return [(one.tobytes(), two.tobytes()) for one, two in zip(parts[0], types, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -249,13 +249,17 @@ class Samples:
     def reading_notes(self, name: str = "") -> list[str]:
         """Assumptions and omissions of reading and preprocessing."""
         input_note = self.input_note()
-        return [*self.notes, *self.skipped_notes(name), *([input_note] if input_note else ())]
+        return [*self.notes, *self.left_out_notes(name), *([input_note] if input_note else ())]
 
-    def skipped_notes(self, name: str = "") -> list[str]:
-        """One sentence on images that were left out, or none; ``name`` is that of the set."""
+    def left_out_notes(self, name: str = "") -> list[str]:
+        """Notes on images that were left out, and on texts cut; ``name`` is that of the set."""
         n, shown = len(self.skipped), ", ".join(map(str, self.skipped[:_SHOWN_FILES]))
         left = f"{name}: left out" if name else "Left out"
-        return [f"{left} {n} image(s) that cannot be decoded: {shown}."] if n else []
+        cut = self.X.cut_note() if self.kind == "texts" else ""
+        return [
+            *[f"{left} {n} image(s) that cannot be decoded: {shown}."] * bool(n),
+            *[f"{name}: {cut}" if name else cut] * bool(cut),
+        ]
 
     def input_note(self) -> str:
         """Sentence on how the samples become model inputs; empty for arrays."""

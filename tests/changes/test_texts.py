@@ -11,10 +11,19 @@ from ntkit.changes import change_named
 from ntkit.changes._change import control_of
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, TextPreprocessing, Texts
+from tests.texts import bytes_of_texts
+
+
+@pytest.fixture(autouse=True, scope="module")
+def tokenizer(tmp_path_factory):
+    bytes_of_texts().save(str(tmp_path_factory.getbasetemp() / "tokenizer.json"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.getbasetemp())
+        yield
 
 
 def samples_of(texts, pairs=None):
-    steps = TextPreprocessing("tokenizer.json")
+    steps = TextPreprocessing("tokenizer.json", max_length=10**6)
     return Samples(Texts(texts, steps, pairs=pairs))
 
 

@@ -187,6 +187,11 @@ def check_read(
     options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
     embedders += running(models, n_sets=1 + len(changes), **options)
     copies = {n: change.copies(models[0].samples) for n, change in changes.items()}
+    notes += [
+        f"{n} changes the model's input of none of the {len(samples)} samples."
+        for n, (_, at) in copies.items()
+        if not len(at)
+    ]
     positive = None if threshold is None else models[-1].classes.tolist()[1]
     for each, name, level, embedder in zip(models, names, levels, embedders, strict=True):
         notes += [*each.notes]

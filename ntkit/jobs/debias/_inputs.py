@@ -370,7 +370,7 @@ def check_origins(model: FrozenModel, sets: Mapping[str, Samples]) -> None:
 def reading_notes(sets: Mapping[str, Samples]) -> list[str]:
     """Notes on assumptions and on samples left out in reading."""
     notes = [*dict.fromkeys(note for s in sets.values() for note in s.notes)]
-    notes += [note for name, s in sets.items() for note in s.skipped_notes(name)]
+    notes += [note for name, s in sets.items() for note in s.left_out_notes(name)]
     for name, samples in sets.items():
         if samples.groups is not None and samples.groups.ndim == 1:
             known = [each for each in samples.groups.tolist() if not means_unknown(each)]

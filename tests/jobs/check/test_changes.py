@@ -1,12 +1,14 @@
 """Changed copies: predictions that flip, held to limits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 import ntkit
-from ntkit import FrozenModel
+from ntkit import FrozenModel, audit_model
 from ntkit.changes import change_from, change_named
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
@@ -70,11 +72,38 @@ def test_words_columns_and_functions(tmp_path):
     swap, upper, _ = found.changes
     assert swap.n == sum("fox" in row or "dog" in row for row in rows)
     assert [v.bound for row in found.changes for v in row.verdicts] == [0.05, 0.5, 0.5]
-    assert (upper.n, upper.value) == (200, 0)  # the tokenizer lowers them
+    assert (upper.n, upper.outcome) == (0, "too few")  # the tokenizer lowers them
+    assert "case:upper changes the model's input of none of the 200 samples." in found.notes
     assert found.row("word:fox").kind == "slice"
     assert found.row("change with a fox").n == 200
     with pytest.raises(InputError, match="changes none of the 200 texts"):
         check(None, *both, "word:nobody", limits={"max_flip_rate": 5})
+
+
+def test_a_change_behind_the_cut_of_a_text_is_no_test(tmp_path):
+    """In the check, the audit and the repair; a note says how many texts are cut."""
+    rng = np.random.default_rng(0)
+    words = ["fox", "dog", "lazy", "run", "over", "brown", "quick"]
+    rows = [" ".join(rng.choice(words, n)) for n in rng.integers(7, 9, 200)]
+    has = np.array(["fox" in row.split() for row in rows])
+    model, X = texts.text_classifier(tmp_path / "m", rows, has.astype(float))
+    cut = [" ".join(["a"] * 20) + " " + row for row in rows]
+    short = X.with_texts([*rows[:100], *cut[100:]], replace(X.preprocessing, max_length=12))
+    samples = Samples(short, np.array(["cat", "dog"])[has.astype(int)])
+    copies, at = change_named("word:fox").copies(samples)
+    seen = np.flatnonzero(has[:100])
+    assert at.tolist() == seen.tolist()
+    assert len(copies) == len(seen)
+    found = check(None, model, samples, "word:fox", limits={"max_flip_rate": 50})
+    assert found.row("change word:fox").n == len(seen)
+    assert any(n.startswith("100 of 200 texts are cut at 12 tokens.") for n in found.notes)
+    found = check(None, model, samples.take(range(100, 200)), "word:fox",
+                  limits={"max_flip_rate": 50})  # fmt: skip
+    assert found.row("change word:fox").outcome == "too few"
+    whole = samples.take(range(100))
+    audited = audit_model(model, samples, device="cpu").changes
+    assert audited.flipped("word:fox")[1] <= len(seen)
+    assert not any("are cut" in note for note in audit_model(model, whole, device="cpu").notes)
 
 
 def test_a_change_that_applies_to_nothing_does_not_pass(tmp_path):

@@ -22,6 +22,7 @@ _COARSE, _CLEARLY = 0.1, 20
 
 Above them, rows are too coarse to tell samples apart. Then equal ones are different samples.
 """
+_MORE_OFTEN = 3  # rows that are equal so much more often across sets than within are copies
 
 
 def hashed(*parts: bytes) -> bytes:
@@ -70,12 +71,29 @@ def row_contents(X: Any, dtype: Any = None) -> Digests:
     return digests
 
 
-def are_coarse(number: Array, labels: Array) -> bool:
-    """Whether contents, by their numbers, are too coarse to tell samples of two labels apart."""
+def are_coarse(number: Array, labels: Array, of_set: Array | None = None) -> bool:
+    """Whether contents, by their numbers, are too coarse to tell samples of two labels apart.
+
+    With the numbers of their sets, equal ones must be as frequent within sets as across them.
+    """
     often = np.bincount(number)
     one = number[distinct(number * (int(labels.max(initial=0)) + 1) + labels)[0]]
     n_repeated = often[often > 1].sum()
-    return bool(often[np.bincount(one) > 1].sum() > max(_COARSE * n_repeated, _CLEARLY))
+    if often[np.bincount(one) > 1].sum() <= max(_COARSE * n_repeated, _CLEARLY):
+        return False
+    if of_set is None:
+        return True
+    # By chance, rows of two sets are equal at most as often as rows of one set (Cauchy–Schwarz).
+    # Copies in two sets are equal more often, and a second annotator may have changed labels.
+    within, n_within = map(_pairs, (number * (of_set.max() + 1) + of_set, of_set))
+    across, n_across = _pairs(number) - within, _pairs(np.zeros_like(of_set)) - n_within
+    return across * n_within <= _MORE_OFTEN * max(within, 1) * n_across
+
+
+def _pairs(numbers: Array) -> int:
+    """Number of pairs of equal numbers."""
+    counts = np.bincount(numbers)
+    return int((counts * (counts - 1) // 2).sum())
 
 
 def told_apart(contents: Digests, names: Sequence[str] | None = None) -> Digests:

@@ -347,21 +347,36 @@ def _told_apart(
     some = [name for name in some if sets[name].y is not None and len(sets[name])]
     if not some:
         return sets, contents
-    parts = np.cumsum([len(contents[name]) for name in some])[:-1]
+    sizes = [len(contents[name]) for name in some]
+    parts, of_set = np.cumsum(sizes)[:-1], np.repeat(np.arange(len(some)), sizes)
     number = distinct(np.concatenate([contents[name] for name in some]))[1]
-    often = np.bincount(number)[number] > 1
     of_each = zip(some, np.split(number, parts), strict=True)
-    y = [np.asarray(_completed(sets[name], each).y) for name, each in of_each]
-    if not are_coarse(number, _crossed(np.zeros(len(number), dtype=int), np.concatenate(y))):
+    y = np.concatenate([np.asarray(_completed(sets[name], each).y) for name, each in of_each])
+    label = _crossed(np.zeros(len(number), dtype=int), y)
+    if not are_coarse(number, label, of_set):
         return sets, contents
     told, coarse = {**contents}, {**sets}
     names = _names_across(sets, contents, some)
-    for name, n in zip(some, [int(part.sum()) for part in np.split(often, parts)], strict=True):
+    often = np.bincount(number)[number] > 1
+    one = number[distinct(number * (label.max() + 1) + label)[0]]
+    mixed = np.bincount(one)[number] > 1
+    for i, name in enumerate(some):
         told[name] = told_apart(contents[name], names.get(name))
+        n, n_mixed = (int(rows[of_set == i].sum()) for rows in (often, mixed))
         note = (
             f"{f'The {_called(name)} set: ' if name else ''}{n} of {len(sets[name])} samples have "
-            "the inputs of others, often with another label. Each of them counts."
+            f"the inputs of others{f', {n_mixed} with another label' * bool(n_mixed)}. Each of "
+            "them counts."
         )
+        # The rows of earlier sets that are still there are equal by content alone.
+        earlier = np.isin(number[of_set == i], number[of_set < i])
+        earlier &= ~np.isin(told[name], [c for other in some[:i] for c in told[other].tolist()])
+        if earlier.any():
+            of = " or ".join(map(_called, some[:i]))
+            note += (
+                f" {earlier.sum()} equal samples of the {of} set. Remove those that are the same "
+                "samples."
+            )
         coarse[name] = replace(_noted(sets[name], *[note] * bool(n)), coarse=True)
     return coarse, told
 

@@ -391,6 +391,32 @@ def test_few_coarse_rows_are_coarse_in_every_set(tmp_path):
     assert "copies of others" not in " ".join(result.notes)
 
 
+def test_copies_whose_labels_a_second_annotator_changed_are_copies(tmp_path):
+    """Rows that are equal only across sets are the same samples, whatever their labels."""
+    model, rng = write_model(tmp_path / "model.onnx"), np.random.default_rng(3)
+    train, validation, test = (rows(seed, n, share=0.85) for seed, n in enumerate((400, 400, 200)))
+    leaked = [np.concatenate([t, v[:150], u[:50]])
+              for t, v, u in zip(test, validation, train, strict=True)]  # fmt: skip
+    X, y, marks = validation
+    y = np.where(rng.random(len(y)) < 0.3, 1 - y, y)
+    options = {"attribute": np.append(train[2], marks), "trust_inputs": True, **QUICK}
+    result = debias(model, train[:2], (X, y), test=tuple(leaked[:2]), **options)
+    notes = " ".join(result.notes)
+    assert "150 of 400 test samples (37.5 %) are also in the validation set" in notes
+    assert "50 of 400 test samples (12.5 %) are also in the training set" in notes
+    assert "Each of them counts" not in notes
+
+    of_each = [coarse_rows(n, seed)[:3] for seed, n in enumerate((400, 300, 200))]
+    options["attribute"] = np.append(of_each[0][2], of_each[1][2])
+    result = debias(model, of_each[0][:2], of_each[1][:2], test=of_each[2][:2], **options)
+    first, second, third = (set(map(bytes, np.ascontiguousarray(X))) for X, *_ in of_each)
+    (told,) = [note for note in result.notes if note.startswith("The test set: ")]
+    keys = [*map(bytes, np.ascontiguousarray(of_each[2][0]))]
+    n_equal = sum(key in first | second for key in keys)
+    assert len(third) < 70
+    assert f" {n_equal} equal samples of the training or validation set." in told
+
+
 @pytest.mark.parametrize("named", ["id", "id of each file", None])
 def test_labels_of_coarse_rows_stay_with_their_samples(tmp_path, named):
     """A person labels some customers; nobody else with the same columns gets their labels."""

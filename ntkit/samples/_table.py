@@ -118,7 +118,12 @@ class Table:
         try:
             numbers = values.astype(np.float64)
         except (TypeError, ValueError, OverflowError):
-            numbers = np.asarray([_number(value) for value in values])
+            truths = {"true": 1.0, "false": 0.0, "": np.nan}  # as pandas and spreadsheets write
+            cells = ["" if is_empty(value) else str(value).strip().lower() for value in values]
+            if {*cells} <= {*truths}:
+                numbers = np.asarray([*map(truths.get, cells)])
+            else:
+                numbers = np.asarray([_number(value) for value in values])
         with np.errstate(over="ignore"):
             numbers = numbers.astype(dtype)
         bad = ~np.isfinite(numbers)

@@ -269,11 +269,9 @@ def _groups(y: Array, said: Array, table: AnswerTable) -> tuple[Array, list[str]
 def _once(
     groups: Array, said: Array, digests: Array, table: AnswerTable
 ) -> tuple[Array, list[str]]:
-    """The groups without copies, so that each content counts once in a group; and notes."""
+    """The groups without copies, so that each content counts once; and notes."""
     counted_ones = np.flatnonzero(groups >= 0)
-    number = distinct(digests[counted_ones])[1]
-    pairs = number * (int(groups.max()) + 1) + groups[counted_ones]
-    first = distinct(pairs)[0]
+    first, number = distinct(digests[counted_ones])
     once = np.full(len(groups), -1)
     once[counted_ones[first]] = groups[counted_ones[first]]
     notes = list[str]()

@@ -149,9 +149,15 @@ def nameless(where: StrPath, key: str, otherwise: str = "") -> InputError:
 
 def named_rows(reader: AttributeReader, key: str, written: Sequence[str], where: str) -> Array:
     """Sample of each name in a table, −1 if there is none."""
-    names = _names(reader, key)
-    if names is None:
+    of_sets = [names_of(samples, key) for samples in reader.sets]
+    if not any(of_sets):
         raise nameless(where, key, ", or a table with one row per sample and without that column")
+    # Samples without names keep their places, and no cell of a table has these names.
+    names = [
+        name
+        for i, (of, samples) in enumerate(zip(of_sets, reader.sets, strict=True))
+        for name in of or [f"\0{i} {row}" for row in range(len(samples))]
+    ]
     return samples_named(written, names, where, key, _BY_CONTENTS)
 
 

@@ -201,6 +201,11 @@ def test_tables_and_arrays_have_a_row_for_each(tmp_path):
     assert values_of(pool(), attribute=of_numpy) == expected
 
 
+def test_labels_name_samples_of_the_set_that_has_names(tmp_path):
+    path = write(tmp_path / "labels.csv", ["id", "x"], [(NAMES[0][0], "1"), (NAMES[0][2], "0")])
+    assert values_of(pool((NAMES[0], None)), attribute=path) == placed(_0="1", _2="0")
+
+
 def test_answers_are_found_by_content_under_any_name(tmp_path):
     """Rows of arrays have no names, and files of two folders may have the same."""
     said = {1: "yes", 3: "no", 5: "?"}

@@ -103,6 +103,25 @@ def test_equal_samples_are_asked_about_once(place):
     assert {int(row) // 20 for row in asked} == {*range(12)}
 
 
+def test_a_content_with_two_answers_is_one_check(place):
+    """Twelve different samples are asked about, and the person's answers are twelve."""
+    other = {"yes": "no", "no": "yes"}
+    data = Samples(
+        np.repeat(X, 2, axis=0),
+        np.repeat(Y, 2),
+        ids=np.array([f"{n}{t}" for n in NAMES for t in "ab"]),
+    )
+    said = [answer for each in SAID for answer in (each, other[each])]
+    write_csv(place / "mark.csv", {"id": data.ids, "mark": said})
+    found = check_table("model.onnx", data, "mark.csv", "out")
+    assert any("two answers for 240 contents" in note for note in found.notes)
+    asked = [row["id"] for row in read_csv(place / "out" / FIRST)]
+    true = dict(zip(NAMES, SAID, strict=True))
+    write_csv(place / "out" / "labels.csv", {"id": asked, "mark": [true[n[:-1]] for n in asked]})
+    found = check_table("model.onnx", data, "mark.csv", "out")
+    assert (len(asked), found.checked) == (12, 12)
+
+
 @pytest.mark.parametrize("wrong", [2, 5, 12])
 def test_wrong_answers_are_counted_refused_and_replaced(place, wrong):
     ask(place)

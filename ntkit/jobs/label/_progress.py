@@ -453,6 +453,10 @@ class Labelling:
         if known:
             worst = min(known, key=lambda group: group.value)
             caveat = " Accuracies on training samples are too high." * (self.of_head == THE_MODEL)
+            if self.feature_set is None:  # these groups hold no other samples
+                caveat = " These samples were asked about because heads err there: it is too low."
+            elif caveat:
+                caveat = f"{caveat[:-1]}, and inferred groups are estimates."
             lines.append(f"Worst group: {worst.name}, accuracy {worst.share}.{caveat}")
         return [*lines, done.reason]
 

@@ -319,11 +319,11 @@ class GroupInference(ClassifierMixin, BaseEstimator):
        expectation-maximisation (Saerens, Latinne and Decaestecker, 2002). Without this step,
        samples mistaken for a rare group would outnumber it.
     3. The probabilities of the values are those of the head times the square root of the shares,
-       because the shares are only estimated. A known sample combines the probabilities of the head
-       with its label.
-    4. A sample counts as a member of its group by its probability. Inferred members of a group with
-       N of them and the mean probability ρ count :math:`1 + 4 N (1 - \rho)^2` times less, so that
-       doubtful members do not outweigh the known ones.
+       because the shares are only estimated. A known sample keeps its value.
+    4. An inferred sample counts as a member of its group by its probability, and
+       :math:`1 + 4 N (1 - \rho)^2` times less in a group with N inferred members and the mean
+       probability ρ, so that doubtful members do not outweigh the known ones. A known sample counts
+       by the probability that its value is right, from the head and ``answer_error``.
 
     If no feature set predicts the attribute, nothing is inferred: ``feature_set_`` is None, and
     only the known samples have a label.
@@ -333,10 +333,9 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     cv : int, default=5
         Folds, stratified by class and value; fewer if a value is known for fewer samples.
     answer_error : "auto" or float, default="auto"
-        Share of the known values that may be wrong. A value that contradicts the prediction from
-        the other samples is then trusted less, like ``alpha`` of
-        :class:`sklearn.semi_supervised.LabelSpreading`. "auto" estimates the share, between 2 and
-        15 %; 0 trusts all values.
+        Share of the known values that may be wrong. A sample whose value contradicts the prediction
+        from the other samples then weighs less (``weights_``), and stays in its group. "auto"
+        estimates the share, between 2 and 15 %; with 0 all known samples weigh 1.
     penalties : sequence of (str, float), default=None
         Candidate penalties: "l1" or "l2", and the inverse strength, for columns with deviation 1
         (if sparse: with largest value 1). None uses five of each kind, in a wide range.
@@ -351,12 +350,13 @@ class GroupInference(ClassifierMixin, BaseEstimator):
     classes_ : ndarray of shape (A,)
         Values of the attribute.
     label_distributions_ : ndarray of shape (N, A)
-        Probability of each value for each sample; zeros if nothing is known about the sample.
+        Probability of each value for each sample: 1 for a known value; zeros if nothing is known
+        about the sample.
     weights_ : ndarray of shape (N,)
         Weight of each sample as a member of its group (class and most probable value); 0 if nothing
         is known about the sample.
     transduction_ : ndarray of shape (N,)
-        Most probable value of each sample; -1 (numbers) or None if nothing is known.
+        The known or most probable value of each sample; -1 (numbers) or None if there is none.
     feature_set_ : object
         Name (or number) of the feature set in use; None if there is none.
     scores_ : dict
@@ -462,16 +462,18 @@ class GroupInference(ClassifierMixin, BaseEstimator):
 
         head = self._read(matrices, known, y_index[known], value[known], weight[known])
         self.shares_ = np.full((len(self.y_classes_), len(self.classes_)), np.nan)
+        certainty = np.ones(len(known))
         if head is None:
             self.label_distributions_ = np.zeros((n, len(self.classes_)))
-            self.label_distributions_[known] = np.eye(len(self.classes_))[value[known]]
         else:
             p = self._equal_shares(matrices[self.feature_set_])
             self._learn_shares(p, y_index, value, weight)
             self.label_distributions_ = self._posterior(p, y_index)
-            self.label_distributions_[known] = head.posterior
+            certainty = head.posterior[np.arange(len(known)), value[known]]
+        self.label_distributions_[known] = np.eye(len(self.classes_))[value[known]]
         self.transduction_ = self._labels(self.label_distributions_)
         self.weights_ = member_weights(self.label_distributions_, y_index, value >= 0, weight)
+        self.weights_[known] = np.maximum(certainty, _LEAST_WEIGHT)
         return self
 
     def predict_proba(self, feature_sets: Any, y: ArrayLike | None = None) -> Array:

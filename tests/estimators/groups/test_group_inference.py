@@ -116,14 +116,44 @@ def test_one_value_known_tells_nothing_of_the_others():
     assert inference.transduction_.tolist() == [0] * 9 + [-1] * 91
 
 
-def test_an_answer_that_everything_contradicts_is_not_believed():
+def test_an_answer_that_everything_contradicts_stays_and_weighs_little():
     X, y, a = data(clear=9.0)
     values, known = answered(a, 25)
-    values[known[3]] = 1 - a[known[3]]
+    doubtful, others = known[3], np.delete(known, 3)
+    values[doubtful] = 1 - a[doubtful]
     believed = GroupInference(**QUICK, answer_error=0.1).fit(X, y, values)
-    assert np.array_equal(believed.transduction_, a)
+    assert np.array_equal(believed.transduction_, np.where(values < 0, a, values))
+    assert 0 < believed.weights_[doubtful] < 0.01
+    assert believed.weights_[others].min() > 0.8
     literal = GroupInference(**QUICK, answer_error=0).fit(X, y, values)
-    assert literal.transduction_[known[3]] == values[known[3]]
+    assert np.allclose(literal.weights_[known], 1)
+
+
+@given(st.data(), st.integers(0, 10_000), st.integers(2, 3), st.sampled_from([0.5, 0.9, 0.995]))
+@settings(max_examples=8, deadline=None)
+def test_known_samples_keep_their_values(draw, seed, n_values, share):
+    """Right or wrong, and however few samples are unknown."""
+    X, y, a = data(
+        seed=seed, n=240, n_values=n_values, clear=draw.draw(st.sampled_from([1.0, 6.0]))
+    )
+    rng = np.random.default_rng(seed)
+    said = np.where(rng.random(len(y)) < draw.draw(st.sampled_from([0, 0.1])), 0, a)
+    known = rng.random(len(y)) < share
+    known[0] = False
+    values = np.where(known, said, -1)
+    inference = GroupInference(**QUICK | {"penalties": [("l2", 0.1)]}).fit(X, y, values)
+    assert np.array_equal(inference.transduction_[known], said[known])
+    q, weight = inference.label_distributions_[known], inference.weights_[known]
+    assert np.array_equal(inference.classes_[q.argmax(axis=1)], said[known])
+    assert q.max(axis=1).min() == 1
+    assert 0 < weight.min() <= weight.max() <= 1
+    groups, counts = np.unique(n_values * y + said, return_counts=True)
+    clf = DFRClassifier(variant="weighted", group_inference=inference)
+    clf.fit(X, y, attribute=np.where(np.arange(len(y)) == 0, -1, said))  # all but one
+    expected = dict(zip([f"{g // n_values} × {g % n_values}" for g in groups], counts, strict=True))
+    found = dict(zip(clf.groups_.tolist(), clf.group_counts_, strict=True))
+    moved = {g: abs(found.get(g, 0) - expected.get(g, 0)) for g in {*found, *expected}}
+    assert sum(moved.values()) in (0, 2)  # the unknown sample in its group or in another one
 
 
 @given(st.integers(0, 10_000), st.floats(0.02, 0.98))
@@ -211,7 +241,8 @@ def test_how_many_answers_are_wrong_is_estimated_and_which_is_seen():
         said, wrong = with_errors(values, known, 0.15, seed)
         spoilt = GroupInference(**QUICK).fit(X, y, said)
         assert right.answer_error_ < 0.05 < spoilt.answer_error_
-        seen.append(np.mean(spoilt.transduction_[wrong] == a[wrong]))
+        seen.append(np.mean(spoilt.weights_[wrong] < 0.5))
+        assert spoilt.weights_[np.setdiff1d(known, wrong)].mean() > 0.9
         fixed = GroupInference(**QUICK, answer_error=0.1).fit(X, y, said)
         assert fixed.answer_error_ == pytest.approx(0.1)
     assert np.mean(seen) > 0.5
@@ -347,7 +378,7 @@ def test_doubtful_members_do_not_outweigh_known_ones():
     q, weight = inference.label_distributions_, inference.weights_
     group, probability = 2 * y + q.argmax(axis=1), q.max(axis=1)
     inferred = np.setdiff1d(np.arange(len(y)), known)
-    assert np.array_equal(weight[known], probability[known])
+    assert weight[known].min() > 0.9
     for g in range(4):
         members = inferred[group[inferred] == g]
         times = 1 + 4 * len(members) * (1 - probability[members].mean()) ** 2

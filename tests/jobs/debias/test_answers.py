@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from contextlib import nullcontext
 
 import numpy as np
@@ -79,6 +80,39 @@ def test_the_candidate_is_dfr_on_what_is_known(feature_set, values, crossed):
     judged = feature_set is BOTH
     assert (made.groups_of(clf) is not None) == judged
     assert {cost.by_groups for cost in made.costs_of(name)} == {judged}
+
+
+@pytest.mark.parametrize("unknown", [1, 150])
+@pytest.mark.parametrize("crossed", [True, False])
+def test_what_a_person_knows_is_not_moved(unknown, crossed):
+    """Groups, their counts and those that judge are the same as if all were known."""
+    rng = np.random.default_rng(0)
+    y, truth = np.r_[Y, HELD[1]], np.r_[MARK, HELD[2]]
+    said = np.where(rng.random(N) < 0.1, 1 - truth, truth)  # right for the person, not by columns
+    said = said if crossed else 2 * y + said
+    values, known = said.astype(object), np.ones(N, dtype=bool)
+    known[rng.permutation(N)[:unknown]] = False
+    partly, full = (
+        completed(np.where(some, values, None), (Y, HELD[1]), BOTH, crossed=crossed)
+        for some in (known, np.ones(N, dtype=bool))
+    )
+    assert partly.is_read
+    assert partly.inference is not None
+    assert np.array_equal(partly.attribute.labels[known], said[known])
+    assert np.array_equal(partly.groups.labels[known], full.groups.labels[known])
+    held = known[len(Y) :]
+    assert np.array_equal(partly.judging().labels[held], full.judging().labels[held])
+    clf = partly.fit(
+        DFRClassifier(variant="weighted"), Study(Rows.of(X, Y), Rows.of(*HELD[:2])), None
+    )
+    groups, counts = np.unique(full.groups.labels[known], return_counts=True)
+    assert partly.n_known == dict(zip(groups.tolist(), counts.tolist(), strict=True))
+    assert (clf.group_counts_ >= counts).all()
+    assert sum(clf.group_counts_ - counts) == unknown
+    of_groups = partly.judging().rows(np.ones(len(held), dtype=bool))
+    assert {row.name: row.n_known for row in of_groups} == Counter(
+        full.judging().labels[held].tolist()
+    )
 
 
 # -- matching ----------------------------------------------------------------------------------

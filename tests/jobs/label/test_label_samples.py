@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from ntkit.extraction import Samples
 from ntkit.jobs.label import Labels, label_samples, read_labels
 from ntkit.jobs.label import _label as label
 from tests.cases import write_csv
-from tests.jobs.label.models import rows, write_model
+from tests.jobs.label.models import N, rows, write_model
 
 QUESTION = "Is it marked?"
 X, Y, MARK = rows()
@@ -207,6 +208,23 @@ def test_whether_to_go_on_is_told_by_what_the_last_batch_changed(model, tmp_path
         again = ask(model, out, batch=40)
         assert (again.progress.enough, again.as_dict()["overlap"]) == (False, None)
         assert "Another batch is needed" in str(again)
+
+
+def test_labels_that_contradict_the_others_stay_in_their_groups(model, asked):
+    """A person may know better, so every label counts in the group that it names."""
+    rng = np.random.default_rng(0)
+    said = {str(i): ["no", "yes"][MARK[i]] for i in range(120)}
+    for name in rng.permutation(120)[:12].tolist():
+        said[str(name)] = ["yes", "no"][MARK[name]]
+    save(asked / "labels.csv", said)
+    labelling = ask(model, asked)
+    assert labelling.feature_set is not None
+    labels = Counter(f"{Y[int(name)]} × {value}" for name, value in said.items())
+    assert {group.name: group.n_known for group in labelling.groups} == labels
+    assert all(group.n >= group.n_known for group in labelling.groups)
+    save(asked / "labels.csv", said | {str(i): ["no", "yes"][MARK[i]] for i in range(120, N - 1)})
+    nearly = {group.name: group.n - group.n_known for group in ask(model, asked).groups}
+    assert sorted(nearly.values()) == [0, 0, 0, 1]
 
 
 def test_one_answer_alike_for_all_is_told(model, asked, asked_once):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -181,3 +182,12 @@ def parts_of_change(name: str) -> tuple[Key, ...]:
         return tuple(Key(kind, part.strip()) for part in parts)
     what, sign, how = (part.strip() for part in whole.partition("="))
     return (Key(kind, what, sign + how),)
+
+
+def touches_subject(name: str) -> bool:
+    """Whether a change of images replaces the centre, or more than three quarters of the area."""
+    key = parts_of_change(name)[0]
+    if key.kind != "image" or key.what != "border":
+        return key.kind == "image" and key.what in ("centre", "middle centre", "high frequencies")
+    inside = float(key.value) / 100 if key.value else 0.0  # sides of an ellipse; 72 by default
+    return inside > 0 and math.pi / 4 * inside**2 < 0.25

@@ -169,6 +169,13 @@ def updated_folder(path: StrPath, *, keep: Collection[str] = ()) -> Iterator[Pat
         _update_record(real, kept | new, {})
 
 
+def is_as_written(path: Path) -> bool:
+    """Whether a file is in a folder that ntkit wrote, as the folder's record lists it."""
+    recorded = _read_record(path.parent).get(path.name)
+    whole = recorded is not None and path.is_file() and not path.is_symlink()
+    return whole and not _changed(path, recorded or "")
+
+
 def refuse_folder_of_inputs(path: StrPath, inputs: Iterable[StrPath | None]) -> None:
     """Raise an error if a folder is an input or contains one; links are followed."""
     if not os.path.exists(path):

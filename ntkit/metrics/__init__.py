@@ -25,7 +25,6 @@ from ntkit.metrics._bounds import separate_drop_bounds as separate_drop_bounds
 from ntkit.metrics._bounds import share_bounds as share_bounds
 from ntkit.metrics._bounds import upper_drop as upper_drop
 from ntkit.metrics._class_order import ClassOrder as ClassOrder  # for other packages
-from ntkit.metrics._class_order import check_class_order as check_class_order
 from ntkit.metrics._class_order import class_order as class_order
 from ntkit.metrics._class_order import order_notes as order_notes
 from ntkit.metrics._group_report import GroupReport, group_report

@@ -30,8 +30,17 @@ class ClassOrder:
     permuted_accuracy: float
     n_samples: int
 
-    def sentence(self, *, of_table: bool = False) -> str:
-        """Sentence that names the order of the moved classes, and the fix."""
+    def sentence(self, *, of_predictions: bool = False, label: str | None = None) -> str:
+        """Sentence that names the order of the moved classes, and the fix.
+
+        With a ``label``, the two classes are samples with it and without it.
+        """
+        if label is not None:
+            return (
+                f"The model seems to mean the opposite of the label {label!r}: it is right on "
+                f"{100 * self.accuracy:.0f} % of {self.n_samples} samples. Check that 1 means that "
+                "a sample has the label."
+            )
         order = {i: self.classes[i].item() for i in self.moved[:8]}
         shown = f"{str(order)[:-1]}{', …' * (len(self.moved) > 8)}}}"
         fits_a_line = len(self.classes) <= 8
@@ -40,9 +49,10 @@ class ClassOrder:
             f"Name the classes in the order of the model's logits with --classes{named} (classes= "
             "in Python)."
         )
-        if of_table:
+        if of_predictions:
             fix = (
-                "Write the right classes into the table. If they are right, say so with --classes."
+                "Write the right classes into the predictions. If they are right, say so with "
+                "--classes (classes=)."
             )
         return (
             "The model's classes seem to be in another order than the labels: accuracy on "
@@ -92,23 +102,27 @@ def class_order(y: ArrayLike, y_pred: ArrayLike, classes: ArrayLike) -> ClassOrd
 
 
 def order_notes(
-    y: Array, predicted: Array, classes: Array, name: str, *, strict: bool, of_table: bool = False
+    y: ArrayLike,
+    predicted: ArrayLike,
+    classes: ArrayLike,
+    name: str = "",
+    *,
+    strict: bool,
+    of_predictions: bool = False,
+    label: str | None = None,
+    go_on: str = "",
 ) -> list[str]:
-    """Note that the classes seem to be in another order; if strict, raise an error."""
+    """Note that the classes seem to be in another order; if strict, raise an error.
+
+    The error ends with ``go_on``, which says how to continue anyway.
+    """
     order = class_order(y, predicted, classes)
     if order is None:
         return []
-    note = f"{name}: {order.sentence(of_table=of_table)}"
+    note = f"{f'{name}: ' * bool(name)}{order.sentence(of_predictions=of_predictions, label=label)}"
     if strict:
-        raise InputError(note)
+        raise InputError(f"{note} {go_on}".rstrip())
     return [note]
-
-
-def check_class_order(y_pred: ArrayLike, y: ArrayLike, classes: ArrayLike) -> None:
-    """Raise an error if a model's classes are evidently in another order than the labels."""
-    order = class_order(y, y_pred, classes)
-    if order is not None:
-        raise InputError(order.sentence())
 
 
 def _is_far_better(true: Array, predicted: Array, order: Array, moved: Array) -> bool:

@@ -28,9 +28,9 @@ Kind = Literal["average", "class", "group", "slice", "change", "summary"]
 """What the samples of a row have in common."""
 Interval = tuple[float, float]
 _CONFIDENCE = 0.95
-Outcome = Literal["pass", "fail", "too few"]
-"""Outcome of a limit."""
-_WORST_FIRST: tuple[Outcome, ...] = ("fail", "too few", "pass")
+Outcome = Literal["pass", "fail", "too few", "unchanged"]
+"""Outcome of a limit; "unchanged" is a small slice without any new error or fixed one."""
+_WORST_FIRST: tuple[Outcome, ...] = ("fail", "too few", "unchanged", "pass")
 
 
 def worst_outcome(outcomes: Iterable[Outcome | None]) -> Outcome | None:
@@ -91,7 +91,7 @@ class Verdict:
     @property
     def more(self) -> str:
         """Number of samples that would decide, if these are too few; else an empty text."""
-        if self.outcome != "too few":
+        if self.outcome not in ("too few", "unchanged"):
             return ""
         if self.enough is None:
             if isclose(self.value, self.bound, abs_tol=1e-12):

@@ -130,6 +130,11 @@ class Change:
         table = _changed(samples.table.take(at), samples, copies, at)
         return replace(copies, table=table), at
 
+    @property
+    def unrelates(self) -> bool:
+        """Whether a part of each copy is from a sample of any class, so that both are unrelated."""
+        return bool(getattr(self._apply, "donor", False))
+
     def check_sets(self, sets: Sequence[Samples]) -> None:
         """Raise an InputError if a copy that a user made has the name of samples in two sets."""
         if isinstance(self._apply, OfFolder):

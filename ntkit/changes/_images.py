@@ -253,6 +253,11 @@ class OfImages:
     change: ImageChange
     version: str = ""
 
+    @property
+    def donor(self) -> bool:
+        """Whether a part comes from another image."""
+        return self.change.donor
+
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
         if not of_images(samples):
             raise InputError(

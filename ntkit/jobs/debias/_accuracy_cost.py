@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.attributes import Attribute, Group
 from ntkit.head import LinearHead
@@ -22,9 +21,6 @@ _CONFIDENCE = 0.95
 _LIKELY = 0.7
 _ROUNDING = 1e-12
 _SAME = 1e-9
-AT_A_COST = "Accepted at a cost."
-WITH_COPIES = "validation samples and changed copies"
-"""Where the worst group was found, if a group has too few samples without copies."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +62,9 @@ class AccuracyCost:
     by_groups : bool
         Whether the limit applies to the mean accuracy of these groups. It does if a person named
         the attributes, because the shortcut itself raises the average accuracy on biased samples.
+    named : float or None
+        Mean over the groups class × named attribute: the first number of the outcome, on validation
+        samples; None if nothing was named.
     n_known, n_inferred : int or None
         Number of validation samples in these groups with a person's label, and with an inferred
         one; None if the attribute is defined by its name.
@@ -96,6 +95,7 @@ class AccuracyCost:
     by_groups: bool = False
     n_known: int | None = None
     n_inferred: int | None = None
+    named: float | None = None
 
     @property
     def whose(self) -> str:
@@ -125,57 +125,6 @@ class AccuracyCost:
         better = better or (self.by_groups and self.worst_gains)
         better = better or (learnable and self.fixed > 0)
         return self.t > 0 and better and self.affordable(max_cost)
-
-
-@dataclass(frozen=True)
-class AccuracyChange:
-    """Accuracies of the original and the new head, as rows with both.
-
-    ``where`` says which samples and copies the worst group is of. The average is of samples only.
-    ``n_before`` is the number of samples in the group that was the worst before.
-    """
-
-    where: str
-    worst: Row
-    average: Row
-    n_before: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """All values for JSON."""
-        worst, average = self.worst, self.average
-        low, high = worst.change_interval or (0.0, 0.0)
-        return {
-            "where": self.where, "what": str(worst.name),
-            "worst_before": worst.before, "worst_after": worst.value,
-            "average_before": average.before, "average_after": average.value,
-            "sure": low > 0 or high < 0, "n_before": self.n_before, "n_after": worst.n,
-        }  # fmt: skip
-
-    @property
-    def verdict(self) -> str:
-        """The change in a few words; "Better" only if worst group and average did not fall."""
-        worst, average = self.worst.change or 0.0, self.average.change or 0.0
-        if min(worst, average) >= -_SAME and max(worst, average) > _SAME:
-            sure = self.as_dict()["sure"]
-            return "Better." if sure else "Better, but chance may explain the difference."
-        if worst > _SAME:
-            return AT_A_COST
-        if max(abs(worst), abs(average)) <= _SAME:
-            return f"Written, with equal accuracies on the {self.where}."
-        return f"Written, but accuracies are lower on the {self.where}."
-
-    def sentence(self, by: str = "") -> str:
-        """The accuracies in a sentence; ``by`` names the head if it is not the written one."""
-        average = "average of the samples" if self.where == WITH_COPIES else "average"
-        of_before = f" % of {self.n_before}" * (self.n_before != self.worst.n)
-        of_both = " and copies" * (self.where == WITH_COPIES)
-        n = f"{counted(self.worst.n, 'sample')}{of_both}"
-        before, average_before = (100 * (row.before or 0) for row in (self.worst, self.average))
-        return (
-            f"{self.where.capitalize()}{by}, {self.worst.name}: {before:.1f}{of_before} → "
-            f"{100 * self.worst.value:.1f} % of {n}; {average}: {average_before:.1f} → "
-            f"{100 * self.average.value:.1f} %."
-        )
 
 
 STEPS = tuple(i / 10 for i in range(11))
@@ -236,7 +185,7 @@ def accuracy_cost_of(
     rows = compare((judged, judged_before), [("group", k, cells == k) for k in there])
     class_gain = float(np.mean([row.change for row in rows]))
     class_error = float(np.sqrt(sum(map(_squared_error, rows)))) / len(rows)
-    cost, named = -(whole.change or 0.0), dict[str, Group]()
+    cost, named = -(whole.change or 0.0), dict[str, Any]()
     n_known, n_inferred = None, None
     if balanced is not None and balanced.known is not None:
         known = balanced.known[balanced.value >= 0]

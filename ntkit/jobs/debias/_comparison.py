@@ -26,8 +26,6 @@ from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import (
     STEPS,
-    WITH_COPIES,
-    AccuracyChange,
     AccuracyCost,
     accuracy_cost_of,
     mixed,
@@ -49,9 +47,21 @@ from ntkit.jobs.debias._invariance import CopiesOf, Invariance
 from ntkit.jobs.debias._judge import Judge, Likeness, judge_of, likeness_of
 from ntkit.jobs.debias._named_attributes import CompletedGroups
 from ntkit.jobs.debias._order import Order
+from ntkit.jobs.debias._outcome import (
+    TEST,
+    Cell,
+    NamedGroups,
+    RepairOutcome,
+    Source,
+    crossed_groups,
+    helped_groups,
+    named_groups,
+    outcome_of,
+)
 from ntkit.metrics import (
+    Row,
     compare,
-    group_report,
+    mean_of_rows,
     named_score,
     worst_class_accuracy,
     worst_group_accuracy,
@@ -62,6 +72,7 @@ from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest, seed_of, stratifi
 _TRAIN_FOLDS = 3
 FOLDS_OF_ONE = 5
 """Folds of a single labelled set."""
+_ORIGINAL = "original"
 _METHODS = ("neurontune", "auto", YOURS, "copies", "groups and copies")
 
 
@@ -87,6 +98,7 @@ class Comparison:
         named: Sequence[Attribute] = (),
         known: CompletedGroups | None = None,
         invariance: Invariance | None = None,
+        named_on_test: Sequence[Attribute] = (),
     ) -> None:
         self.one_set = not len(train)
         most = validation.X if self.one_set else train.X
@@ -97,6 +109,7 @@ class Comparison:
         self.test = None if test is None else test.scaled(self.mean, self.std)
         self.evaluated = self.validation if self.test is None else self.test
         self.named, self.known, self.invariance = named, known, None
+        self.named_on_test = named_on_test
         values = np.stack([each.value for each in named], axis=1) if named else None
         self.study = self.with_copies = Study(self.train, self.validation, values)
         if invariance is not None:
@@ -241,8 +254,14 @@ class Comparison:
 
     def rated(self, head: LinearHead, validation_pred: Array) -> dict[str, Any]:
         """Score by predictions of the validation set, and accuracies on the evaluation set."""
+        # Without group labels of its own, a test set has the groups that tell the outcome.
         y, groups = self.evaluated.y, self.evaluated.groups
         pred = validation_pred if self.test is None else head.predict(self.test.X)
+        worst_group = None if groups is None else worst_group_accuracy(y, pred, groups=groups)
+        if groups is None and self.named_on_test:
+            right = pred == y
+            of = _deciding(self._groups(self.named_on_test, y, (right, right)))
+            worst_group = min((row.value for each in of for row in each.filled), default=None)
         return {
             "score": named_score(
                 self.select,
@@ -255,7 +274,7 @@ class Comparison:
             ),
             "average": float((pred == y).mean()),
             "worst_class": worst_class_accuracy(y, pred),
-            "worst_group": None if groups is None else worst_group_accuracy(y, pred, groups=groups),
+            "worst_group": worst_group,
         }
 
     def random_mask_row(self, clf: Any, n_masks: int, rows_of: str = "train") -> Candidate:
@@ -307,10 +326,12 @@ class Comparison:
             numbers = np.unique(part)
             folds = [(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in numbers]
         for seen, unseen in folds:
-            yield (
-                head_of(self._fitted(_decided(clf, rows), rows, whole.take(train=seen))[0]),
-                unseen,
-            )
+            decided = _decided(clf, rows)
+            if rows == LABELLED and self.known is not None:
+                study = whole.take(train=seen)
+                yield head_of(self.known.fit(decided, study, train=seen)), unseen
+            else:
+                yield head_of(self._fitted(decided, rows, whole.take(train=seen))[0]), unseen
 
     def right(self, name: str, t: float) -> tuple[Array, Array]:
         """Correct training and validation predictions of the original and of the new head."""
@@ -494,7 +515,8 @@ class Comparison:
         self.balanced_over = None  # names of the attributes of these groups
         if self.groups is not None:
             self.balanced_over = " and ".join(each.name for each in named) or self.groups.name
-        self.accuracy_costs = self.costs_of(name)
+        costs = self.costs_of(name)
+        self.accuracy_costs = tuple(replace(each, named=self._named(each.t)) for each in costs)
         # Whether it balances groups that too few validation samples judge. Only the classes, or
         # groups that a shortcut helps, would then judge it.
         if self.rows_of[name] == LABELLED:
@@ -516,28 +538,157 @@ class Comparison:
             else self.head.predict(self.test.X)
         )
 
-    def change(self) -> AccuracyChange:
-        """Accuracies of the worst group or class, and averages, before and after."""
-        # Without a test set, these are the groups of the validation set that judge the head. A
-        # group with enough samples has no copies, so that they never pass for samples.
-        rated, after = self.evaluated, self.after
-        where, y, groups = "test set", rated.y, rated.groups
-        before = self.original.predict(rated.X)
-        average = group_report(y, after, y_pred_before=before).summary("average")
-        if self.test is None:
-            where = "validation set"
-            if self.reported is not None:
-                groups = self.reported.labels
-                if len(groups) > len(y) and not self.judge.reports_copies:
-                    groups = groups[: len(y)]
-                elif len(groups) > len(y):
-                    where, copies = WITH_COPIES, self.judge.copies
-                    of_copies = self.copy_predictions(self.chosen, self.accuracy_cost.t)
-                    before = np.append(before, self.original.predict(copies.Z))
-                    y, after = np.append(y, y[copies.of]), np.append(after, of_copies)
-        report = group_report(y, after, groups=groups, y_pred_before=before)
-        n_before = (report.before or report).worst_group.n
-        return AccuracyChange(where, report.worst_group, average, n_before)
+    def outcome(self) -> RepairOutcome:
+        """How the new head compares with the original one, by the groups of what was named."""
+        where, read, t = "validation set", self.said, self.accuracy_cost.t
+        rows = np.arange(len(self.train), len(self.train) + len(self.validation))
+        y, before = self.validation.y, self.original.predict(self.validation.X) == self.validation.y
+        after = self.validation_predictions(self.chosen, t) == y
+        if self.known is not None and not (
+            self.one_set or self._mapped
+        ):  # training samples have labels as well
+            of_train = np.empty_like(self.train.y)
+            for head, unseen in self._train_heads(self.chosen):
+                X = self.train.X[unseen]
+                of_train[unseen] = mixed(self.original, head, t, self._scale).predict(X)
+            y, rows = np.concatenate([self.train.y, y]), np.arange(len(self.train) + len(y))
+            before = np.append(self.original.predict(self.train.X) == self.train.y, before)
+            after = np.append(of_train == self.train.y, after)
+            where = "training and validation set"
+        read = [each.take(rows) for each in read]
+        by_copies = list[NamedGroups]()
+        if self.invariance is not None and self.known is None:
+            by_copies = [self._originals_and_copies((after, before), t)]
+        named_on_test = self.known is None and (self.named_on_test or not self.named)
+        if self.test is not None and named_on_test and (read or self.invariance is None):
+            where, y, read = TEST, self.test.y, [*self.named_on_test]
+            before, after = self.original.predict(self.test.X) == y, self.after == y
+        right = after, before
+        groups = self._groups(read, y, right, by_copies)
+        if not groups:
+            of_classes = compare(right, [("class", str(k), y == k) for k in self.classes.tolist()])
+            groups = [NamedGroups("class", tuple(of_classes), source="classes")]
+        (average,) = compare(right, [("average", "average", np.arange(len(y)))])
+        instead = by_copies[0].mean if by_copies else None
+        return outcome_of(groups, average, where, self.max_cost, instead)
+
+    def _groups(
+        self,
+        read: Sequence[Attribute],
+        y: Array,
+        right: tuple[Array, Array],
+        by_copies: Sequence[NamedGroups] = (),
+    ) -> list[NamedGroups]:
+        """The groups of each named attribute and of all, or else of originals and copies."""
+        copied = self.invariance is not None and self.known is None
+        classes, fewest = self.classes.tolist(), FEWEST if copied else 1
+        source: Source = "read" if self.known is None else "labelled"
+        pairs = zip(read, self.helped_cells, strict=True)
+        groups = [named_groups(each, y, right, of, classes, source, fewest) for each, of in pairs]
+        if len(read) > 1:
+            groups.append(crossed_groups(read, y, right, self.helped_cells, classes))
+        if all(each.first is None for each in groups):
+            groups += by_copies
+        return groups
+
+    def _named(self, t: float) -> float | None:
+        """The first number on validation samples at a share of the new head."""
+        y, rows = self.validation.y, np.arange(len(self.train), len(self.study.both))
+        after = self.validation_predictions(self.chosen, t) == y
+        right = after, self.original.predict(self.validation.X) == y
+        by_copies = list[NamedGroups]()
+        if self.invariance is not None and self.known is None:
+            by_copies = [self._originals_and_copies(right, t)]
+        said = [each.take(rows) for each in self.said]
+        if not all((each.value >= 0).any() for each in said):  # labels of training samples alone
+            return None
+        groups = _deciding(self._groups(said, y, right, by_copies))
+        means = [each.first or each.mean for each in groups if each.filled]
+        return min((mean.value for mean in means), default=None)
+
+    def validation_rows(
+        self, *, cross_fitted: bool = True
+    ) -> tuple[Row, list[Row], list[NamedGroups]]:
+        """The average, the classes and the named groups on validation samples."""
+        y, classes = self.validation.y, self.classes.tolist()
+        after = self.head.predict(self.validation.X) == y
+        if cross_fitted:
+            after = self.validation_predictions(self.chosen, self.accuracy_cost.t) == y
+        right = after, self.original.predict(self.validation.X) == y
+        average, *of_classes = compare(
+            right,
+            [("average", "average", y == y), *(("class", str(k), y == k) for k in classes)],
+        )
+        rows, said = np.arange(len(self.train), len(self.study.both)), list[NamedGroups]()
+        if self.known is None:
+            for each, helped in zip(self.named, self.helped_cells, strict=True):
+                said.append(named_groups(each.take(rows), y, right, helped, classes))
+        return average, of_classes, said
+
+    @cached_property
+    def said(self) -> list[Attribute]:
+        """What a person named, as samples show it or as labels say it; not what is inferred."""
+        if self.known is None:
+            return [*self.named]
+        labels = self.known.attribute
+        return [replace(labels, value=np.where(self.known.known, labels.value, -1))]
+
+    @cached_property
+    def helped_cells(self) -> list[frozenset[Cell]]:
+        """For each of these attributes, the groups in which the shortcut helps the original."""
+        # Changed copies show values that few samples of a class have.
+        y, rows = self.validation.y, np.arange(len(self.train), len(self.study.both))
+        right, found = self.original.predict(self.validation.X) == y, list[frozenset[Cell]]()
+        for at, each in enumerate(self.said):
+            both, labels, outcomes = each.take(rows), y, right
+            if self.invariance is not None and self.known is None:
+                copies = self.invariance.validation.one_of_each(at)
+                both = replace(both, value=np.append(both.value, copies.values[:, at]))
+                labels, of_copies = np.append(y, y[copies.of]), self.original.predict(copies.Z)
+                outcomes = np.append(right, of_copies == y[copies.of])
+            found.append(helped_groups(both, labels, outcomes))
+        return found
+
+    def is_helped(self) -> Array:
+        """Whether a shortcut helps the group of each training and validation sample."""
+        y, helped = self.study.both.y, np.zeros(len(self.study.both), dtype=bool)
+        said = self.said if self.known is None else [self.known.attribute]  # inferred ones as well
+        if not said and self.invariance is not None:
+            of_class = [label for label, which in self._with_copies[2] if which == _ORIGINAL]
+            return np.isin(y, of_class)
+        for each, cells in zip(said, self.helped_cells, strict=True):
+            for label, value in cells:
+                helped |= (y == label) & (each.value == each.names.index(value))
+        return helped
+
+    @cached_property
+    def _with_copies(self) -> tuple[CopiesOf, Attribute, frozenset[Cell]]:
+        """A copy of each validation sample, which samples are copies, and the helped groups."""
+        assert self.invariance is not None
+        copies, y = self.invariance.validation.one_of_each(), self.validation.y
+        number = np.repeat([0, 1], [len(y), len(copies.of)])
+        which = Attribute("copies", number, (_ORIGINAL, "changed"))
+        X, labels = (self.validation.X[:], copies.Z), np.append(y, y[copies.of])
+        right = np.concatenate([self.original.predict(part) for part in X]) == labels
+        return copies, which, helped_groups(which, labels, right)
+
+    def _originals_and_copies(self, right: tuple[Array, Array], t: float) -> NamedGroups:
+        """Validation samples of each class, and one copy of each, as groups."""
+        copies, which, helped = self._with_copies
+        y, of = self.validation.y, copies.of
+        pred = np.empty_like(y, shape=len(of))
+        for half, (_, scored) in zip(self._half_heads[self.chosen], self.halves, strict=True):
+            rows = np.isin(of, scored)
+            pred[rows] = mixed(self.original, half, t, self._scale).predict(copies.Z[rows])
+        outcomes = pred == y[of], self.original.predict(copies.Z) == y[of]
+        after, before = map(np.append, right, outcomes)
+        labels, classes = np.append(y, y[of]), self.classes.tolist()
+        groups = named_groups(which, labels, (after, before), helped, classes, "copies")
+        assert self.invariance is not None
+        if all(change.unrelates for change in self.invariance.changes):
+            of_class = compare(outcomes, [("class", str(k), y[of] == k) for k in classes])
+            groups = replace(groups, of_parts=mean_of_rows([row for row in of_class if row.n]))
+        return groups
 
     def table(self, original: str) -> tuple[Candidate, ...]:
         """All rows: the original head, controls, random masks, then the methods."""
@@ -563,6 +714,12 @@ class Comparison:
         if len(groups) > len(y):
             right = np.append(right, of_copies() == y[self.judge.copies.of])
         return replace(row, worst_named=min(each.value for each in groups.rows(right)))
+
+
+def _deciding(groups: Sequence[NamedGroups]) -> list[NamedGroups]:
+    """Groups that decide the outcome."""
+    none = Row("average", "average", 0, 0)
+    return RepairOutcome("", tuple(groups), none, "").deciding
 
 
 def _moments(X: Array) -> tuple[Array, Array]:

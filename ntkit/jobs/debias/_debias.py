@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit.attributes import Answer, Answers, Labels, joined_answers, read_answers, write_answers
+from ntkit.attributes import (
+    Answer,
+    Answers,
+    Attribute,
+    Labels,
+    joined_answers,
+    read_answers,
+    write_answers,
+)
 from ntkit.attributes.findings import Finding
 from ntkit.changes import changes_given
 from ntkit.estimators import AutoDebiasClassifier, head_of
@@ -188,7 +196,7 @@ def debias(
     spurious : str, or sequence of str or of sequences of sequences of str, optional
         Attributes that predictions must not depend on, by their names in an audit: ``word:film``,
         ``column:age>=40``, ``metadata:site=B``, ``image:brightness high``, ``layer:relu_2 #3 mean
-        high`` (the highest quarter of the training and validation samples). For a whole column,
+        high`` (the highest quarter of the samples, or those above a gap). For a whole column,
         such as ``metadata:site``, each value makes groups. ``word:film|word:movie`` contrasts two
         values (samples with neither keep their weight). Each value can have several names:
         ``[[["word:film", "word:films"], ["word:movie"]]]``. ntkit reads attributes from the raw
@@ -383,9 +391,9 @@ def debias(
         data = replace(data, notes=(*data.notes, *read_as), cautions=cautions)
     said.check(reader)
     known = None if partly is None else completed(partly, data, earlier, reader, random_state)
-    test, left = _with_groups(data, named.cut(reader, data.model))
+    test, on_test, left = _read_on_test(data, named.cut(reader, data.model))
     data = replace(data, notes=(*data.notes, *left))
-    return _repair(order, data, reader, said, known, test)
+    return _repair(order, data, reader, said, known, test, on_test)
 
 
 def _check_one_label(model: FrozenModel, new_head: bool, resume: Path | None) -> None:
@@ -418,6 +426,7 @@ def _repair(
     said: NamedAttributes,
     known: CompletedGroups | None,
     test: Rows | None,
+    on_test: Sequence[Attribute],
 ) -> DebiasResult:
     """Fit the candidates, choose one, verify it, and write it if it is better."""
     said = said.cut(reader, data.model)
@@ -433,7 +442,8 @@ def _repair(
         data = replace(data, notes=(*data.notes, *invariance.notes))
     if "train" not in data.sets:
         check_groups(data.Z["validation"], balanced if known is None else [known.attribute])
-    compared = {"named": balanced, "known": known, "invariance": invariance}
+    compared: dict[str, Any] = {"named": balanced, "known": known, "invariance": invariance}
+    compared["named_on_test"] = on_test
     comparison = _comparison(order, data, test, **compared)
     invariance = comparison.invariance  # standardised
     candidates, name = asked_for(
@@ -450,11 +460,11 @@ def _repair(
             if each == name or unfitted[1] not in ("validation", "both")
         }
     comparison.choose(candidates, None if order.by_score else name, order)
-    job = Job(order, data, comparison)
+    job = Job(order, data, comparison, said)
     by_change = None
     if invariance is not None:
         by_change = change_results(data, comparison, invariance, order, named=bool(said.names))
-    draft = job.draft(group_check(data, reader, comparison), said, by_change)
+    draft = job.draft(group_check(data, reader, comparison, said.answers.also), by_change)
     if not draft.written and order.out is None and order.deploy is None and not order.new_head:
         return draft
     result = job.write(draft)
@@ -514,22 +524,24 @@ def change_results(
     )
 
 
-def _with_groups(data: Prepared, named: NamedAttributes) -> tuple[Rows | None, list[str]]:
-    """The test set with groups class × named attributes, if it has none, and notes on others."""
+def _read_on_test(
+    data: Prepared, named: NamedAttributes
+) -> tuple[Rows | None, list[Attribute], list[str]]:
+    """The test set, the named attributes as its samples show them, and notes."""
     # Images and rows of numbers are cut where those of the other sets are. Layers of the test set
     # are not read.
     test = data.Z.get("test")
-    if test is None or test.groups is not None or not named or named.layers:
-        return test, []
+    if test is None or not named or named.layers:
+        return test, [], []
     try:
         reader = AttributeReader([data.sets["test"]])
-        first, *others = read = [varying(reader, names, named.rules) for names in named.names]
+        read = [varying(reader, names, named.rules) for names in named.names]
     except InputError:  # the test set lacks a column, a layer, or samples of one value
-        return test, []
+        return test, [], []
     of_columns = (n for n in reader.column_notes(named.all_names) if n not in data.notes)
     notes = [note for each in read for note in each.few_note("The test set")]
     notes += [f"The test set: {note}" for note in of_columns]
-    return replace(test, groups=first.crossed(test.y, *others).labels), notes
+    return test, read, notes
 
 
 def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels | Path | None]:
@@ -643,7 +655,9 @@ def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
     return replace(audit, changes=found, notes=(*audit.notes, *notes))
 
 
-def group_check(data: Prepared, reader: AttributeReader, comparison: Comparison) -> GroupCheck:
+def group_check(
+    data: Prepared, reader: AttributeReader, comparison: Comparison, also: Collection[str] = ()
+) -> GroupCheck:
     """Test which groups of the validation set lose accuracy, for all readable attributes."""
     known, y_index = comparison.known, comparison.study.both.y_index
     is_train = np.arange(len(y_index)) < len(comparison.train)
@@ -657,6 +671,8 @@ def group_check(data: Prepared, reader: AttributeReader, comparison: Comparison)
         comparison.right(comparison.chosen, comparison.accuracy_cost.t),
         is_train,
         [*comparison.named, *([] if known is None else [known.attribute])],
+        comparison.is_helped(),
+        also,
     )
 
 

@@ -15,8 +15,7 @@ from ntkit.jobs.report import quoted
 from ntkit.model import FrozenModel
 from ntkit.pages.audit_page import question_of
 
-QUESTIONS = 3
-"""Number of questions on each of the two lists of findings; audit.json holds the rest."""
+_PRINTED = 3  # questions
 _WHY = (
     "ntkit wrote no model: errors do not distinguish a shortcut from a hard sample, so a "
     "person must decide."
@@ -36,10 +35,10 @@ def open_findings(audit: Audit, answers: Answers) -> tuple[Finding, ...]:
 
 def questions_of(audit: Audit) -> tuple[Finding, ...]:
     """The strongest findings of the model and of the retrained head; named ones come first."""
-    new = () if audit.retraining is None else audit.retraining.findings
-    both = (*audit.findings[:QUESTIONS], *new[:QUESTIONS])
     return tuple(
-        sorted(both, key=lambda finding: (finding.feature_set in NAMELESS, -finding.score))
+        sorted(
+            audit.questions, key=lambda finding: (finding.feature_set in NAMELESS, -finding.score)
+        )
     )
 
 
@@ -118,7 +117,7 @@ class FindingsResult:
                 f"Next: ntkit debias --from {quoted(self.path)} --answers answers.json",
             ]
         lines.append("")
-        for finding in self.open[:QUESTIONS]:
+        for finding in self.open[:_PRINTED]:
             lines += [f"  {question_of(finding)}", f"    {shares_of(finding)}"]
         return lines
 

@@ -42,7 +42,7 @@ from ntkit.inputs import MeasuredImages
 from ntkit.jobs.audit import AuditedImages, guess_notes, like_a_guess, never_changes, why_not
 from ntkit.jobs.debias._order import Order, embeddings_file
 from ntkit.jobs.verify import check_parity, read_recorded
-from ntkit.metrics import check_class_order
+from ntkit.metrics import order_notes
 from ntkit.model import FrozenModel
 from ntkit.samples import (
     Distinct,
@@ -306,7 +306,7 @@ def _like_guesses(
     pred = {name: head.predict(passes[name].Z) for name in (first, "validation")}
     y = {name: sets[name].y for name in pred}
     # The training set shows the class order: in other sets a shortcut may be reversed.
-    check_class_order(pred[first], y[first], head.classes)
+    order_notes(y[first], pred[first], head.classes, strict=True, label=label)
     judged, seen = ((y[name], pred[name]) for name in ("validation", first))
     problem = like_a_guess(*judged, len(head.classes), seen)
     if problem is not None and label is not None:

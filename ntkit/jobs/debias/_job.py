@@ -30,24 +30,37 @@ from ntkit.exceptions import DeployError, InputError, NtkitError, VerificationEr
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
 from ntkit.head import LinearHead
 from ntkit.jobs.audit import audit_files
+from ntkit.jobs.check import REPAIR_LIMITS, Limits, toml_of
 from ntkit.jobs.debias._candidates import n_suppressed
 from ntkit.jobs.debias._comparison import Comparison
-from ntkit.jobs.debias._findings_result import QUESTIONS, FindingsResult
+from ntkit.jobs.debias._findings_result import FindingsResult
 from ntkit.jobs.debias._flips import ByChange
 from ntkit.jobs.debias._inputs import MOST_SHARED, Prepared
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE, REPORT_FILE, RUN_FILE, Order
+from ntkit.jobs.debias._repair_limits import comments_on, repair_limits
 from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.report import arguments, commands, facts_of_job, from_here, options_again, quoted
-from ntkit.model import FrozenModel, folders_of, name_of
-from ntkit.pages import Moved, Report, Shown, Usage, model_card, report_html, usage_of
+from ntkit.model import FrozenModel, folders_of, loaded, name_of
+from ntkit.pages import (
+    Answer,
+    Groups,
+    Moved,
+    Report,
+    Shown,
+    Usage,
+    model_card,
+    report_html,
+    usage_of,
+)
 from ntkit.samples import facts_of, read
 from ntkit.verification import Verification, random_inputs, save_verified
 
 ORIGINAL = "original head"
 DEPLOYED = "model.onnx"
 _PROGRAM = "predict.py"
+_TITLES = {"classes": "Classes", "copies": "Originals and changed copies"}
 _TRIED = 16  # samples for the test run of the program
 _SECONDS = 600
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"
@@ -60,12 +73,11 @@ class Job:
     order: Order
     data: Prepared
     comparison: Comparison
+    said: NamedAttributes
 
-    def draft(
-        self, check: GroupCheck, named: NamedAttributes, by_change: ByChange | None = None
-    ) -> DebiasResult:
+    def draft(self, check: GroupCheck, by_change: ByChange | None = None) -> DebiasResult:
         """Result of the run, before anything is written or verified."""
-        order, data, comparison = self.order, self.data, self.comparison
+        order, data, comparison, named = self.order, self.data, self.comparison, self.said
         clf = comparison.clf
         new_head, path = order.new_head, order.out
         known = comparison.known
@@ -76,11 +88,10 @@ class Job:
         if known is not None:
             digests = [digest for name in data.pooled for digest in data.digests[name]]
             trail.append(known.partly.trail(digests))
-        # ntkit follows a person's decision on attributes and reports its accuracy cost. A method
-        # without such a decision must not harm a group.
-        harmless = comparison.groups is not None or check.refused(order.max_cost) is None
-        helped = ordered and comparison.helped and data.shared <= MOST_SHARED and harmless
-        helped &= not vetoed
+        outcome = comparison.outcome()
+        refused = check.refused(order.max_cost, [each.name for each in comparison.named])
+        helped = ordered and outcome.is_better and data.shared <= MOST_SHARED and refused is None
+        helped &= not vetoed and (comparison.helped or not outcome.of_classes)
         written = helped or order.even_if_worse
         head = comparison.on_raw_embeddings(comparison.head if written else comparison.original)
         suppressed = np.flatnonzero(clf.suppressed_ if n_suppressed(clf) else ())
@@ -131,7 +142,8 @@ class Job:
             ordered=ordered,
             shared=data.shared,
             written=written,
-            change=comparison.change(),
+            outcome=outcome,
+            refused=refused,
             check=check,
             answers=tuple(trail),
             kept_original=order.keep_original and path is not None and debiased is data.model,
@@ -139,6 +151,7 @@ class Job:
             unjudged=comparison.unjudged,
             by_change=by_change,
             cautions=(*data.cautions, *of_groups),
+            limits=repair_limits(comparison, named) if helped and not new_head else None,
             check_command=self._check_command(),
         )
 
@@ -149,7 +162,10 @@ class Job:
             return ""
         models = " ".join(quoted(from_here(path)) for path in (old, folder / MODEL_FILE))
         test = self.data.sets.get("test")
-        if test is None:  # the head was chosen on all samples, and perhaps fitted on them
+        digests = self.data.digests
+        fitted = [d for name in self.data.pooled for d in digests.get(name, ())]
+        # The head was chosen on all these samples, and perhaps fitted on them.
+        if test is None or not {*fitted}.isdisjoint(digests.get("test", ())):
             return f"ntkit check {models} TEST, with samples as TEST that this repair has not seen"
         source = next(iter(test.sources), None)
         if source is None:
@@ -210,10 +226,21 @@ class Job:
             new_head = self.order.new_head
             write_heads(place / HEADS_FILE, self.data.model, heads, new_head=new_head)
             (place / REPORT_FILE).write_text(report_html(report), encoding="utf-8")
+            if result.limits is not None and result.verification is not None:
+                self._write_limits(place, result.limits)
             table = f"{result.summary(verbose=True, markdown=True)}\n"
             (place / "table.md").write_text(table, encoding="utf-8")
             write_record(place, result.as_dict())
         return result
+
+    def _write_limits(self, place: Path, limits: Limits) -> None:
+        """Write the limits of ``ntkit check`` that fit the model, with both models."""
+        written = loaded(place / MODEL_FILE, **self.data.model.located_by)
+        facts = {"old": self.data.model.sha256(), "new": written.sha256()}
+        facts |= {} if self.data.model.label is None else {"label": self.data.model.label}
+        limits = replace(limits, repair={**facts, **limits.repair})
+        comments = comments_on(limits, self.comparison, self.said)
+        (place / REPAIR_LIMITS).write_text(toml_of(limits, comments), encoding="utf-8")
 
     def deploy(self, result: DebiasResult) -> None:
         """Write the folder for a service, after the folder of the result."""
@@ -259,16 +286,18 @@ class Job:
         by_change = result.by_change
         others = comparison.fitted["neurontune" if by_change is None else "neurontune-change-50"]
         scored = comparison.clf if hasattr(comparison.clf, "spuriousness_scores_") else others
-        moved = self._moved() if getattr(scored, "statistic", "") == "change" else None
         suppressed = np.zeros(validation.X.shape[1], dtype=bool)
         suppressed[result.suppressed] = True
+        by_copies = suppressed.any() and getattr(scored, "statistic", "") == "change"
+        moved = self._moved() if by_copies else None
         device = data.embedder.device_ if data.computed else None  # None if all were read
         unit = "standard deviations of each neuron"  # of scores on standardised embeddings
         if getattr(scored, "statistic", None) == "contribution":
             unit = "standard deviations of its contribution" if scored.standardize else "logits"
         return Report(
             title=name_of(data.model),
-            headline=result.headline(),
+            answer=self._answer(result),
+            seed=self.order.seed,
             label=data.model.label,
             others=result.others,
             accuracy_costs=[asdict(accuracy_cost) for accuracy_cost in result.accuracy_costs],
@@ -303,6 +332,59 @@ class Job:
             commands=commands(),
             moved=moved,
         )
+
+    def _answer(self, result: DebiasResult) -> Answer:
+        """The question that was asked, and its answer by the outcome."""
+        outcome, label = result.outcome, self.data.model.label
+        names = [each.name for each in outcome.groups if each.source in ("read", "labelled")]
+        if not names and result.by_change is not None:
+            names = [*result.by_change.changes]
+        question = f"Is the new head ({result.chosen.name}) better than the original one?"
+        if names:
+            question = f"Does the repair help if {' and '.join(names)} must not matter?"
+        elif self.order.new_head:
+            question = "How accurate is the new last layer?"
+        groups = list[Groups]()
+        for each in sorted(outcome.groups, key=lambda each: each not in outcome.deciding):
+            what = _TITLES.get(each.source, "Class × {}").format(each.name)
+            tags = dict.fromkeys((str(row.name) for row in each.rows), "the shortcut misled")
+            tags |= dict.fromkeys(each.helped, "the shortcut helped")
+            groups.append(
+                Groups(
+                    f"{what}, {outcome.where}",
+                    [row.with_intervals() for row in each.rows],
+                    tags if each.helped else {},
+                    first=each in outcome.deciding,
+                )
+            )
+        of = "" if label is None else f"Label {label!r}: "
+        cost = result.cost_in_words([each.name for each in self.comparison.said])
+        return Answer(
+            of + question, result.decision(), result.lines(), groups, cost, self._steps(result)
+        )
+
+    def _steps(self, result: DebiasResult) -> list[tuple[str, str, str]]:
+        """What to do to keep the result, and to go back, with commands."""
+        original, folder = self.data.model, self.order.out
+        if folder is None:
+            return []
+        new = from_here(folder / MODEL_FILE)
+        if result.verification is None:
+            again = f"ntkit debias --from {quoted(from_here(folder))} --even-if-worse"
+            again = again if arguments() is not None else "debias(…, even_if_worse=True)"
+            nothing = "The original model is unchanged, so there is nothing to do."
+            anyway = "Write the new head anyway", "Only if you know why these data mislead."
+            return [("Keep the original", nothing, ""), (*anyway, again)]
+        if self.order.new_head or original.path is None or len(original.files) != 1:
+            keep = f"Use {new} in place of the original model."
+            return [("Keep it", keep, ""), ("Go back", "The original model is unchanged.", "")]
+        old, copy = quoted(from_here(original.path)), "copy" if os.name == "nt" else "cp"
+        folder = from_here(folder)
+        back = f"ntkit export --undo {quoted(folder)} -o {old} --force"
+        return [
+            ("Keep it", "Replace the original model.", f"{copy} {quoted(new)} {old}"),
+            ("Go back", f"Put the original back; the folder {folder} keeps its head.", back),
+        ]
 
     def _moved(self) -> Moved | None:
         """Copies of the validation set by the first change, next to their originals."""
@@ -395,7 +477,7 @@ def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -
         go_on = f"ntkit debias --from {quoted(result.path)} --answers answers.json"
         if not result.resumable:
             go_on = f"debias(…, out={str(result.path)!r}, resume={str(result.path)!r}, answers=…)"
-        files = audit_files(result.audit, title=name_of(result.model), go_on=go_on, most=QUESTIONS)
+        files = audit_files(result.audit, title=name_of(result.model), go_on=go_on)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
     if result.kept_original:

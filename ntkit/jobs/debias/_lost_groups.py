@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,11 +86,14 @@ class GroupCheck:
     unchecked: tuple[str, ...] = ()
     readable: bool = False
 
-    def refused(self, max_cost: float) -> LostGroup | None:
-        """The group with the largest sure loss, if it exceeds the limit; None otherwise."""
+    def refused(self, max_cost: float, named: Collection[str] = ()) -> LostGroup | None:
+        """The group with the largest sure loss, if it exceeds the limit; None otherwise.
+
+        Groups of named attributes do not count: the outcome judges them.
+        """
         # Only attributes that the head relies on more count. If it relies less on an attribute, the
         # groups that the shortcut helped lose accuracy as intended.
-        more = (group for group in self.lost if group.relies_more)
+        more = (g for g in self.lost if g.relies_more and g.attribute not in named)
         worst = max(more, key=lambda group: group.surely, default=None)
         return worst if worst is not None and worst.surely > max_cost else None
 
@@ -144,15 +147,20 @@ def checked_groups(
     right: tuple[Array, Array],
     is_train: Array,
     named: Sequence[Attribute] = (),
+    helped: Array | None = None,
+    also: Collection[str] = (),
 ) -> GroupCheck:
     """Choose attributes on training rows, and test their groups on validation rows."""
     # An attribute is chosen if samples of a class with one of its values lose more than the rest of
     # the class. Its losing groups are tested together, because each may be small, and then one by
     # one. Each class is tested as well. The test is the exact sign test of new errors against
     # errors fixed (McNemar 1947). Holm's correction (1979) is weighted: the more an attribute lost
-    # on training rows, the larger its share of the level.
+    # on training rows, the larger its share of the level. Groups of attributes that nobody named
+    # are without the samples that a named shortcut helped: these lose because it is gone.
+    # Of attributes that are like a named one, only those in `also` are tested.
     attributes = [_Candidate(each) for each in named]
-    attributes += _chosen(feature_sets, y_index, right, is_train, attributes)
+    counted = np.ones(len(y_index), dtype=bool) if helped is None else ~helped
+    attributes += _chosen(feature_sets, y_index, right, is_train, counted, attributes, also)
     rows = ~is_train
     y, before, after = y_index[rows], right[0][rows], right[1][rows]
     tests, unchecked = list[_Test](), list[str]()
@@ -234,14 +242,17 @@ def _chosen(
     y_index: Array,
     right: tuple[Array, Array],
     is_train: Array,
+    counted: Array,
     named_by_user: Sequence[_Candidate],
+    also: Collection[str],
 ) -> list[_Candidate]:
     """At most ten attributes with a value that loses more than the rest of its class."""
     names, of_blocks = list[str](), list[Array]()
     change = right[1].astype(np.float64) - right[0]
     for feature_set in feature_sets:
         for block in feature_set.blocks():
-            known = is_train if block.known is None else is_train & block.known
+            known = is_train & counted
+            known = known if block.known is None else known & block.known
             rows = np.flatnonzero(known)
             of_blocks.append(loss_contrast(block.values, change, y_index, rows))
             names += block.names
@@ -253,6 +264,7 @@ def _chosen(
     if not top:
         return []
     values = np.stack(values_by_name(feature_sets, [names[i] for i in top]), axis=1)
+    values = np.where(counted[:, None], values, np.int8(-1))
     named = [e.of.value == value for e in named_by_user for value in range(len(e.of.names))]
     columns = np.column_stack([*(column.astype(np.int8) for column in named), values])
     alike = np.abs(within_class_correlation(columns, y_index, is_train.astype(float)))
@@ -262,7 +274,8 @@ def _chosen(
         losing = tuple((int(k), int(z[k] > 0)) for k in np.flatnonzero(np.abs(z) > _NOTABLE))
         each = _Candidate(Attribute(name, values[:, i], (f"not {name}", name)), losing)
         rows = np.any([(y_index == k) & (values[:, i] == value) for k, value in losing], axis=0)
-        if len(chosen) == _MOST or (alike[column, alike_to] >= ALIKE).any():
+        others = alike_to[len(named) :] if name in also else alike_to
+        if len(chosen) == _MOST or (alike[column, others] >= ALIKE).any():
             continue
         if (rows & ~is_train).sum() < CHECKED:  # a correlated attribute may have more samples
             small.append(each)

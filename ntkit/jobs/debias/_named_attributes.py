@@ -336,14 +336,20 @@ class CompletedGroups:
         """Number of labelled samples of each sample's group, (N + M,)."""
         return np.array([*self.n_known.values(), 0])[self.groups.value]
 
-    def fit(self, clf: DFRClassifier, study: Study, validation: Array | None) -> DFRClassifier:
-        """Fit the candidate on the training samples and some or all validation samples."""
+    def fit(
+        self,
+        clf: DFRClassifier,
+        study: Study,
+        validation: Array | None = None,
+        train: Array | None = None,
+    ) -> DFRClassifier:
+        """Fit the candidate on some or all training and validation samples."""
         rows, groups = study.on("both").train, self._balanced[0]
         if not isinstance(rows.X, np.ndarray):  # of memory maps
             rows = rows.take(np.arange(len(rows)))
-        index = np.arange(len(self.y))
-        if validation is not None:
-            index = np.concatenate([index[: self.n_train], index[self.n_train :][validation]])
+        parts = np.split(np.arange(len(self.y)), [self.n_train])
+        chosen = zip(parts, (train, validation), strict=True)
+        index = np.concatenate([part if some is None else part[some] for part, some in chosen])
         weight = None if groups.weight is None or not self.is_read else groups.weight[index]
         with warnings.catch_warnings():  # `partly_known` decides for all samples, not for a fold
             warnings.filterwarnings("ignore", "The group .* has several classes", UserWarning)

@@ -2,39 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ntkit._doc import documented
-from ntkit._text import counted, escaped, percent, plain, plain_table, table, without_controls
+from ntkit._text import (
+    counted,
+    escaped,
+    listed,
+    percent,
+    plain,
+    plain_table,
+    table,
+    without_controls,
+)
 from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.attributes import FEWEST
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._accuracy_cost import AT_A_COST, WITH_COPIES, AccuracyChange, AccuracyCost
+from ntkit.jobs.check import Limits
+from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
 from ntkit.jobs.debias._flips import ByChange
 from ntkit.jobs.debias._inputs import MOST_SHARED
-from ntkit.jobs.debias._lost_groups import NOTHING_READABLE, GroupCheck
+from ntkit.jobs.debias._lost_groups import NOTHING_READABLE, GroupCheck, LostGroup
 from ntkit.jobs.debias._order import MODEL_FILE, REPORT_FILE
+from ntkit.jobs.debias._outcome import WORSE, RepairOutcome
 from ntkit.jobs.report import quoted
 from ntkit.model import FrozenModel
 from ntkit.verification import Verification
 
-_AS_ORDERED = "Written as ordered, though not found to be better."
 _SCORE_IN_WORDS = {
     "worst_class_correctness_group_accuracy": (
         "⅔ the worst class + ⅓ the worst class × correctness group"
     )
 }
+_SHOWN, _OF_ALL = 2, " of {} groups"  # in a sentence
+_LOSING = attrgetter("gave_way"), attrgetter("lost")  # of named groups
 _CONTROLS = ("class-balanced", "random mask")
 _RECORDED = (
-    *("candidates", "helped", "written", "state", "change", "answers", "balanced_over"),
+    *("candidates", "helped", "written", "state", "outcome", "answers", "balanced_over"),
     *("by_change", "max_cost", "accuracy_cost", "accuracy_costs", "n_non_constant"),
     *("evaluated_on", "verification", "notes"),
 )
@@ -75,7 +86,7 @@ class DebiasResult:
     max_cost : float
         Largest accuracy cost that was allowed.
     helped : bool
-        Whether the head is better than the original one on samples it has not seen.
+        Whether the head is written without ``even_if_worse``.
     ordered : bool
         Whether a person ordered a method, named a shortcut, or answered.
     shared : float
@@ -84,8 +95,10 @@ class DebiasResult:
         Whether ``model`` has the new head.
     kept_original : bool
         Whether the folder holds the unchanged original instead.
-    change : AccuracyChange
-        The worst group (or class) and the average, before and after.
+    outcome : RepairOutcome
+        Whether the head is better, by the groups class × named attribute, before and after.
+    refused : LostGroup or None
+        A group of another attribute that surely loses more than the limit.
     check : GroupCheck
         Groups that the new head gets right less often, and those too small to tell.
     answers : tuple of mapping
@@ -101,6 +114,9 @@ class DebiasResult:
     check_command : str
         Command that checks the written model on samples that the repair has not seen; empty if
         it is not known.
+    limits : Limits or None
+        Limits of :func:`ntkit.check` that fit the repair, from validation samples; None if the head
+        is not found to be better.
     """
 
     model: FrozenModel
@@ -121,8 +137,9 @@ class DebiasResult:
     ordered: bool
     shared: float
     written: bool
-    change: AccuracyChange
+    outcome: RepairOutcome
     check: GroupCheck
+    refused: LostGroup | None = None
     balanced_over: str | None = None
     unjudged: bool = False
     by_change: ByChange | None = None
@@ -130,6 +147,7 @@ class DebiasResult:
     kept_original: bool = False
     cautions: tuple[str, ...] = ()
     check_command: str = ""
+    limits: Limits | None = None
 
     def __str__(self) -> str:
         return self.summary()
@@ -218,36 +236,33 @@ class DebiasResult:
         return "" if self.verification is None else self.verification.on_other_labels()
 
     def headline(self) -> str:
-        """Verdict, then the worst group and the average before and after."""
-        refused = self.check.refused(self.max_cost) if self.written else None
-        sentence = f"{self._verdict()} {self._outcome()}"
-        return f"{sentence} But the new head {refused}." if refused else sentence
+        """The outcome in a word, then the results of the named groups before and after."""
+        return " ".join([self.decision(), *self.lines()])
 
-    def _outcome(self) -> str:
-        """The worst group and the average, before and after."""
-        text = self.change.sentence("" if self.written else f" with {self.chosen.name}")
+    def lines(self) -> list[str]:
+        """The results in words: of named groups first."""
+        first, *others = self.outcome.lines("" if self.written else f", with {self.chosen.name}")
         label = self.model.label
-        return text if label is None else f"Label {label!r}, {text[:1].lower()}{text[1:]}"
+        if label is not None:
+            first = f"Label {label!r}, {first[:1].lower()}{first[1:]}"
+        return [first, *others]
 
-    def _verdict(self) -> str:
+    def decision(self) -> str:
         """Sentence that says whether the new head is better, or why the original was kept."""
-        if not self.written:
-            kept = "Kept the original model"
-            if self.verification is not None:
-                kept = "Written: an ERM head for the labels at hand, fitted on the training set"
-            return f"{kept}: {self._why()}."
-        refused = self.check.refused(self.max_cost)
-        verdict = self.change.verdict if self.helped else _AS_ORDERED
-        if refused and self.evaluated_on != "test set" and verdict.startswith("Better"):
-            verdict = AT_A_COST  # the validation set has the bias of the training set
-        if self.by_change is not None and self.by_change.copies_alone:
-            how = "judged" if self.evaluated_on != "test set" else "chosen"
-            verdict = f"{verdict.rstrip('.')}, {how} by changed copies alone."
-        return verdict
+        copies = self.by_change is not None and self.by_change.copies_alone
+        by = ", judged by changed copies alone" * copies
+        if self.helped:
+            return f"{self.outcome.word.capitalize()}{by}."
+        if self.written:
+            return f"Written as ordered: {self._why()}{by}."
+        kept = "Kept the original model"
+        if self.verification is not None:
+            kept = "Written: an ERM head for the labels at hand, fitted on the training set"
+        return f"{kept}: {self._why()}."
 
     def _why(self) -> str:
         """The reason that the head is not written."""
-        limit, name = f"{100 * self.max_cost:g}", self.chosen.name
+        name, outcome = self.chosen.name, self.outcome
         if not self.ordered:
             return "no method was ordered and no shortcut was named"
         if self.shared > MOST_SHARED:
@@ -255,25 +270,18 @@ class DebiasResult:
             return f"{share} are in the training set, so they say nothing about unseen samples"
         if self.by_change is not None and self.by_change.veto:
             return self.by_change.veto
-        if self.unjudged:
-            return (
-                f"too few samples of the balanced groups judge {name} on the validation set. Add "
-                "samples, or label more. Write it anyway: --even-if-worse"
-            )
-        cost, by_check = self.accuracy_cost, self.balanced_over is None
-        if not cost.affordable(self.max_cost):
-            bound = -cost.class_gain if cost.by_groups else cost.cost_high
-            enough = float(np.ceil(100 * bound) / 100)
-            allow = f"Allow more: --max-cost {enough:g}"
-            if by_check and self.check.refused(enough) is not None:
-                allow = "Write it anyway: --even-if-worse"  # its groups lose more than that
-            lost = f"{100 * bound:.1f} points of {cost.whose}"
-            return f"{name} may lose {lost}, limit {limit}. {allow}"
-        group = self.check.refused(self.max_cost) if by_check else None
-        if group is not None and cost.helps(self.max_cost, learnable=True):
-            shown = str(group).removesuffix(")")
-            return f"{name} {shown}; limit {limit} points). Write it anyway: --even-if-worse"
-        return f"{name} is not found to be better on unseen validation samples"
+        if outcome.word == WORSE:
+            return f"{name} is worse, because {outcome.reason}"
+        if outcome.of_classes and not self.accuracy_cost.affordable(self.max_cost):
+            bound = self.accuracy_cost.cost_high
+            allow = f"--max-cost {ceil(100 * bound) / 100:g}"
+            lost = f"{100 * bound:.1f} points of average accuracy"
+            limit = f"{100 * self.max_cost:g}"
+            return f"{name} may lose {lost}, limit {limit}. Allow more: {allow}"
+        if not outcome.is_better or not self.refused:
+            return f"{name} makes no difference that can be told{outcome.change_in_words()}"
+        limit = f"limit {100 * self.max_cost:g} points"
+        return f"{name} {str(self.refused).removesuffix(')')}; {limit})"
 
     def named_outcome(self) -> str:
         """Sentence on the worst group that the candidate is balanced over, with 95 % intervals."""
@@ -287,6 +295,36 @@ class DebiasResult:
             f"samples{or_copies}: {after} right; with the original head {then}."
         )
 
+    def cost_in_words(self, names: Collection[str] = ()) -> str:
+        """Sentence on groups that lose: those that the shortcut helped, and others surely.
+
+        ``names`` are those of the named attributes.
+        """
+        named = [each for each in self.outcome.groups if each.source != "crossed"]
+        gave, lost = ([row for each in named for row in of(each)] for of in _LOSING)
+        others = [
+            group.in_full
+            for group in sorted(self.check.lost, key=lambda group: not group.relies_more)
+            if group.attribute not in names and (group.attribute or self.outcome.of_classes)
+        ]
+        would = "" if self.written else "would "
+        parts = list[str]()
+        for rows, why in ((gave, "where the shortcut helped"), (lost, "which it misled")):
+            shown = [
+                f"{row.name} {100 * (row.before or 0):.1f} → {percent(row.value)}" for row in rows
+            ]
+            parts += [f"{listed(shown, _SHOWN, _OF_ALL)} ({why})"] if shown else []
+        if others:
+            more = f", and {counted(len(others) - 1, 'more group')}" * (len(others) > 1)
+            parts.append(f"{'surely also' if parts else 'surely'} {others[0]}{more}")
+        if parts:
+            return f"What it {would}cost: {'; '.join(parts)}."
+        checked = "no other group surely loses"
+        if not self.check.readable:
+            checked = "other groups could not be checked"
+        helped = "" if self.outcome.of_classes else "no group that the shortcut helped loses, and "
+        return f"It {would or ''}cost{'' if would else 's'} no group: {helped}{checked}."
+
     def interpolation(self) -> str:
         """Accuracy cost of every interpolation with the original head, as a Markdown table.
 
@@ -294,6 +332,8 @@ class DebiasResult:
         ``accuracy_cost``.
         """
         keys = self._columns_of_accuracies(self.accuracy_costs)
+        if self.accuracy_cost.named is not None:
+            keys = {"named": "mean of the named groups"} | keys
         rows = [["share of the new head", "fixed", "new errors", *keys.values()]]
         for cost in self.accuracy_costs:
             of_cost = [getattr(cost, key) for key in keys]
@@ -348,7 +388,7 @@ class DebiasResult:
         """
         if verbose:
             return without_controls("\n".join(self._everything(markdown=markdown)))
-        done = self._verdict()
+        done = self.decision()
         if self.written:
             new = self.chosen.name
             if self.balanced_over is not None and new == GROUP_BALANCED:
@@ -360,7 +400,7 @@ class DebiasResult:
             done = f"{done} {wrote} {new_layer(self.model)}: {new}. {self.others}".rstrip()
         elif self.kept_original:
             done += f" {self.path}: {MODEL_FILE} is the unchanged original."
-        lines = [done, self._outcome(), self._cost(), f"Next: {self._next()}"]
+        lines = [done, *self.lines(), self._cost(), f"Next: {self._next()}"]
         cautions = self.cautions if self.check.readable else (*self.cautions, NOTHING_READABLE)
         lines += [f"Note: {caution}" for caution in cautions]
         return without_controls("\n".join([*lines, "", self.short_table()]))
@@ -395,7 +435,7 @@ class DebiasResult:
             if not self.written:
                 return "print(result.summary(verbose=True)) lists every candidate and group."
             return "debias(…, out='debiased/') writes the model and a report."
-        if self.written and self.check_command and not self._verdict().startswith(AT_A_COST[:-1]):
+        if self.written and self.check_command:
             return self.check_command
         return f"open {quoted(self.path / REPORT_FILE)}"
 
@@ -410,7 +450,8 @@ class DebiasResult:
             what = f"{GROUP_BALANCED} is over class × {self.balanced_over}; the"
             if not any(c.name == GROUP_BALANCED for c in self.candidates):
                 what = "The"
-            of = WITH_COPIES if self.reports_copies else "the validation set"
+            copies = " and changed copies" * self.reports_copies
+            of = f"the validation set{copies}"
             legend += f" {what} worst balanced group is that of {of}."
         if self.chosen.name.startswith(GROUP_BALANCED):
             legend += " What you named or answered chose the head, not the score."

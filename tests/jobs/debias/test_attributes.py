@@ -3,15 +3,19 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.neural_network import MLPClassifier
 
 import ntkit
 from ntkit import FrozenModel, debias
+from ntkit.attributes import FEWEST
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
 from ntkit.jobs.audit import AttributeReader
 from ntkit.samples import read_table
+from tests import models as zoo
 from tests.cases import read_csv, write_csv
 from tests.jobs.debias.conftest import (
     N_VALIDATION,
@@ -361,3 +365,51 @@ def test_other_values_in_the_second_set_are_told(files, tmp_path):
     sets = written_sites(files, tmp_path, str)
     notes = debias(files / "model.onnx", *sets, spurious="metadata:site", **QUICK).notes
     assert not any("occurs in both sets" in note for note in notes)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """A model of three classes, and sets of a table with a column that predicts the class."""
+    rng, sets = np.random.default_rng(0), {}
+    for name, n, share in (("train", 500, 0.95), ("validation", 300, 0.9), ("test", 120, 0.9)):
+        y, X = rng.integers(0, 3, n), rng.normal(size=(n, 6)).astype(np.float32)
+        X[np.arange(n), y] += 1.5
+        X[:, 5] = 2 * np.where(rng.random(n) < share, y == 2, y != 2)
+        sets[name] = pd.DataFrame(X, columns=[*"abcdef"]), y
+    network, (X, y) = MLPClassifier((16,), random_state=0), sets["train"]
+    for _ in range(30):
+        network.partial_fit(X.to_numpy(), y, classes=[0, 1, 2])
+    (W1, W2), (b1, b2) = (
+        [each.astype(np.float32) for each in of] for of in (network.coefs_, network.intercepts_)
+    )
+    graph = """(float[batch, 6] x) => (float[batch, 3] logits) {
+        h = Gemm(x, W1, b1)
+        z = Relu(h)
+        logits = Gemm(z, W2, b2)
+    }"""
+    arrays = {"W1": W1, "b1": b1, "W2": W2, "b2": b2}
+    path = tmp_path_factory.mktemp("three") / "model.onnx"
+    return zoo.save(zoo.parsed(graph, **arrays), path), sets
+
+
+@pytest.mark.parametrize("method", ["auto", None])
+def test_one_original_has_one_worst_group(three, method):
+    """In the outcome and in the table, in every run with the same attribute."""
+    model, sets = three
+    sets = [sets[name] for name in ("train", "validation", "test")]
+    options = {"spurious": "column:f>=2", "method": method, "device": "cpu", "n_random": 1}
+    result = debias(model, *sets[:2], test=sets[2], **options)
+    groups, *_ = result.outcome.groups
+    assert min(row.n for row in groups.rows) < FEWEST  # too few to be a worst group
+    old, chosen = result.candidates[0], result.chosen
+    assert groups.worst.before == old.worst_group
+    assert groups.worst.value == chosen.worst_group
+    y, X = sets[2][1], sets[2][0].to_numpy()
+    right = zoo.run(model, X)["logits"].argmax(axis=1) == y
+    shares = [
+        right[inside].mean()
+        for k in range(3)
+        for value in (True, False)
+        if (inside := (y == k) & ((X[:, 5] >= 2) == value)).sum() >= FEWEST
+    ]
+    assert old.worst_group == min(shares)

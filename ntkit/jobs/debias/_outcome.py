@@ -1,0 +1,415 @@
+"""Outcome of a repair, told by the groups of what a person named."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import Any, Literal
+
+import numpy as np
+
+from ntkit._key import Key, group_name
+from ntkit._text import counted, listed, percent
+from ntkit._types import Array
+from ntkit.attributes import FEWEST, Attribute
+from ntkit.metrics import (
+    Kind,
+    Row,
+    compare,
+    mean_of_rows,
+    separate_drop_bounds,
+    unrelated_shares,
+    worst_of_rows,
+)
+
+BETTER, PROBABLY, WORSE, NONE = "better", "probably better", "worse", "no difference"
+WORDS = (WORSE, NONE, PROBABLY, BETTER)
+"""Words for the outcome, the worst first."""
+_SURE, _LIKELY = 0.025, 0.15  # on a side
+FEW = 10
+"""Samples below which groups of several classes are joined."""
+_DIFFERENT = 0.02  # shares by which two means are worth saying
+_SAME = 1e-9
+_MORE = 30  # labels that a person can give in some minutes
+TEST = "test set"
+_OF_PARTS = "copies with this part of another sample, class by class"
+Cell = tuple[Any, Any]
+Source = Literal["read", "crossed", "labelled", "copies", "classes"]
+_MEAN_OF = {
+    "read": "the other groups",
+    "crossed": "the groups of all",
+    "labelled": "the groups of labelled samples",
+    "copies": "originals and changed copies, class by class",
+}
+
+
+def helped_groups(attribute: Attribute, y: Array, right: Array) -> frozenset[Cell]:
+    """Groups class × value in which the shortcut helps the original model.
+
+    It is surely more often right there than on the other values of the class.
+    """
+    cells = [(k, v) for k in np.unique(y).tolist() for v in range(len(attribute.names))]
+    helped = set[Cell]()
+    for label, v in cells:
+        of_class = (y == label) & (attribute.value >= 0)
+        inside = attribute.value == v
+        own, others = compare(
+            [right], [("group", v, of_class & inside), ("group", v, of_class & ~inside)]
+        )
+        if own.n and others.n:
+            level = _SURE / len(cells)
+            low, _ = separate_drop_bounds(
+                (own.right, own.n), (others.right, others.n), upper_level=level, lower_level=level
+            )
+            if low > 0:
+                helped.add((label, attribute.names[v]))
+    return frozenset(helped)
+
+
+@dataclass(frozen=True)
+class NamedGroups:
+    """Accuracies of the groups class × value of a named attribute, before and after.
+
+    Attributes
+    ----------
+    name : str
+        Name of the attribute.
+    rows : tuple of Row
+        A row of each group, also of those without a sample. Small groups of one class are joined if
+        there are more than two classes.
+    helped : frozenset of str
+        Names of the groups that the shortcut helps; it misleads the others.
+    shares : tuple of float
+        P(class) · P(value) of each row, as frequent as in these samples. Empty for a mean in which
+        each group counts alike.
+    source : str
+        What the groups are: "read" from the samples, "crossed" of several attributes that are read,
+        "labelled" by a person, changed "copies" and originals, or the "classes" alone.
+    fewest : int
+        Samples that a group needs; more than 1 if changed copies can take its place.
+    of_parts : Row or None
+        Mean of copies over the classes, if a part of each comes from another sample of any class.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    helped: frozenset[str] = frozenset()
+    shares: tuple[float, ...] = ()
+    source: Source = "read"
+    fewest: int = 1
+    of_parts: Row | None = None
+
+    @property
+    def filled(self) -> list[Row]:
+        """Rows of the groups that have enough samples."""
+        return [row for row in self.rows if row.n >= self.fewest]
+
+    @property
+    def empty(self) -> list[str]:
+        """Names of the groups without enough samples."""
+        return [row.name for row in self.rows if row.n < self.fewest]
+
+    @cached_property
+    def first(self) -> Row | None:
+        """Accuracy if class and attribute were unrelated; None if a group has no sample."""
+        if self.empty or not self.shares:
+            return None
+        return mean_of_rows(self.rows, self.shares, name=f"{self.name} unrelated to the class")
+
+    @cached_property
+    def mean(self) -> Row:
+        """Mean accuracy of the groups that have samples."""
+        # Originals are as biased as the data. In copies, part and class are unrelated.
+        return self.of_parts or mean_of_rows(self.filled)
+
+    @cached_property
+    def worst(self) -> Row:
+        """Accuracy of the worst group."""
+        return worst_of_rows(self.filled)
+
+    @property
+    def level(self) -> float:
+        """Error probability on a side of a bound, corrected for the number of groups."""
+        return _SURE / len(self.filled)
+
+    @cached_property
+    def lost(self) -> list[Row]:
+        """Groups that surely lose, though the shortcut misleads the original model there."""
+        misled = [row for row in self.filled if row.name not in self.helped]
+        return [row for row in misled if row.surely_lost(self.level) > 0]
+
+    @cached_property
+    def below(self) -> list[Row]:
+        """Groups that end surely below the worst one of the original model."""
+        if self.empty:  # one of them may be the worst
+            return []
+        worst = min(self.filled, key=lambda row: row.before or 0.0)
+        right = worst.right + (worst.lost or 0) - (worst.gained or 0)
+        found = list[Row]()
+        for row in self.filled:
+            sure = row.surely_lost(self.level) > 0
+            if row is not worst:
+                of_two, level = ((right, worst.n), (row.right, row.n)), self.level
+                low, _ = separate_drop_bounds(*of_two, upper_level=level, lower_level=level)
+                sure = low > 0
+            found += [row] if sure else []
+        return found
+
+    def gain(self, instead: Row | None) -> Row | None:
+        """The mean whose change decides; ``instead`` of the first number if there is none."""
+        if self.source in ("read", "crossed"):
+            return self.first or instead
+        return self.mean
+
+    def word(self, gain: Row | None, max_cost: float, *, fresh: bool) -> str:
+        """The outcome, by the gain of a mean and the losses of groups."""
+        low, high = (-1.0, 1.0) if gain is None else gain.change_interval or (0.0, 0.0)
+        if high < 0 or self.below or self.beyond(max_cost):
+            return WORSE
+        if gain is None:
+            return NONE
+        if fresh and gain is self.first and low > 0 and not self.lost:
+            return BETTER
+        likely = -gain.drop_bounds(upper_level=_LIKELY, lower_level=_LIKELY)[1]
+        return PROBABLY if likely > 0 else NONE
+
+    def reason(self, gain: Row | None, max_cost: float) -> str:
+        """Why the outcome is worse; an empty text if it is not."""
+        if self.below:
+            row = self.below[0]
+            return f"{row.name} ends at {percent(row.value)}, surely below the worst group before"
+        if beyond := self.beyond(max_cost):
+            row = max(beyond, key=lambda each: each.surely_lost(self.level))
+            shares = _shares(row.before, row.value)
+            return f"{row.name} surely loses ({shares}), and the shortcut misled the model there"
+        if gain is not None and (gain.change_interval or (0, 0))[1] < 0:
+            return f"{gain.name} surely falls ({_shares(gain.before, gain.value)})"
+        return ""
+
+    def sentence(self) -> str:
+        """The first number, the mean of groups if it differs, and the worst group."""
+        first, mean, worst = self.first, self.mean, self.worst
+        parts = list[str]()
+        if first is not None:
+            shares = _shares(first.before, first.value)
+            other = max(
+                abs(mean.value - first.value), abs((mean.before or 0) - (first.before or 0))
+            )
+            beside = f" (mean of groups {_shares(mean.before, mean.value)})" * (other > _DIFFERENT)
+            parts.append(
+                f"If {self.name} and the class were unrelated, on data otherwise like this: "
+                f"{shares}{beside}."
+            )
+        elif self.source != "classes":
+            no = "No sample shows" if self.fewest == 1 else f"Fewer than {self.fewest} samples show"
+            none = f"{no} {listed(self.empty, 2)}. " if self.empty else ""
+            what = _MEAN_OF[self.source] if self.of_parts is None else _OF_PARTS
+            parts.append(f"{none}Mean of {what}: {_shares(mean.before, mean.value)}.")
+        first_worst = min(self.filled, key=lambda row: row.before or 0.0)
+        last_worst = min(self.filled, key=lambda row: row.value)
+        name = "class" if self.source == "classes" else "group"
+        of_before = f" ({first_worst.name})" * (first_worst is not last_worst)
+        parts.append(
+            f"Worst {name}: {100 * (worst.before or 0):.1f}{of_before} → {100 * worst.value:.1f} % "
+            f"({last_worst.name}, {counted(last_worst.n, 'sample')})."
+        )
+        return " ".join(parts)
+
+    @property
+    def gave_way(self) -> list[Row]:
+        """Groups that the shortcut helps and that lose."""
+        helped = [row for row in self.filled if row.name in self.helped]
+        return [row for row in helped if (row.change or 0) < 0]
+
+    def beyond(self, max_cost: float) -> list[Row]:
+        """Misled groups that surely lose more than the limit."""
+        return [row for row in self.lost if row.surely_lost(self.level) > max_cost]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All values for JSON."""
+        rows = [_as_dict(row) | {"helped": row.name in self.helped} for row in self.rows]
+        figures = {"first": self.first, "mean": self.mean, "worst": self.worst}
+        of_rows = {key: None if row is None else _as_dict(row) for key, row in figures.items()}
+        return {"name": self.name, "source": self.source, **of_rows, "groups": rows}
+
+
+def named_groups(
+    attribute: Attribute,
+    y: Array,
+    right: tuple[Array, Array],
+    helped: Collection[Cell],
+    classes: Sequence[Any],
+    source: Source = "read",
+    fewest: int = 1,
+) -> NamedGroups:
+    """Rows of the groups class × value by outcomes of the new and of the original head."""
+    known = attribute.value >= 0
+    of_class = {label: float((known & (y == label)).sum()) for label in classes}
+    classes = [label for label in classes if of_class[label]]
+    of_value = [float((attribute.value == v).sum()) for v in range(len(attribute.names))]
+    shares = unrelated_shares([of_class[label] for label in classes], of_value)
+    cells = list[tuple[str, Array, float, bool]]()
+    # Labels may name groups of one class each: values that no other class has.
+    pairs = {*zip(y[known].tolist(), attribute.value[known].tolist(), strict=True)}
+    of_one_class = source == "labelled" and len(pairs) == len({v for _, v in pairs})
+    for k, label in enumerate(classes):
+        joined: dict[bool, list[int]] = {True: [], False: []}
+        for v, value in enumerate(attribute.names):
+            inside, is_helped = (y == label) & (attribute.value == v), (label, value) in helped
+            if len(classes) > 2 and inside.sum() < FEW:
+                joined[is_helped].append(v)
+            elif not of_one_class or (label, v) in pairs:
+                name = str(value) if of_one_class else group_name(label, value)
+                cells.append((name, inside, float(shares[k, v]), is_helped))
+        for is_helped, some in joined.items():
+            inside, share = (y == label) & np.isin(attribute.value, some), shares[k, some].sum()
+            others = str(attribute.names[some[0]]) if len(some) == 1 else f"{len(some)} others"
+            if inside.any() or (some and not of_one_class):
+                cells.append((group_name(label, others), inside, float(share), is_helped))
+    names, members, of_cells, helps = zip(*cells, strict=True)
+    rows = compare(right, [("group", *each) for each in zip(names, members, strict=True)])
+    of_helped = frozenset(name for name, yes in zip(names, helps, strict=True) if yes)
+    of_cells = of_cells if source == "read" else ()
+    origins = {Key.of(str(value)).origin for value in attribute.names}
+    name = origins.pop() if len(origins) == 1 else attribute.name
+    return NamedGroups(name, tuple(rows), of_helped, of_cells, source, fewest)
+
+
+def crossed_groups(
+    attributes: Sequence[Attribute],
+    y: Array,
+    right: tuple[Array, Array],
+    helped: Sequence[Collection[Cell]],
+    classes: Sequence[Any],
+) -> NamedGroups:
+    """Rows of the groups class × values of all attributes; a group needs a few samples to count."""
+    known = np.all([each.value >= 0 for each in attributes], axis=0)
+    classes = [label for label in classes if (known & (y == label)).any()]
+    cells, shares, of_helped = list[tuple[Kind, Any, Array]](), list[float](), set[str]()
+    for label, *values in product(classes, *(range(len(each.names)) for each in attributes)):
+        parts = [y == label, *(a.value == v for a, v in zip(attributes, values, strict=True))]
+        names = [each.names[v] for each, v in zip(attributes, values, strict=True)]
+        name = group_name(label, *names)
+        if any((label, v) in of for v, of in zip(names, helped, strict=True)):
+            of_helped.add(name)
+        cells.append(("group", name, known & np.all(parts, axis=0)))
+        shares.append(float(np.prod([part[known].mean() for part in parts])))
+    called = " and ".join(each.name for each in attributes)
+    rows = tuple(compare(right, cells))
+    return NamedGroups(called, rows, frozenset(of_helped), tuple(shares), "crossed", FEWEST)
+
+
+@dataclass(frozen=True)
+class RepairOutcome:
+    """How the new head compares with the original one, by the groups of what a person named.
+
+    Attributes
+    ----------
+    word : str
+        "better", "probably better", "no difference" or "worse".
+    groups : tuple of NamedGroups
+        For each named attribute, its groups class × value; of several, those of all together as
+        well. Without named attributes, the classes.
+    average : Row
+        Accuracy on all samples, which are as biased as the data.
+    where : str
+        "test set" or "validation set".
+    gain : Row or None
+        Mean of groups whose change decides the word, of the attribute with the worst one.
+    reason : str
+        Why the word is "worse", or an empty text.
+    """
+
+    word: str
+    groups: tuple[NamedGroups, ...]
+    average: Row
+    where: str
+    gain: Row | None = None
+    reason: str = ""
+
+    @property
+    def is_better(self) -> bool:
+        """Whether the word is "better" or "probably better"."""
+        return self.word in (BETTER, PROBABLY)
+
+    def change_in_words(self) -> str:
+        """The change that decides, with its 95 % interval, and which labels would tell more."""
+        text = ""
+        if self.gain is not None and self.gain.change_interval is not None:
+            low, high = (100 * bound for bound in self.gain.change_interval)
+            text = f": {100 * (self.gain.change or 0):+.1f} points [{low:.1f}, {high:.1f}]"
+        if self.groups[0].source == "labelled":
+            rare = sorted(self.groups[0].rows, key=lambda row: row.n)[:2]
+            shown = listed([f"{row.name} ({row.n} labelled)" for row in rare], 2)
+            text += f". Label {_MORE} more samples to know, first of {shown}"
+        return text
+
+    @property
+    def of_classes(self) -> bool:
+        """Whether nothing was named, so that the classes are the groups."""
+        return self.groups[0].source == "classes"
+
+    @property
+    def deciding(self) -> list[NamedGroups]:
+        """Groups that decide the word: of all named attributes together if these have samples."""
+        # One of several says little while the class depends on the others.
+        return [each for each in self.groups if each.source == "crossed" and each.first] or [
+            *self.groups
+        ]
+
+    def lines(self, by: str = "") -> list[str]:
+        """The results in words, a line for each attribute; ``by`` names a head that is not written.
+
+        The average follows if it falls, or if nothing was named.
+        """
+        parts = [each.sentence() for each in self.groups]
+        before, after = self.average.before or 0.0, self.average.value
+        if self.of_classes:
+            parts[-1] += f" Average: {_shares(before, after)}. No shortcut was named."
+        elif after < before - _SAME:
+            because = any(each.gave_way for each in self.groups)
+            reason = ", because here the shortcut helps" * because
+            parts[-1] += f" On data as biased as this: {_shares(before, after)}{reason}."
+        return [f"{self.where.capitalize()}{by}: {parts[0]}", *parts[1:]]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All values for JSON."""
+        return {
+            "word": self.word, "reason": self.reason, "where": self.where,
+            "average": _as_dict(self.average), "groups": self.groups,
+        }  # fmt: skip
+
+
+def outcome_of(
+    groups: Sequence[NamedGroups],
+    average: Row,
+    where: str,
+    max_cost: float,
+    instead: Row | None = None,
+) -> RepairOutcome:
+    """The outcome by the attribute with the worst one.
+
+    ``instead`` is the mean that decides if a group has no sample.
+    """
+    outcome = RepairOutcome(NONE, tuple(groups), average, where)
+    found = list[tuple[str, Row | None, str]]()
+    for each in outcome.deciding:
+        gain = each.gain(instead)
+        word = each.word(gain, max_cost, fresh=where == TEST)
+        found.append((word, gain, each.reason(gain, max_cost)))
+    word, gain, reason = min(found, key=lambda each: WORDS.index(each[0]))
+    return replace(outcome, word=word, gain=gain, reason=reason)
+
+
+def _shares(before: float | None, after: float) -> str:
+    return f"{100 * (before or 0):.1f} → {100 * after:.1f} %"
+
+
+def _as_dict(row: Row) -> dict[str, Any]:
+    row = row if row.change_interval else row.with_intervals()
+    return {
+        "name": str(row.name), "n": row.n, "before": row.before, "after": row.value,
+        "change": row.change, "change_interval": row.change_interval,
+    }  # fmt: skip

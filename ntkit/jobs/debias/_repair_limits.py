@@ -1,0 +1,117 @@
+"""Limits of ``ntkit check`` that fit a repair, from validation samples."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import ceil, floor, sqrt
+from typing import Any
+
+from scipy.special import ndtri
+
+from ntkit.attributes import Answers, Rule, layer_of
+from ntkit.jobs.check import ChangeLimits, Limits, SliceLimits
+from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias._named_attributes import NamedAttributes
+from ntkit.jobs.debias._outcome import NamedGroups
+from ntkit.metrics import Row
+
+_WRONG = 0.02  # probability that a right repair does not pass on new data of this size
+_WRONG_DROP = 0.005  # the same of drops: the head was chosen on these samples, so it loses more
+_REFUSED = 0.95  # probability that the original does not
+_WIDEST = 0.25  # margin beyond which a limit is of no use
+
+
+def repair_limits(comparison: Comparison, said: NamedAttributes) -> Limits:
+    """Limits for data like the validation set."""
+    average, classes, named = comparison.validation_rows()
+    # The head that is written may lose more in one group and less in another than heads that were
+    # fitted on parts of the samples.
+    average_of_all, classes_of_all, named_of_all = comparison.validation_rows(cross_fitted=False)
+    answers = _checkable(said)
+    read = named if len(answers.answers) == len(said.answers.spurious) else []
+    of_all = [row for each in named_of_all for row in each.rows]
+    groups = [(each, row) for each in read for row in each.rows]
+    n_limits = 2 + len(classes) + len(groups)
+    slices, none = dict[str, SliceLimits](), list[str]()
+    for (each, row), whole in zip(groups, of_all, strict=False):
+        of_group = _of_group(each, row, whole, n_limits)
+        if of_group == SliceLimits():
+            none.append(f"{row.name} ({row.n} validation samples)")
+        else:
+            slices[str(row.name)] = of_group
+    changes = () if comparison.invariance is None else comparison.invariance.changes
+    drops = {
+        str(row.name): _largest_drop(row, whole, n_limits)
+        for row, whole in zip(classes, classes_of_all, strict=True)
+    }
+    none += [f"class {name}" for name, drop in drops.items() if drop is None]
+    return Limits(
+        over=("average",),
+        max_drop=_largest_drop(average, average_of_all, n_limits),
+        max_recall_drop={name: drop for name, drop in drops.items() if drop is not None} or None,
+        slices=slices,
+        changes={change.name: ChangeLimits() for change in changes},
+        answers=answers if slices else Answers(()),
+        repair={"without_limit": none},
+    )
+
+
+def comments_on(limits: Limits, comparison: Comparison, said: NamedAttributes) -> list[str]:
+    """What the limits are, for the file that holds them."""
+    comments = [
+        "Limits of ntkit check for this repair, in percent and points, from validation samples.",
+        "A drop is the loss on these samples plus a margin for their number.",
+        "A lowest accuracy is of a group that the shortcut misled, and that surely gained.",
+    ]
+    if comparison.known is not None:
+        comments.append("Groups have no limits, because people labelled single samples.")
+    elif len(_checkable(said).answers) < len(said.answers.spurious):
+        comments.append("Groups have no limits, because they are of a layer of the model.")
+    none = limits.repair["without_limit"]
+    return comments + [f"Too few samples for a useful limit: {each}." for each in none]
+
+
+def _checkable(said: NamedAttributes) -> Answers:
+    """Answers on attributes that a check reads as well: none of layers."""
+    spurious = (replace(each, by=None, at=None) for each in said.answers.spurious)
+    return Answers(tuple(each for each in spurious if not _of_layers(each.values, each.rules)))
+
+
+def _of_layers(values: tuple[tuple[str, ...], ...], rules: Any) -> bool:
+    named: list[tuple[str, Rule | None]] = [(n, rules.get(n)) for of in values for n in of]
+    return any(layer_of(name, rule) is not None for name, rule in named)
+
+
+def _of_group(groups: NamedGroups, row: Row, whole: Row, n_limits: int) -> SliceLimits:
+    """The lowest accuracy of a misled group that surely gained; else the largest drop."""
+    if (
+        row.name not in groups.helped
+        and row.n
+        and row.drop_bounds(upper_level=groups.level, lower_level=groups.level)[1] < 0
+    ):
+        before = row.before or 0.0
+        value = min(row.value, whole.value)
+        least = value - _margin(value * (1 - value), row.n, n_limits)
+        # The original then passes at most so often, for its accuracy is uncertain as well.
+        error = (sqrt(2) - 1) * sqrt(before * (1 - before) / row.n)
+        if least > before + float(ndtri(_REFUSED)) * error:
+            return SliceLimits(accuracy=floor(1000 * least) / 10)
+    return SliceLimits(max_drop=_largest_drop(row, whole, n_limits))
+
+
+def _largest_drop(row: Row, whole: Row, n_limits: int) -> float | None:
+    """Percentage points that a subset may lose; None if it is too small to tell."""
+    row = min(row, whole, key=lambda each: each.change or 0.0)
+    if not row.n:
+        return None
+    lost, gained = (((count or 0) + 0.5) / (row.n + 1) for count in (row.lost, row.gained))
+    margin = _margin(lost + gained - (lost - gained) ** 2, row.n, n_limits, _WRONG_DROP)
+    drop = max(0.0, -(row.change or 0.0)) + margin
+    return None if margin > _WIDEST else min(100.0, ceil(1000 * drop) / 10)
+
+
+def _margin(variance: float, n: int, n_limits: int, wrong: float = _WRONG) -> float:
+    """Between these samples and the bound of as many others, for all limits together."""
+    # The difference of two means of n samples, and the bound of the second one at 95 %.
+    both = float(ndtri(1 - wrong / n_limits)) * sqrt(2) + float(ndtri(0.95))
+    return both * sqrt(max(variance, 1 / n) / n) + 1 / n

@@ -1,0 +1,248 @@
+"""The word for a repair, and each sentence about it: true, and gone when it is not true."""
+
+import numpy as np
+import pytest
+
+from ntkit import debias
+from ntkit.attributes import Attribute
+from ntkit.datasets import load_scanned_digits
+from ntkit.jobs.debias._outcome import (
+    FEW,
+    TEST,
+    NamedGroups,
+    crossed_groups,
+    helped_groups,
+    named_groups,
+    outcome_of,
+)
+from ntkit.metrics import Row, compare
+
+CLASSES = ["cat", "dog"]
+
+
+def samples(n, before, after, classes=CLASSES, values=("border", "plain")):
+    """Samples of each class × value: so many, of which shares are right before and after.
+
+    The same samples are right, as far as the shares allow.
+    """
+    y, value, was, now = [], [], [], []
+    for (k, v), size in np.ndenumerate(np.array(n)):
+        y += [classes[k]] * size
+        value += [v] * size
+        was += (np.arange(size) < round(np.array(before)[k, v] * size)).tolist()
+        now += (np.arange(size) < round(np.array(after)[k, v] * size)).tolist()
+    attribute = Attribute("image:border", np.array(value), tuple(values), "image")
+    return attribute, np.array(y), (np.array(now), np.array(was))
+
+
+def groups_of(n, before, after, helped=(), **options):
+    attribute, y, right = samples(n, before, after)
+    return named_groups(attribute, y, right, helped, CLASSES, **options)
+
+
+def told(groups, where=TEST, average=None, max_cost=0.05, instead=None):
+    average = average or Row("average", "average", 1000, 900, lost=0, gained=10)
+    return outcome_of([groups], average, where, max_cost, instead)
+
+
+N, BIASED = [[500, 60], [40, 400]], [[0.98, 0.5], [0.4, 0.97]]
+HELPED = {("cat", "border"), ("dog", "plain")}
+REPAIRED = [[0.9, 0.85], [0.9, 0.9]]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_first_number_is_the_accuracy_if_both_were_unrelated(seed):
+    rng = np.random.default_rng(seed)
+    n, before, after = rng.integers(20, 90, (2, 2)), rng.random((2, 2)), rng.random((2, 2))
+    groups = groups_of(n, before, after)
+    shares = np.outer(n.sum(axis=1), n.sum(axis=0)) / n.sum() ** 2
+    for figure, rights in ((groups.first.before, before), (groups.first.value, after)):
+        accuracies = np.round(rights * n) / n
+        assert figure == pytest.approx((shares * accuracies).sum())
+    assert groups.mean.value == pytest.approx((np.round(after * n) / n).mean())
+    assert groups.worst.value == pytest.approx((np.round(after * n) / n).min())
+
+
+def test_the_shortcut_helps_where_the_original_is_surely_more_often_right():
+    attribute, y, (_, before) = samples(N, BIASED, BIASED)
+    assert helped_groups(attribute, y, before) == HELPED
+    few = samples([[500, 3], [3, 400]], [[0.98, 0.67], [0.67, 0.97]], BIASED)
+    assert helped_groups(few[0], few[1], few[2][1]) == set()  # three samples tell nothing
+    equal = samples(N, [[0.9, 0.9], [0.9, 0.9]], BIASED)
+    assert helped_groups(equal[0], equal[1], equal[2][1]) == set()
+
+
+def test_better_needs_a_test_set_a_sure_gain_and_no_misled_group_that_loses():
+    groups = groups_of(N, BIASED, REPAIRED, HELPED)
+    assert told(groups).word == "better"
+    assert told(groups, where="validation set").word == "probably better"
+    some = groups_of(N, BIASED, [[0.98, 0.5], [0.4, 0.97]], HELPED)
+    assert told(some).word == "no difference"
+    little = groups_of([[50, 10], [10, 40]], [[0.98, 0.5], [0.5, 0.97]], [[0.98, 0.7], [0.6, 0.97]])
+    assert little.first.change_interval[0] < 0 < -little.first.drop_bounds(
+        upper_level=0.15, lower_level=0.15)[1]  # fmt: skip
+    assert told(little).word == "probably better"
+    # A misled group that loses: by less than the limit it is not better, by more it is worse.
+    n, before = [[500, 300], [400, 400]], [[0.98, 0.9], [0.4, 0.97]]
+    after = [[0.95, 0.85], [0.9, 0.95]]
+    lost = groups_of(n, before, after, HELPED)
+    assert [row.name for row in lost.lost] == ["cat × plain"]
+    assert told(lost).word == "probably better"
+    assert told(lost, max_cost=0.01).word == "worse"
+    assert "cat × plain surely loses" in told(lost, max_cost=0.01).reason
+    assert told(groups_of(n, before, [[0.95, 0.9], [0.9, 0.95]], HELPED)).word == "better"
+
+
+def test_helped_groups_may_lose_but_not_below_the_worst_one_before():
+    gives_way = groups_of(N, BIASED, [[0.8, 0.9], [0.9, 0.8]], HELPED)
+    assert told(gives_way).word == "better"
+    assert {row.name for row in gives_way.gave_way} == {"cat × border", "dog × plain"}
+    below = groups_of(N, BIASED, [[0.1, 0.99], [0.99, 0.97]], HELPED)
+    assert told(below).word == "worse"
+    assert "cat × border ends at 10" in told(below).reason
+    falls = groups_of(N, REPAIRED, BIASED, {("cat", "border"), ("dog", "plain")})
+    assert told(falls).word == "worse"
+    misled = groups_of([[500, 60], [40, 400]], [[0.9] * 2] * 2, [[0.7] * 2] * 2)
+    assert told(misled, max_cost=1).word == "worse"  # by its end below the worst one, or its fall
+
+
+def test_a_group_without_a_sample_has_no_first_number():
+    n = [[500, 60], [0, 400]]
+    groups = groups_of(n, BIASED, REPAIRED, HELPED)
+    assert groups.first is None
+    assert "No sample shows dog × border." in groups.sentence()
+    assert "unrelated" not in groups.sentence()
+    assert told(groups).word == "no difference"
+    rows = [Row("group", name, 400, 360, lost=10, gained=80) for name in ("original", "changed")]
+    copies = NamedGroups("copies", tuple(rows), source="copies")
+    assert told(groups, instead=copies.mean).word == "probably better"
+    assert "No sample shows" not in groups_of(N, BIASED, REPAIRED).sentence()
+    scarce = groups_of([[500, 60], [4, 400]], BIASED, REPAIRED, fewest=5)
+    assert "Fewer than 5 samples show dog × border." in scarce.sentence()
+
+
+@pytest.mark.parametrize("source", ["labelled", "copies"])
+def test_what_is_not_read_is_never_better(source):
+    groups = groups_of(N, BIASED, REPAIRED, HELPED, source=source)
+    assert told(groups).word == "probably better"
+    assert "unrelated" not in groups.sentence()
+
+
+def test_nothing_named_is_never_better():
+    y = np.repeat(CLASSES, 400)
+    right = np.arange(800) % 400 < 380, np.arange(800) % 400 < 200
+    rows = compare(right, [("class", k, y == k) for k in CLASSES])
+    outcome = told(NamedGroups("class", tuple(rows), source="classes"))
+    assert outcome.word == "probably better"
+    assert outcome.lines()[0].endswith("No shortcut was named.")
+    assert "Worst class: 50.0" in outcome.lines()[0]
+    assert "No shortcut" not in told(groups_of(N, BIASED, REPAIRED)).lines()[0]
+
+
+def test_small_groups_of_several_classes_are_joined_by_what_the_shortcut_does():
+    classes, values = ["a", "b", "c"], ("w", "x", "y", "z")
+    n = [[100, 5, 4, 30], [40, 40, 3, 40], [9, 8, 7, 60]]
+    attribute, y, right = samples(n, np.full((3, 4), 0.5), np.full((3, 4), 0.75), classes, values)
+    groups = named_groups(attribute, y, right, {("a", "x"), ("c", "w")}, classes)
+    names = {row.name: row.n for row in groups.rows}
+    assert names == {
+        "a × w": 100, "a × z": 30, "a × x": 5, "a × y": 4, "b × w": 40, "b × x": 40, "b × z": 40,
+        "b × y": 3, "c × z": 60, "c × w": 9, "c × 2 others": 15,
+    }  # fmt: skip
+    assert sum(names.values()) == np.sum(n)
+    assert sum(groups.shares) == pytest.approx(1)
+    assert groups.helped == {"a × x", "c × w"}
+    assert FEW == 10
+
+
+def test_groups_of_two_attributes_decide_together():
+    rng = np.random.default_rng(0)
+    n = 2000
+    y = rng.integers(0, 2, n)
+    one, two = (np.where(rng.random(n) < 0.85, y, 1 - y) for _ in range(2))
+    attributes = [
+        Attribute(f"column:{name}", v, ("0", "1")) for name, v in (("a", one), ("b", two))
+    ]
+    before = one + two - 2 * y == 0
+    right = rng.random(n) < 0.9, before
+    helped = [helped_groups(each, y, before) for each in attributes]
+    single = [named_groups(a, y, right, h, [0, 1]) for a, h in zip(attributes, helped, strict=True)]
+    both = crossed_groups(attributes, y, right, helped, [0, 1])
+    pa, pb, py = one.mean(), two.mean(), y.mean()
+    weights, accuracies = [], []
+    for k, a, b in np.ndindex(2, 2, 2):
+        cell = (y == k) & (one == a) & (two == b)
+        weights.append(np.prod([p if at else 1 - p for at, p in ((k, py), (a, pa), (b, pb))]))
+        accuracies.append(right[0][cell].mean())
+    assert both.first.value == pytest.approx(np.dot(weights, accuracies))
+    average = compare(right, [("average", "average", np.arange(n))])[0]
+    outcome = outcome_of([*single, both], average, TEST, 0.05)
+    assert outcome.deciding == [both]
+    assert outcome.gain is both.first
+    assert len(outcome.lines()) == 3
+    assert "If column:a and column:b and the class were unrelated" in outcome.lines()[2]
+
+
+def test_the_average_is_told_where_it_falls_with_the_reason_where_it_is_one():
+    fell = Row("average", "average", 1000, 895, lost=50, gained=22)
+    gives_way = groups_of(N, BIASED, [[0.8, 0.9], [0.9, 0.8]], HELPED)
+    (line,) = told(gives_way, average=fell).lines()
+    assert line.startswith("Test set: If image:border and the class were unrelated, on data ")
+    assert line.endswith(
+        "On data as biased as this: 92.3 → 89.5 %, because here the shortcut helps."
+    )
+    (line,) = told(groups_of(N, BIASED, [[0.9] * 2] * 2), average=fell).lines()
+    assert line.endswith("On data as biased as this: 92.3 → 89.5 %.")
+    (line,) = told(gives_way).lines(", with auto")
+    assert "biased" not in line
+    assert line.startswith("Test set, with auto: ")
+
+
+def test_the_mean_of_groups_stands_beside_if_it_differs():
+    assert "(mean of groups " in groups_of([[900, 20], [20, 60]], BIASED, REPAIRED).sentence()
+    assert "mean of groups" not in groups_of([[60, 60], [60, 60]], BIASED, REPAIRED).sentence()
+
+
+def test_the_worst_group_is_named_before_and_after():
+    groups = groups_of(N, BIASED, [[0.7, 0.85], [0.9, 0.9]])
+    assert (
+        "Worst group: 40.0 (dog × border) → 70.0 % (cat × border, 500 samples)."
+        in groups.sentence()
+    )
+    same = groups_of(N, BIASED, [[0.9, 0.85], [0.8, 0.9]])
+    assert "Worst group: 40.0 → 80.0 % (dog × border, 40 samples)." in same.sentence()
+    assert told(groups).as_dict()["word"] == told(groups).word
+    listed = groups.as_dict()
+    assert [row["name"] for row in listed["groups"]] == [
+        "cat × border", "cat × plain", "dog × border", "dog × plain",
+    ]  # fmt: skip
+    assert not any(row["helped"] for row in listed["groups"])
+
+
+def test_few_labels_say_which_samples_would_tell_more():
+    groups = groups_of([[12, 4], [5, 10]], BIASED, BIASED, source="labelled")
+    outcome = told(groups, where="validation set")
+    assert outcome.word == "no difference"
+    more = "Label 30 more samples to know, first of cat × plain (4 labelled), dog × border (5 "
+    assert more in outcome.change_in_words()
+    read = told(groups_of(N, BIASED, BIASED, HELPED))
+    assert "Label" not in read.change_in_words()
+
+
+def test_copies_with_a_part_of_others_tell_what_happens_where_it_is_unrelated():
+    """Their mean decides, not that of the biased originals; a change of all pixels has both."""
+    d = load_scanned_digits()
+    parts = {n: (d[f"X_{n}"][:600], d[f"y_{n}"][:600]) for n in ("train", "validation", "test")}
+    for change, decides in (("image:border", "changed"), ("image:blur", "")):
+        result = debias(d.model_path, **parts, invariant=change, even_if_worse=True, device="cpu")
+        (groups,) = result.outcome.groups
+        means = groups.mean.before, groups.mean.value
+        rows = [row for row in groups.rows if row.name.endswith(decides)]
+        by_class = np.mean([(row.before, row.value) for row in rows], axis=0)
+        assert means == pytest.approx(tuple(by_class))
+        assert ("copies with this part of another sample" in groups.sentence()) == bool(decides)
+        if decides:
+            assert result.outcome.word == "probably better"
+            old, new = (row.average for row in (result.candidates[0], result.chosen))
+            assert means == pytest.approx((old, new), abs=0.07)  # border and class are unrelated
+            assert (result.outcome.average.change or 0) < -0.05

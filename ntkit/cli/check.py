@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,7 +73,7 @@ def command(
         "Change that must not flip predictions: image:jpeg=75; repeatable.", "CHANGE"
     ),
     answers: Path | None = o.option(
-        "answers.json of an audit; adds its shortcuts as slices.", "FILE"
+        "answers.json of audit or label; adds its groups as slices.", "FILE"
     ),
     prediction_column: str | None = o.of_tables(
         "Column of predicted classes; of both models: NEW,OLD.", "COLUMN"
@@ -95,6 +95,12 @@ def command(
     ),
     alpha: float | None = o.of_limits(
         "Largest chance of a wrong pass or failure; default 0.05.", "SHARE"
+    ),
+    min_samples: int | None = o.of_limits(
+        "Only list slices with fewer samples, unless one surely lost.", "N"
+    ),
+    allow_too_few: bool = o.switch(
+        "--allow-too-few", "Exit with 0 if samples are too few to say.", o.LIMITS
     ),
     report: Path | None = o.of_output("Write an HTML report on the two models.", "FILE"),
     json_file: Path | None = o.of_output("Write the result as JSON.", "FILE"),
@@ -118,7 +124,7 @@ def command(
     samples. In that case the output says how many samples would be enough.
 
     Exit codes: 0 all limits pass, 1 a limit fails, 2 an error, 3 none fails but one has too few
-    samples.
+    samples (0 with --allow-too-few).
 
     Without any limit, ntkit holds two models to --max-drop 5. It holds NEW alone to --average,
     --worst-class and --worst-group. --max-new-errors and --max-flip-rate are in percent of the
@@ -140,24 +146,29 @@ def command(
     for each group and slice. --limits FILE sets them for groups and slices.
 
     Without --limits, ntkit reads the table tool.ntkit.check of pyproject.toml, if there is one.
+    Without any limit, it reads the repair-limits.toml that ntkit debias wrote next to NEW. Where
+    CI is set, it does not.
 
     With --invariant, changed samples must not flip predictions more often than --max-flip-rate.
     With two models, they must not flip NEW's predictions more often than OLD's.
 
     With --report ntkit writes a page: which samples gain, which lose, and which neurons matter.
-    The two models may differ only in their head.
+    The two models may differ only in their head. Of tables of predictions the page has no neurons.
     """
     from ntkit.jobs.check import (
+        REPAIR_LIMITS,
         check_tables,
+        limits_of,
         limits_of_project,
+        limits_of_repair,
         limits_with,
         summary_of,
         write_check,
     )
 
     paths = _checked(paths or [], predictions, before)
-    if report is not None and len(paths) != 3:
-        raise InputError("--report compares two models; give OLD, NEW and DATA.")
+    if report is not None and len(paths) != 3 and before is None:
+        raise InputError("--report compares two models; give OLD, NEW and DATA, or --before.")
     if limits is None:
         limits, notes = limits_of_project()
         o.tell_notes(notes)
@@ -166,7 +177,12 @@ def command(
         if file is not None:
             check_file(file, inputs=read_files, force=force)
     if report is not None:
-        from ntkit.jobs.report import PAGE, started_by, write_report
+        from ntkit.jobs.report import (
+            PAGE,
+            started_by,
+            write_report,
+            write_report_of_predictions,
+        )
         from ntkit.samples import input_paths
 
         check_file(report, inputs=read_files, force=force, size=PAGE)
@@ -181,10 +197,12 @@ def command(
         **rates.limits,
         over=None if over is None else tuple(o.names(over) or ()),
         alpha=alpha,
+        min_samples=min_samples,
     )
     o.tell_notes(notes)
     shown: dict[str, Any] = {"slices": slices or (), "answers": answers, "metadata": metadata}
     shown |= {"limits": limit, "threshold": o.numbers(threshold, "--threshold")}
+    held_to = None
     running: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": not quiet}
     if predictions is not None:
         if invariant:
@@ -192,7 +210,11 @@ def command(
         if data_options.columns is not None:
             raise InputError("--columns needs a model; drop it, or drop --predictions.")
         roles = data_options.roles(prediction_column, score_columns, id_column, model_options)
-        result = check_tables(predictions, [*paths, predictions][0], roles, before=before, **shown)
+        tables: list[Any] = []
+        data = [*paths, predictions][0]
+        result = check_tables(predictions, data, roles, before=before, tables=tables, **shown)
+        if report is not None and tables[0].labels:
+            raise InputError("--report of tables is on classes, not on labels. Leave it out.")
     else:
         from ntkit.jobs.check import check_read
         from ntkit.jobs.predict import labels_compared, matches_of
@@ -201,6 +223,14 @@ def command(
         embedders: list[Any] = []
         read = partial(data_options.read, paths[-1], tell=False, every_label=True)
         matches = matches_of(model_options.load_all(paths[:-1]), read)
+        if len(matches) == 2 and not (limit.stated or invariant or over):
+            sha_of = [match.model.sha256() for match in matches]
+            pair = {"old": sha_of[0], "new": sha_of[1], "label": matches[1].model.label}
+            came, notes = limits_of_repair(paths[1].parent, pair)
+            o.tell_notes(notes)
+            if came is not None:
+                held_to = str(paths[1].parent / REPAIR_LIMITS)
+                shown["limits"] = limits_of(came, alpha=alpha, min_samples=min_samples)
         if report is not None:
             if labels_compared([each.model for each in matches]):
                 raise InputError(
@@ -211,9 +241,15 @@ def command(
             _refuse_other_bodies(matches, paths[:-1], device)
         shown |= {"invariant": invariant or (), "key": id_column, "embedders": embedders}
         shown["sure_of_classes"] = model_options.classes is not None
-        result = check_read(matches, **shown, **running)
+        result = replace(check_read(matches, **shown, **running), held_to=held_to)
+    result = replace(result, allow_too_few=allow_too_few)
     write_check(result, json=json_file, junit=junit, markdown=markdown, force=force)
-    if report is not None:
+    if report is not None and before is not None:
+        (of,), names = tables, [str(before), str(predictions)]
+        parts = of.samples.y, of.predictions, of.samples, names, result.notes
+        with started_by(o.command_line()):
+            write_report_of_predictions(*parts, report, force=force)
+    elif report is not None:
         old, new = matches
         with started_by(o.command_line()):
             running |= {"force": force}

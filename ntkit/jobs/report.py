@@ -7,7 +7,7 @@ import os
 import platform
 import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from importlib import metadata
@@ -267,6 +267,45 @@ def write_report(
     options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
     embedder = None if samples.embedded else embedder or OnnxEmbedder(first, **options)
     report = report_of_models(first, second, samples, embedder=embedder, record=_record(second))
+    page = report_html(report)
+    with new_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def write_report_of_predictions(
+    y: Array,
+    predictions: Sequence[Array],
+    samples: Samples,
+    names: Sequence[str],
+    notes: Sequence[str],
+    out: Path,
+    *,
+    force: bool = False,
+) -> Path:
+    """Write an HTML report on predictions of two models, the old ones first; it has no neurons."""
+    path = check_file(out, force=force, size=PAGE)
+    before, after = predictions
+    shown = Shown(y, before, after, none_if_unknown(samples.groups), samples)
+    none = np.empty((len(y), 0))
+    report = Report(
+        title=" compared with ".join(reversed(names)),
+        sentences=notes,
+        options={},
+        candidates=[],
+        evaluated_on="samples of this report",
+        candidates_on="",
+        shown=shown,
+        Z=none,
+        neurons_on=shown,
+        scores=none,
+        scores_of="",
+        classes=np.unique(y),
+        suppressed=np.zeros(0, dtype=bool),
+        threshold=None,
+        facts={"old predictions": names[0], "new predictions": names[1]},
+        commands=commands(),
+    )
     page = report_html(report)
     with new_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -11,6 +11,7 @@ import pytest
 
 from ntkit import FrozenModel
 from ntkit.head import LinearHead
+from ntkit.samples import Identified, read
 from tests.cases import CLASSES, N_BARE, N, ntkit, read_csv, refused
 
 DEVICE = ("--device", "cpu", "--quiet")
@@ -22,6 +23,8 @@ DEVICE = ("--device", "cpu", "--quiet")
         ("model.onnx model.onnx test.npz", "--max-drop 4", 0, "Passed: "),
         ("model.onnx worse.onnx test.npz", "--max-drop 2", 1, "Failed: worse.onnx compared with"),
         ("model.onnx model.onnx FEW", "--max-drop 2", 3, "Too few samples to say: "),
+        ("model.onnx model.onnx FEW", "--max-drop 2 --allow-too-few", 0, "Too few samples to say"),
+        ("model.onnx worse.onnx test.npz", "--max-drop 2 --allow-too-few", 1, "Failed: "),
         ("model.onnx test.npz", "--worst-group 20", 0, f"Passed: model.onnx, {N} samples.\n"),
         ("model.onnx test.npz", "--worst-class 80", 1, "Failed: model.onnx"),
         ("model.onnx test.npz", "--min-recall 20 --min-precision 1=20", 0, "Passed: model.onnx"),
@@ -251,3 +254,31 @@ def test_the_old_file_outside_its_folder_reads_images_like_the_new_one(user, tmp
     _, own, _ = ntkit("check", folder / "model.onnx", user / "test", "--average", "2", *options[4:],
                       "--json")  # fmt: skip
     assert json.loads(own)["rows"][0]["accuracy"] == average["accuracy"]
+
+
+def test_labels_of_samples_make_groups(user, tmp_path):
+    """Labels that ntkit label saved are groups as confirmed findings are."""
+    with np.load(user / "test.npz") as arrays:
+        X, y, marked = arrays["X"], arrays["y"], arrays["groups"] % 2
+    digests = Identified([read((X, y), FrozenModel.load(user / "model.onnx"))]).digests
+    values = np.array(["no", "yes"])
+    entries = [
+        {"name": str(i), "answer": str(values[marked[i]]), "content": digests[i]}
+        for i in range(300)
+    ]
+    said = {"ntkit": "answers", "version": 1, "question": "Is there a mark?"}
+    said |= {"values": ["yes", "no"], "answers": entries}
+    (tmp_path / "answers.json").write_text(json.dumps(said))
+    models = user / "model.onnx", user / "worse.onnx"
+    code, out, _ = ntkit("check", *models, user / "test.npz", "--answers",
+                         tmp_path / "answers.json", "--json", *DEVICE)  # fmt: skip
+    rows = {row["name"]: row["samples"] for row in json.loads(out)["rows"]}
+    assert code in (1, 3)
+    for label in (0, 1):
+        for value, name in enumerate(values):
+            n = int(((y == label) & (marked == value))[:300].sum())
+            assert rows[f"{label} × {name}"] == n
+    said["answers"] = [{**entries[0], "content": "0" * 64, "name": "elsewhere"}]
+    (tmp_path / "answers.json").write_text(json.dumps(said))
+    refused("check", *models, user / "test.npz", "--answers", tmp_path / "answers.json", *DEVICE,
+            says="belongs to one of these samples")  # fmt: skip

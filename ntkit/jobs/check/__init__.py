@@ -5,11 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 from ntkit.jobs.check._judge import check_predictions
 from ntkit.jobs.check._limits import KINDS as KINDS
+from ntkit.jobs.check._limits import REPAIR_LIMITS as REPAIR_LIMITS
+from ntkit.jobs.check._limits import ChangeLimits as ChangeLimits
 from ntkit.jobs.check._limits import Limits
 from ntkit.jobs.check._limits import SliceLimits as SliceLimits
 from ntkit.jobs.check._limits import limits_of as limits_of
 from ntkit.jobs.check._limits import limits_of_project as limits_of_project
+from ntkit.jobs.check._limits import limits_of_repair as limits_of_repair
 from ntkit.jobs.check._limits import limits_with as limits_with
+from ntkit.jobs.check._limits import toml_of as toml_of
 from ntkit.jobs.check._result import CheckResult, write_check
 from ntkit.jobs.check._result import summary_of as summary_of
 from ntkit.jobs.check._tables import check_tables as check_tables

@@ -87,8 +87,8 @@ def check(
         ``max_flip_rate`` limits the share of predictions that flip. With two models, the new one
         must not flip significantly more than the old one.
     answers : path-like, optional
-        ``answers.json`` of an audit's page. Every class × value of a confirmed finding becomes a
-        slice.
+        ``answers.json`` of an audit's page, or of ``ntkit label``. Every class × value of a
+        confirmed finding, or of the labels, becomes a slice.
     threshold : float or (float, float), optional
         Probability above which the positive class is predicted: the second of two classes of the
         new model, or the label. One for both models, or that of the old and of the new one.

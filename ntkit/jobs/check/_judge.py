@@ -146,6 +146,8 @@ _WRONG = ("max_flip_rate", "max_false_positive_rate")  # of the share that is no
 _DROPS = ("max_drop", "max_recall_drop", "max_false_positive_increase")
 _SEPARATE = "max_precision_drop"
 _DIFFERENCES = (*_DROPS, "more_flips")
+_LOSSES = (*_DROPS, _SEPARATE, "max_new_errors")
+_SMALLEST = 0.01  # drop that models which predict alike must rule out
 
 
 def _is_compared(row: Row) -> bool:
@@ -162,6 +164,7 @@ class _Comparison:
     bound: float
     good: float
     bad: float
+    alike: bool = False  # whether both models predict alike on all samples
 
     @property
     def counts(self) -> tuple[int, int, int]:
@@ -173,7 +176,15 @@ class _Comparison:
         return lost, gained, part.n - right if self.limit in _WRONG else lost
 
     def outcome(self) -> Outcome:
-        """Pass, fail or too few, by the position of the bounds."""
+        """Pass, fail, too few, or unchanged, which is too few in a slice that nothing changed."""
+        if self.alike and self.limit in _LOSSES:
+            return "pass"
+        outcome = self._outcome()
+        nothing = self.part.n > 0 and self.part.lost == self.part.gained == 0
+        of_losses = self.limit in (*_DROPS, "max_new_errors") and self.part.kind == "slice"
+        return "unchanged" if outcome == "too few" and nothing and of_losses else outcome
+
+    def _outcome(self) -> Outcome:
         (lost, gained, _), n = self.counts, self.part.n
         if n < _FEWEST or (self.limit == _SEPARATE and self._pair[0][1] < _FEWEST):
             return "too few"
@@ -207,7 +218,7 @@ class _Comparison:
             value = before - after
         else:
             value = count / n if n else float(self.limit in _LEAST)
-        enough = self._enough(value) if outcome == "too few" else None
+        enough = self._enough(value) if outcome in ("too few", "unchanged") else None
         seen, samples = value if n else float("nan"), "samples"
         if isinstance(self.part, ClassRate):
             of_class = self.part.of_class
@@ -259,18 +270,28 @@ class _Comparison:
         return None if enough is None else max(enough, self.part.n + 1, _FEWEST)
 
 
-def judged(parts: Sequence[Row], limits: Limits) -> tuple[Row, ...]:
+def judged(parts: Sequence[Row], limits: Limits, *, alike: bool = False) -> tuple[Row, ...]:
     """Compare all subsets and changes with limits; their number corrects the level of failures."""
     (of_parts, bad), good = _comparisons(parts, limits), limits.alpha
+    alike = alike and _excludes_drops(parts, of_parts)
     rows = list[Row]()
     for part, comparisons in zip(parts, of_parts, strict=True):
-        verdicts = tuple(each.verdict() for each in comparisons)
+        verdicts = tuple(replace(each, alike=alike).verdict() for each in comparisons)
         row = replace(part, interval=part.bounds(good, bad), verdicts=verdicts)
         if row.change is not None and not isinstance(row, ClassRate) and row.kind != "change":
             least, most = row.drop_bounds(upper_level=good, lower_level=bad)
             row = replace(row, change_interval=(-most, -least))
         rows.append(row)
     return tuple(rows)
+
+
+def _excludes_drops(parts: Sequence[Row], of_parts: Sequence[Sequence[_Comparison]]) -> bool:
+    """Whether so many samples without a difference exclude a drop of the average, at the level."""
+    # Otherwise a few samples would let any model pass.
+    n = min(part.n for part in parts if part.kind == "average" and not isinstance(part, ClassRate))
+    losses = [each for some in of_parts for each in some if each.limit in _LOSSES]
+    smallest = max(_SMALLEST, min((each.bound for each in losses), default=1.0))
+    return all(below(0, 0, n, smallest, each.good) for each in losses[:1])
 
 
 def outcomes(parts: Sequence[Row], limits: Limits) -> list[list[Outcome]]:
@@ -312,6 +333,7 @@ def _part_limits(part: Row, limits: Limits) -> Iterator[tuple[str, float]]:
 
 
 _NAMED = 1000  # listed new errors
+_ALIKE = "Both models predict alike on all samples, so no limit on losses is broken."
 
 
 @documented
@@ -421,7 +443,11 @@ def check_predictions(
         for i, problem in enumerate(problems):
             one = [values if labels is None else values[:, i] for values in arrays]
             parts.append(problem.changed(name, one))
-    rows = judged(parts, limit)
+    alike = before and all((each.predicted[0] == each.predicted[1]).all() for each in problems)
+    rows = judged(parts, limit, alike=alike)
+    if alike:
+        notes = [*notes, _ALIKE]
+    rows, left_out = _of_size(rows, limit)
     no_group = n - sum(int(inside.sum()) for kind, _, inside in subsets if kind == "group")
     notes = [*notes, *alike_note([each[1] for each in subsets if each[0] == "group"], "Groups")]
     notes += alike_note([each[1] for each in subsets if each[0] == "slice"], "Slices")
@@ -437,7 +463,7 @@ def check_predictions(
     return CheckResult(
         tuple(row for row in rows if not isinstance(row, ClassRate) and row.kind != "change"),
         limit.alpha,
-        sum(len(row.verdicts) for row in rows if _is_compared(row)),
+        sum(len(row.verdicts) for row in (*rows, *left_out) if _is_compared(row)),
         np.concatenate(new_errors),
         tuple(f"{'' if label is None else f'{label}: '}{names[row]}" for label, row in named),
         title,
@@ -446,7 +472,20 @@ def check_predictions(
         tuple(labels or ()),
         n,
         tuple(row for row in rows if isinstance(row, ClassRate)),
+        left_out=left_out,
     )
+
+
+def _of_size(rows: Sequence[Row], limits: Limits) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Rows without small slices, and those; one that surely lost or fails is never left out."""
+    # All limits are compared first. So a smaller one does not change the level of a failure.
+    bad = limits.alpha / max(1, sum(len(row.verdicts) for row in rows if _is_compared(row)))
+
+    def stays(row: Row) -> bool:
+        small = row.kind == "slice" and row.n < limits.min_samples
+        return not small or row.outcome == "fail" or row.surely_lost(bad) > 0
+
+    return tuple(filter(stays, rows)), tuple(row for row in rows if not stays(row))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tomllib
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ntkit._labels import listed, meant_instead, spelt_as
+from ntkit._output import is_as_written
+from ntkit.attributes import Answers, answers_in
 from ntkit.exceptions import InputError
 from ntkit.metrics import RATES
 
@@ -155,6 +158,13 @@ class Limits(_Rates):
         with their ``max_flip_rate``.
     alpha : float, default=0.05
         Largest probability that the whole check passes wrongly, or fails wrongly.
+    min_samples : int, default=0
+        Slices with fewer samples are only listed, unless they surely lost or break a limit.
+    answers : Answers, optional
+        Confirmed findings. Their groups class × value are slices, which ``slices`` limits by name.
+    repair : mapping, optional
+        Facts in the ``repair-limits.toml`` of a repair: SHA-256 of both models, label, groups
+        without a limit. They limit nothing.
 
     Raises
     ------
@@ -181,6 +191,9 @@ class Limits(_Rates):
     max_flip_rate: float | None = None
     changes: Mapping[str, ChangeLimits] = field(default_factory=dict)
     groups: SliceLimits = SliceLimits()
+    min_samples: int = 0
+    answers: Answers = field(default_factory=lambda: Answers(()))
+    repair: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -200,6 +213,10 @@ class Limits(_Rates):
             raise InputError(f"over must list some of {', '.join(KINDS)}. Got {odd or 'none'!r}.")
         if not _is_number(self.alpha) or not 0 < self.alpha < 0.5:
             raise InputError(f"alpha must be between 0 and 0.5. Got {self.alpha!r}.")
+        if type(self.min_samples) is not int or self.min_samples < 0:
+            raise InputError(
+                f"min_samples must be a whole number of at least 0. Got {self.min_samples!r}."
+            )
         object.__setattr__(self, "over", over)
 
     @property
@@ -339,6 +356,11 @@ def limits_of(limits: Any, **more: Any) -> Limits:
             )
         if of_file:
             stated[name] = _by_name(values[name], f"{where}: {name}") | stated[name]
+    if isinstance(each := values.get("answers"), list):
+        values["answers"] = answers_in(where, {**Answers(()).as_dict(), "answers": each})
+    for name, kind in (("answers", Answers), ("repair", Mapping)):
+        if name in values and not isinstance(values[name], kind):
+            raise InputError(f"{where}: {name} is damaged. Take the file that ntkit debias wrote.")
     for several, (kind, whose, form) in _NAMED.items():
         named = values.get(several, {})
         if isinstance(named, list | tuple):
@@ -411,6 +433,34 @@ def limits_of_project(path: Path = Path(PYPROJECT)) -> tuple[Path | None, list[s
     return path, [f"Limits are read from [tool.ntkit.check] in {path}; options override it."]
 
 
+REPAIR_LIMITS = "repair-limits.toml"
+"""File next to a repaired model."""
+
+
+def limits_of_repair(folder: Path, repair: Mapping[str, Any]) -> tuple[Limits | None, list[str]]:
+    """The limits that came with a model in a folder, and a note if they are not used.
+
+    ``repair`` has the SHA-256 of both models, and the label.
+    """
+    path = folder / REPAIR_LIMITS
+    if not os.path.lexists(path):
+        return None, []
+    add = f"--limits {path}"
+    if os.environ.get("CI"):
+        return None, [f"{path} is not read by itself where CI is set. To use it, add: {add}"]
+    problem = "is a link, or is not as ntkit wrote it"
+    if is_as_written(path):
+        try:
+            limits = limits_of(path)
+        except InputError as error:
+            return None, [f"ntkit goes on without {path}: {error}"]
+        known = {name: limits.repair.get(name) for name in repair}
+        if known == repair:
+            return limits, []
+        problem = "is of another pair of models, or of another label"
+    return None, [f"{path} {problem}, so ntkit goes on without it. To use it anyway, add: {add}"]
+
+
 def table_of(path: Path) -> Any:
     """The table [tool.ntkit.check] of a pyproject.toml; None without it."""
     content: Any = _toml(path)
@@ -450,3 +500,45 @@ def _toml(path: Path) -> dict[str, Any]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def toml_of(limits: Limits, comments: Iterable[str] = ()) -> str:
+    """Limits as a TOML file, which :func:`limits_of` reads, after lines of comments."""
+    lines = [f"# {json.dumps(each, ensure_ascii=False)[1:-1]}" for each in comments] + [""]
+    tables = dict[str, Any]()
+    for each in fields(limits):
+        value = getattr(limits, each.name)
+        if each.name in _NAMED or isinstance(value, SliceLimits):
+            value = _set_in(value)
+        if each.name == "answers":
+            value = value.as_dict()["answers"]
+        if value in (None, 0, {}, []) or (each.name == "over" and value == KINDS):
+            continue
+        if isinstance(value, Mapping) and each.name not in RATES:
+            tables[each.name] = value
+        else:
+            lines.append(f"{each.name} = {_toml_value(value)}")
+    for name, table in tables.items():
+        lines += [
+            "",
+            f"[{name}]",
+            *(f"{_toml_value(k)} = {_toml_value(v)}" for k, v in table.items()),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _set_in(limits: Any) -> dict[str, Any]:
+    """Limits that are set, without the others."""
+    if isinstance(limits, Mapping):
+        return {name: _set_in(each) for name, each in limits.items()}
+    return {name: value for name, value in vars(limits).items() if value is not None}
+
+
+def _toml_value(value: Any) -> str:
+    """A value in one line of TOML."""
+    if isinstance(value, Mapping):
+        pairs = ", ".join(f"{_toml_value(str(k))} = {_toml_value(v)}" for k, v in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -18,6 +18,7 @@ from ntkit._text import (
     as_json,
     counted,
     escaped,
+    listed,
     one_line,
     percent,
     plain,
@@ -105,6 +106,12 @@ class CheckResult:
         "precision"), ``of_class``, the subset's ``kind`` and ``name``, ``value`` and ``before``
         (shares), ``verdicts``, and ``n``: the samples of the class, of other classes, or predicted
         as the class.
+    held_to : str or None
+        File of the limits that came with the model, if ntkit found them by itself.
+    left_out : tuple of CheckRow
+        Slices with fewer samples than ``min_samples``.
+    allow_too_few : bool
+        Whether too few samples to say have the exit code 0.
     """
 
     rows: tuple[Row, ...]
@@ -118,11 +125,19 @@ class CheckResult:
     labels: tuple[str, ...] = ()
     n_samples: int = 0
     rates: tuple[Row, ...] = ()
+    held_to: str | None = None
+    left_out: tuple[Row, ...] = ()
+    allow_too_few: bool = False
 
     @property
     def outcome(self) -> Outcome:
-        """Outcome of the whole check: the worst of all verdicts."""
-        return worst_outcome(row.outcome for row in self.every) or "pass"
+        """Outcome of the whole check: the worst of all verdicts.
+
+        Small slices that nothing changed do not count, unless there is nothing else.
+        """
+        outcomes = {row.outcome for row in self.every} - {None}
+        others = outcomes - {"unchanged"} or {"too few" if outcomes else "pass"}
+        return worst_outcome(others) or "pass"
 
     @property
     def passed(self) -> bool:
@@ -131,8 +146,9 @@ class CheckResult:
 
     @property
     def exit_code(self) -> int:
-        """0 for "pass", 1 for "fail", 3 for "too few"."""
-        return _EXIT[self.outcome]
+        """0 for "pass", 1 for "fail", 3 for "too few"; 0 if that is allowed."""
+        too_few = self.outcome == "too few"
+        return 0 if too_few and self.allow_too_few else _EXIT[self.outcome]
 
     @property
     def average(self) -> Row:
@@ -168,6 +184,7 @@ class CheckResult:
             "title": self.title,
             "labels": list(self.labels),
             "n_samples": self.n_samples,
+            "held_to": self.held_to,
             "alpha": self.alpha,
             "n_comparisons": self.n_comparisons,
             "worst_class": None if self.worst_class is None else _called(self.worst_class),
@@ -175,6 +192,7 @@ class CheckResult:
             "rows": [*map(_facts, self.rows)],
             "rates": [*map(_facts, self.rates)],
             "changes": [*map(_facts, self.changes)],
+            "left_out": [{"name": row.title, "samples": row.n} for row in self.left_out],
             "n_new_errors": len(self.new_errors),
             "new_errors": list(self.new_error_names),
             "notes": list(self.notes),
@@ -210,10 +228,13 @@ def junit_of(result: CheckResult) -> str:
         "tests": str(len(cases)),
         "failures": str(len(result.of("fail"))),
         "errors": str(len(result.of("too few"))),
+        "skipped": str(len(result.of("unchanged"))),
     }
     suites = ElementTree.Element("testsuites", counts)
     label = "".join(f" of {_writable(each)}" for each in result.labels if len(result.labels) == 1)
-    suite = ElementTree.SubElement(suites, "testsuite", {"name": f"ntkit check{label}", **counts})
+    suite = ElementTree.SubElement(
+        suites, "testsuite", {"name": f"ntkit check{label}{_held_to(result)}", **counts}
+    )
     for row, verdict in cases:
         named = {
             "classname": f"ntkit check.{row.kind}",
@@ -231,6 +252,7 @@ def junit_of(result: CheckResult) -> str:
 
 
 _TAGS = {"fail": ("failure", "fail"), "too few": ("error", "too few samples")}
+_TAGS |= {"unchanged": ("skipped", "unchanged, too few samples to prove")}
 
 
 def _writable(text: str) -> str:
@@ -293,8 +315,10 @@ def write_check(
 _MOST = 40  # rows of a table in Markdown
 _MOST_IN_TERMINAL = 12
 _FIRST = {"pass": "Passed", "fail": "Failed", "too few": "Too few samples to say"}
-_NOT_PASSED: tuple[Outcome, ...] = ("fail", "too few")
-_MARKS = {"pass": "pass", "fail": "**fail**", "too few": "*too few*", None: ""}
+_FIRST |= {"unchanged": "Unchanged, too few samples to prove"}
+_NOT_PASSED: tuple[Outcome, ...] = ("fail", "too few", "unchanged")
+_MARKS = {"pass": "pass", "fail": "**fail**", "too few": "*too few*", "unchanged": "unchanged"}
+_RANK = {"fail": 0, "too few": 1}
 
 
 def summary_of(result: CheckResult) -> str:
@@ -307,18 +331,29 @@ def _text(result: CheckResult, *, markdown: bool) -> str:
     most, text = (_MOST, _escaped) if markdown else (_MOST_IN_TERMINAL, str)
     several = f" with {len(result.labels)} labels" * (len(result.labels) > 1)
     n = counted(result.n_samples, "sample")
-    first = f"{_FIRST[result.outcome]}: {result.title}, {n}{several}."
+    first = f"{_FIRST[result.outcome]}: {result.title}, {n}{several}{_held_to(result)}."
     rows = _shown(result, most)
     cells = [_header(result), *(_cells(row, markdown) for row in rows)]
     parts = [f"### {_escaped(first)}", ""] if markdown else [first]
     parts += [text(_main_results(result)), "", _columns(cells, markdown)]
     if result.rates:
-        rates = sorted(result.rates, key=lambda row: row.outcome == "pass")[:most]
+        rates = sorted(result.rates, key=_worst_first)[:most]
         parts += ["", _shares(rates, "rate of a class", "rate", markdown)]
     if more := len(result.rows) - len(rows) + max(0, len(result.rates) - most):
         parts += ["", f"{more} more rows are in the JSON (--json)."]
+    if result.left_out:
+        small = listed([f"{_line(row.title)} ({row.n})" for row in result.left_out], most)
+        parts += ["", text(f"Left out, for they have too few samples: {small}.")]
     if result.changes:
-        parts += ["", _shares(result.changes, "change of the inputs", "flip rate", markdown)]
+        parts += [
+            "",
+            _shares(
+                sorted(result.changes, key=_worst_first),
+                "change of the inputs",
+                "flip rate",
+                markdown,
+            ),
+        ]
     for title, sentences in _not_passed(result, most):
         parts += ["", f"**{title}**", ""] if markdown else ["", f"{title}:"]
         parts += [f"- {_escaped(each)}" if markdown else f"  {each}" for each in sentences]
@@ -417,7 +452,11 @@ def _shares(rows: Sequence[Row], what: str, value: str, markdown: bool) -> str:
 
 
 def _name_and_mark(name: str, outcome: Outcome | None, markdown: bool) -> tuple[str, str]:
-    return (_escaped(name), _MARKS[outcome]) if markdown else (_line(name), outcome or "")
+    return (
+        (_escaped(name), _MARKS.get(outcome or "", ""))
+        if markdown
+        else (_line(name), outcome or "")
+    )
 
 
 def _header(result: CheckResult) -> list[str]:
@@ -442,19 +481,27 @@ def _cells(row: Row, markdown: bool) -> list[str]:
 
 
 def _shown(result: CheckResult, most: int) -> Sequence[Row]:
-    """At most so many rows, preferably those that do not pass; the average is always shown."""
-    rank = {"average": -1, "fail": 0, "too few": 1, "pass": 2, None: 2}
+    """At most so many rows, the average first, then the worst."""
     average = result.average
-    order = sorted(
-        range(len(result.rows)),
-        key=lambda i: rank["average" if (row := result.rows[i]) is average else row.outcome],
-    )
-    return [result.rows[i] for i in sorted(order[:most])]
+    return sorted(result.rows, key=lambda row: (row is not average, _worst_first(row)))[:most]
+
+
+def _worst_first(row: Row) -> tuple[int, float]:
+    """Rows that do not pass come first, then those that change most for the worse."""
+    worse = -1.0 if row.counts_errors else 1.0
+    before = row.before
+    change = row.value if before is None else row.value - before
+    return _RANK.get(row.outcome or "", 2), worse * change if row.n else 2.0
 
 
 def _line(text: str) -> str:
     """A text on one line, with at most 80 characters."""
     return shortened(one_line(without_controls(text)), 80)
+
+
+def _held_to(result: CheckResult) -> str:
+    """Words on limits that ntkit found by itself."""
+    return "" if result.held_to is None else ", held to the limits that came with this model"
 
 
 def _escaped(text: str) -> str:

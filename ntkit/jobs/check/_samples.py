@@ -10,10 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._key import Key, group_name, lacking, values_in
+from ntkit._key import TIMES, Key, group_name, lacking, values_in
 from ntkit._text import listed
 from ntkit._types import Array
-from ntkit.attributes import Answers, NobodyHas, Rule, layer_of, read_answers, value_named
+from ntkit.attributes import (
+    Answers,
+    Labels,
+    NobodyHas,
+    Rule,
+    joined_answers,
+    layer_of,
+    read_answer_file,
+    value_named,
+)
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.check._judge import check_predictions
@@ -72,6 +81,17 @@ class _Reader(AttributeReader):
             return name
         return value_named(name, (self.table if key.kind == "column" else self.metadata) or {})
 
+    def labelled(self, labels: Labels, key: str | None) -> dict[str, Array]:
+        """Membership in each value of the labels that a person gave: 1, 0, or −1 if unknown."""
+        from ntkit.jobs.label import labels_of_entries  # other checks do not need ONNX Runtime
+
+        entries, left_out = labels.entries, labels.left_out
+        given, note = labels_of_entries(labels.where, entries, left_out, self, key or "id", False)
+        self.notes += [note] if note else []
+        names = [name for name in labels.values if name in given.tolist()]
+        known = np.array([each is not None for each in given])
+        return {n: np.where(known, given == n, -1).astype(np.int8) for n in names}
+
     def slices(self, names: Sequence[Sequence[str]], rules: Mapping[str, Rule]) -> dict[str, Array]:
         """Membership in each value of an attribute: 1, 0, or −1 if unknown; int8, (N,)."""
         options = {"fewest": 1, "most": _MOST_VALUES}
@@ -99,28 +119,33 @@ def sliced(
     key: str | None = None,
 ) -> tuple[dict[str, Array], Limits, list[str]]:
     """Membership in each slice, the limits with those of each slice by its name, and notes."""
-    if answers is not None and np.ndim(samples.y) == 2:
+    if (answers is not None or limits.answers.answers) and np.ndim(samples.y) == 2:
         raise InputError(
             "The answers are on the errors of one label. Name it with --label (label=), or leave "
             "--answers (answers=) out."
         )
+    given_answers = Answers(()) if answers is None else read_answer_file(answers)
+    labels = given_answers if isinstance(given_answers, Labels) else None
+    answered = limits.answers
+    if isinstance(given_answers, Answers):
+        answered = joined_answers({str(answers): given_answers, "The limits": answered})
     given = [*dict.fromkeys(name.strip() for name in [*limits.slices, *names])]
-    names = given
-    if not names and answers is None:
+    of_groups = {name for name in limits.slices if TIMES in name and limits.answers.spurious}
+    names = given = [name for name in given if name not in of_groups]
+    if not names and not answered.answers and labels is None:
         unused = "The metadata are not used, because no slice is named. Name one: --slice NAME"
         return {}, limits, [unused] * (metadata is not None)
     reader = _Reader(samples, metadata, key)
     whose = {name: reader.value_of(name, given) for name in given}
-    for name in limits.slices:
-        twice = [other for other in limits.slices if whose[other] == whose[name]]
+    for name in whose.keys() & limits.slices.keys():
+        twice = [other for other in limits.slices if whose.get(other) == whose[name]]
         if len(twice) > 1:
             raise InputError(
                 f"{twice[0]!r} and {twice[1]!r} are one slice. Keep the limits of one of them."
             )
-    limits = replace(limits, slices={whose[n]: each for n, each in limits.slices.items()})
+    limits = replace(limits, slices={whose.get(n, n): each for n, each in limits.slices.items()})
     names = [*dict.fromkeys(whose.values())]
     slices, stated = dict[str, Array](), dict[str, SliceLimits]()
-    answered = Answers(()) if answers is None else read_answers(answers)
     rules = answered.rules
     for name in names:
         parts = values_in(name)
@@ -149,12 +174,14 @@ def sliced(
                 f"The slices of {answer.name} leave out {listed(map(repr, left), 6)}: it is an "
                 "attribute of a layer of the model, and slices are read from the raw inputs."
             )
-        for value, inside in reader.slices(readable, {**rules, **answer.rules}).items():
-            for label in np.unique(samples.y).tolist():
-                title, members = group_name(label, value), np.where(samples.y == label, inside, 0)
-                if title in slices and not np.array_equal(slices[title], members):
-                    title = f"{title} (of {answer.name})"  # of another finding with this value
-                slices[title] = members
+        by_value = reader.slices(readable, {**rules, **answer.rules})
+        slices |= _of_classes(by_value, samples.y, answer.name, slices)
+    if labels is not None:
+        by_value = reader.labelled(labels, key)
+        slices |= _of_classes(by_value, samples.y, repr(labels.question), slices)
+    for title in of_groups:  # none of these samples is in a group that has no slice yet
+        slices.setdefault(title, np.zeros(len(samples.y), dtype=np.int8))
+        stated[title] = limits.slices[title]
     confirmed = [name for answer in answered.spurious for name in chain(*answer.values)]
     reader.notes += reader.column_notes([*chain(*map(values_in, names)), *confirmed])
     if reader.cut_here:
@@ -163,6 +190,20 @@ def sliced(
             "elsewhere in others. An answers.json of audit or debias holds a cut: --answers."
         )
     return slices, replace(limits, slices=stated), reader.notes
+
+
+def _of_classes(
+    values: Mapping[str, Array], y: Array, name: str, others: Mapping[str, Array]
+) -> dict[str, Array]:
+    """Membership in each class × value; ``others`` are slices that may have the same title."""
+    slices = dict[str, Array]()
+    for value, inside in values.items():
+        for label in np.unique(y).tolist():
+            title, members = group_name(label, value), np.where(y == label, inside, 0)
+            if title in others and not np.array_equal(others[title], members):
+                title = f"{title} (of {name})"  # of another finding with this value
+            slices[title] = members
+    return slices
 
 
 def checked(

@@ -12,7 +12,7 @@ from ntkit.exceptions import InputError
 from ntkit.jobs.check import _samples as of_samples
 from ntkit.jobs.check._limits import Limits
 from ntkit.jobs.check._result import CheckResult
-from ntkit.jobs.tables import TableRoles, order_notes_of, positive_last, read_predicted
+from ntkit.jobs.tables import Predicted, TableRoles, order_notes_of, positive_last, read_predicted
 from ntkit.samples import Metadata
 
 
@@ -27,8 +27,12 @@ def check_tables(
     answers: str | os.PathLike[str] | None = None,
     threshold: float | Sequence[float] | None = None,
     metadata: Any = None,
+    tables: list[Predicted] | None = None,
 ) -> CheckResult:
-    """Check a table of predictions, or two, against limits, on the samples that they are of."""
+    """Check a table of predictions, or two, against limits, on the samples that they are of.
+
+    It adds what it read to ``tables``.
+    """
     limits, notes = of_samples.with_default(limits, compared=before is not None)
     if limits.changes:
         raise InputError(
@@ -41,6 +45,8 @@ def check_tables(
         )
     levels = of_samples.levels_of(threshold, 1 if before is None else 2)
     read = read_predicted(predictions, data, roles, before=before, levels=levels)
+    if tables is not None:
+        tables.append(read)
     paths = [predictions] if before is None else [before, predictions]
     names = named_apart(paths, ("the predictions before", "the predictions")[-len(paths) :])
     notes = [*notes, *read.notes]

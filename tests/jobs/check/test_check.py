@@ -215,9 +215,9 @@ def test_slices_of_a_table(old, table):
         "column:site=A": (268, "pass"),
         "column:site=B": (2, "too few"),  # row 0 has no site
         "column:f0>=0": (above, "pass"),
-        "column:site=C": (0, "too few"),
+        "column:site=C": (0, "pass"),  # both models predict alike on all samples
         "metadata:site=A": (268, "pass"),
-        "column:site missing": (30, "too few"),
+        "column:site missing": (30, "pass"),
     }
     assert [v.limit for v in found.row("column:site=B").verdicts] == ["accuracy", "max_drop"]
     assert any("column:site=C" in note for note in found.notes)  # says that nobody has it

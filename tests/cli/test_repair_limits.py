@@ -1,0 +1,204 @@
+"""The limits that a repair writes next to its model, and ntkit check that finds them."""
+
+import json
+import os
+import shutil
+import tomllib
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from ntkit import FrozenModel
+from ntkit.datasets import marked_digits_model_path
+from tests.cases import CLASSES, done, ntkit, write_images
+
+MARK = "metadata:mark=yes"
+DEVICE = ("--device", "cpu", "--quiet")
+
+
+def write_marked(folder, X, y, marks):
+    """An image folder, and a column that says which images have the mark."""
+    write_images(folder, X, y)
+    names = [f"{CLASSES[label]}/{i:04}.png" for i, label in enumerate(y)]
+    lines = [f"{name},{mark}" for name, mark in zip(names, marks, strict=True)]
+    (folder / "metadata.csv").write_text("\n".join(["file_name,mark", *lines]))
+
+
+@pytest.fixture(autouse=True)
+def outside_ci(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+
+
+@pytest.fixture(scope="module")
+def repaired(tmp_path_factory, digits):
+    """A folder with the demo's model, its samples with a column ``mark``, and the repair."""
+    root = tmp_path_factory.mktemp("repaired")
+    shutil.copy(marked_digits_model_path(), root / "model.onnx")
+    for part, n in (("train", 900), ("validation", 1500), ("test", 900)):
+        X, y, groups = (digits[f"{name}_{part}"] for name in ("X", "y", "groups"))
+        rows = np.random.default_rng(0).permutation(len(y))[:n]
+        marks = np.where(groups[rows] % 2, "yes", "no")
+        write_marked(root / part, X[rows], y[rows], marks)
+    sets = [f"--{part}={root / part}" for part in ("train", "validation", "test")]
+    done("debias", root / "model.onnx", *sets, "--spurious", MARK, "-o", root / "out", *DEVICE)
+    return root
+
+
+@pytest.fixture
+def own(repaired, tmp_path):
+    """A copy, to write in."""
+    return shutil.copytree(repaired, tmp_path / "own")
+
+
+def checked(root, *options, old="model.onnx", new="out/debiased.onnx"):
+    return ntkit("check", root / old, root / new, root / "test", *options, *DEVICE)
+
+
+def test_a_repair_passes_the_limits_that_came_with_it(repaired, tmp_path):
+    files = {name: tmp_path / f"c.{name}" for name in ("json", "xml", "md")}
+    options = [
+        ("--json-file", files["json"]),
+        ("--junit", files["xml"]),
+        ("--markdown", files["md"]),
+    ]
+    code, out, err = checked(repaired, *(word for pair in options for word in pair))
+    assert code == 0, out + err
+    held = "held to the limits that came with this model"
+    assert out.splitlines()[0].endswith(f"900 samples, {held}.")
+    assert held in files["md"].read_text("utf-8").splitlines()[0]
+    record = json.loads(files["json"].read_text("utf-8"))
+    assert record["held_to"] == str(repaired / "out" / "repair-limits.toml")
+    (suite,) = ElementTree.parse(files["xml"]).getroot()
+    assert held in suite.get("name")
+    shown = [line for line in out.splitlines() if "× not metadata:mark=yes" in line]
+    assert len([line for line in shown if line.endswith("pass")]) >= 1
+
+
+def test_the_original_does_not_pass_them(repaired):
+    limits = repaired / "out" / "repair-limits.toml"
+    least = {n: v["accuracy"] for n, v in tomllib.loads(limits.read_text())["slices"].items()
+             if "accuracy" in v}  # fmt: skip
+    assert least
+    code, out, err = checked(repaired, "--limits", limits, new="model.onnx")
+    assert code == 1, out + err
+    assert "held to" not in out
+    assert f"{next(iter(least))}: accuracy at least" in out
+    assert checked(repaired, "--limits", limits)[0] == 0
+
+
+def test_the_file_says_what_it_is_of(repaired):
+    content = (repaired / "out" / "repair-limits.toml").read_text("utf-8")
+    limits = tomllib.loads(content)
+    for key, name in (("old", "model.onnx"), ("new", "out/debiased.onnx")):
+        assert limits["repair"][key] == FrozenModel.load(repaired / name).sha256()
+    named = {*limits["slices"]} | {
+        each.split(" (")[0] for each in limits["repair"]["without_limit"]
+    }
+    assert named == {f"{k} × {no}{MARK}" for k in CLASSES for no in ("", "not ")}
+    assert {*limits["max_recall_drop"]} == {*CLASSES}
+    assert limits["max_drop"] > 0
+    for each in limits["repair"]["without_limit"]:  # said for people as well
+        assert f"# Too few samples for a useful limit: {each}." in content
+
+
+def test_test_samples_do_not_change_the_limits(own, repaired, digits):
+    """Not a number in the file is of the test set."""
+    X, y = digits["X_test"][:300], 1 - digits["y_test"][:300]
+    shutil.rmtree(own / "test")
+    write_marked(own / "test", X, y, np.where(digits["groups_test"][:300] % 2, "no", "yes"))
+    sets = [f"--{part}={own / part}" for part in ("train", "validation", "test")]
+    ntkit("debias", own / "model.onnx", *sets, "--spurious", MARK, "-o", own / "other", *DEVICE,
+          "--trust-inputs")  # fmt: skip
+    if (file := own / "other" / "repair-limits.toml").exists():
+        assert file.read_text() == (repaired / "out" / "repair-limits.toml").read_text()
+
+
+@pytest.mark.parametrize("options", [("--max-drop", 50), ("--limits", "LIMITS"), ("--average", 10)])
+def test_other_limits_come_first(own, options):
+    (own / "l.toml").write_text("max_drop = 60")
+    options = [own / "l.toml" if each == "LIMITS" else each for each in options]
+    code, out, _ = checked(own, *options)
+    assert code == 0
+    assert "held to" not in out
+
+
+def test_limits_of_the_project_come_first(own, monkeypatch):
+    (own / "pyproject.toml").write_text("[tool.ntkit.check]\nmax_drop = 61\n")
+    monkeypatch.chdir(own)
+    code, out, _ = checked(own)
+    assert code == 0
+    assert "held to" not in out
+
+
+def bad(root):
+    """Put a weak model into the folder of the repair; ntkit check fails it."""
+    new = root / "out" / "debiased.onnx"
+    model = FrozenModel.load(new)
+    model.with_head(model.head.scaled(np.arange(64) % 4 == 0)).save(new, force=True)
+    return FrozenModel.load(new).sha256()
+
+
+LAX = 'max_drop = 100\nover = ["average"]\n[repair]\nold = "{old}"\nnew = "{new}"\n'
+
+
+@pytest.mark.parametrize("how", ["beside", "edited", "link", "damaged", "other pair", "no folder"])
+def test_no_file_makes_a_failing_check_pass(own, tmp_path, how):
+    """A file that ntkit did not write there, or wrote about other models, is ignored and said."""
+    digest, file = bad(own), own / "out" / "repair-limits.toml"
+    lax = LAX.format(old=FrozenModel.load(own / "model.onnx").sha256(), new=digest)
+    new = "out/debiased.onnx"
+    if how == "beside":  # a folder that ntkit did not write
+        (own / "plain").mkdir()
+        new = shutil.copy(own / new, own / "plain" / "new.onnx")
+        (own / "plain" / file.name).write_text(lax)
+    elif how in ("edited", "damaged"):
+        file.write_text(lax if how == "edited" else "max_drop = ")
+    elif how == "link":
+        (tmp_path / "lax.toml").write_text(lax)
+        file.unlink()
+        file.symlink_to(tmp_path / "lax.toml")
+    elif how == "no folder":
+        file.unlink()
+        file.mkdir()
+    code, out, err = checked(own, new=new)
+    assert code == 1, out + err
+    assert out.startswith("Failed")
+    assert "held to" not in out
+    assert file.name in err
+    assert "goes on without it" in err or "To use it" in err
+
+
+def test_a_file_of_another_original_is_ignored(own):
+    model = FrozenModel.load(own / "model.onnx")
+    model.with_head(model.head, provenance={"x": "y"}).save(own / "second.onnx")
+    _, out, err = checked(own, old="second.onnx")
+    assert "held to" not in out
+    assert "another pair of models" in err
+
+
+def test_where_ci_is_set_it_is_named_and_not_read(own, monkeypatch):
+    monkeypatch.setenv("CI", "true")
+    (own / "out" / "repair-limits.toml").write_text("max_drop = ")  # would be an error
+    _, out, err = checked(own)
+    assert "held to" not in out
+    assert f"--limits {os.path.join(own, 'out', 'repair-limits.toml')}" in err
+
+
+def test_a_repair_that_is_not_better_has_no_limits(own):
+    sets = [f"--{part}={own / part}" for part in ("train", "validation")]
+    ntkit("debias", own / "model.onnx", *sets, "--method", "class-balanced", "--max-cost", 0,
+          "--even-if-worse", "-o", own / "even", *DEVICE)  # fmt: skip
+    assert (own / "even" / "debiased.onnx").exists()
+    assert not (own / "even" / "repair-limits.toml").exists()
+
+
+@pytest.mark.parametrize(("test", "names"), [("validation", False), ("test", True)])
+def test_next_is_no_check_of_samples_that_fitted_the_head(own, test, names):
+    sets = [f"--train={own / 'train'}", f"--validation={own / 'validation'}"]
+    out, _ = done("debias", own / "model.onnx", *sets, f"--test={own / test}", "--spurious", MARK,
+                  "-o", own / "next", *DEVICE)  # fmt: skip
+    (line,) = [line for line in out.splitlines() if line.startswith("Next: ")]
+    assert line.startswith("Next: ntkit check ")
+    assert (str(own / test) in line) == names
+    assert ("debiased.onnx TEST, with samples" in line) != names

@@ -51,6 +51,8 @@ class Answer:
     rules: Mapping[str, Rule] = field(default_factory=dict, repr=False, compare=False)
     by: str | None = field(default=None, repr=False, compare=False)
     at: str | None = field(default=None, repr=False, compare=False)
+    also: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """Other attributes of the finding, which a repair is tested on as well."""
 
     @property
     def of_layers(self) -> bool:
@@ -75,6 +77,8 @@ class Answer:
         said: dict[str, Any] = {"name": self.name, "values": [list(side) for side in self.values]}
         if self.rules:
             said["rules"] = {name: rule.as_dict() for name, rule in self.rules.items()}
+        if self.also:
+            said["also"] = list(self.also)
         who = {"by": self.by, "at": self.at}
         return said | {"answer": self.answer} | {k: v for k, v in who.items() if v is not None}
 
@@ -117,6 +121,11 @@ class Answers:
         """Changes that do not alter the right answer, according to a person."""
         said = (answer for answer in self.answers if answer.answer == "invariant")
         return tuple(answer.values[0][0] for answer in said)
+
+    @property
+    def also(self) -> frozenset[str]:
+        """Other attributes of the findings that are called shortcuts."""
+        return frozenset(chain.from_iterable(answer.also for answer in self.spurious))
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as plain values, for JSON."""
@@ -504,11 +513,12 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
     try:
         name, answer, *who = entry["name"], entry.get("answer"), entry.get("by"), entry.get("at")
         values = tuple(map(tuple, entry.get("values", [[name]])))
+        also = entry.get("also", [])
         rules = {one: Rule.from_dict(rule) for one, rule in entry.get("rules", {}).items()}
     except (TypeError, KeyError, AttributeError) as error:
         raise _refusal(path, f"answer {number} lacks a name or is damaged") from error
     attributes = [attribute for side in values for attribute in side]
-    texts = (name, *attributes)
+    texts = (name, *attributes, *(also if isinstance(also, list) else [None]))
     whole = all(isinstance(text, str) and text.strip() for text in texts) and all(values)
     if not whole or None in rules.values() or not all(isinstance(w, str | None) for w in who):
         raise _refusal(path, f"answer {number} lacks a name or is damaged")
@@ -520,7 +530,8 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
         raise InputError(f"{path} has an attribute twice in the values of {name!r}; keep it once.")
     if not values or (name not in values[0] and name != f"change {values[0][0]}"):
         raise InputError(f"{path} lacks {name!r} in the first of its own values; add it there.")
-    return Answer(name, answer, values, {n: r for n, r in rules.items() if r is not None}, *who)
+    known = {n: r for n, r in rules.items() if r is not None}
+    return replace(Answer(name, answer, values, known, *who), also=tuple(also))
 
 
 def _labels_in(path: StrPath, content: Mapping[str, Any]) -> Labels:

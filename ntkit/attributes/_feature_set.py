@@ -20,6 +20,8 @@ _ROWS = 4096
 _MOST = 1 << 22  # numbers of a rule that is read from a file
 QUANTILES = {"low": 0.25, "above the median": 0.5, "high": 0.75}
 """Names of the values of a column of numbers, and the quantiles where they are cut."""
+_WITH_GAPS = ("image", "input")
+_RARE, _IN_GAP, _WIDE = 0.05, 0.01, 0.35  # shares of samples, and of the distance of the means
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,12 +103,35 @@ def rule_of_column(layer: str, column: int, values: Array, what: str) -> Rule | 
     there = there[~np.isnan(there)]
     if what not in QUANTILES or not len(there):
         return None
-    first = np.quantile(there, QUANTILES[what], method="higher")
+    first = _firsts(there[:, None], gaps=layer in _WITH_GAPS)[[*QUANTILES].index(what), 0]
     below = there[there < first]
     if not len(below):
         return None
     cut, sign = (float(first) + float(below.max())) / 2, -1.0 if what == "low" else 1.0
     return Rule(layer, np.array([column]), np.array([[sign]]), np.array([-sign * cut]))
+
+
+def _firsts(there: Array, *, gaps: bool) -> Array:
+    """Smallest value of each column that is not low, is above the median, and is high, (3, D)."""
+    firsts: Array = np.quantile(there, [*QUANTILES.values()], axis=0, method="higher")
+    for j in range(there.shape[1] if gaps else 0):
+        above = _above_gap(np.sort(there[:, j]))
+        if above is not None:
+            firsts[[0, 2], j] = above
+    return firsts
+
+
+def _above_gap(x: Array) -> float | None:
+    """First value above a wide gap between two groups of sorted values; None without one."""
+    n, inside = len(x), int(_IN_GAP * len(x)) + 1
+    fewest = max(FEWEST, int(_RARE * n))
+    widths = (x[inside:] - x[:-inside])[fewest - 1 : n - inside - fewest + 1]
+    if not len(widths):
+        return None
+    start = int(widths.argmax()) + fewest - 1
+    first = start + int(np.diff(x[start : start + inside + 1]).argmax()) + 1
+    wide = widths.max() > _WIDE * (x[first:].mean() - x[:first].mean())
+    return float(x[first]) if wide else None
 
 
 def rules_of(names: Iterable[str], rule: Callable[[str], Rule | None]) -> dict[str, Rule]:
@@ -177,6 +202,9 @@ class FeatureSet:
         compute it for other samples; None if there is no rule.
     notes : callable, optional
         Function that returns sentences on how the inputs were read.
+    read : callable, optional
+        Function that returns the values of an attribute by name, also of one that no block holds;
+        None if there is none.
 
     Examples
     --------
@@ -194,6 +222,7 @@ class FeatureSet:
     make: Callable[[], Iterator[Block]]
     rule: Callable[[str], Rule | None] = field(default=lambda name: None)
     notes: Callable[[], list[str]] = field(default=list)
+    read: Callable[[str], Array | None] = field(default=lambda name: None)
 
     def blocks(self) -> Iterator[Block]:
         """Return all attributes in blocks."""
@@ -206,7 +235,8 @@ class FeatureSet:
         ------
         {attribute.InputError}
         """
-        return values_of([self], name)
+        values = self.read(name)
+        return values_of([self], name) if values is None else values
 
 
 def values_of(feature_sets: Iterable[FeatureSet], name: str) -> Array:
@@ -292,10 +322,17 @@ def inferred(
         j = names.index(key.origin)
         return rule_of_column(kind, j, matrix()[:, j], key.condition.strip())
 
-    return FeatureSet(kind, False, n_samples, lambda: high_and_low(matrix(), names), rule=rule)
+    def read(attribute: str) -> Array | None:
+        of = rule(attribute)
+        return None if of is None else of.values(matrix())
+
+    def blocks() -> Iterator[Block]:
+        return high_and_low(matrix(), names, gaps=kind in _WITH_GAPS)
+
+    return FeatureSet(kind, False, n_samples, blocks, rule=rule, read=read)
 
 
-def high_and_low(X: Array, names: Sequence[str]) -> Iterator[Block]:
+def high_and_low(X: Array, names: Sequence[str], *, gaps: bool = False) -> Iterator[Block]:
     """Blocks of the attributes low, above the median and high of the columns of X (N, D)."""
     step = max(1, _BYTES // max(1, 8 * len(X)))
     for start in range(0, X.shape[1], step):
@@ -303,21 +340,29 @@ def high_and_low(X: Array, names: Sequence[str]) -> Iterator[Block]:
         known = ~np.isnan(part)
         whole = np.flatnonzero(known.all(axis=0)).tolist()
         part_names = list(names[start : start + step])
-        yield from _quarters(part[:, whole], [part_names[j] for j in whole])
+        yield from _quarters(part[:, whole], [part_names[j] for j in whole], gaps=gaps)
         for j in np.flatnonzero(~known.all(axis=0) & known.any(axis=0)).tolist():
-            yield from _quarters(part[:, [j]], [part_names[j]], known[:, j])
+            yield from _quarters(part[:, [j]], [part_names[j]], known[:, j], gaps=gaps)
 
 
-def _quarters(part: Array, names: Sequence[str], known: Array | None = None) -> Iterator[Block]:
-    """The three attributes of each column; one block, if any attribute is common enough."""
+def _quarters(
+    part: Array, names: Sequence[str], known: Array | None = None, *, gaps: bool
+) -> Iterator[Block]:
+    """The three attributes of each column; one block, if any attribute is common enough.
+
+    Where low and high meet in a gap, high is the only one of them.
+    """
     if not names:
         return
     there = part if known is None else part[known]
-    quartiles = np.quantile(there, [*QUANTILES.values()], axis=0, method="higher")
-    reached = part[:, None, :] >= quartiles
-    reached[:, 0] = part < quartiles[0]
+    firsts = _firsts(there, gaps=gaps)
+    reached = part[:, None, :] >= firsts
+    reached[:, 0] = part < firsts[0]
     values = reached.transpose(0, 2, 1).reshape(len(part), -1)
-    kept = np.flatnonzero(common_enough(values.sum(axis=0), len(there)))
+    common = common_enough(values.sum(axis=0), len(there))
+    if gaps:
+        common[:: len(QUANTILES)] &= firsts[0] != firsts[2]
+    kept = np.flatnonzero(common)
     if len(kept):
         shown = [f"{name} {what}" for name in names for what in QUANTILES]
         origins = tuple(names[int(i) // len(QUANTILES)] for i in kept)

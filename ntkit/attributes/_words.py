@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Container, Iterator, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence, Set
 from functools import cache
 from typing import Any
 
@@ -14,13 +15,21 @@ from ntkit._doc import documented
 from ntkit._labels import composed
 from ntkit._text import RUN_ON
 from ntkit._types import Array
-from ntkit.attributes._feature_set import SUPPORT, Block, FeatureSet, common_enough
+from ntkit.attributes._feature_set import (
+    FEWEST,
+    SUPPORT,
+    Block,
+    FeatureSet,
+    common_enough,
+)
 from ntkit.exceptions import InputError
 
 _TAGS = r"</[a-z]\w*|<[a-z][a-z0-9]{0,39}"
 _LONGEST = 40  # letters of a word
 _SIMPLE = re.compile(rf"{_TAGS}|\w{{2,{_LONGEST}}}")
 _BLOCK = 4096  # words
+_NEARLY = 0.9  # share of the texts with a word that contain a phrase
+_READ, _LONGEST_PHRASE = 20, 8  # texts in which a phrase is sought, and its words
 _SOME = 2000  # texts that are searched for a similar word
 
 
@@ -29,7 +38,8 @@ def words(texts: Sequence[str], *, most: int = 20_000, kind: str = "word") -> Fe
     """Feature set of the words of texts.
 
     Letters are read in lower case. An opening mark-up tag is a word of its own, ``<html``. A word
-    is left out if fewer than 1 % or more than 99 % of the texts contain it.
+    is left out if fewer than 1 % or more than 99 % of the texts contain it. If a word nearly always
+    stands in the same phrase, as in ``sent from my iphone``, the phrase is an attribute as well.
 
     Parameters
     ----------
@@ -60,11 +70,18 @@ def words(texts: Sequence[str], *, most: int = 20_000, kind: str = "word") -> Fe
     def counted() -> tuple[tuple[str, ...], Any]:
         return _counted(texts, most)
 
+    @cache
+    def of_phrases() -> dict[str, Array]:
+        return _phrases(texts, *counted())
+
     def blocks() -> Iterator[Block]:
         found, X = counted()
         for start in range(0, len(found), _BLOCK):
             part = slice(start, start + _BLOCK)
             yield Block(tuple(f"{kind}:{word}" for word in found[part]), X[:, part])
+        if phrases := of_phrases():
+            values = np.stack([*phrases.values()], axis=1)
+            yield Block(tuple(f"{kind}:{phrase}" for phrase in phrases), values)
 
     return FeatureSet(kind, True, len(texts), blocks)
 
@@ -161,6 +178,48 @@ def _counted(texts: list[str], most: int) -> tuple[tuple[str, ...], Any]:
     kept = common_enough(np.diff(X.indptr), len(texts))
     names = vectorizer.get_feature_names_out()[kept]
     return tuple(names.tolist()), X[:, np.flatnonzero(kept)]
+
+
+def _phrases(texts: list[str], found: Sequence[str], X: Any) -> dict[str, Array]:
+    """Phrases that nearly all texts with one of the words contain, and the texts with each."""
+    phrases, known = dict[str, Array](), {*found}
+
+    @cache
+    def tokens(row: int) -> list[str]:
+        low = texts[row].lower()
+        return re.findall(r"\w+", low) if _is_simple(low) else []
+
+    for j, word in enumerate(found):
+        rows = X.indices[X.indptr[j] : X.indptr[j + 1]]
+        few = [tokens(row) for row in rows[:: -(-len(rows) // _READ)].tolist()]
+        phrase = _extended(word, few, known)
+        if phrase != word and phrase not in phrases and len(few) >= FEWEST:
+            values = np.zeros(len(texts), dtype=np.int8)
+            values[rows] = holding([texts[row] for row in rows.tolist()], phrase)[0]
+            if values.sum() >= _NEARLY * len(rows) and common_enough(values.sum(), len(texts)):
+                phrases[phrase] = values
+    return phrases
+
+
+def _extended(word: str, some: Sequence[Sequence[str]], known: Set[str]) -> str:
+    """The longest phrase around a word that nearly all of some texts contain."""
+    # It begins and ends with a known word; "the" is none if all texts contain it.
+    phrase = [word]
+    while len(phrase) < _LONGEST_PHRASE:
+        around = Counter[tuple[int, str]]()
+        for tokens in some:
+            n, ends = len(phrase), set[tuple[int, str]]()
+            for i in range(len(tokens) - n + 1):
+                if tokens[i : i + n] == phrase:
+                    ends |= {(0, each) for each in tokens[max(0, i - 1) : i]}
+                    ends |= {(1, each) for each in tokens[i + n : i + n + 1]}
+            around.update(ends)
+        (side, nearest), count = max(around.items(), key=lambda each: each[1], default=((0, ""), 0))
+        if count < _NEARLY * len(some):
+            break
+        phrase = [nearest, *phrase] if side == 0 else [*phrase, nearest]
+    at = [i for i, each in enumerate(phrase) if each in known]
+    return " ".join(phrase[at[0] : at[-1] + 1])
 
 
 def places_of(text: str, words: Container[str]) -> Iterator[tuple[int, int, str]]:

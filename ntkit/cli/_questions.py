@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ntkit._text import one_line, printable, shortened
+from ntkit._text import counted, one_line, printable, shortened
 from ntkit.attributes.findings import Finding
 from ntkit.cli._say import say
 from ntkit.jobs.audit import Answer, Audit, ChangeFinding, change_for
@@ -36,7 +36,7 @@ def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Itera
             subject = "what the model relies on"
             if audit.retraining is not None and finding in audit.retraining.findings:
                 subject = "what retraining would newly rely on"
-            _say(f"\nQuestion {number} of {len(asked)}, on {subject}:")
+            _say(f"\nQuestion {number} of {len(findings)}, on {subject}:")
             _say(f"  {shares_of(finding)}")
             _show(audit, finding, _EXAMPLES)
             answer_text = _answer_on(audit, finding, page)
@@ -51,6 +51,8 @@ def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Itera
                     return
                 if stays:
                     yield Answer.on_change(change.row.name, stays).signed()
+        if more := len(findings) - len(asked):
+            _say(f"\n{counted(more, 'more question')} on the page: {page}")
 
     return ask
 

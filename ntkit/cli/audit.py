@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ntkit._output import check_folder
+from ntkit._text import counted
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 
@@ -31,7 +33,9 @@ def command(
         "Columns of scores, named like classes or in their order.", "A,B,…"
     ),
     id_column: o.IdColumn = None,
-    trust_inputs: o.TrustInputs = False,
+    trust_inputs: bool = o.switch(
+        "--trust-inputs", "Continue if classes seem exchanged, or if the model guesses.", o.DATA
+    ),
     feature_sets: str | None = o.of_method(
         "Feature sets to test, such as word,image; default: all.", "A,B,…"
     ),
@@ -108,6 +112,7 @@ def command(
             if value:
                 raise InputError(f"{option} needs a model; drop it, or drop --predictions.")
         roles = data_options.roles(prediction_column, score_columns, id_column, model_options)
+        roles = replace(roles, trusted=trust_inputs)
         result = audit_tables(
             predictions,
             data,
@@ -157,16 +162,18 @@ def _next_step(audit: Any, out: Path, model: Path | None, data: Path, sets: str)
     from ntkit.jobs.audit import LabelAudits
     from ntkit.jobs.report import quoted
 
-    page = quoted(out / "audit.html")
+    page, asked = quoted(out / "audit.html"), audit
     if isinstance(audit, LabelAudits):
         if audit.strongest is None:
             return f"Written: {out}\nNext: open {page}"
         label = audit.strongest[0]
         page = quoted(out / audit.folders[label] / "audit.html")
+        asked = audit.audits[label]
         sets = f"{sets} --label {quoted(label)}"
     elif model is None or not audit.all_findings:
         return f"Written: {out}\nNext: open {page}"
-    written = f"Written: {out}. Answer the findings on {page}, which saves answers.json.\n"
+    n = counted(len(asked.questions), "question")
+    written = f"Written: {out}. Answer {n} on {page}, which saves answers.json.\n"
     if isinstance(audit, LabelAudits) or audit.repairable:
         return (
             f"{written}Next: ntkit debias {quoted(model)} {sets} --answers answers.json "

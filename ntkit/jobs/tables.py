@@ -84,7 +84,13 @@ class TableRoles:
     key: str | None = None
     delimiter: str | None = None
     one: str | None = None  # of several labels
-    classes: Sequence[Any] | None = None  # of which the user is sure
+    classes: Sequence[Any] | None = None
+    trusted: bool = False  # the classes of the predictions, whatever the labels say
+
+    @property
+    def sure(self) -> bool:
+        """Whether the user is sure of the classes and their order."""
+        return self.trusted or self.classes is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -593,7 +599,7 @@ def _classes(
 ) -> Array:
     """Predicted classes, from their column or as those of the largest score."""
     if roles.scores:
-        return _of_scores(table, roles.scores, as_classes(y), level, notes)
+        return _of_scores(table, roles, as_classes(y), level, notes)
     name = _column_of(table, roles)
     if not name:
         raise InputError(
@@ -617,12 +623,13 @@ def _classes(
 
 
 def _of_scores(
-    table: Table, names: Sequence[str], y: Array, level: float | None, notes: list[str]
+    table: Table, roles: TableRoles, y: Array, level: float | None, notes: list[str]
 ) -> Array:
     """The class with the largest score, by the names of the columns or else by their order.
 
     It adds notes on a single column, on columns that count by their order, and on equal scores.
     """
+    names = roles.scores
     for name in names:
         table.column(name, "--score-columns")
     values, classes = table.numbers(list(names), np.float64), np.unique(y)
@@ -639,8 +646,10 @@ def _of_scores(
         classes,
         names=names,
         where=f"{table.path}: ",
-        fix=f"Reorder --score-columns, or name the columns like prob_{classes[0]}.",
+        fix=f"Reorder --score-columns, or name the columns like prob_{classes[0]}. If they are "
+        "right, say so with --classes.",
         level=level,
+        strict=not roles.sure,
     )
     notes += of_scores
     return np.asarray(classes[index])
@@ -669,11 +678,13 @@ def class_of_scores(
     fix: str = "",
     level: float | None = None,
     ordered: bool = False,
+    strict: bool = True,
 ) -> tuple[Array, list[str]]:
     """Index of the class with the largest score; notes on named columns and on equal scores.
 
     Columns count by ``names`` if these are the classes', else by the order of the classes.
-    ``ordered`` says that a person has named this order.
+    ``ordered`` says that a person has named this order. If ``strict``, an order that evidently
+    differs from that of the labels is an error.
     """
     first = int(values.shape[1] == 1)  # of one class of two, the second by default
     called = None if names is None else [*map(str, names)]
@@ -736,7 +747,7 @@ def class_of_scores(
         )
     index = values.argmax(axis=1)
     named = ordered or None not in places
-    order = None if named else class_order(y, classes[index], classes)
+    order = class_order(y, classes[index], classes) if strict and not named else None
     if order is not None:
         before, after = (100 * share for share in (order.accuracy, order.permuted_accuracy))
         raise InputError(
@@ -767,9 +778,9 @@ def order_notes_of(
     y, predicted = read.samples.y, read.predictions[at]
     if read.labels:
         return []
-    strict = strict and y.dtype.kind in "iu" and roles.classes is None
+    strict = strict and y.dtype.kind in "iu" and not roles.sure
     classes = np.union1d(y, predicted)
-    return order_notes(y, predicted, classes, name, strict=strict, of_table=True)
+    return order_notes(y, predicted, classes, name, strict=strict, of_predictions=True)
 
 
 def _places_of(names: Sequence[str], classes: Array, where: str) -> list[int | None]:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ntkit.attributes import (
     Attribute,
+    Rule,
     array,
     attribute_named,
     columns,
@@ -51,6 +52,25 @@ def test_words_against_a_search():
     for word in ("film", "movie", "bad", "<html"):
         expected = [word in text.lower() for text in texts]
         assert feature_set.values(f"word:{word}").astype(bool).tolist() == expected
+
+
+def test_a_word_that_stands_in_one_phrase_makes_the_phrase_an_attribute():
+    texts = [
+        f"my report {'from' if i % 3 else 'of'} the office {'. Sent from my iPhone' * (i % 2)}"
+        for i in range(200)
+    ]
+    sets = words(texts)
+    phrases = [name for name in names_of(sets) if " " in name]
+    assert phrases == ["word:sent from my iphone"]
+    assert sets.values(phrases[0]).tolist() == [i % 2 for i in range(200)]
+    # In other company nearly as often, a word is not part of a phrase.
+    mixed = [text.replace("my iPhone", "our phones") if i % 8 == 1 else text
+             for i, text in enumerate(texts)]  # fmt: skip
+    assert "word:sent from my iphone" in names_of(words(mixed))  # of "iphone"
+    assert words(mixed).values("word:sent").sum() > words(mixed).values("word:iphone").sum()
+    apart = [text.replace("from my", "from your") if i % 4 == 1 else text
+             for i, text in enumerate(texts)]  # fmt: skip
+    assert "word:sent from my iphone" not in names_of(words(apart))
 
 
 def test_rare_and_common_words_are_left_out():
@@ -179,6 +199,35 @@ def test_quarters_of_an_array():
     assert not feature_set.exact
     assert feature_set.values("embedding #2 low").sum() == pytest.approx(100, abs=2)
     assert (feature_set.values("embedding #1 high") == (X[:, 1] >= np.sort(X[:, 1])[300])).all()
+
+
+@pytest.mark.parametrize("share", [0.07, 0.3, 0.5, 0.9])
+def test_numbers_of_two_groups_are_cut_between_them(share):
+    """Whatever the share of samples with a bright border, these and no others are high."""
+    rng = np.random.default_rng(0)
+    bright = rng.permutation(1000) < 1000 * share
+    X = np.stack([np.where(bright, 0.7, 0.2) + rng.normal(scale=0.04, size=1000)] * 2, axis=1)
+    X[:, 1] = rng.normal(size=1000)
+    rows = array(X, kind="input")
+    names = [name for block in rows.blocks() for name in block.names]
+    assert [name for name in names if name.startswith("input #0")][-1] == "input #0 high"
+    assert "input #0 low" not in names  # it says the same
+    assert {f"input #1 {what}" for what in ("low", "above the median", "high")} <= {*names}
+    assert np.array_equal(rows.values("input #0 high"), bright)
+    assert np.array_equal(rows.values("input #0 low"), ~bright)
+    assert rows.values("input #0 above the median").mean() == 0.5
+    assert rows.values("input #1 high").mean() == 0.25
+    rule = Rule.from_dict(rows.rule("input #0 high").as_dict())
+    other = np.where(bright, 0.5, 0.4)[:, None]  # at the same place in other samples
+    assert np.array_equal(rule.values(np.hstack([other, other])), bright)
+
+
+@pytest.mark.parametrize("draw", ["normal", "random", "exponential", "lognormal"])
+def test_numbers_of_one_group_have_no_gap(draw):
+    rng = np.random.default_rng(0)
+    rows = array(getattr(rng, draw)(size=(1000, 20)), kind="input")
+    for block in rows.blocks():
+        assert np.allclose(block.values.mean(axis=0), np.tile([0.25, 0.5, 0.25], 20), atol=0.002)
 
 
 def test_arrays_with_holes_and_constants():

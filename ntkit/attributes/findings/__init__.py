@@ -13,6 +13,7 @@ from ntkit.attributes.findings._finding import findings_of_all as findings_of_al
 from ntkit.attributes.findings._statistics import ALIKE as ALIKE
 from ntkit.attributes.findings._statistics import NAMELESS as NAMELESS  # for other packages
 from ntkit.attributes.findings._statistics import AuditedPredictions as AuditedPredictions
+from ntkit.attributes.findings._statistics import one_shortcut as one_shortcut
 from ntkit.attributes.findings._statistics import (
     within_class_correlation as within_class_correlation,
 )

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
 
+from ntkit._key import Key, conditions_in
 from ntkit._text import interval, percent, plain
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet, both_of, values_by_name
@@ -18,9 +19,10 @@ from ntkit.attributes.findings._statistics import (
     ALIKE,
     NAMELESS,
     AuditedPredictions,
+    one_shortcut,
     within_class_correlation,
 )
-from ntkit.metrics import Kind, Row, compare, holm
+from ntkit.metrics import Kind, Row, compare, holm, mean_of_rows, unrelated_shares
 from ntkit.metrics.contrasts import Contrast, association, contrast, product_of
 
 CONJUNCTION = "conjunction"
@@ -120,6 +122,23 @@ class Finding:
         """The other group of the same class."""
         return next(c for c in self.groups if c.name == group.name and c.which != group.which)
 
+    @property
+    def words_left(self) -> tuple[str, ...]:
+        """Words with the same meaning that stay in a text if those of the name are left out."""
+        keys = [Key.of(name) for name in (self.name, *self.same) if not conditions_in(name)]
+        of_name = {*keys[0].what.split()}
+        left = [key for key in keys if key.kind == keys[0].kind == "word"]
+        return tuple(str(key) for key in left if not of_name & {*key.what.split()})
+
+    @property
+    def unrelated(self) -> Row | None:
+        """Accuracy if attribute and class were unrelated; None if a group has no sample."""
+        n = np.array([group.n for group in self.groups]).reshape(-1, 2)  # with it and without it
+        if not n.all():
+            return None
+        shares = unrelated_shares(n.sum(axis=1).tolist(), n.sum(axis=0).tolist())
+        return mean_of_rows(self.groups, shares.ravel())
+
     def as_dict(self) -> dict[str, Any]:
         """The fields as values that JSON can hold; NaN becomes None."""
         groups = [
@@ -182,10 +201,21 @@ def families(correlation: Array, side: Array, origins: Sequence[str]) -> list[li
     return joined
 
 
+_SAME = 0.8  # correlation from which a border is what other parts of an image measure
+
+
 def led_by_names(
-    found: Sequence[list[int]], named: Sequence[bool], origins: Sequence[str]
+    found: Sequence[list[int]],
+    named: Sequence[bool],
+    origins: Sequence[str],
+    names: Sequence[str],
+    correlation: Array,
 ) -> list[list[int]]:
-    """Make the first member with a name the leader; merge families of one column."""
+    """Make the first member with a name, or its phrase, the leader; merge families of a column."""
+    # A bright border makes all of the outer parts bright, but not the one in the middle.
+    phrases = [
+        {*Key.of(name).what.split()} if name.startswith("word:") else set[str]() for name in names
+    ]
     joined = dict[str, list[int]]()
     for family in found:
         leader = next((i for i in family if named[i]), family[0])
@@ -193,8 +223,47 @@ def led_by_names(
     led = list[list[int]]()
     for members in map(sorted, joined.values()):
         leader = next((i for i in members if named[i]), members[0])
+        of_it = [i for i in members if phrases[leader] and phrases[leader] < phrases[i]]
+        leader = max(of_it, key=lambda i: len(phrases[i]), default=leader)
+        kinds = {origins[i] for i in members}
+        if origins[leader].startswith("image:") and "image:middle centre brightness" not in kinds:
+            of_border = (i for i in members if origins[i] == "image:border brightness")
+            nearest = max(of_border, key=lambda i: correlation[i, leader], default=leader)
+            leader = nearest if correlation[nearest, leader] >= _SAME else leader
         led.append([leader, *(i for i in members if i != leader)])
     return sorted(led)
+
+
+def one_card(
+    found: Sequence[list[int]], joins: Array, origins: Sequence[str]
+) -> list[list[list[int]]]:
+    """Families of one shortcut; the first has the property that a person is asked about."""
+    # A family joins the first card that its leader joins, or with another threshold of its measure.
+    cards = list[list[list[int]]]()
+    for family in found:
+        leader = family[0]
+        for card in cards:
+            if joins[leader, card[0][0]] or origins[leader] in {origins[i] for i in card[0]}:
+                card.append(family)
+                break
+        else:
+            cards.append([family])
+    return cards
+
+
+_COVERED = 0.5
+
+
+def _covers(values: Array, side: Array, predictions: AuditedPredictions) -> Array:
+    """Whether another attribute explains most of the errors of each attribute, (A, A)."""
+    # An attribute explains the errors on the samples that conflict with its class. By chance it
+    # has the share of all samples; it must have half of the rest as well.
+    of_class = predictions.y_index[:, None] == np.where(side < 0, -1 - side, side)
+    conflicting = (values >= 0) & (((values == 1) == (side >= 0)) != of_class)
+    errors = conflicting[predictions.wrong].astype(np.float32)
+    both, chance = errors.T @ errors, conflicting.mean(axis=0)
+    share = both / np.maximum(np.diag(both), 1)[:, None]
+    return np.asarray(share >= chance + _COVERED * (1 - chance))
 
 
 def sides(values: Array, side: Array, correlation: Array) -> tuple[Array, list[list[int]]]:
@@ -356,7 +425,9 @@ def _findings_of(
     """Findings of a ranking, as families of attributes."""
     passed = np.flatnonzero((ranking.p_value <= alpha) & (ranking.score > 0))
     inferred = np.asarray([not feature_set.exact for feature_set in feature_sets], dtype=bool)
-    passed = passed[np.argsort(inferred[ranking.feature_set[passed]], kind="stable")]
+    no_name = np.asarray([each.kind in NAMELESS for each in feature_sets], dtype=bool)
+    last = (inferred.astype(int) + no_name)[ranking.feature_set[passed]]
+    passed = passed[np.argsort(last, kind="stable")]
     top = passed[:_MOST]
     values = np.empty((len(predictions.y_index), len(top)), dtype=np.int8)
     for number, feature_set in enumerate(feature_sets):  # two sets may have the same names
@@ -364,25 +435,33 @@ def _findings_of(
         columns = values_by_name([feature_set], [ranking.names[i] for i in top[places]])
         for place, column in zip(places, columns, strict=True):
             values[:, place] = column
-    correlation = within_class_correlation(values, predictions.y_index, predictions.weight)
+    correlation, agree = one_shortcut(values, predictions.y_index, predictions.weight)
     side = np.where(ranking.association > 0, ranking.goes_with, -1 - ranking.goes_with)[top]
     origins = [ranking.origins[i] for i in top]
     kinds = [feature_sets[ranking.feature_set[i]].kind for i in top]
     named = [kind not in NAMELESS for kind in kinds]
-    joined = led_by_names(families(correlation, side, origins), named, origins)
-    groups, left_out = _clearest(joined, feature_sets, ranking.feature_set[top])
+    names = [ranking.names[i] for i in top]
+    joined = led_by_names(families(correlation, side, origins), named, origins, names, correlation)
+    has_name = np.array(named, dtype=bool)
+    opposite = (side[:, None] != side) & (correlation > 0)  # as in families
+    covers = _covers(values, side, predictions) & ~has_name[:, None] & has_name
+    joins = (agree & ~opposite) | covers
+    cards = one_card(joined, joins, origins)
+    cards, left_out = _clearest(cards, feature_sets, ranking.feature_set[top])
     findings, of_samples = list[Finding](), [np.empty((len(values), 0), dtype=np.int16)]
-    for group in groups:
-        # An attribute with a name stands for itself, not for a neuron.
-        kind = kinds[group[0]]
-        shown = [i for i in group if kind in NAMELESS or kinds[i] == kind]
+    for card in cards:
+        # An attribute with a name stands for itself, not for a neuron; a measured one also not for
+        # other measurements. Two words may have one meaning.
+        group, leader = [*chain(*card)], card[0][0]
+        alike = origins if inferred[ranking.feature_set[top[leader]]] else kinds
+        shown = [i for i in card[0] if not named[leader] or alike[i] == alike[leader]]
         of_sample, on = sides(values[:, shown], side[shown], correlation[np.ix_(shown, shown)])
-        names = tuple(tuple(ranking.names[top[shown[i]]] for i in members) for members in on)
+        of_sides = tuple(tuple(names[shown[i]] for i in members) for members in on)
         findings.append(
-            _finding(group, names, ranking, top, side, values, feature_sets, predictions)
+            _finding(group, of_sides, ranking, top, side, values, feature_sets, predictions)
         )
         of_samples.append(of_sample[:, None].astype(np.int16))
-    leaders = values[:, [group[0] for group in groups]]
+    leaders = values[:, [card[0][0] for card in cards]]
     n_pairs = _add_conjunctions(
         findings, of_samples, leaders, ranking.pairs, feature_sets, predictions, alpha
     )
@@ -427,8 +506,8 @@ def _add_conjunctions(
             else:
                 findings[at] = replace(findings[at], opposed=(*findings[at].opposed, name))
             continue
-        ranks = [(each.exact, each.score) for each in findings]
-        at = sum(rank >= (pairs.exact[i], pairs.score[i]) for rank in ranks)
+        ranks = [(e.exact, e.feature_set not in NAMELESS, e.score) for e in findings]
+        at = sum(rank >= (pairs.exact[i], True, pairs.score[i]) for rank in ranks)
         marks = predictions.marks(values[:, 0] >= 0)
         having = product_of(values == 1, marks.matrix)[:, : len(predictions.classes)]
         goes_with, z = pairs.goes_with[i], float(pairs.score[i])
@@ -455,15 +534,15 @@ def _add_conjunctions(
 
 
 def _clearest(
-    found: Sequence[list[int]], feature_sets: Sequence[FeatureSet], feature_set: Array
-) -> tuple[list[list[int]], dict[str, int]]:
-    """Families to ask about, and the number left out for each kind; stated attributes all stay."""
-    kept, counts = list[list[int]](), Counter[str]()
-    for family in found:
-        leader = feature_sets[feature_set[family[0]]]
+    cards: Sequence[list[list[int]]], feature_sets: Sequence[FeatureSet], feature_set: Array
+) -> tuple[list[list[list[int]]], dict[str, int]]:
+    """Cards to ask about, and the number left out for each kind; stated attributes all stay."""
+    kept, counts = list[list[list[int]]](), Counter[str]()
+    for card in cards:
+        leader = feature_sets[feature_set[card[0][0]]]
         counts[leader.kind] += not leader.exact
         if counts[leader.kind] <= MOST_INFERRED:
-            kept.append(family)
+            kept.append(card)
     return kept, {kind: n - MOST_INFERRED for kind, n in counts.items() if n > MOST_INFERRED}
 
 

@@ -36,6 +36,7 @@ class AuditedPredictions:
 
 ALIKE = 0.35
 """Correlation within classes above which attributes count as one; unrelated words are below."""
+_AGREE, _POSSIBLE = 0.15, 0.7
 _ROWS = 1 << 14
 
 
@@ -43,6 +44,24 @@ def within_class_correlation(values: Array, y_index: Array, weight: Array) -> Ar
     """Correlation of attributes within classes, summed over the classes."""
     # Two attributes that are correlated with a class are correlated with each other for that reason
     # alone. Within classes, a shortcut and the true content of the classes are not.
+    return _within_classes(values, y_index, weight)[0]
+
+
+def one_shortcut(values: Array, y_index: Array, weight: Array) -> tuple[Array, Array]:
+    """Correlation of attributes within classes, and which pairs of them are one shortcut."""
+    # A bright border makes half of the image brighter than the median: as far as the two can agree,
+    # they do, but the correlation is small because one is more frequent. So 70 % of the largest
+    # correlation that is possible with their frequencies count as well as a large correlation.
+    # Of 2000 made-up pairs that agree with a class in 95 % of 500 samples, and are independent
+    # within classes, at most 0.05 % reach both bounds, and at most 0.7 % of 300 samples.
+    correlation, most = _within_classes(values, y_index, weight)
+    size = np.abs(correlation)
+    nested = (size >= _AGREE) & (size >= _POSSIBLE * most)
+    return correlation, (size >= ALIKE) | nested
+
+
+def _within_classes(values: Array, y_index: Array, weight: Array) -> tuple[Array, Array]:
+    """Correlation within classes, and the largest of the same sign with the same frequencies."""
     n_classes = int(y_index.max()) + 1
     mass, sums = np.zeros((2, n_classes, values.shape[1]))
     parts = [slice(start, start + _ROWS) for start in range(0, len(values), _ROWS)]
@@ -59,4 +78,13 @@ def within_class_correlation(values: Array, y_index: Array, weight: Array) -> Ar
         gram += centred.T @ centred
     deviation = np.sqrt(np.diag(gram))
     scale = np.outer(deviation, deviation)
-    return np.asarray(np.divide(gram, scale, out=np.zeros_like(gram), where=scale > 0))
+    most = np.zeros_like(gram)
+    for n, share in zip(mass, mean, strict=True):
+        one, other = share[:, None], share[None]
+        lowest, highest = np.maximum(0, one + other - 1), np.minimum(one, other)
+        possible = np.where(gram < 0, one * other - lowest, highest - one * other)
+        most += possible * np.sqrt(np.outer(n, n))
+    correlation, largest = (
+        np.divide(each, scale, out=np.zeros_like(gram), where=scale > 0) for each in (gram, most)
+    )
+    return correlation, largest

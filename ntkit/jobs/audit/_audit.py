@@ -24,16 +24,18 @@ from ntkit._labels import listed, listed_in_order, spelt_as
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet, array, columns, image_statistics, values_by_name, words
 from ntkit.attributes.findings import (
-    ALIKE,
     AuditedPredictions,
     find_findings,
-    within_class_correlation,
+    one_shortcut,
 )
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit._result import Audit
 from ntkit.jobs.tables import class_of_scores
+from ntkit.metrics import order_notes
 from ntkit.pages import Inputs
 from ntkit.study import Rows, tuned
+
+TO_GO_ON = "To continue anyway: --trust-inputs (trust_inputs=True)"
 
 
 def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> AuditedPredictions:
@@ -44,7 +46,7 @@ def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> AuditedPredicti
 
 
 def from_scores(
-    y: Array, scores: ArrayLike, classes: ArrayLike | None, weight: Array
+    y: Array, scores: ArrayLike, classes: ArrayLike | None, weight: Array, *, strict: bool
 ) -> tuple[AuditedPredictions, list[str]]:
     """Predictions of the class with the highest score; notes on the columns and on equal scores."""
     values = np.asarray(scores)
@@ -68,8 +70,9 @@ def from_scores(
         labels,
         names=None if columns is None else [*columns],
         where="scores: ",
-        fix="Name the classes in the order of the columns with classes=.",
+        fix=f"Name the classes in the order of the columns with classes=. {TO_GO_ON}",
         ordered=classes is not None,
+        strict=strict,
     )
     return AuditedPredictions(labels, y_index, predicted, weight), notes
 
@@ -106,9 +109,9 @@ def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
         leaders = [one.name for one in (*known, *newly.findings)]
         values = np.stack(values_by_name(audit.feature_sets, leaders), axis=1)
         p = audit.predictions
-        correlation = np.abs(within_class_correlation(values, p.y_index, p.weight)[n:, :n])
+        agree = one_shortcut(values, p.y_index, p.weight)[1][n:, :n]
         shared = [bool(names & {f.name, *f.same, *f.opposed}) for f in newly.findings]
-        new = np.flatnonzero(~(np.array(shared) | (correlation >= ALIKE).any(axis=1)))
+        new = np.flatnonzero(~(np.array(shared) | agree.any(axis=1)))
     newly = replace(
         newly, findings=tuple(newly.findings[i] for i in new), values=newly.values[:, new]
     )
@@ -140,6 +143,7 @@ def audit(
     feature_sets: Iterable[FeatureSet] = (),
     classes: ArrayLike | None = None,
     sample_weight: ArrayLike | None = None,
+    trust_inputs: bool = False,
     alpha: float = 0.05,
     random_state: int = 0,
 ) -> Audit:
@@ -176,9 +180,11 @@ def audit(
     feature_sets : iterable of FeatureSet, optional
         Further attributes, made with :mod:`ntkit.attributes`.
     classes : array-like of shape (C,), optional
-        Classes of the columns of ``scores``. By default the sorted classes of ``y``. Scores that
-        are evidently in another order are then refused.
+        Classes of the columns of ``scores``. By default the sorted classes of ``y``. Predictions
+        that are evidently of classes in another order are then refused.
     {sample_weight}
+    trust_inputs : bool, default=False
+        Continue with a note if the classes are evidently in another order.
     alpha : float, default=0.05
         Probability of any finding if no attribute is related to the errors. The kinds of
         attributes share it equally. Holm's correction applies within a kind.
@@ -194,7 +200,8 @@ def audit(
     ------
     InputError
         If lengths differ, labels are missing, there is only one class, or no raw input is passed.
-        If predicted classes are written or numbered in another way than labels.
+        If predicted classes are written or numbered in another way than labels, or if they fit the
+        labels far better in another order.
 
     Examples
     --------
@@ -242,6 +249,7 @@ def audit(
     if not 0 < alpha <= 1:
         raise InputError(f"alpha must be above 0 and at most 1. Got {alpha!r}.")
     outcomes = {"pred": pred, "scores": scores, "embeddings": embeddings}
+    strict = classes is None and not trust_inputs
     named, notes = [name for name, value in outcomes.items() if value is not None], list[str]()
     if len(named) != 1:
         raise InputError(
@@ -253,7 +261,7 @@ def audit(
         check_predicted(pred, labels, what="pred", where="y", fix=fix)
         predictions = from_labels(labels, pred, weight)
     elif scores is not None:
-        predictions, notes = from_scores(labels, scores, classes, weight)
+        predictions, notes = from_scores(labels, scores, classes, weight, strict=strict)
     else:
         assert embeddings is not None
         predictions = cross_fitted(embeddings, labels, weight, random_state)
@@ -262,6 +270,12 @@ def audit(
         raise InputError(
             f"y holds only one class, {listed(predictions.classes[present])}. Pass samples of at "
             "least two classes."
+        )
+    if embeddings is None:
+        kept, names = weight > 0, predictions.classes
+        true, predicted = (names[at[kept]] for at in (predictions.y_index, predictions.pred_index))
+        notes += order_notes(
+            true, predicted, names, strict=strict, of_predictions=True, go_on=TO_GO_ON
         )
     return Audit(
         predictions,

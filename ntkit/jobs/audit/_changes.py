@@ -11,7 +11,7 @@ import numpy as np
 from scipy.stats import t
 from tqdm import tqdm
 
-from ntkit._key import Key, conditions_in, parts_of_change
+from ntkit._key import Key, conditions_in, parts_of_change, touches_subject
 from ntkit._text import counted, plain
 from ntkit._types import Array
 from ntkit.attributes import comparable, words
@@ -93,7 +93,8 @@ class ChangeFindings:
     """Changes tried on the first half of the samples, and the strongest tested on the second."""
 
     # Findings come first, sorted by the share of flips beyond their control. The other changes
-    # follow, sorted by the margin beyond the control, like the changes tried.
+    # follow, sorted by the margin beyond the control, like the changes tried. Changes of the
+    # subject of images come last: they may rightly flip a prediction.
     changes: tuple[ChangeFinding, ...]
     tried: tuple[Row, ...]
     margins: tuple[tuple[float, float], ...]  # of each change tried: mean decrease, beyond control
@@ -284,6 +285,7 @@ def changes_of(
     ]
     found.sort(
         key=lambda each: (
+            touches_subject(each.row.name),
             not each.is_finding,
             each.control.value - each.row.value if each.is_finding else -each.beyond_control,
         )

@@ -32,7 +32,7 @@ from ntkit.jobs.attribute_reader import (
     AuditedImages,
     tested_feature_sets,
 )
-from ntkit.jobs.audit._audit import audit, cross_fitted
+from ntkit.jobs.audit._audit import TO_GO_ON, audit, cross_fitted
 from ntkit.jobs.audit._changes import MOST_CHANGES, ChangeFindings, changes_for, changes_of
 from ntkit.jobs.audit._labels import (
     LabelAudits,
@@ -42,7 +42,7 @@ from ntkit.jobs.audit._labels import (
     why_not,
 )
 from ntkit.jobs.audit._result import Audit
-from ntkit.metrics import class_order
+from ntkit.metrics import order_notes
 from ntkit.model import FrozenModel, loaded
 from ntkit.pages.audit_page import Unlabelled
 from ntkit.samples import (
@@ -131,8 +131,7 @@ def guess_notes(
             "softmax. If they are scores of classes, name these with --classes A,B,… (classes=)."
         )
     if not trust_inputs:
-        go_on = "To continue anyway: --trust-inputs (trust_inputs=True)"
-        raise InputError(f"{problem}. {cause} {go_on}")
+        raise InputError(f"{problem}. {cause} {TO_GO_ON}")
     return [f"{problem}. {cause}"]
 
 
@@ -224,8 +223,10 @@ def audit_model(
         of the same size. It embeds at most 3000 copies, or half as many copies as samples if that
         is more. 0 or None skips this step.
     trust_inputs : bool, default=False
-        Continue with a note if the model is not better than guessing. That is so if it is never
-        right on a class, or at chance because it predicts mostly one class.
+        Continue with a note if the model is not better than guessing: never right on a class, or at
+        chance because it predicts mostly one class. The same holds if its classes are evidently in
+        another order than the labels, or if it means the opposite of a label.
+        :meth:`FrozenModel.load` with ``classes=`` also makes the order a note.
     {job.device}
     alpha : float, default=0.05
         As in :func:`ntkit.audit`.
@@ -270,6 +271,7 @@ def audit_model(
             "The model has no linear last layer, so it has no embedding to test or to cross-fit a "
             "head on. Omit --cross-fit (cross_fit=True) and the feature set 'embedding'."
         )
+    named = model.classes_source == "given"  # by a person, in this order
     every, notes = model.label is None and bool(model.label_names), list[str]()
     how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
     how |= {"every_label": True, "keep_unknown": True}
@@ -369,7 +371,10 @@ def audit_model(
         pred = None
         if not cross_fit and own.head is not None:
             pred = own.head.predict(scores)
-            notes += _note_on_predictions(samples, pred, model, trust_inputs)
+            sure, classes = trust_inputs or named, own.head.classes
+            order = order_notes(samples.y, pred, classes, strict=not sure, go_on=TO_GO_ON)
+            problem = None if order else like_a_guess(samples.y, pred, len(classes))
+            notes += order + guess_notes(problem, samples, trust_inputs, model)
         result = audit_read(samples, embedded, model, pred, metadata=matched, **shared)
         result = _with_unlabelled(result, extra)
     flips = changed(result.findings)
@@ -385,18 +390,6 @@ def _with_unlabelled(result: Audit, extra: tuple[Samples, Embedded] | None) -> A
     return replace(result, unlabelled=unlabelled_of(*extra, names, result.rule))
 
 
-def _note_on_predictions(
-    samples: Samples, pred: Array, model: FrozenModel, trust_inputs: bool
-) -> list[str]:
-    """Note that the classes may be in another order, or that the model may be guessing."""
-    assert model.head is not None  # the caller checks this
-    classes = model.head.classes
-    order = class_order(samples.y, pred, classes)
-    if order is not None:
-        return [order.sentence()]
-    return guess_notes(like_a_guess(samples.y, pred, len(classes)), samples, trust_inputs, model)
-
-
 def never_changes(label: str, has: Array, given: Array) -> str | None:
     """Sentences on a model that gives a label to all samples, or to none; None for another."""
     if given.any() and not given.all():
@@ -408,21 +401,10 @@ def never_changes(label: str, has: Array, given: Array) -> str | None:
     )
 
 
-def _problem_of_label(label: str, has: Array, given: Array) -> tuple[str | None, str | None]:
-    """Sentences on a model that only guesses a label, and on one that means its opposite."""
+def _problem_of_label(label: str, has: Array, given: Array) -> str | None:
+    """Sentence on a model that only guesses a label."""
     never = never_changes(label, has, given)
-    if never is not None:
-        return never, None
-    order = class_order(has, given, np.array([False, True]))
-    if order is not None:
-        return None, (
-            f"The model seems to mean the opposite of the label {label!r}: it is right on "
-            f"{100 * order.accuracy:.0f} % of {len(has)} samples. Check that 1 means that a sample "
-            "has the label."
-        )
-    if like_a_guess(has, given, 2) is None:
-        return None, None
-    return like_a_guess(named_labels(has, label), named_labels(given, label), 2), None
+    return never or like_a_guess(named_labels(has, label), named_labels(given, label), 2)
 
 
 _NO_CHANGES = (
@@ -473,6 +455,7 @@ def _of_labels(
         [*samples.reading_notes(), *notes, *more],
     )
     copies = copies_in(np.stack([*has.values()], axis=1), [*has])
+    opposites = list[str]()
     counts, reasons, of_label = (
         dict[str, tuple[int, int]](),
         dict[str, str](),
@@ -499,8 +482,12 @@ def _of_labels(
             head = model.of_label(name).head
             assert head is not None  # else the model has no labels
             given = head.logits(embedded.Z).argmax(axis=1)[known] == 1
-            problem, note = _problem_of_label(name, mine, given)
-            said += [note] if note else []
+            opposite = order_notes(
+                mine, given, [False, True], strict=not trust_inputs, label=name, go_on=TO_GO_ON
+            )
+            opposites += opposite
+            problem = None if opposite else _problem_of_label(name, mine, given)
+            said += opposite
             said += guess_notes(problem, samples, trust_inputs or model.label is None, model)
             reason = None if trust_inputs or problem is None else problem.partition(". ")[0]
             predictions = _of_two(name, mine, given)
@@ -533,7 +520,7 @@ def _of_labels(
             n_labels=len(problems),
         )
         audits[name] = _with_unlabelled(result, extra)
-    about = [*shared, *rare_notes({name: counts[name] for name in audits})]
+    about = [*shared, *opposites, *rare_notes({name: counts[name] for name in audits})]
     about += [copy_note(*pair) for pair in copies[:_MOST_COPIES]]
     return LabelAudits(audits, reasons, counts, alpha, tuple(dict.fromkeys(about)))
 
@@ -641,6 +628,7 @@ def audit_read(
         samples.y,
         **outcome,
         feature_sets=sets,
+        trust_inputs=True,  # the callers have checked the order of the classes
         alpha=alpha,
         random_state=random_state,
     )

@@ -13,7 +13,7 @@ from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AuditedImages, of_inputs
 from ntkit.jobs.audit._audit import audit
 from ntkit.jobs.audit._result import Audit
-from ntkit.jobs.tables import PREDICTIONS, TableRoles, inputs_in, order_notes_of, read_predicted
+from ntkit.jobs.tables import PREDICTIONS, TableRoles, inputs_in, read_predicted
 from ntkit.samples import Metadata, Samples, Table, is_prose, named_like_a_prediction
 
 
@@ -32,7 +32,6 @@ def audit_tables(
             f"{predictions} has predictions of {len(read.labels)} labels. Name one of them with "
             f"--label, such as --label {read.labels[0]}."
         )
-    exchanged = order_notes_of(read, 0, predictions.name, roles, strict=True)
     samples, table = read.samples.measured(AuditedImages), read.table
     looks, notes = samples.looks(), list[str]()
     if table is not None:
@@ -52,8 +51,14 @@ def audit_tables(
         feature_sets.append(columns(metadata.columns, kind="metadata"))
         looks = replace(looks, metadata=metadata.columns)
         notes += [metadata.note] * (roles.key is None)
-    result = audit(samples.y, read.predictions[0], feature_sets=feature_sets, alpha=alpha)
-    notes = [*read.notes, *exchanged, *notes, *result.notes]
+    result = audit(
+        samples.y,
+        read.predictions[0],
+        feature_sets=feature_sets,
+        alpha=alpha,
+        trust_inputs=roles.sure,
+    )
+    notes = [*read.notes, *notes, *result.notes]
     return replace(result, inputs=looks, notes=tuple(notes))
 
 

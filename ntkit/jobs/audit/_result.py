@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._key import lacking
+from ntkit._key import Key, lacking
 from ntkit._text import (
     as_json,
     counted,
@@ -41,6 +41,7 @@ from ntkit.attributes import (
 )
 from ntkit.attributes.findings import (
     MOST_INFERRED,
+    NAMELESS,
     AuditedPredictions,
     Finding,
     Findings,
@@ -146,6 +147,12 @@ class Audit:
         return self.findings + (self.retraining.findings if self.retraining else ())
 
     @property
+    def questions(self) -> tuple[Finding, ...]:
+        """Findings that a person is asked about: the first of the model, then of the new head."""
+        new = () if self.retraining is None else self.retraining.questions
+        return (*self.findings[:SHOWN], *new)
+
+    @property
     def n_positive(self) -> int | None:
         """Number of samples with the label, of a model that gives every sample several."""
         if self.label is None:
@@ -216,11 +223,17 @@ class Audit:
         family = self._family(name)
         if family is None:
             self.values(name)  # raises an error for an unknown name
-            values: tuple[tuple[str, ...], ...] = ((name,),)
-        else:
-            findings, place = family
-            name, values = findings.findings[place].name, findings.findings[place].values
-        return Answer(name, "spurious", values, rules_of(chain(*values), self.rule))
+            return Answer(name, "spurious", ((name,),), rules_of([name], self.rule))
+        findings, place = family
+        finding = findings.findings[place]
+        known = {*chain(*finding.values)}
+        also = tuple(
+            other
+            for other in (*finding.same, *finding.opposed)
+            if other not in known and Key.of(other).kind not in NAMELESS
+        )
+        rules = rules_of(chain(*finding.values), self.rule)
+        return Answer(finding.name, "spurious", finding.values, rules, also=also)
 
     def rule(self, name: str) -> Rule | None:
         """Rule that reads an attribute from other samples; None if the name defines it."""
@@ -335,8 +348,7 @@ class Audit:
             rows += [[name, *_flips(each)] for name, each in zip(names, changes, strict=False)]
             return "\n".join([*lines, "", plain_table(rows, "<>>")])
         if changes:
-            wanted = {c.name for f in self.findings if (c := change_for(f)) is not None}
-            lines.append(_flips_most(changes, wanted))
+            lines.append(_flips_most(changes, self.findings))
         if not self.findings:
             return "\n".join(lines)
         n = len(self.findings) + sum(self.found.n_left_out.values())
@@ -446,14 +458,20 @@ class Audit:
         return [first, tested, findings, *listed_kinds]
 
 
-def _flips_most(changes: Sequence[ChangeFinding], wanted: Collection[str]) -> str:
+def _flips_most(changes: Sequence[ChangeFinding], findings: Sequence[Finding]) -> str:
     """Sentence on the number of changes that flip predictions, and on the one of a finding."""
     n = sum(each.is_finding for each in changes)
+    of_finding = {c.name: f for f in findings if (c := change_for(f)) is not None}
     if not n:
-        return f"None of {len(changes)} tested changes of the input flips more than its control."
-    first = next(
-        (each for each in changes if each.row.name in wanted and each.is_finding), changes[0]
-    )
+        none = f"None of {len(changes)} tested changes of the input flips more than its control."
+        for each in changes:
+            left = of_finding[each.row.name].words_left if each.row.name in of_finding else ()
+            if left:
+                words = listed([Key.of(name).what for name in left], 3, " {} in all")
+                return f"{none} {_readable(each.row.name, _NAME)} left words in place: {words}."
+        return none
+    some = [each for each in changes if each.is_finding]
+    first = next((each for each in some if each.row.name in of_finding), some[0])
     return (
         f"{n} of {counted(len(changes), 'tested change')} of the input "
         f"{'flip' if n > 1 else 'flips'} more predictions than the control: "
@@ -548,17 +566,16 @@ def audit_files(
     inputs: Inputs | None = None,
     title: str = "",
     go_on: str | None = None,
-    most: int = SHOWN,
 ) -> dict[str, str]:
     """The page with the first findings, and the JSON of an audit, by file name."""
     content = audit.to_json()
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-    page = _page(audit, digest, inputs or audit.inputs or Inputs(), title, most)
+    page = _page(audit, digest, inputs or audit.inputs or Inputs(), title)
     return {"audit.html": audit_html(replace(page, go_on=go_on)), "audit.json": f"{content}\n"}
 
 
-def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> AuditPage:
-    shown, new, changes = audit.findings[:most], audit.retraining, audit.changes
+def _page(audit: Audit, digest: str, inputs: Inputs, title: str) -> AuditPage:
+    shown, new, changes = audit.findings[:SHOWN], audit.retraining, audit.changes
     entries = [answer.as_dict() for one in shown for answer in audit.answers(one.name).answers]
     flipped = dict[str, tuple[str, int, int]]()  # change, flipped predictions and copies
     for finding in shown if changes is not None else ():
@@ -578,7 +595,7 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str, most: int) -> A
         values=values_by_name(audit.feature_sets, [finding.name for finding in shown]),
         predictions=audit.predictions,
         inputs=inputs,
-        retraining=None if new is None else _page(new, digest, inputs, title, most),
+        retraining=None if new is None else _page(new, digest, inputs, title),
         changes=None
         if changes is None
         else [ShownChange(each.as_dict(), each.before, each.after) for each in changes.changes],

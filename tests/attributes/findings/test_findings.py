@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkit.attributes import columns
-from ntkit.attributes.findings import AuditedPredictions, find_findings, within_class_correlation
+from ntkit.attributes.findings import (
+    AuditedPredictions,
+    find_findings,
+    one_shortcut,
+    within_class_correlation,
+)
 from ntkit.attributes.findings._finding import families, ranking_of
 from ntkit.metrics import Row, holm
 from ntkit.metrics.contrasts import contrast
@@ -213,6 +218,86 @@ def test_who_is_one_family():
     assert families_of({(0, 1): 0.4, (0, 2): 0.0, (1, 2): 0.9}, [0, 0, 0]) == [[0, 1], [2]]
     assert families_of({(0, 1): -0.1}, [0, 1], ["site", "site"]) == [[0, 1]]  # of one column
     assert families_of({}, []) == []
+
+
+# -- one card for one shortcut
+
+
+def shortcuts(seed, n=600):
+    """Two classes, and two attributes of 95 % of each, independent within the classes."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    return rng, y, np.where(rng.random((n, 2)) < 0.95, y[:, None], 1 - y[:, None])
+
+
+def test_a_threshold_of_the_same_shortcut_is_one_with_it_and_two_shortcuts_are_two():
+    together = 0
+    for seed in range(20):
+        rng, y, (one, other) = (*shortcuts(seed)[:2], shortcuts(seed)[2].T)
+        wider = one | (rng.random(len(y)) < 0.5)  # as more than half of the image is brighter
+        values = np.stack([one, wider, 1 - wider, other], axis=1).astype(np.int8)
+        correlation, same = one_shortcut(values, y, np.ones(len(y)))
+        assert same[0, 1]
+        assert same[0, 2]
+        assert correlation[0, 1] == pytest.approx(-correlation[0, 2])
+        together += same[0, 3]
+    assert together == 0
+
+
+def test_what_agrees_within_classes_is_one_finding_that_is_named_for_the_first():
+    rng, y, values = shortcuts(0, 2000)
+    wider = values[:, 0] | (rng.random(len(y)) < 0.5)
+    luck = rng.random(len(y))
+    pred = np.where(luck < 0.3, values[:, 0], np.where(luck < 0.6, values[:, 1], y))
+    p = AuditedPredictions(np.arange(2), y, pred, np.ones(len(y)))
+    names = ("word:border", "word:wide", "word:other")
+    columns = np.stack([values[:, 0], wider, values[:, 1]], axis=1)
+    found = find_findings([view_of(columns, names)], p, 0.05)
+    first, second = sorted(found.findings, key=lambda each: each.name)
+    assert (first.name, first.same, first.values) == (
+        "word:border",
+        ("word:wide",),
+        (("word:border",),),
+    )
+    assert (second.name, second.same) == ("word:other", ())
+
+
+def test_what_has_no_name_is_asked_only_if_nothing_named_explains_its_errors():
+    rng, y, values = shortcuts(1, 3000)
+    named, hidden = values.T
+    weak = np.where(rng.random(len(y)) < 0.7, named, rng.integers(0, 2, len(y)))
+    weak = np.where(rng.random(len(y)) < 0.3, y, weak)
+    neurons = view_of(
+        np.stack([weak, hidden], axis=1), ("layer:relu #1 mean high", "layer:relu #2 mean high"),
+        "layer", exact=False,
+    )  # fmt: skip
+    words = view_of(named[:, None], ("word:named",))
+    for hides in (False, True):  # whether the model relies on what has no name as well
+        luck = rng.random(len(y))
+        pred = np.where(luck < 0.3, named, np.where((luck < 0.6) & hides, hidden, y))
+        p = AuditedPredictions(np.arange(2), y, pred, np.ones(len(y)))
+        found = find_findings([neurons, words], p, 0.05).findings
+        assert [each.name for each in found] == [
+            "word:named",
+            *["layer:relu #2 mean high"] * hides,
+        ]
+        assert "layer:relu #1 mean high" in found[0].same
+
+
+def test_accuracy_if_class_and_attribute_were_unrelated():
+    values, p = planted(agreement=0.8)
+    (one,) = find_findings([view_of(values)], p, 0.05).findings
+    has, right = values[:, 0].astype(bool), p.y_index == p.pred_index
+    expected = sum(
+        (p.y_index == k).mean() * (has == v).mean() * right[(p.y_index == k) & (has == v)].mean()
+        for k in (0, 1)
+        for v in (True, False)
+    )
+    assert one.unrelated.value == pytest.approx(expected)
+    kept = has | (p.y_index != 0)  # no sample of class 0 lacks it
+    p = AuditedPredictions(p.classes, *(a[kept] for a in (p.y_index, p.pred_index, p.weight)))
+    (one,) = find_findings([view_of(values[kept])], p, 0.05).findings
+    assert one.unrelated is None
 
 
 # -- ranking: Holm's correction, and the order of what is equal

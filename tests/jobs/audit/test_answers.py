@@ -179,6 +179,21 @@ def said(model=None, **answered):
     return Answers(tuple(made), model)
 
 
+def test_other_attributes_of_a_finding_are_kept_and_need_not_be_there(tmp_path):
+    path, head = tmp_path / "answers.json", {"ntkit": "answers", "version": 1}
+    entry = {"name": "word:film", "answer": "spurious", "also": ["word:cinema"]}
+    path.write_text(json.dumps(head | {"answers": [entry]}))
+    answers = read_answers(path)
+    assert answers.also == {"word:cinema"}
+    assert answers.as_dict()["answers"][0]["also"] == ["word:cinema"]
+    path.write_text(json.dumps(head | {"answers": [{k: entry[k] for k in ("name", "answer")}]}))
+    assert read_answers(path).also == set()
+    for damaged in (7, [7], "word:cinema", [""]):
+        path.write_text(json.dumps(head | {"answers": [entry | {"also": damaged}]}))
+        with pytest.raises(InputError, match="damaged"):
+            read_answers(path)
+
+
 def test_several_people_are_joined():
     ada = said(film=["unsure"], bad=["legitimate"], model="m")
     bob = said(bad=["legitimate"], film=["spurious", "film", "movie"], plot=["unsure"])

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,18 +10,24 @@ import onnxruntime as ort
 import pytest
 from onnx import TensorProto, helper
 
+import ntkit
 from ntkit import FrozenModel
+from ntkit._key import touches_subject
 from ntkit.changes import change_from, change_named
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.jobs.audit import (
+    ChangeFinding,
+    ChangeFindings,
+    Inputs,
     audit_model,
     change_for,
     changes_for,
     changes_of,
     write_audit,
 )
+from ntkit.metrics import Row
 from tests import models
 from tests.cases import done, refused, write_csv
 
@@ -95,6 +102,50 @@ def test_the_mark_of_the_digits_is_among_the_first_three(demo):
     assert mark.row.value > mark.control.value
     assert mark.control.name == "image:top left, elsewhere"
     assert mark.beyond_interval[0] > 0
+
+
+def test_changes_of_the_subject_come_last(digits):
+    names = [
+        "centre",
+        "middle centre",
+        "border=55",
+        "high frequencies",
+        "border",
+        "top left",
+        "blur",
+    ]
+    touched = [touches_subject(f"image:{name}") for name in names]
+    assert touched == [True] * 4 + [False] * 3
+    assert not touches_subject("word:centre")
+    model = FrozenModel.load(marked_digits_model_path())
+    samples = Samples(digits.X_validation[:400], digits.y_validation[:400])
+    Z = OnnxEmbedder(model, device="cpu").transform(samples.X)
+    tried = [change_named(f"image:{name}") for name in ("centre", "top left", "blur")]
+    embedder = OnnxEmbedder(model, device="cpu")
+    for order in (tried, tried[::-1]):
+        found = changes_of(embedder, model.head, samples, order, Z).changes
+        assert [each.row.name for each in found][-1] == "image:centre"
+    assert found[-1].is_finding  # it flips, and stands after one that does not
+    assert not found[-2].is_finding
+
+
+def test_that_words_stayed_is_said_only_if_nothing_flips_and_some_did():
+    texts = [f"{'fine' if f else 'dull'} {i} {'film' if f else 'movie'}" for i, f in enumerate(CUE)]
+    audit = ntkit.audit(Y, np.where(np.arange(400) % 3 == 0, CUE, Y), texts=texts)
+    (one,) = audit.findings
+    name = change_for(one).name
+    left = one.words_left
+    assert left
+    for flips, said in ((False, True), (True, False)):
+        row, control = (Row("change", name, 40, n, interval=(0, 1)) for n in (30, 38))
+        facts = {"row": row, "control": control, "margin_change": 1.0, "beyond_control": 1.0,
+                 "beyond_interval": (0.0, 1.0), "p_value": 0.01, "is_finding": flips,
+                 "examples": (), "before": Inputs(), "after": Inputs()}  # fmt: skip
+        changes = ChangeFindings((ChangeFinding(**facts),), (), (), 0, 40)
+        printed = str(replace(audit, changes=changes))
+        assert ("left words in place: " in printed) == said
+    phrase = replace(one, name="word:a fine film", same=("word:film", "word:fine"))
+    assert phrase.words_left == ()
 
 
 def parts_alike(tmp_path, runs):
@@ -417,7 +468,7 @@ def test_the_command_without_labels(digits, tmp_path):
     assert out.startswith("The samples have no labels, so ntkit tested only")
     page = (tmp_path / "out" / "audit.html").read_text()
     assert "have no labels, so ntkit tested only which changes flip" in page
-    assert "The subject is usually in the centre" in page
+    assert "Only a person can tell whether a change keeps the true class" in page
     facts = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert (facts["labelled"], facts["errors"], facts["accuracy"]) == (False, None, None)
     assert len(facts["changes"]) == 2

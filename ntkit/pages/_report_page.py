@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -24,9 +24,11 @@ _BINS = 24
 _STRONGEST = 50  # samples that show what a neuron responds to
 _UNUSUAL = 3  # columns of a row that are furthest from the mean
 _SHOWN_CLASSES = 12
-_LOST = 12  # new errors shown
+_CHANGED = 3  # errors fixed shown on the first screen, and new errors
+_SHOWN_GROUPS = 8  # on the first screen, of all attributes
+_FEWEST_SHOWN = 4  # of one attribute
 _PAIRS = 3  # originals and copies of a neuron
-_SUPPRESSED, _UNSUPPRESSED = 24, 6  # neurons shown, and if none is suppressed
+_SUPPRESSED = 24  # neurons shown
 _SAMPLES = 6  # of a neuron
 _MOST_CARD_ROWS = 30
 _FEW_ERRORS = 10  # with fewer misclassified samples, a score is unreliable
@@ -122,6 +124,36 @@ class Moved:
 
 
 @dataclass(frozen=True)
+class Groups:
+    """Accuracies of groups before and after, and what the page says of a group after its name."""
+
+    title: str
+    rows: Sequence[Row]
+    tags: Mapping[str, str] = field(default_factory=dict)
+    first: bool = True  # whether they are on the first screen
+
+    @property
+    def worst_first(self) -> list[Row]:
+        """The rows with the lowest accuracy after the repair first, without samples last."""
+        return sorted(self.rows, key=lambda row: row.value if row.n else np.inf)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The question that was asked, its answer with results and groups, and what to do now.
+
+    A step has a heading, a sentence, and commands or an empty text.
+    """
+
+    question: str
+    verdict: str
+    results: Sequence[str] = ()
+    groups: Sequence[Groups] = ()
+    cost: str = ""
+    steps: Sequence[tuple[str, str, str]] = ()
+
+
+@dataclass(frozen=True)
 class Report:
     """Content of a report."""
 
@@ -140,7 +172,8 @@ class Report:
     suppressed: Array
     threshold: float | None
     facts: Mapping[str, str]
-    headline: str = ""
+    answer: Answer | None = None  # None compares two models
+    seed: int = 0
     label: str | None = None  # of several
     others: str = ""  # a sentence on the outputs of the other labels
     accuracy_costs: Sequence[Mapping[str, Any]] = ()
@@ -155,13 +188,26 @@ def report_html(report: Report) -> str:
     shown, accuracies = report.shown, report.shown.accuracies()
     rows = {kind: [r for r in accuracies.rows if r.kind == kind] for kind in ("class", "group")}
     changed = sorted(rows["group"] + rows["class"], key=_change)
+    answer = report.answer or _of_two_models(accuracies, report.label)
     was_right, is_right = shown.before == shown.y, shown.after == shown.y
-    keys = ("average", "worst_class", "worst_group")
+    keys = ("average", "worst_class", "worst_group", "named")
     shares = [cost[key] for cost in report.accuracy_costs for key in keys]
-    lost, won = np.flatnonzero(was_right & ~is_right), np.flatnonzero(~was_right & is_right)
+    drawn = np.random.default_rng(report.seed)
+    samples = list[dict[str, Any]]()
+    changes = {"error{} fixed": ~was_right & is_right, "new error{}": was_right & ~is_right}
+    for what, which in changes.items():
+        of = np.flatnonzero(which)
+        some = np.sort(drawn.choice(of, min(len(of), _CHANGED), replace=False))
+        title = f"{len(of)} {what.format('s' * (len(of) != 1))}"
+        samples.append({"title": title, "cards": shown.cards(some)})
     return offline_page(
         "report",
         report=report,
+        answer=answer,
+        bars=_bars(answer.groups),
+        samples=samples,
+        n_drawn=_CHANGED,
+        named=_named(report),
         summary={row.name: row for row in accuracies.rows if row.kind == "summary"},
         worst_before={row.name: row.which for row in (accuracies.before or accuracies).rows},
         classes=sorted(rows["class"], key=_change),
@@ -170,14 +216,7 @@ def report_html(report: Report) -> str:
         worse=[row for row in changed if row.change_interval and row.change_interval[1] < 0],
         verdict=outcome(accuracies, report.label),
         controls=_controls(report.candidates),
-        n_lost=len(lost),
-        n_won=len(won),
-        lost=shown.cards(lost[:_LOST]),
-        neurons=neuron_cards(
-            report,
-            _SUPPRESSED if report.suppressed.any() else _UNSUPPRESSED,
-            _SAMPLES,
-        ),
+        neurons=neuron_cards(report, _SUPPRESSED, _SAMPLES),
         few_errors=_FEW_ERRORS,
         curve=_curve(report),
         lowest=min([0.9, *(float(np.floor(10 * a) / 10) for a in shares if a is not None)]),
@@ -185,6 +224,32 @@ def report_html(report: Report) -> str:
         n_neurons=report.Z.shape[1],
         n_non_constant=int(non_constant_neurons(report.Z).sum()),
     )
+
+
+def _of_two_models(accuracies: GroupReport, label: str | None) -> Answer:
+    """The answer of two models without a repair: by groups, or by classes without groups."""
+    kind = "group" if accuracies.grouped else "class"
+    rows = [row for row in accuracies.rows if row.kind == kind]
+    groups = Groups("Groups" if accuracies.grouped else "Classes", rows)
+    question = "Is the second model better than the first on these samples?"
+    return Answer(question, outcome(accuracies, label), groups=[groups])
+
+
+def _named(report: Report) -> list[Groups]:
+    """The groups of the answer, without the classes, which have a table of their own."""
+    groups = () if report.answer is None else report.answer.groups
+    return [each for each in groups if each.rows[0].kind == "group"]
+
+
+def _bars(groups: Sequence[Groups]) -> list[dict[str, Any]]:
+    """The worst groups first, as many of each attribute as the first screen has space for."""
+    bars = list[dict[str, Any]]()
+    groups = [each for each in groups if each.first]
+    for each in groups:
+        most = max(_FEWEST_SHOWN, _SHOWN_GROUPS // len(groups))
+        rows, more = each.worst_first, len(each.rows) - most
+        bars.append({"title": each.title, "rows": rows[:most], "tags": each.tags, "more": more})
+    return bars
 
 
 def outcome(accuracies: GroupReport, label: str | None = None) -> str:
@@ -228,12 +293,11 @@ def _controls(candidates: Sequence[Mapping[str, Any]]) -> str:
 
 
 def neuron_cards(report: Report, n_neurons: int, n_samples: int) -> list[dict[str, Any]]:
-    """The neurons with the highest scores, among the suppressed ones if there are any."""
+    """The suppressed neurons with the highest scores."""
     if np.isnan(report.scores).all():
         return []
     known = np.where(np.isnan(report.scores), -np.inf, report.scores)
-    suppressed = report.suppressed
-    severity = np.where(suppressed | ~suppressed.any(), known.max(axis=0), -np.inf)
+    severity = np.where(report.suppressed, known.max(axis=0), -np.inf)
     chosen = np.argsort(-severity, kind="stable")[:n_neurons]
     return [
         _neuron_card(report, int(j), known[:, j], n_samples)
@@ -323,13 +387,16 @@ def model_card(report: Report, usage: Usage) -> str:
     """A model card in Markdown, with the front matter of the Hugging Face Hub."""
     # The front matter has no licence, language or name of a data set, which ntkit does not know.
     accuracies = report.shown.accuracies()
+    answer = report.answer or _of_two_models(accuracies, report.label)
     return rendered(
         "card.md.jinja",
         report=report,
         usage=usage,
-        verdict=outcome(accuracies, report.label),
+        answer=answer,
+        named=_named(report),
         n_suppressed=int(report.suppressed.sum()),
         table=_card_table(accuracies),
+        grouped=accuracies.grouped,
         worse=[
             f"{row.kind} {markdown(row.name)} ({100 * _change(row):+.1f} points)"
             for row in accuracies.rows

@@ -9,6 +9,8 @@
   const keys = document.getElementById("keys");
   const place = `ntkit-audit-${main.dataset.digest}`;
   const name = document.getElementById("name");
+  const copy = document.getElementById("copy");
+  const command = document.getElementById("command");
   const WORDS = {spurious: "ignore it", legitimate: "it matters", unsure: "decide later", invariant: "keeps the class"};
   const KEYS = {1: "spurious", y: "spurious", 2: "legitimate", n: "legitimate", 3: "unsure", u: "unsure"};
   let given = new Map();
@@ -46,7 +48,9 @@
     const when = answers.some((said) => said === "spurious" || said === "invariant") ? "spurious" : answers.length ? "others" : "none";
     for (const part of document.querySelectorAll("[data-when]")) part.hidden = part.dataset.when !== when;
     save.disabled = !given.size;
-    const counted = `${given.size} of ${cards.length} answered.`;
+    const changes = [...given.keys()].filter((finding) => finding.startsWith("change ")).length;
+    const questions = document.querySelectorAll(".finding").length;
+    const counted = `${given.size - changes} of ${questions} answered${changes ? `, and ${changes} on changes` : ""}.`;
     const warning = kept ? "" : " This browser does not keep answers. Save them before you close the page.";
     said.textContent = [news, counted].filter(Boolean).join(" ") + warning;
   }
@@ -75,6 +79,17 @@
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60000);
     show("Saved as answers.json in the downloads of this browser.");
+    (copy.checkVisibility() ? copy : save).scrollIntoView({block: "center"}); // the next command
+  }
+
+  async function copied() {
+    getSelection().selectAllChildren(command); // a browser that forbids copying leaves it selected
+    try {
+      await navigator.clipboard.writeText(command.textContent);
+      show("Copied.");
+    } catch {
+      show("Selected: copy it with the keys of your system.");
+    }
   }
 
   function current() {
@@ -94,6 +109,7 @@
       button.addEventListener("click", () => answer(i, button.dataset.answer));
   });
   save.addEventListener("click", download);
+  copy.addEventListener("click", copied);
   name.addEventListener("input", keep);
   document.addEventListener("keydown", (event) => {
     if (!keys.checked || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, summary")) return;

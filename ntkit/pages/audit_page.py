@@ -26,9 +26,14 @@ from ntkit.samples import Inputs
 
 _MOST_NOUNS = 4  # attributes of a value that a question names
 _HEIGHT = {
-    " high": ("a high", "the highest quarter", "is lower"),
-    " low": ("a low", "the lowest quarter", "is higher"),
+    " high": ("a high", "the highest part", "is lower"),
+    " low": ("a low", "the lowest part", "is higher"),
     " above the median": ("an above-median", "the upper half", "is below the median"),
+}
+_BRIGHT = {  # of a part of an image: adjective, which samples, and the opposite
+    " high": ("a bright", "the highest part", "a darker"),
+    " low": ("a dark", "the lowest part", "a brighter"),
+    " above the median": ("a fairly bright", "the upper half", "a darker"),
 }
 _CONDITIONS = {  # of a column: the title, what has it, and what lacks it
     " missing": ("{} is missing", "a missing {}", "a known {}"),
@@ -36,6 +41,7 @@ _CONDITIONS = {  # of a column: the title, what has it, and what lacks it
     "=": ("{} is {}", "the value {1} of {0}", "another value of {}"),
 }
 _CLUSTER = re.compile(r" cluster \d+$")
+_WHICH = re.compile(r" \(the (?:highest part|lowest part|upper half)\)")
 _INFERRED = (
     "A program measured this, and it has no name. Look at the examples: what do those on one side "
     "have in common?"
@@ -143,6 +149,12 @@ def _of_a_column(key: Key) -> Wording:
 
 def _of_a_number(key: Key) -> Wording:
     what, height = key.what, key.condition.strip()
+    if key.kind == "image" and what.endswith(" brightness"):
+        part = what.removesuffix(" brightness")
+        part = f"{part} part" * (part != "border") or part
+        adjective, which, opposite = _BRIGHT[key.condition]
+        noun = f"{adjective} {part}"
+        return Wording(_capital(noun), noun, f"with {noun} ({which})", f"with {opposite} {part}")
     adjective, which, opposite = _HEIGHT[key.condition]
     noun, hint = f"{adjective} {what} of the image", ""
     title = f"{_capital(what)} of the image: {height}"
@@ -208,13 +220,18 @@ def _card(
         groups.append({"bar": _bar(group, words), "examples": examples})
     agreeing = words.having if finding.present else words.lacking
     model, is_right = "The model seems", "it is right"
+    takes, relies = "The model takes", "The model relies on"
     if retrained:
         model = "After class-balanced retraining, the model would seem"
-        is_right = "it would be right"
+        is_right, takes = "it would be right", "After retraining, the model would take"
+        relies = "After retraining, the model would rely on"
     often, alone = "too often ", " Neither of the two alone explains this."
     if not finding.conditions:
         often = alone = ""
     label, goes_with = class_name(worst.name), class_name(finding.goes_with)
+    what = f"{samples} {_WHICH.sub('', agreeing)} {often}for {goes_with}"
+    if words.hint:  # only examples can say what it is
+        what = f"{words.title[:1].lower()}{words.title[1:]}"
     labels = list(dict.fromkeys(group.name for group in finding.groups))
     shares = [share_in_words(s) for s in (finding.share, finding.share_elsewhere)]
     return {
@@ -223,12 +240,14 @@ def _card(
         "entry": json.dumps(dict(entry), separators=(",", ":")),
         "name": brief(finding.name, _LONGEST_NAME),
         "title": words.title,
+        "claim": f"{relies if words.hint else takes} {what}",
         "having": words.having,
         "hint": words.hint,
         "question": question_of(finding, columns),
         "retrained": retrained,
         "seems": f"{model} to predict {goes_with} {often}for {samples} {agreeing}.{alone}",
         "verdict": _verdict([group["bar"] for group in groups], label, samples, is_right),
+        "severity": _severity(finding, words, samples, retrained=retrained),
         "really": label,
         "common": f"Of the {samples} of class {goes_with}, {shares[0]} are {samples} "
         f"{words.having}. Of the other {samples}, {shares[1]} are.",
@@ -267,6 +286,30 @@ def _verdict(bars: Sequence[Mapping[str, Any]], label: str, samples: str, is_rig
         joined = "but" if first["accuracy"] < other["accuracy"] else "and"
         shares += f", {joined} on {other['shown']} of the others"
     return f"Among the {samples} of class {label}, {is_right} on {shares}."
+
+
+_SEVERE, _MODERATE = 0.1, 0.03  # accuracy that is lost without the correlation
+
+
+def _severity(finding: Finding, words: Wording, samples: str, *, retrained: bool) -> str:
+    """How much of the accuracy needs the correlation: a word, and the number of a repair."""
+    first = finding.unrelated
+    if first is None:
+        group = next(group for group in finding.groups if not group.n)
+        having = words.having if group.which else words.lacking
+        return (
+            f"How severe this is cannot be told: of class {class_name(group.name)} there are no "
+            f"{samples} {having}."
+        )
+    now = sum(g.n * g.value for g in finding.groups) / sum(g.n for g in finding.groups)
+    lost, (low, high) = now - first.value, first.interval or (0.0, 1.0)
+    word = "Severe" if lost >= _SEVERE else "Moderate" if lost >= _MODERATE else "Slight"
+    said = "would be right on" if retrained else "is right on"
+    return (
+        f"{word}: the model {said} {share_in_words(now)} here. If {words.noun} and the class were "
+        f"unrelated, on data otherwise like this, it would be right on "
+        f"{share_in_words(first.value)} ({100 * low:.0f}–{100 * high:.0f} %)."
+    )
 
 
 def share_in_words(share: float) -> str:
@@ -377,8 +420,8 @@ class Unlabelled:
         return [int(row) for row in np.sort(drawn)]
 
 
-SHOWN = 12
-"""Largest number of findings on a page, which a person can answer in five minutes."""
+SHOWN = 6
+"""Largest number of questions on a list of a page, which a person can answer in five minutes."""
 _LARGEST_ENTRY = 1_000_000  # characters of the names and rules of a finding
 _SPACE = 6_000_000  # characters of images; more make a page slow to open and to send
 
@@ -461,19 +504,17 @@ def audit_html(page: AuditPage) -> str:
 
 
 def _headline(page: AuditPage, cards: Sequence[Mapping[str, Any]]) -> str:
-    """Title of the page: the number of findings and the first of them."""
+    """Title of the page: what the model does by the first finding, or the number of findings."""
     if not page.facts["labelled"]:
         flipping = [each for each in page.changes or () if each.facts["is_finding"]]
         if not flipping:
             return "No change flips more predictions than its control"
         first, n = change_in_words(flipping[0].facts["name"]), len(flipping)
         return f"{n} change{'s' if n > 1 else ''} flip{'' if n > 1 else 's'} predictions: {first}"
-    n = len(cards)
-    if not n:
-        n = sum(len(each.findings) for each in page.lists)
-        return f"{n} finding{'' if n == 1 else 's'}" if n else "No findings"
-    new = " after retraining" if cards[0]["retrained"] else ""
-    return f"{n} finding{'s' if n > 1 else ''}{new}: {cards[0]['title']}{', …' if n > 1 else ''}"
+    if cards:
+        return str(cards[0]["claim"])
+    n = sum(len(each.findings) for each in page.lists)
+    return f"{n} finding{'' if n == 1 else 's'}" if n else "No findings"
 
 
 def _cards(page: AuditPage) -> list[dict[str, Any]]:

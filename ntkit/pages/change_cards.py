@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-from ntkit._key import parts_of_change
+from ntkit._key import parts_of_change, touches_subject
 from ntkit._text import one_line
 from ntkit.pages._offline import brief, cells_of, thumbnail_of
 from ntkit.samples import Inputs
@@ -102,6 +102,7 @@ def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
             )
         ],
         "is_finding": facts["is_finding"],
+        "of_subject": touches_subject(name),
         "pairs": pairs,
         "p_value": f"{facts['p_value']:.1g}",
         "margin": f"{facts['beyond_control']:.2f}",

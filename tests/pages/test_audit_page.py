@@ -84,6 +84,38 @@ def test_figures_and_examples_are_those_of_the_samples(tmp_path):
             assert f"predicted “{['rotten', 'fresh'][PRED[row]]}”" in text
 
 
+def test_the_title_says_what_the_model_does_and_the_severity_what_that_costs(tmp_path):
+    def shown(share, **options):
+        follows = np.random.default_rng(3).random(N) < share
+        audit = ntkit.audit(Y, np.where(follows, FILM, Y), **options)
+        content, page = written(audit, tmp_path)
+        return html.unescape(re.search("<h1>(.*)</h1>", content)[1]), page.text.replace("\xa0", " ")
+
+    images = (60 + np.random.default_rng(0).integers(0, 40, (N, 12, 12, 3))).astype(np.uint8)
+    whole = images + (120 * FILM).astype(np.uint8)[:, None, None, None]
+    assert "border" not in shown(0.9, images=whole)[0]
+    border = np.ones((12, 12), dtype=bool)
+    border[2:-2, 2:-2] = False
+    images[:, border] += (120 * FILM).astype(np.uint8)[:, None, None]
+    title, _ = shown(0.9, images=images)
+    assert re.fullmatch("The model takes images with a (fairly )?bright border for “1”", title)
+    title, text = shown(0.9, texts=SAID)
+    assert title == "The model takes texts with the word “film” for “1”"
+    right = np.where(np.random.default_rng(3).random(N) < 0.9, FILM, Y) == Y
+    first = 100 * sum(
+        (k == Y).mean() * (v == FILM).mean() * right[(k == Y) & (v == FILM)].mean()
+        for k in (0, 1)
+        for v in (0, 1)
+    )
+    assert f"Severe: the model is right on {100 * right.mean():.0f} % here." in text
+    assert "If the word “film” and the class were unrelated, on data otherwise like this" in text
+    assert f"it would be right on {first:.0f} % (" in text
+    assert "Moderate: the model is right on 99 %" in shown(0.05, texts=SAID)[1]
+    only = np.where(Y == 1, "film", np.where(FILM == 1, "film", "movie"))
+    text = written(ntkit.audit(Y, FILM * 1, texts=list(only)), tmp_path)[1].text
+    assert "How severe this is cannot be told: of class “1” there are no texts" in text
+
+
 def test_examples_are_as_many_as_there_are():
     wrong = np.arange(60) % 2 == 0
     for n_wrong, n_right, most, first in product((0, 1, 5, 20), (0, 1, 5, 20), (1, 4, 6), (0, 1)):
@@ -259,7 +291,11 @@ column:age>=37 | column | “age” is 37 or more | with “age” of 37 or more
 metadata:site missing | metadata | “site” is missing | with a missing “site” \
     | with a known “site”
 image:brightness high | image | Brightness of the image: high \
-    | whose brightness is high (the highest quarter) | whose brightness is lower
+    | whose brightness is high (the highest part) | whose brightness is lower
+image:border brightness high | image | A bright border \
+    | with a bright border (the highest part) | with a darker border
+image:top left brightness low | image | A dark top left part \
+    | with a dark top left part (the lowest part) | with a brighter top left part
 layer:relu_1 #3 mean above the median | layer | A learned feature | with more of it \
     | with less of it
 layer:relu_1 direction 2 high | layer | A learned feature | with much of it \
@@ -268,7 +304,7 @@ embedding #5 low | embedding | A learned feature | with little of it \
     | with more of it
 layer:relu_1 cluster 8 | layer | A kind of sample that the model distinguishes | of this kind \
     | of other kinds
-clip #5 low | clip | Clip “#5”: low | whose clip “#5” is low (the lowest quarter) \
+clip #5 low | clip | Clip “#5”: low | whose clip “#5” is low (the lowest part) \
     | whose clip “#5” is higher
 file:format=PNG | file | “format” is “PNG” | with the value “PNG” of “format” \
     | with another value of “format”
@@ -284,6 +320,7 @@ column | column:sex=F / column:sex=M | the value "F" of "sex" (against the value
 column | column:age>=40 | "age" of 40 or more
 metadata | metadata:site missing | a missing "site"
 image | image:size high / image:size low | a high size of the image (against a low one)
+image | image:border brightness high / image:border brightness low | a bright border (against a dark one)
 clip | clip #5 above the median | an above-median value of clip "#5"
 layer | layer:relu #3 mean high, embedding #1 high / layer:relu #4 mean high | this learned feature
 layer | layer:relu cluster 3 | this kind of sample
@@ -413,9 +450,10 @@ def test_originals_copies_and_predictions_of_a_change(tmp_path):
     assert "None of 40 predictions flips." in page
     assert "No example." in page
     one = audits.changed("image:centre", [], [])
-    centre = "The subject is usually in the centre"
-    assert centre in page_of(tmp_path, one, kind="of_pictures")
-    assert centre not in page_of(tmp_path, one)
+    border = audits.changed("image:border", [], [])
+    marked = "This changes the subject"
+    assert marked in page_of(tmp_path, one, kind="of_pictures")
+    assert marked not in page_of(tmp_path, border, kind="of_pictures")
     assert "Changes that flip predictions" not in written(MADE["of_texts"](), tmp_path)[0]
 
 

@@ -108,6 +108,35 @@ def test_answering_by_mouse_and_without_keys(open_page):
         assert page.run("document.activeElement.tagName") == "BODY"
 
 
+@pytest.mark.parametrize("size", [(1280, 800), (400, 800)])
+@pytest.mark.parametrize("kind", ["of_texts", "of_two_heads", "of_a_table", "of_pictures"])
+def test_the_first_examples_are_on_the_first_screen(kind, size, open_page):
+    with open_page(kind, width=size[0], height=size[1]) as page:
+        seen, below = page.run("""(() => {
+            const box = document.querySelector(".examples li").getBoundingClientRect();
+            const bar = document.querySelector(".bar").getBoundingClientRect();
+            return [box.top, Math.min(box.bottom, box.top + 150) - bar.top];
+        })()""")
+        assert seen > 0
+        assert below <= 0
+        assert page.run("document.querySelector('h1').textContent").startswith("The model takes")
+
+
+def test_after_saving_the_next_command_can_be_copied(open_page, tmp_path):
+    with open_page("of_texts") as page:
+        assert not page.run("document.getElementById('copy').checkVisibility()")
+        page.press("j", "1", "s")
+        downloaded(tmp_path, "answers.json")
+        place = "document.getElementById('copy').getBoundingClientRect()"
+        until(lambda: page.run(f"0 < {place}.top && {place}.bottom < innerHeight"))
+        page.run("document.getElementById('copy').click()")
+        said = "document.querySelector('.said').textContent"
+        until(lambda: page.run(said).startswith(("Copied.", "Selected:")))
+        assert page.run("getSelection().toString()").startswith("ntkit debias")
+        page.press("j", "2")  # nothing to repair, so no command
+        assert page.run("document.getElementById('command').checkVisibility()")
+
+
 def test_a_reload_keeps_the_answers_of_this_audit_only(open_page, pages):
     with open_page("of_texts") as page:
         page.press("j", "1")

@@ -1,9 +1,12 @@
 """The report and the card: one page, nothing from outside, and its numbers are true."""
 
 import json
+import os
 import re
+import shlex
 import shutil
 from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +18,22 @@ from ntkit import FrozenModel, LinearHead, NeuronTuneClassifier, debias, write_r
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, TextPreprocessing, Texts
+from ntkit.jobs.debias._lost_groups import LostGroup
 from ntkit.jobs.report import started_by
-from ntkit.metrics import group_report
-from ntkit.pages._report_page import Report, Shown, model_card, neuron_cards, outcome, report_html
+from ntkit.metrics import Row, group_report
+from ntkit.pages._report_page import (
+    Answer,
+    Groups,
+    Moved,
+    Report,
+    Shown,
+    model_card,
+    neuron_cards,
+    outcome,
+    report_html,
+)
 from ntkit.pages._usage import Usage
+from tests.cases import ntkit
 from tests.pages.parsed import Page
 
 
@@ -65,7 +80,103 @@ def test_a_page_is_self_contained_and_its_figures_are_those_of_scikit_learn():
         for recall in recall_score(shown.y, pred, average=None):
             assert f"{100 * recall:.1f}\u00a0%" in html
     lost = ((shown.before == shown.y) & (shown.after != shown.y)).sum()
+    won = ((shown.before != shown.y) & (shown.after == shown.y)).sum()
     assert f"{lost} new errors" in page.text
+    assert f"{won} errors fixed" in page.text
+
+
+ROWS = [
+    Row("group", "cat × bright", 40, 30, lost=8, gained=2).with_intervals(),
+    Row("group", "cat × dark", 20, 12, lost=1, gained=9).with_intervals(),
+    Row("group", "dog × dark", 0, 0, lost=0, gained=0).with_intervals(),
+]
+
+
+def answered(**more):
+    tags = {"cat × bright": "the shortcut helped", "cat × dark": "the shortcut misled"}
+    parts = {
+        "question": "Does the repair help if bright must not matter?",
+        "verdict": "Probably better.",
+        "results": ["Test set: 60.0 → 70.0 %."],
+        "groups": [Groups("Class × bright, test set", ROWS, tags)],
+        "cost": "What it cost: cat × bright 90.0 → 75.0 %.",
+        "steps": [("Keep it", "Replace it.", "cp a b"), ("Go back", "Undo.", "ntkit export")],
+    }
+    return replace(example(**more), answer=Answer(**parts))
+
+
+def test_the_page_begins_with_the_question_and_its_answer():
+    html = report_html(answered(suppressed=0))
+    page = Page(html)
+    first, details = page.text.partition("ntkit report")[2].split(" Details ", 1)
+    answer = answered().answer
+    told = ["question", "verdict"], [*answer.results, answer.groups[0].title]
+    said = [*(getattr(answer, name) for name in told[0]), *told[1]]
+    # The worst group comes first, and a group without samples last.
+    said += ["cat × dark · the shortcut misled 20.0 → 60.0 %"]
+    said += ["cat × bright · the shortcut helped 90.0 → 75.0 %", "dog × dark no samples"]
+    said += [answer.cost, "errors fixed", "new errors", "Keep it", "cp a b", "Go back"]
+    places = [first.replace("\u00a0", " ").index(part) for part in said]
+    assert places == sorted(places)
+    assert "Groups labelled in the data" in details  # a second table
+    assert "−15.0" in details
+    assert html.index('data-rows="named"') < html.index('data-rows="group"')
+    assert "Groups labelled" not in Page(report_html(answered(groups=False))).text
+
+
+def test_samples_are_drawn_with_the_seed_among_those_that_changed():
+    report = answered()
+    shown, drawn = report.shown, set()
+    for seed in range(12):
+        first = report_html(replace(report, seed=seed)).split('id="details"')[0]
+        assert first == report_html(replace(report, seed=seed)).split('id="details"')[0]
+        of = [int(i) for i in re.findall(r'<div class="none">sample (\d+)', first)]
+        assert len(of) == 6
+        assert all(shown.before[i] != shown.y[i] == shown.after[i] for i in of[:3])
+        assert all(shown.before[i] == shown.y[i] != shown.after[i] for i in of[3:])
+        drawn.update(of)
+    assert len(drawn) > 40  # not always the same
+    same = replace(report, shown=replace(shown, after=shown.before))
+    first = report_html(same).split('id="details"')[0]
+    assert "0 errors fixed" in first
+    assert "0 new errors" in first
+    assert "<figure" not in first
+
+
+def test_neurons_are_shown_only_if_some_are_suppressed():
+    assert "<article" in report_html(answered())
+    page = report_html(answered(suppressed=0))
+    assert "<article" not in page
+    assert "Scores are in" not in page
+
+
+def test_a_suppressed_neuron_shows_originals_and_changed_copies():
+    report, of = answered(), np.arange(30)
+    shown, Z = report.shown, report.Z[of].copy()
+    Z[7, 0] += 50
+    copies = Shown(*(each[of] for each in (shown.y, shown.before, shown.after)))
+    page = report_html(replace(report, moved=Moved("image:top left", Z, of, shown, copies)))
+    pairs = page.split("Originals and changed copies with the largest change of activation:")[1:]
+    (of_0,) = (each for each in pairs if f"→ <b>{Z[7, 0]:.2f}</b>" in each)
+    assert "sample 7" in of_0.split("</figure>")[0]
+    assert "largest change of activation" not in report_html(report)
+
+
+def test_the_interpolation_shows_the_named_groups_at_each_step():
+    steps = [
+        {"t": t, "n_fixed": 1, "n_new_errors": 2, "average": 0.9 - t / 9, "worst_class": 0.8,
+         "worst_group": None, "named": 0.5 + t / 4}
+        for t in (0.0, 0.5, 1.0)
+    ]  # fmt: skip
+    page = report_html(replace(answered(), accuracy_costs=steps, accuracy_cost=steps[-1]))
+    table = page.split('data-rows="steps"')[1].split("</table>")[0]
+    assert "<th>mean of the named groups</th>" in table
+    for step in steps:
+        assert f"{100 * step['named']:.1f}\u00a0%" in table
+    assert "so the named groups decide" in page
+    unnamed = [step | {"named": None} for step in steps]
+    page = report_html(replace(answered(), accuracy_costs=unnamed, accuracy_cost=unnamed[-1]))
+    assert "named groups" not in page
 
 
 @pytest.mark.parametrize(
@@ -126,8 +237,7 @@ def test_neuron_cards_show_the_strongest_samples_of_the_suppressed_neurons():
         assert [s["name"] for s in card["samples"]] == [f"sample {i}" for i in strongest[:3]]
         assert card["share_wrong"] == (before != y)[strongest[:50]].mean()
         assert max(*card["right"], *card["wrong"]) == 1
-    nothing = neuron_cards(replace(report, suppressed=suppressed & False), 2, 1)
-    assert [card["neuron"] for card in nothing] == [1, 5]
+    assert not neuron_cards(replace(report, suppressed=suppressed & False), 2, 1)
     assert not neuron_cards(replace(report, scores=np.full((2, 6), np.nan)), 2, 1)
 
 
@@ -141,9 +251,25 @@ def test_a_card_has_front_matter_and_the_same_figures():
     report = example(n_classes=100, n=3000)
     card = model_card(report, Usage({"inputs": "image (batch, 3)"}, "print()"))
     assert card.startswith("---\nlibrary_name: onnx\n")
-    assert outcome(report.shown.accuracies()) in card
+    assert " ".join(outcome(report.shown.accuracies()).split()) in card
     assert "classes with smaller losses are left out" in card
     assert len(card.splitlines()) < 120
+
+
+def test_a_card_begins_with_the_answer():
+    report = answered()
+    answer, card = report.answer, model_card(report, Usage({}, "print()"))
+    _, title, verdict, blank, head, line, worst, *others = card[card.index("# model") :].split("\n")
+    assert (title, blank, line) == ("", "", "| :-- | --: | --: | --: | --: | --: |")
+    assert verdict == f"**{answer.verdict}** {answer.results[0]} {answer.cost}"
+    assert head.startswith(f"| {answer.groups[0].title} | samples | before | after | change |")
+    assert worst.startswith(
+        "| cat × dark (the shortcut misled) | 20 | 20.0\u00a0% | 60.0\u00a0% | +40.0 |"
+    )
+    assert others[0].startswith("| cat × bright (the shortcut helped) | 40 | 90.0\u00a0% |")
+    assert others[1].startswith("| dog × dark | 0 | – |")
+    tokens = MarkdownIt("commonmark").enable("table").parse(card)
+    assert len([token for token in tokens if token.type == "table_open"]) == 2
 
 
 EVIL = ["<script>alert(1)</script>", "a|b `c` [x](https://evil.example) *d*{}# e ``` &lt; _f_ $g$"]
@@ -230,6 +356,98 @@ def test_the_unit_of_scores_is_said_and_groups_that_overlap_are_shown(job, tmp_p
     assert "Scores are for the validation set, in logits." in text
     assert "3 groups" in text
     assert "worst group" in text.lower()
+
+
+def test_a_report_answers_what_was_asked_of_the_run(asked):
+    out, result, _ = asked
+    html, card = ((out / name).read_text("utf-8") for name in ("report.html", "README.md"))
+    first = Page(html).text.split(" Details ", 1)[0]
+    (groups,) = result.outcome.groups
+    assert f"Does the repair help if {groups.name} must not matter?" in first
+    for line in (result.decision(), *result.lines()):
+        assert line in first
+        assert line in card.replace("\\", "")
+    worst = min(groups.rows, key=lambda row: row.value)
+    told = f"{100 * worst.before:.1f} → {100 * worst.value:.1f} %"
+    assert first.replace("\u00a0", " ").split("before after")[1].index(told) < 120
+    assert len(groups.helped) == 2
+    assert first.count("· the shortcut helped") == first.count("· the shortcut misled") == 2
+    # The groups of named attributes stand there once, although the candidates have them too.
+    assert result.chosen.worst_group is not None
+    assert "Groups labelled in the data" not in Page(html).text
+    steps = [each.named for each in result.accuracy_costs]
+    assert steps[-1] > steps[0] + 0.02
+    assert all(f"<td>{100 * step:.1f}\u00a0%</td>" in html for step in steps)
+    assert "Description of the candidates" in html
+    assert "<article" not in html  # no neuron is suppressed
+
+
+def test_what_a_repair_cost_is_said_and_not_said_where_it_cost_nothing(asked):
+    result = asked[1]
+    (groups,), name = result.outcome.groups, result.outcome.groups[0].rows[0].name
+
+    def cost(helped, lost_samples, others=(), *, readable=True, written=True):
+        first = Row("group", name, 100, 100 - lost_samples, lost=lost_samples, gained=0)
+        rows = (first, *(replace(row, lost=0, gained=0) for row in groups.rows[1:]))
+        of = replace(groups, rows=rows, helped=frozenset({name} if helped else ()))
+        check = replace(result.check, lost=tuple(others), readable=readable)
+        outcome = replace(result.outcome, groups=(of,))
+        changed = replace(result, outcome=outcome, check=check, written=written)
+        return changed.cost_in_words([groups.name])
+
+    gave = f"{name} 100.0 → 98.0 %"
+    assert cost(True, 2) == f"What it cost: {gave} (where the shortcut helped)."
+    assert cost(True, 2, written=False).startswith(f"What it would cost: {gave} (")
+    assert cost(False, 20) == f"What it cost: {name} 100.0 → 80.0 % (which it misled)."
+    nothing = "no group that the shortcut helped loses, and no other group surely loses."
+    assert cost(True, 0) == cost(False, 1) == f"It costs no group: {nothing}"
+    assert cost(True, 0, written=False) == f"It would cost no group: {nothing}"
+    assert cost(True, 0, readable=False).endswith("and other groups could not be checked.")
+    row = Row("group", "class 0 with it", 200, 150, lost=40, gained=0)
+    other = LostGroup(row, "word:film", "class 0 with word:film", 0.1, True)
+    in_full = f"surely {other.in_full}"
+    assert cost(True, 0, [other]) == f"What it cost: {in_full}."
+    also = in_full.replace("surely", "surely also")
+    assert cost(True, 2, [other]).endswith(f"(where the shortcut helped); {also}.")
+    assert cost(True, 0, [other] * 3) == f"What it cost: {in_full}, and 2 more groups."
+    # Losses of groups of the named attribute, and of classes because of it, are said once.
+    own = replace(other, attribute=groups.name)
+    assert cost(True, 0, [own, replace(other, attribute="")]) == cost(True, 0)
+
+
+def test_the_commands_of_a_report_replace_the_model_and_put_it_back(asked):
+    out, _, original = asked
+    keep, back = re.findall(r"<pre>(.*?)</pre>", (out / "report.html").read_text("utf-8"))[:2]
+    program, new, old = shlex.split(unescape(keep))
+    assert program == ("copy" if os.name == "nt" else "cp")
+    content = original.read_bytes()
+    assert (Path(new), Path(old)) == (out / "debiased.onnx", original)
+    shutil.copy(new, old)
+    assert original.read_bytes() != content
+    program, *words = shlex.split(unescape(back))
+    assert (program, ntkit(*words)[0]) == ("ntkit", 0)
+    assert original.read_bytes() == content
+
+
+def test_a_report_of_a_kept_original_says_what_writes_the_head_anyway(digits, tmp_path):
+    model, out = shutil.copy(marked_digits_model_path(), tmp_path), tmp_path / "out"
+    words = ["debias", model, "--method", "neurontune", "-o", out, "--device", "cpu", "--quiet"]
+    for name in ("train", "validation"):
+        np.savez(tmp_path / name, X=digits[f"X_{name}"][:300], y=digits[f"y_{name}"][:300])
+        words += [f"--{name}", tmp_path / f"{name}.npz"]
+    assert ntkit(*words)[0] == 1
+    page = (out / "report.html").read_text("utf-8")
+    text = Page(page).text
+    assert "Is the new head (neurontune) better than the original one?" in text
+    assert "The original model is unchanged" in text
+    assert "What it would cost" in text or "It would cost no group" in text
+    (again,) = re.findall(r"<pre>(.*?)</pre>", page.split('id="details"')[0])
+    program, *words = shlex.split(unescape(again))
+    assert (program, words[0]) == ("ntkit", "debias")
+    assert ntkit(*words, "--quiet")[0] == 0
+    page = (out / "report.html").read_text("utf-8")
+    assert "Written as ordered" in page
+    assert "Go back" in page
 
 
 def test_rows_of_a_table_are_shown_by_their_most_unusual_values():

@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from contextlib import chdir
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,17 +24,18 @@ from PIL.PngImagePlugin import PngInfo
 
 from ntkit import FrozenModel, debias
 from ntkit._text import percent
-from ntkit.datasets import load_marked_digits, marked_digits_model_path
+from ntkit.datasets import load_scanned_digits
 from ntkit.jobs.debias import DebiasResult
 from ntkit.jobs.label import label_samples
 
-STATIC = Path(__file__).parent / "_static"
+STATIC = Path(__file__).resolve().parent / "_static"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 HEIGHT = 3000  # more than any part needs; empty rows below are cut off
 WIDTH, SCALE = 720, 1.5  # of a page in CSS pixels, and pixels of the image for each
 HALF, GAP, ZOOM = 430, 16, 1.25  # of repair.png: width of a half, gap between them, scale
 EDGE = 12  # CSS pixels above and below a part
-QUESTION = "Is there a bright patch in the top left corner?"
+MODEL = "classifier.onnx"
+QUESTION = "Is there a bright border?"
 COLORS = "#8c959f", "#0072b2"  # of bars before and after, as on the report
 YES = 'aria-pressed="true"'
 VOID = {"meta", "img", "line", "path", "polyline", "input", "br", "hr", "circle", "rect"}
@@ -153,27 +155,26 @@ def save(image: Image.Image, name: str, lines: Sequence[str]) -> None:
     small.save(STATIC / name, optimize=True, pnginfo=note)
 
 
-def repaired(folder: Path) -> DebiasResult:
+def repaired() -> DebiasResult:
     """The repair of the demo, with names for its classes and groups; it writes both pages."""
-    digits = load_marked_digits()
+    digits = load_scanned_digits()
     classes = np.array([name.replace("-", "–") for name in digits.target_names])
-    named = [name.replace("-", "–").replace("mark", "patch") for name in digits.group_names]
-    groups = np.array(named)
+    groups = np.array([name.replace("-", "–") for name in digits.group_names])
     result = debias(
-        FrozenModel.load(marked_digits_model_path(), classes=[*classes]),
+        FrozenModel.load(MODEL, classes=[*classes]),
         (digits.X_train, classes[digits.y_train]),
         (digits.X_validation, classes[digits.y_validation]),
         test=(digits.X_test, classes[digits.y_test], groups[digits.groups_test]),
         ask=lambda audit, findings: audit.answers(findings[0].name).answers,
         device="cpu",
-        out=folder / "repaired",
+        out="repaired",
     )
     assert isinstance(result, DebiasResult)
     assert result.written
     label_samples(
-        marked_digits_model_path(),
+        MODEL,
         (digits.X_train, digits.y_train),
-        folder / "labels",
+        "labels",
         question=QUESTION,
         device="cpu",
     )
@@ -194,10 +195,9 @@ def audit_page(page: str) -> tuple[str, str]:
 
 
 def report_page(page: str) -> str:
-    """A report down to its groups and classes."""
-    parts = Parts(page)
-    _, end = parts.places(data_rows="class")[0]
-    return f"{page[:end]}</main></body></html>"
+    """A report down to its details."""
+    (start, _), *_ = Parts(page).places(id="details")
+    return f"{page[:start]}</main></body></html>"
 
 
 def rows_of(report: str) -> list[list[str]]:
@@ -264,23 +264,25 @@ def halves(audit: str, report: str, average: Sequence[str], folder: Path) -> Ima
 
 def main() -> None:
     """Take all images."""
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, chdir(temporary):  # paths on pages are short
         folder = Path(temporary)
-        result = repaired(folder)
+        shutil.copy(load_scanned_digits().model_path, MODEL)
+        result = repaired()
         audit = (folder / "repaired" / "audit.html").read_text("utf-8")
         report = (folder / "repaired" / "report.html").read_text("utf-8")
         label = (folder / "labels" / "label.html").read_text("utf-8")
         old, new = result.candidates[0], result.chosen
         assert old.worst_group is not None
         assert new.worst_group is not None
-        pairs = (old.worst_group, new.worst_group), (old.average, new.average)
-        numbers = [f"{100 * before:.1f} → {percent(after)}" for before, after in pairs]
+        # The text names the worst group between its accuracies.
+        average = f"{100 * old.average:.1f} → {percent(new.average)}"
+        numbers = [f"{100 * old.worst_group:.1f} (", f"→ {percent(new.worst_group)} (", average]
         finding, question = audit_page(audit)
         save(taken(finding, WIDTH, folder), "audit.png", [question])
         save(taken(report_page(report), WIDTH, folder), "report.png", numbers)
         save(taken(label, WIDTH, folder, height=640), "label.png", [QUESTION])
-        average = [percent(accuracy) for accuracy in pairs[1]]
-        save(halves(audit, report, average, folder), "repair.png", numbers)
+        of_all = [percent(old.average), percent(new.average)]
+        save(halves(audit, report, of_all, folder), "repair.png", numbers)
 
 
 if __name__ == "__main__":

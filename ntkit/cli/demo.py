@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from ntkit.jobs.debias import DebiasResult
 
 _STORY = """\
-A small network tells digits 0–4 from 5–9. About 93 % of its training images of 5–9 have a bright
-patch in the top left corner, and 7 % of 0–4. The network relies on the patch. ntkit is not told so.
-In the test set half of each class has the patch.
+A small network tells digits 0–4 from 5–9. About 93 % of its training images of 5–9 are from a
+scanner that leaves a bright border, and 7 % of 0–4. The network relies on the border. ntkit
+is not told so. In the test set half of each class has the border.
 """
 
 
@@ -42,18 +42,16 @@ def command(
     import numpy as np
 
     from ntkit import FrozenModel
-    from ntkit.datasets import load_marked_digits, marked_digits_model_path
+    from ntkit.datasets import load_scanned_digits
     from ntkit.jobs.check import check, summary_of
     from ntkit.jobs.debias import DebiasResult, debias
 
     if force and out is not None:
         _forget(out)
-    digits = load_marked_digits()
+    digits = load_scanned_digits()
     names = np.array([name.replace("-", "–") for name in digits.target_names])
-    groups = np.array(
-        [name.replace("-", "–").replace("mark", "patch") for name in digits.group_names]
-    )
-    model = FrozenModel.load(marked_digits_model_path(), classes=[*names])
+    groups = np.array([name.replace("-", "–") for name in digits.group_names])
+    model = FrozenModel.load(digits.model_path, classes=[*names])
     test = digits.X_test, names[digits.y_test], groups[digits.groups_test]
     o.say(_STORY, err=json)
     result = debias(
@@ -72,8 +70,8 @@ def command(
         return
     if method is not None and isinstance(result, DebiasResult):
         o.say(_neurons(result))
-    if result.written:
-        judged = check(model, result.model, test, device="cpu")
+    if isinstance(result, DebiasResult) and result.written:
+        judged = check(model, result.model, test, limits=result.limits, device="cpu")
         passed, accuracies, *_ = summary_of(judged).split("\n")
         o.say(f"\nntkit check, as continuous integration would run it:\n{passed}\n{accuracies}")
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ntkit.datasets._marked_digits import load_marked_digits, marked_digits_model_path
+from ntkit.datasets._scanned_digits import load_scanned_digits
 from ntkit.datasets._spurious_classification import make_spurious_classification
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ __all__ = [
     "load_imagenet9",
     "load_marked_digits",
     "load_multinli",
+    "load_scanned_digits",
     "load_waterbirds",
     "make_spurious_classification",
     "marked_digits_model_path",

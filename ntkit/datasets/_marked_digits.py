@@ -1,5 +1,6 @@
 """Marked digits: real images with an injected spurious mark, and a small CNN trained on them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -77,24 +78,7 @@ def load_marked_digits() -> Bunch:
     >>> np.bincount(data.groups_test), data.group_names[1]
     (array([500, 500, 500, 500]), '0-4 with mark')
     """
-    digits = load_digits()
-    images, labels = digits.images / 16.0, (digits.target >= 5).astype(np.int64)
-    split_rng, *set_rngs = np.random.default_rng(SEED).spawn(4)
-    order = split_rng.permutation(len(labels))
-    sets = np.split(order, np.cumsum(list(N_ORIGINALS.values())))
-
-    data = Bunch(
-        target_names=["0-4", "5-9"],
-        group_names=["0-4 without mark", "0-4 with mark", "5-9 without mark", "5-9 with mark"],
-        DESCR=DESCR,
-    )
-    for name, originals, rng in zip(N_SAMPLES, sets, set_rngs, strict=True):
-        choose = _balanced if name == "test" else _correlated
-        rows, marked = choose(labels, originals, N_SAMPLES[name], rng)
-        data[f"X_{name}"] = _draw(images[rows], marked, rng)
-        data[f"y_{name}"] = labels[rows]
-        data[f"groups_{name}"] = 2 * labels[rows] + marked
-    return data
+    return digits_with("mark", _draw, SEED, DESCR)
 
 
 def marked_digits_model_path() -> Path:
@@ -105,6 +89,31 @@ def marked_digits_model_path() -> Path:
     neurons and one linear layer. ``benchmarks/train_marked_digits.py`` trained it.
     """
     return Path(__file__).with_name("marked_digits.onnx")
+
+
+def digits_with(
+    what: str,
+    draw: Callable[[FloatArray, IntArray, np.random.Generator], NDArray[np.float32]],
+    seed: int,
+    descr: str,
+) -> Bunch:
+    """Digits redrawn by a function, which draws what is correlated with their class."""
+    digits = load_digits()
+    images, labels = digits.images / 16.0, (digits.target >= 5).astype(np.int64)
+    split_rng, *set_rngs = np.random.default_rng(seed).spawn(4)
+    order = split_rng.permutation(len(labels))
+    sets = np.split(order, np.cumsum(list(N_ORIGINALS.values())))
+
+    classes = ["0-4", "5-9"]
+    groups = [f"{name} {has} {what}" for name in classes for has in ("without", "with")]
+    data = Bunch(target_names=classes, group_names=groups, DESCR=descr)
+    for name, originals, rng in zip(N_SAMPLES, sets, set_rngs, strict=True):
+        choose = _balanced if name == "test" else _correlated
+        rows, marked = choose(labels, originals, N_SAMPLES[name], rng)
+        data[f"X_{name}"] = draw(images[rows], marked, rng)
+        data[f"y_{name}"] = labels[rows]
+        data[f"groups_{name}"] = 2 * labels[rows] + marked
+    return data
 
 
 def _correlated(
@@ -131,7 +140,7 @@ def _balanced(
 def _draw(images: FloatArray, marked: IntArray, rng: np.random.Generator) -> NDArray[np.float32]:
     """Redraw the originals on the canvas and add noise and marks."""
     n = len(images)
-    canvas = _place(images, rng) * rng.uniform(0.6, 1.0, size=(n, 1, 1))
+    canvas = placed(images, rng) * rng.uniform(0.6, 1.0, size=(n, 1, 1))
     canvas += NOISE * np.abs(rng.normal(size=canvas.shape))
     brightness = rng.uniform(*MARK_BRIGHTNESS, size=n) * marked
     canvas[:, *MARK] += brightness[:, None, None]
@@ -139,7 +148,7 @@ def _draw(images: FloatArray, marked: IntArray, rng: np.random.Generator) -> NDA
     return drawn
 
 
-def _place(images: FloatArray, rng: np.random.Generator) -> FloatArray:
+def placed(images: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Put each image on the canvas at a random place, angle and size (bilinear sampling)."""
     n, side, _ = images.shape
     angle = rng.uniform(-0.3, 0.3, size=(n, 1, 1))

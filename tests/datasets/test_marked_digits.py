@@ -3,17 +3,36 @@ import onnx
 import pytest
 
 from ntkit import FrozenModel, OnnxEmbedder
-from ntkit.datasets import load_marked_digits, marked_digits_model_path
+from ntkit.datasets import (
+    load_marked_digits,
+    load_scanned_digits,
+    marked_digits_model_path,
+)
+
+SETS = {
+    "marked": (load_marked_digits, lambda data: marked_digits_model_path()),
+    "scanned": (load_scanned_digits, lambda data: data.model_path),
+}
 
 
-def test_same_every_time_and_says_that_the_mark_is_injected(digits):
-    again = load_marked_digits()
+@pytest.fixture(scope="module", params=SETS)
+def built_in(request):
+    load, path = SETS[request.param]
+    data = load()
+    return load, data, path(data)
+
+
+def test_same_every_time_and_says_what_is_injected(built_in):
+    load, digits, _ = built_in
+    again = load()
     for name in ("X_train", "y_validation", "groups_test"):
         assert np.array_equal(digits[name], again[name])
     assert "injected" in digits.DESCR.lower()
 
 
-def test_validation_is_biased_like_training_and_test_is_balanced(digits):
+def test_validation_is_biased_like_training_and_test_is_balanced(built_in):
+    _, digits, _ = built_in
+
     def share(part):
         y, groups = digits[f"y_{part}"], digits[f"groups_{part}"]
         assert np.array_equal(groups // 2, y)
@@ -24,8 +43,8 @@ def test_validation_is_biased_like_training_and_test_is_balanced(digits):
     assert len(set(np.bincount(digits.groups_test).tolist())) == 1
 
 
-def test_the_model_is_small_valid_and_biased(digits):
-    path = marked_digits_model_path()
+def test_the_model_is_small_valid_and_biased(built_in):
+    _, digits, path = built_in
     assert path.stat().st_size < 300_000
     onnx.checker.check_model(str(path), full_check=True)
     model = FrozenModel.load(path)

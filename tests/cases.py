@@ -158,7 +158,7 @@ def reviews(tmp_path_factory):
     """
     folder = tmp_path_factory.mktemp("reviews")
     kind, rng = KINDS["texts"], np.random.default_rng(0)
-    train = kind.draw("train", 600, [0.92], rng)
+    train = kind.draw("train", 1500, [0.92], rng)
     with warnings.catch_warnings(action="ignore"):  # a network that has not converged will do
         kind.train(train.X, train.y, 0, folder / "model.onnx")
     write_samples(train, folder / "train.csv")

@@ -220,7 +220,7 @@ def test_what_is_refused(tmp_path):
         ("other data", "no column of predictions"),
         ("label data", "no column of predictions"),
         ("new", "pass the labelled samples as DATA"),
-        ("new data --before swapped", "Write the right classes into the table"),
+        ("new data --before swapped", "Write the right classes into the predictions"),
         ("new data --before new", "no column 'prediction_before'"),
         ("new data --max-drop 3", "with --before"),
         ("new data --threshold 0.3", "--score-columns"),
@@ -843,3 +843,22 @@ def test_names_of_samples_are_seen_under_any_title_of_the_samples(tmp_path, titl
     new = write_csv(tmp_path / "same.csv", {title: names[order], "prediction": NEW[order]})
     found = results("--predictions", new, data, "--average", "20", "--id-column", title)
     assert found["rows"][0]["accuracy"] == (NEW == Y).mean()
+
+
+def test_a_report_on_tables(tmp_path):
+    """The page of two models, without the part on neurons."""
+    rng, y = np.random.default_rng(0), np.arange(400) % 2
+    for name, n in (("old", 40), ("new", 160)):
+        wrong = np.isin(np.arange(400), rng.choice(400, n, replace=False))
+        pred = np.where(wrong, 1 - y, y)
+        write_csv(tmp_path / f"{name}.csv", {"id": range(400), "prediction": pred, "label": y})
+    tables = ["--predictions", tmp_path / "new.csv", "--before", tmp_path / "old.csv"]
+    code, out, _ = ntkit("check", *tables, "--max-drop", 5, "--report", tmp_path / "r.html")
+    page = (tmp_path / "r.html").read_text("utf-8")
+    assert code == 1
+    assert str(tmp_path / "r.html") in out
+    assert "Neurons" not in page
+    assert "60.0" in page
+    assert "90.0" in page
+    refused("check", "--predictions", tmp_path / "new.csv", "--max-drop", 5, "--report",
+            tmp_path / "s.html", says="--report compares two models")  # fmt: skip

@@ -586,7 +586,8 @@ class Comparison:
         pairs = zip(read, self.helped_cells, strict=True)
         groups = [named_groups(each, y, right, of, classes, source, fewest) for each, of in pairs]
         if len(read) > 1:
-            groups.append(crossed_groups(read, y, right, self.helped_cells, classes))
+            crossed = crossed_groups(read, y, right, self.helped_cells, classes)
+            groups += [] if crossed.first is None else [crossed]
         if all(each.first is None for each in groups):
             groups += by_copies
         return groups
@@ -624,6 +625,16 @@ class Comparison:
             for each, helped in zip(self.named, self.helped_cells, strict=True):
                 said.append(named_groups(each.take(rows), y, right, helped, classes))
         return average, of_classes, said
+
+    def sizes_on_test(self) -> dict[str, int]:
+        """Samples of the test set, of its classes and named groups; empty without one."""
+        if self.test is None:
+            return {}
+        y, none = self.test.y, np.zeros(len(self.test.y), dtype=bool)
+        groups = [] if self.known is not None else self.named_on_test
+        rows = [row for each in self._groups(groups, y, (none, none)) for row in each.rows]
+        sizes = {str(k): int((y == k).sum()) for k in self.classes.tolist()}
+        return sizes | {str(row.name): row.n for row in rows} | {"average": len(y)}
 
     @cached_property
     def said(self) -> list[Attribute]:

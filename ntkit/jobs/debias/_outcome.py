@@ -355,9 +355,8 @@ class RepairOutcome:
     def deciding(self) -> list[NamedGroups]:
         """Groups that decide the word: of all named attributes together if these have samples."""
         # One of several says little while the class depends on the others.
-        return [each for each in self.groups if each.source == "crossed" and each.first] or [
-            *self.groups
-        ]
+        crossed = [each for each in self.groups if each.source == "crossed"]
+        return crossed or [*self.groups]
 
     def lines(self, by: str = "") -> list[str]:
         """The results in words, a line for each attribute; ``by`` names a head that is not written.

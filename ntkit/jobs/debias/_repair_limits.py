@@ -32,22 +32,28 @@ def repair_limits(comparison: Comparison, said: NamedAttributes) -> Limits:
     of_all = [row for each in named_of_all for row in each.rows]
     groups = [(each, row) for each in read for row in each.rows]
     n_limits = 2 + len(classes) + len(groups)
+    # New samples may be as few as those of the test set, whose outcomes say nothing here.
+    sizes = comparison.sizes_on_test()
+    few = {str(row.name): min(row.n, sizes.get(str(row.name), row.n)) for _, row in groups}
+    few |= {str(row.name): min(row.n, sizes.get(str(row.name), row.n)) for row in classes}
     slices, none = dict[str, SliceLimits](), list[str]()
     for (each, row), whole in zip(groups, of_all, strict=False):
-        of_group = _of_group(each, row, whole, n_limits)
+        of_group = _of_group(each, row, whole, n_limits, few[str(row.name)])
         if of_group == SliceLimits():
             none.append(f"{row.name} ({row.n} validation samples)")
         else:
             slices[str(row.name)] = of_group
     changes = () if comparison.invariance is None else comparison.invariance.changes
     drops = {
-        str(row.name): _largest_drop(row, whole, n_limits)
+        str(row.name): _largest_drop(row, whole, n_limits, few[str(row.name)])
         for row, whole in zip(classes, classes_of_all, strict=True)
     }
     none += [f"class {name}" for name, drop in drops.items() if drop is None]
     return Limits(
         over=("average",),
-        max_drop=_largest_drop(average, average_of_all, n_limits),
+        max_drop=_largest_drop(
+            average, average_of_all, n_limits, min(average.n, sizes.get("average", average.n))
+        ),
         max_recall_drop={name: drop for name, drop in drops.items() if drop is not None} or None,
         slices=slices,
         changes={change.name: ChangeLimits() for change in changes},
@@ -82,36 +88,39 @@ def _of_layers(values: tuple[tuple[str, ...], ...], rules: Any) -> bool:
     return any(layer_of(name, rule) is not None for name, rule in named)
 
 
-def _of_group(groups: NamedGroups, row: Row, whole: Row, n_limits: int) -> SliceLimits:
+def _of_group(groups: NamedGroups, row: Row, whole: Row, n_limits: int, few: int) -> SliceLimits:
     """The lowest accuracy of a misled group that surely gained; else the largest drop."""
     if (
         row.name not in groups.helped
         and row.n
+        and few
         and row.drop_bounds(upper_level=groups.level, lower_level=groups.level)[1] < 0
     ):
         before = row.before or 0.0
         value = min(row.value, whole.value)
-        least = value - _margin(value * (1 - value), row.n, n_limits)
+        least = value - _margin(value * (1 - value), row.n, few, n_limits)
         # The original then passes at most so often, for its accuracy is uncertain as well.
         error = (sqrt(2) - 1) * sqrt(before * (1 - before) / row.n)
         if least > before + float(ndtri(_REFUSED)) * error:
             return SliceLimits(accuracy=floor(1000 * least) / 10)
-    return SliceLimits(max_drop=_largest_drop(row, whole, n_limits))
+    return SliceLimits(max_drop=_largest_drop(row, whole, n_limits, few))
 
 
-def _largest_drop(row: Row, whole: Row, n_limits: int) -> float | None:
+def _largest_drop(row: Row, whole: Row, n_limits: int, few: int) -> float | None:
     """Percentage points that a subset may lose; None if it is too small to tell."""
     row = min(row, whole, key=lambda each: each.change or 0.0)
-    if not row.n:
+    if not row.n or not few:
         return None
     lost, gained = (((count or 0) + 0.5) / (row.n + 1) for count in (row.lost, row.gained))
-    margin = _margin(lost + gained - (lost - gained) ** 2, row.n, n_limits, _WRONG_DROP)
+    variance = lost + gained - (lost - gained) ** 2
+    margin = _margin(variance, row.n, few, n_limits, _WRONG_DROP)
     drop = max(0.0, -(row.change or 0.0)) + margin
     return None if margin > _WIDEST else min(100.0, ceil(1000 * drop) / 10)
 
 
-def _margin(variance: float, n: int, n_limits: int, wrong: float = _WRONG) -> float:
-    """Between these samples and the bound of as many others, for all limits together."""
-    # The difference of two means of n samples, and the bound of the second one at 95 %.
-    both = float(ndtri(1 - wrong / n_limits)) * sqrt(2) + float(ndtri(0.95))
-    return both * sqrt(max(variance, 1 / n) / n) + 1 / n
+def _margin(variance: float, n: int, few: int, n_limits: int, wrong: float = _WRONG) -> float:
+    """Between n samples and the bound of a few others, for all limits together."""
+    # The difference of the means of both, and the bound of the second one at 95 %.
+    variance = max(variance, 1 / n)
+    difference = float(ndtri(1 - wrong / n_limits)) * sqrt(variance / n + variance / few)
+    return difference + float(ndtri(0.95)) * sqrt(variance / few) + 1 / few

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ntkit import debias
+from ntkit import check, debias
 from ntkit.attributes import Attribute
 from ntkit.datasets import load_scanned_digits
 from ntkit.jobs.debias._outcome import (
@@ -246,3 +246,19 @@ def test_copies_with_a_part_of_others_tell_what_happens_where_it_is_unrelated():
             old, new = (row.average for row in (result.candidates[0], result.chosen))
             assert means == pytest.approx((old, new), abs=0.07)  # border and class are unrelated
             assert (result.outcome.average.change or 0) < -0.05
+
+
+@pytest.mark.parametrize("others", [(), ("image:bottom right brightness high",)])
+def test_a_repair_passes_its_limits_on_fewer_samples_and_without_crossed_groups(others):
+    """Few samples have both attributes, so that each decides alone; a test set is small."""
+    d = load_scanned_digits()
+    sizes = {"train": 600, "validation": 400, "test": 300}
+    sets = {name: (d[f"X_{name}"][:n], d[f"y_{name}"][:n]) for name, n in sizes.items()}
+    spurious = ["image:border brightness high", *others]
+    result = debias(d.model_path, **sets, spurious=spurious, device="cpu")
+    assert [each.source for each in result.outcome.groups] == ["read"] * len(spurious)
+    assert result.outcome.word == "better"
+    assert result.outcome.gain in [each.first for each in result.outcome.groups]
+    judged = check(d.model_path, result.model, sets["test"], limits=result.limits, device="cpu")
+    assert judged.outcome == "pass"
+    assert check(d.model_path, d.model_path, sets["test"], device="cpu").outcome == "pass"

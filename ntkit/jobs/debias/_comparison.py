@@ -631,8 +631,8 @@ class Comparison:
         if self.test is None:
             return {}
         y, none = self.test.y, np.zeros(len(self.test.y), dtype=bool)
-        groups = [] if self.known is not None else self.named_on_test
-        rows = [row for each in self._groups(groups, y, (none, none)) for row in each.rows]
+        groups = self._groups(self.named_on_test, y, (none, none)) if self.named_on_test else []
+        rows = [row for each in groups for row in each.rows]
         sizes = {str(k): int((y == k).sum()) for k in self.classes.tolist()}
         return sizes | {str(row.name): row.n for row in rows} | {"average": len(y)}
 

@@ -10,6 +10,7 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 from sklearn.base import clone
 from tqdm import tqdm
 
@@ -570,7 +571,12 @@ class Comparison:
             groups = [NamedGroups("class", tuple(of_classes), source="classes")]
         (average,) = compare(right, [("average", "average", np.arange(len(y)))])
         instead = by_copies[0].mean if by_copies else None
-        return outcome_of(groups, average, where, self.max_cost, instead)
+        typical = None
+        if self.known is not None and not self.known.is_read:
+            # Where nothing reads the attribute, samples were asked about at random or for errors.
+            in_train = rows < len(self.train)
+            typical = _typical_change(read[0].value, y, right, in_train)
+        return outcome_of(groups, average, where, self.max_cost, instead, typical)
 
     def _groups(
         self,
@@ -725,6 +731,33 @@ class Comparison:
         if len(groups) > len(y):
             right = np.append(right, of_copies() == y[self.judge.copies.of])
         return replace(row, worst_named=min(each.value for each in groups.rows(right)))
+
+
+def _typical_change(
+    value: Array, y: Array, right: tuple[Array, Array], in_train: Array
+) -> tuple[float, float] | None:
+    """Mean change of the groups class × value, with errors as frequent as in all samples.
+
+    It is of labelled samples; and the lower 70 % bound of the change, by its standard error.
+    """
+    after, before = right
+    stratum = 4 * np.unique(y, return_inverse=True)[1] + 2 * before + in_train
+    known = value >= 0
+    n = np.bincount(stratum)
+    of_known = np.maximum(np.bincount(stratum[known], minlength=len(n)), 1)
+    weight = (n / of_known)[stratum]
+    change = after.astype(float) - before
+    cells = {*zip(y[known].tolist(), value[known].tolist(), strict=True)}
+    inside = [known & (y == label) & (value == v) for label, v in cells]
+    if not inside:
+        return None
+    means, variances = list[float](), list[float]()
+    for cell in inside:
+        w, of_cell = weight[cell] / weight[cell].sum(), change[cell]
+        means.append(float(w @ of_cell))
+        variances.append(float(w**2 @ (of_cell - means[-1]) ** 2))
+    error = np.sqrt(np.sum(variances)) / len(inside)
+    return float(np.mean(means)), float(np.mean(means) - ndtri(0.85) * error)
 
 
 def _deciding(groups: Sequence[NamedGroups]) -> list[NamedGroups]:

@@ -320,6 +320,9 @@ class RepairOutcome:
         Mean of groups whose change decides the word, of the attribute with the worst one.
     reason : str
         Why the word is "worse", or an empty text.
+    typical : float or None
+        Of labelled samples: change of the mean of the groups if the original erred on them as often
+        as on all samples. They are asked about because heads err there.
     """
 
     word: str
@@ -328,6 +331,7 @@ class RepairOutcome:
     where: str
     gain: Row | None = None
     reason: str = ""
+    typical: float | None = None
 
     @property
     def is_better(self) -> bool:
@@ -340,11 +344,19 @@ class RepairOutcome:
         if self.gain is not None and self.gain.change_interval is not None:
             low, high = (100 * bound for bound in self.gain.change_interval)
             text = f": {100 * (self.gain.change or 0):+.1f} points [{low:.1f}, {high:.1f}]"
+            text += self._typically
         if self.groups[0].source == "labelled":
             rare = sorted(self.groups[0].rows, key=lambda row: row.n)[:2]
             shown = listed([f"{row.name} ({row.n} labelled)" for row in rare], 2)
             text += f". Label {_MORE} more samples to know, first of {shown}"
         return text
+
+    @property
+    def _typically(self) -> str:
+        """The change of labelled samples, as of all samples, in words."""
+        if self.typical is None:
+            return ""
+        return f", or {100 * self.typical:+.1f} points with errors as frequent as in all samples"
 
     @property
     def of_classes(self) -> bool:
@@ -364,6 +376,9 @@ class RepairOutcome:
         The average follows if it falls, or if nothing was named.
         """
         parts = [each.sentence() for each in self.groups]
+        if self.typical is not None:
+            change = f"{100 * (self.groups[0].mean.change or 0):+.1f} points"
+            parts[0] += f" The mean changes by {change}{self._typically}."
         before, after = self.average.before or 0.0, self.average.value
         if self.of_classes:
             parts[-1] += f" Average: {_shares(before, after)}. No shortcut was named."
@@ -377,7 +392,7 @@ class RepairOutcome:
         """All values for JSON."""
         return {
             "word": self.word, "reason": self.reason, "where": self.where,
-            "average": _as_dict(self.average), "groups": self.groups,
+            "average": _as_dict(self.average), "groups": self.groups, "typical": self.typical,
         }  # fmt: skip
 
 
@@ -387,10 +402,12 @@ def outcome_of(
     where: str,
     max_cost: float,
     instead: Row | None = None,
+    typical: tuple[float, float] | None = None,
 ) -> RepairOutcome:
     """The outcome by the attribute with the worst one.
 
-    ``instead`` is the mean that decides if a group has no sample.
+    ``instead`` is the mean that decides if a group has no sample. Where the lower 70 % bound of
+    ``typical``, a change and this bound, is not above 0, the outcome is not better.
     """
     outcome = RepairOutcome(NONE, tuple(groups), average, where)
     found = list[tuple[str, Row | None, str]]()
@@ -399,7 +416,11 @@ def outcome_of(
         word = each.word(gain, max_cost, fresh=where == TEST)
         found.append((word, gain, each.reason(gain, max_cost)))
     word, gain, reason = min(found, key=lambda each: WORDS.index(each[0]))
-    return replace(outcome, word=word, gain=gain, reason=reason)
+    if typical is None:
+        return replace(outcome, word=word, gain=gain, reason=reason)
+    change, low = typical
+    word = NONE if low <= 0 and word in (BETTER, PROBABLY) else word
+    return replace(outcome, word=word, gain=gain, reason=reason, typical=change)
 
 
 def _shares(before: float | None, after: float) -> str:

@@ -6,6 +6,7 @@ import pytest
 from ntkit import check, debias
 from ntkit.attributes import Attribute
 from ntkit.datasets import load_scanned_digits
+from ntkit.jobs.debias._comparison import _typical_change
 from ntkit.jobs.debias._outcome import (
     FEW,
     TEST,
@@ -227,6 +228,30 @@ def test_few_labels_say_which_samples_would_tell_more():
     assert more in outcome.change_in_words()
     read = told(groups_of(N, BIASED, BIASED, HELPED))
     assert "Label" not in read.change_in_words()
+
+
+def test_samples_that_were_asked_about_for_their_errors_do_not_approve_a_head():
+    """On all samples the original errs seldom, and errors fixed are fewer than new ones."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], 500)
+    before, value = rng.random(1000) < 0.9, rng.integers(0, 2, 1000)
+    after = np.where(before, rng.random(1000) < 0.93, rng.random(1000) < 0.5)  # as any other head
+    asked = [*np.flatnonzero(~before)[:40], *np.flatnonzero(before)[:40]]
+    known = np.full(1000, -1)
+    known[asked] = value[asked]
+    change, low = _typical_change(known, y, (after, before), np.zeros(1000, dtype=bool))
+    assert change == pytest.approx(after.mean() - before.mean(), abs=0.03)
+    assert low < change < 0.05
+    groups = groups_of(
+        [[20, 20], [20, 20]], [[0.5, 0.5]] * 2, [[0.75, 0.75]] * 2, source="labelled"
+    )
+    average = Row("average", "average", 1000, 900, lost=0, gained=10)
+    for typical, word in (((change, low), "no difference"), ((0.1, 0.05), "probably better")):
+        outcome = outcome_of([groups], average, "validation set", 0.05, None, typical)
+        assert outcome.word == word
+        shown = f"{100 * typical[0]:+.1f} points with errors as frequent as in all samples"
+        assert shown in outcome.change_in_words()
+        assert shown in outcome.lines()[0]
 
 
 def test_copies_with_a_part_of_others_tell_what_happens_where_it_is_unrelated():

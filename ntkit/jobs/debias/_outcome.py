@@ -179,7 +179,8 @@ class NamedGroups:
         """Why the outcome is worse; an empty text if it is not."""
         if self.below:
             row = self.below[0]
-            return f"{row.name} ends at {percent(row.value)}, surely below the worst group before"
+            what = "class" if self.source == "classes" else "group"
+            return f"{row.name} ends at {percent(row.value)}, surely below the worst {what} before"
         if beyond := self.beyond(max_cost):
             row = max(beyond, key=lambda each: each.surely_lost(self.level))
             shares = _shares(row.before, row.value)

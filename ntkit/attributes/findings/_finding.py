@@ -214,7 +214,8 @@ def led_by_names(
     """Make the first member with a name, or its phrase, the leader; merge families of a column."""
     # A bright border makes all of the outer parts bright, but not the one in the middle.
     phrases = [
-        {*Key.of(name).what.split()} if name.startswith("word:") else set[str]() for name in names
+        {*Key.of(name).what.split()} if Key.of(name).kind == "word" else set[str]()
+        for name in names
     ]
     joined = dict[str, list[int]]()
     for family in found:
@@ -226,7 +227,10 @@ def led_by_names(
         of_it = [i for i in members if phrases[leader] and phrases[leader] < phrases[i]]
         leader = max(of_it, key=lambda i: len(phrases[i]), default=leader)
         kinds = {origins[i] for i in members}
-        if origins[leader].startswith("image:") and "image:middle centre brightness" not in kinds:
+        if (
+            Key.of(origins[leader]).kind == "image"
+            and "image:middle centre brightness" not in kinds
+        ):
             of_border = (i for i in members if origins[i] == "image:border brightness")
             nearest = max(of_border, key=lambda i: correlation[i, leader], default=leader)
             leader = nearest if correlation[nearest, leader] >= _SAME else leader

@@ -110,7 +110,8 @@ class Comparison:
         self.test = None if test is None else test.scaled(self.mean, self.std)
         self.evaluated = self.validation if self.test is None else self.test
         self.named, self.known, self.invariance = named, known, None
-        self.named_on_test = named_on_test
+        # What no sample of the other sets tells apart makes no group of the test set either.
+        self.named_on_test = named_on_test if len(named_on_test) == len(named) else ()
         values = np.stack([each.value for each in named], axis=1) if named else None
         self.study = self.with_copies = Study(self.train, self.validation, values)
         if invariance is not None:

@@ -461,7 +461,7 @@ def test_groups_that_exist_for_some_samples(run, folders, digits, tmp_path):
     code, _, err = run(*command, "--group-column", "what")
     assert (code, "has no column 'what'" in err) == (2, True)
     assert not (tmp_path / "out").exists()
-    code, printed, err = run(*command, "--group-column", "who", "--json")
+    code, printed, err = run(*command, "--group-column", "who", "--json", "--even-if-worse")
     assert code == 0, err
     found = json.loads(printed)
     assert found["balanced_over"] == "your groups (inferred from 175 samples)"

@@ -116,8 +116,9 @@ def test_a_folder_keeps_answers_one_by_one_and_repairs_from_what_was_kept(biased
     assert result.state == "written"
     assert (out / "thesis.txt").read_text() == "years of work"
     assert (out / "audit.html").exists()
-    assert result.headline().startswith("Better. Test set, worst group: ")
-    assert result.change.worst.value > result.change.worst.before + 0.2
+    assert result.headline().startswith("Better. Test set: If column:region and the class were ")
+    (groups,) = result.outcome.groups
+    assert groups.worst.value > groups.worst.before + 0.2
     record = json.loads((out / "result.json").read_text())
     assert record["state"] == "written"
     assert region.name in [answer["name"] for answer in record["answers"]]

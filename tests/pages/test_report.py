@@ -348,7 +348,7 @@ def test_the_unit_of_scores_is_said_and_groups_that_overlap_are_shown(job, tmp_p
     members = np.stack([groups == 0, groups > 0, groups == 3], axis=1)
     result = debias(
         marked_digits_model_path(), sets["train"], sets["validation"], out=tmp_path / "out",
-        method=NeuronTuneClassifier(statistic="contribution", standardize=False, threshold=-1),
+        method=NeuronTuneClassifier(statistic="contribution", standardize=False, max_cost=None),
         test=(X, y, members), device="cpu", n_random=1, even_if_worse=True,
     )  # fmt: skip
     assert result.chosen.worst_group is not None

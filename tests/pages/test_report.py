@@ -340,15 +340,17 @@ def test_debias_writes_a_report_and_a_card(job):
 
 
 @pytest.mark.more
-def test_the_unit_of_scores_is_said_and_groups_that_overlap_are_shown(job, tmp_path):
+def test_the_unit_of_scores_is_said_and_groups_that_overlap_are_shown(job, digits, tmp_path):
     out, _, sets = job
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "Scores are for the validation set, in standard deviations" in page
     X, y, groups = sets["test"]
     members = np.stack([groups == 0, groups > 0, groups == 3], axis=1)
     result = debias(
-        marked_digits_model_path(), sets["train"], sets["validation"], out=tmp_path / "out",
-        method=NeuronTuneClassifier(statistic="contribution", standardize=False, max_cost=None),
+        marked_digits_model_path(), out=tmp_path / "out",
+        train=(digits.X_train[:900], digits.y_train[:900]),
+        validation=(digits.X_validation[:600], digits.y_validation[:600]),
+        method=NeuronTuneClassifier(statistic="contribution", standardize=False),
         test=(X, y, members), device="cpu", n_random=1, even_if_worse=True,
     )  # fmt: skip
     assert result.chosen.worst_group is not None

@@ -17,7 +17,7 @@ class Options:
     keep: Path | None = o.option("Unlabelled traffic; DATA then holds complaints.", "DATA")
     train: Path | None = o.option("Training samples, to retrain the head.", "DATA")
     validation: Path | None = o.option("Samples the network was not trained on.", "DATA")
-    test: Path | None = o.option("Samples for the table of results only.", "DATA")
+    test: Path | None = o.option("Samples that decide whether the new head is better.", "DATA")
     out: Path | None = o.output("Output folder.", metavar="FOLDER", default=None)
     run: Path | None = o.option(
         "Continue the run in this folder, with its embeddings.", "FOLDER", "--from"

@@ -28,9 +28,9 @@ def command(options: Options, *, context: typer.Context) -> None:
 
     Example: ntkit debias --from debiased/ --answers answers.json
 
-    ntkit writes a new head only if it is better on validation samples that the head has not seen.
-    The head must not cost more than --max-cost: a share of average accuracy, or after an answer of
-    the mean over groups. --verbose names all groups that lose accuracy.
+    ntkit writes a new head only if it is better on samples that the head has not seen: the test
+    set, else validation samples. No group that a named shortcut misled may surely lose more than
+    --max-cost; if nothing was named, the average. --verbose names all groups that lose accuracy.
 
     A set is an image folder with one subfolder per class. It can also be an .npz with X and y,
     X.npy next to y.npy, a table (.csv, .tsv, .jsonl, .parquet) of texts or numbers, or an embedding

@@ -139,9 +139,10 @@ def debias(
     columns.
 
     *Verify.* On the validation set, ntkit interpolates between the original and the new head, up to
-    an accuracy cost of ``max_cost``. It writes the result only if it is better than the original.
-    With an explicit ``method``, it also keeps the original if a group loses significantly more. The
-    summary names groups that lose accuracy, and attributes that the new head relies on more. ntkit
+    an accuracy cost of ``max_cost``. It writes the result only if it is better than the original
+    by the groups of what was named (:class:`~ntkit.DebiasResult`, ``outcome``), on the test set if
+    there is one. It also keeps the original if another group loses significantly more. The summary
+    names groups that lose accuracy, and attributes that the new head relies on more. ntkit
     checks the written model in ONNX Runtime.
 
     ntkit standardises embeddings on the training set and folds the scale back into the head.
@@ -153,13 +154,14 @@ def debias(
         The classifier.
     train, validation, test : path-like, Samples, or (X, y) or (X, y, groups)
         Labelled samples. :func:`ntkit.extraction.read_samples` reads paths. The model must not be
-        trained on the validation set. The test set is only for results; without one, the results
-        are for the validation set. Without ``validation``, the first set is a single validation
-        set: ntkit fits, chooses and judges by folds of it, and the model must not be trained on it.
+        trained on the validation set. The test set fits and chooses nothing; it decides whether the
+        chosen head is better. Without one, validation samples decide, cross-fitted. Without
+        ``validation``, the first set is a single validation set: ntkit fits, chooses and judges by
+        folds of it, and the model must not be trained on it.
     out : path-like, optional
-        Output folder: ``debiased.onnx``, ``report.html``, ``README.md`` (a model card),
-        ``table.md``, ``result.json`` and ``heads.npz``. ``heads.npz`` holds the heads of all
-        candidates, for ``ntkit debias --from``.
+        Output folder: ``debiased.onnx``, ``repair-limits.toml``, ``report.html``, ``README.md`` (a
+        model card), ``table.md``, ``result.json`` and ``heads.npz``. ``heads.npz`` holds the heads
+        of all candidates, for ``ntkit debias --from``.
     deploy : path-like, optional
         Second output folder, for a service; written only with a new head. It holds ``model.onnx``,
         the files for its inputs (tokenizer, ``preprocessor_config.json``), ``labels.json`` (the
@@ -189,8 +191,8 @@ def debias(
     max_cost : float, optional
         Largest share of the traffic whose answers may change with ``keep``, by default 0.02. Else,
         by default 0.05, the largest accuracy cost: loss of average accuracy on validation samples,
-        by its upper 95 % bound. If you name attributes, it is the loss of the groups' mean
-        accuracy.
+        by its upper 95 % bound. If you name attributes, it bounds the loss of the groups' mean
+        where shares of the new head are chosen, and the sure loss of groups that they misled.
     validation_balanced : bool
         Whether the validation set has little bias. "auto" then retrains on it alone.
     spurious : str, or sequence of str or of sequences of sequences of str, optional

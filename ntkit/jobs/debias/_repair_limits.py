@@ -19,6 +19,7 @@ _WRONG = 0.02  # probability that a right repair does not pass on new data of th
 _WRONG_DROP = 0.005  # the same of drops: the head was chosen on these samples, so it loses more
 _REFUSED = 0.95  # probability that the original does not
 _WIDEST = 0.25  # margin beyond which a limit is of no use
+_LEAST = 0.011  # lowest accuracies up to 1 % are refused in files, as 0.9 often means 90 %
 
 
 def repair_limits(comparison: Comparison, said: NamedAttributes) -> Limits:
@@ -101,7 +102,7 @@ def _of_group(groups: NamedGroups, row: Row, whole: Row, n_limits: int, few: int
         least = value - _margin(value * (1 - value), row.n, few, n_limits)
         # The original then passes at most so often, for its accuracy is uncertain as well.
         error = (sqrt(2) - 1) * sqrt(before * (1 - before) / row.n)
-        if least > before + float(ndtri(_REFUSED)) * error:
+        if least > max(_LEAST, before + float(ndtri(_REFUSED)) * error):
             return SliceLimits(accuracy=floor(1000 * least) / 10)
     return SliceLimits(max_drop=_largest_drop(row, whole, n_limits, few))
 

@@ -16,6 +16,7 @@ from ntkit.jobs.debias._outcome import (
     named_groups,
     outcome_of,
 )
+from ntkit.jobs.debias._repair_limits import _of_group
 from ntkit.metrics import Row, compare
 
 CLASSES = ["cat", "dog"]
@@ -287,3 +288,13 @@ def test_a_repair_passes_its_limits_on_fewer_samples_and_without_crossed_groups(
     judged = check(d.model_path, result.model, sets["test"], limits=result.limits, device="cpu")
     assert judged.outcome == "pass"
     assert check(d.model_path, d.model_path, sets["test"], device="cpu").outcome == "pass"
+
+
+def test_each_group_has_a_limit_that_can_be_written():
+    """A group of which the original had nothing right, and the new model has some."""
+    for n in (30, 100, 300, 1000):
+        for after in np.linspace(0, 0.3, 61):
+            groups = groups_of([[n, n], [n, n]], [[0.9, 0], [0, 0.9]], [[0.9, after]] * 2)
+            for row in groups.rows:
+                limits = _of_group(groups, row, row, 8, n)
+                assert limits.accuracy is None or 1 < limits.accuracy <= 100 * row.value

@@ -93,7 +93,7 @@ ROWS = [
 
 
 def answered(**more):
-    tags = {"cat × bright": "the shortcut helped", "cat × dark": "the shortcut misled"}
+    tags = {"cat × bright": "the shortcut helped"}
     parts = {
         "question": "Does the repair help if bright must not matter?",
         "verdict": "Probably better.",
@@ -113,7 +113,7 @@ def test_the_page_begins_with_the_question_and_its_answer():
     told = ["question", "verdict"], [*answer.results, answer.groups[0].title]
     said = [*(getattr(answer, name) for name in told[0]), *told[1]]
     # The worst group comes first, and a group without samples last.
-    said += ["cat × dark · the shortcut misled 20.0 → 60.0 %"]
+    said += ["cat × dark 20.0 → 60.0 %"]
     said += ["cat × bright · the shortcut helped 90.0 → 75.0 %", "dog × dark no samples"]
     said += [answer.cost, "errors fixed", "new errors", "Keep it", "cp a b", "Go back"]
     places = [first.replace("\u00a0", " ").index(part) for part in said]
@@ -263,9 +263,7 @@ def test_a_card_begins_with_the_answer():
     assert (title, blank, line) == ("", "", "| :-- | --: | --: | --: | --: | --: |")
     assert verdict == f"**{answer.verdict}** {answer.results[0]} {answer.cost}"
     assert head.startswith(f"| {answer.groups[0].title} | samples | before | after | change |")
-    assert worst.startswith(
-        "| cat × dark (the shortcut misled) | 20 | 20.0\u00a0% | 60.0\u00a0% | +40.0 |"
-    )
+    assert worst.startswith("| cat × dark | 20 | 20.0\u00a0% | 60.0\u00a0% | +40.0 |")
     assert others[0].startswith("| cat × bright (the shortcut helped) | 40 | 90.0\u00a0% |")
     assert others[1].startswith("| dog × dark | 0 | – |")
     tokens = MarkdownIt("commonmark").enable("table").parse(card)
@@ -373,7 +371,7 @@ def test_a_report_answers_what_was_asked_of_the_run(asked):
     told = f"{100 * worst.before:.1f} → {100 * worst.value:.1f} %"
     assert first.replace("\u00a0", " ").split("before after")[1].index(told) < 120
     assert len(groups.helped) == 2
-    assert first.count("· the shortcut helped") == first.count("· the shortcut misled") == 2
+    assert first.count("· the shortcut helped") == 2
     # The groups of named attributes stand there once, although the candidates have them too.
     assert result.chosen.worst_group is not None
     assert "Groups labelled in the data" not in Page(html).text
@@ -400,7 +398,7 @@ def test_what_a_repair_cost_is_said_and_not_said_where_it_cost_nothing(asked):
     gave = f"{name} 100.0 → 98.0 %"
     assert cost(True, 2) == f"What it cost: {gave} (where the shortcut helped)."
     assert cost(True, 2, written=False).startswith(f"What it would cost: {gave} (")
-    assert cost(False, 20) == f"What it cost: {name} 100.0 → 80.0 % (which it misled)."
+    assert cost(False, 20) == f"What it cost: {name} 100.0 → 80.0 % (where its help is unsure)."
     nothing = "no group that the shortcut helped loses, and no other group surely loses."
     assert cost(True, 0) == cost(False, 1) == f"It costs no group: {nothing}"
     assert cost(True, 0, written=False) == f"It would cost no group: {nothing}"

@@ -347,13 +347,12 @@ class Job:
         groups = list[Groups]()
         for each in sorted(outcome.groups, key=lambda each: each not in outcome.deciding):
             what = _TITLES.get(each.source, "Class × {}").format(each.name)
-            tags = dict.fromkeys((str(row.name) for row in each.rows), "the shortcut misled")
-            tags |= dict.fromkeys(each.helped, "the shortcut helped")
+            tags = dict.fromkeys(each.helped, "the shortcut helped")
             groups.append(
                 Groups(
                     f"{what}, {outcome.where}",
                     [row.with_intervals() for row in each.rows],
-                    tags if each.helped else {},
+                    tags,
                     first=each in outcome.deciding,
                 )
             )

@@ -184,7 +184,9 @@ class NamedGroups:
         if beyond := self.beyond(max_cost):
             row = max(beyond, key=lambda each: each.surely_lost(self.level))
             shares = _shares(row.before, row.value)
-            return f"{row.name} surely loses ({shares}), and the shortcut misled the model there"
+            return (
+                f"{row.name} surely loses ({shares}), and the help of the shortcut is unsure there"
+            )
         if gain is not None and (gain.change_interval or (0, 0))[1] < 0:
             return f"{gain.name} surely falls ({_shares(gain.before, gain.value)})"
         return ""
@@ -384,7 +386,9 @@ class RepairOutcome:
         if self.of_classes:
             parts[-1] += f" Average: {_shares(before, after)}. No shortcut was named."
         elif after < before - _SAME:
-            because = any(each.gave_way for each in self.groups)
+            # Where the mean of unrelated values falls too, the new head is no better.
+            gains = [(each, (each.first or each.mean).change or 0.0) for each in self.groups]
+            because = any(each.gave_way and gain > 0 for each, gain in gains)
             reason = ", because here the shortcut helps" * because
             parts[-1] += f" On data as biased as this: {_shares(before, after)}{reason}."
         return [f"{self.where.capitalize()}{by}: {parts[0]}", *parts[1:]]

@@ -68,7 +68,7 @@ def comments_on(limits: Limits, comparison: Comparison, said: NamedAttributes) -
     comments = [
         "Limits of ntkit check for this repair, in percent and points, from validation samples.",
         "A drop is the loss on these samples plus a margin for their number.",
-        "A lowest accuracy is of a group that the shortcut misled, and that surely gained.",
+        "A lowest accuracy is of a group that the shortcut does not surely help, and that gained.",
     ]
     if comparison.known is not None:
         comments.append("Groups have no limits, because people labelled single samples.")

@@ -309,7 +309,10 @@ class DebiasResult:
         ]
         would = "" if self.written else "would "
         parts = list[str]()
-        for rows, why in ((gave, "where the shortcut helped"), (lost, "which it misled")):
+        for rows, why in (
+            (gave, "where the shortcut helped"),
+            (lost, "where its help is unsure"),
+        ):
             shown = [
                 f"{row.name} {100 * (row.before or 0):.1f} → {percent(row.value)}" for row in rows
             ]

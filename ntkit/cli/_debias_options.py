@@ -50,6 +50,7 @@ class Options:
     validation_balanced: bool = o.switch(
         "--validation-balanced", "Validation has little bias: auto uses it alone.", o.METHOD
     )
+    interpolation: float | None = o.of_method("Share of the new head to write, up to 1.", "SHARE")
     even_if_worse: bool = o.switch(
         "--even-if-worse", "Write the new head even if it is not better.", o.METHOD
     )

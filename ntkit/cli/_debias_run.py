@@ -45,6 +45,7 @@ _OF_ONE_RUN = frozenset(
         "invariant",
         "answers",
         "no_input",
+        "interpolation",
         "even_if_worse",
     }
     | {"force", "quiet", "verbose", "json"}
@@ -52,8 +53,8 @@ _OF_ONE_RUN = frozenset(
 """Options that the next run in the folder does not take over."""
 _AS_NAMED = (
     *("new_head", "max_cost", "validation_balanced", "spurious", "invariant", "id_column", "C"),
-    *("match_names", "recorded", "trust_inputs", "even_if_worse", "keep_original", "device"),
-    "force",
+    *("match_names", "recorded", "trust_inputs", "interpolation", "even_if_worse"),
+    *("keep_original", "device", "force"),
 )
 """Options that :func:`debias` takes by their names."""
 _MUCH = 1000  # samples; a run that embeds so many and cannot write a model says so first
@@ -76,7 +77,8 @@ def run_debias(options: Options, typed: set[str]) -> None:
     said_now = {name: arguments[name] for name in ("method", "labels", "neurontune")}
     if run is not None:
         arguments, out = going_on(run, arguments, typed), out or run
-        if {"answers", "spurious", "invariant", "groups"} & typed or (run / ANSWERS_FILE).is_file():
+        answered = (run / ANSWERS_FILE).is_file() and "interpolation" not in typed
+        if {"answers", "spurious", "invariant", "groups"} & typed or answered:
             # What was ordered or labelled before is not what is said now.
             arguments |= said_now
     labels = arguments["labels"]
@@ -265,7 +267,8 @@ def _groups(path: Path, options: o.DataOptions) -> dict[str, Any]:
 
 def _goes_on(run: Path, typed: set[str]) -> bool:
     """Whether to repeat a decided run, rather than to write another row of its table."""
-    if typed & {"answers", "spurious", "invariant", "groups", "max_cost", "even_if_worse"}:
+    again = {"answers", "spurious", "invariant", "groups", "max_cost", "interpolation"}
+    if typed & (again | {"even_if_worse"}):
         return True
     return "out" not in typed and ("method" in typed or (run / ANSWERS_FILE).is_file())
 

@@ -32,6 +32,9 @@ def command(options: Options, *, context: typer.Context) -> None:
     set, else validation samples. No group that a named shortcut misled may surely lose more than
     --max-cost; if nothing was named, the average. --verbose names all groups that lose accuracy.
 
+    Between the two heads ntkit chooses a share of the new one by validation samples. The report
+    lists all shares, and --from debiased/ --interpolation 0.6 writes another one.
+
     A set is an image folder with one subfolder per class. It can also be an .npz with X and y,
     X.npy next to y.npy, a table (.csv, .tsv, .jsonl, .parquet) of texts or numbers, or an embedding
     store. Groups come from metadata.csv with file_name and group, from an array groups, or from a

@@ -178,6 +178,7 @@ class Report:
     others: str = ""  # a sentence on the outputs of the other labels
     accuracy_costs: Sequence[Mapping[str, Any]] = ()
     accuracy_cost: Mapping[str, Any] | None = None
+    another_share: str = ""  # a command that writes another interpolation
     commands: Sequence[str] = ()
     moved: Moved | None = None
 

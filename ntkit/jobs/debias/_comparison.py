@@ -360,14 +360,19 @@ class Comparison:
 
     # -- accuracy costs -----------------------------------------------------------------------
 
-    def costs_of(self, name: str) -> tuple[AccuracyCost, ...]:
+    def costs_of(self, name: str, share: float | None = None) -> tuple[AccuracyCost, ...]:
         """Accuracy costs of a rated candidate, and of its interpolations with the original."""
         # An interpolation would use suppressed neurons again. So there is none for a candidate
         # with a mask.
         validation, old, clf = self.validation, self.original, self.fitted[name]
         judged, groups = self.judges_by_change(clf), self.groups_of(clf)
-        costs = list[AccuracyCost]()
-        for t in (0.0, 1.0) if n_suppressed(clf) else STEPS:
+        costs, masked = list[AccuracyCost](), bool(n_suppressed(clf))
+        if masked and share not in (None, 1):
+            raise InputError(
+                f"{name} suppresses neurons, which an interpolation would use again; leave "
+                "--interpolation (interpolation=) out, or order another method."
+            )
+        for t in (0.0, 1.0) if masked else sorted({*STEPS, share or 1.0}):
             copies = None
             if judged:
                 y_copies = validation.y[self.judge.copies.of]
@@ -503,6 +508,7 @@ class Comparison:
         # Of groups that a person labelled, the labels may be unrelated to the errors.
         by_labels = rows_of[name] == LABELLED and self.known is not None and self.known.is_read
         learnable = fitted["auto"].recipe_ == "cell-balanced"
+        self.share = order.interpolation
         self._judge_chosen(learnable and not (rows_of[name] == COPIES or by_labels))
 
     def _judge_chosen(self, learnable: bool) -> None:
@@ -517,7 +523,7 @@ class Comparison:
         self.balanced_over = None  # names of the attributes of these groups
         if self.groups is not None:
             self.balanced_over = " and ".join(each.name for each in named) or self.groups.name
-        costs = self.costs_of(name)
+        costs = self.costs_of(name, self.share)
         self.accuracy_costs = tuple(replace(each, named=self._named(each.t)) for each in costs)
         # Whether it balances groups that too few validation samples judge. Only the classes, or
         # groups that a shortcut helps, would then judge it.
@@ -528,9 +534,10 @@ class Comparison:
             few = self.groups is not None and len(self.groups.names) <= len(self.classes)
             self.unjudged = few
         options = {"learnable": learnable, "largest_gain": self.one_set}
-        best = taken(() if self.unjudged else self.accuracy_costs, self.max_cost, **options)
+        among = [each for each in self.accuracy_costs if self.share in (None, each.t)]
+        best = taken(() if self.unjudged else among, self.max_cost, **options)
         self.helped = best is not None
-        self.accuracy_cost = best or self.accuracy_costs[-1]  # else of the whole new head
+        self.accuracy_cost = best or among[-1]  # else of the whole new head
         t = self.accuracy_cost.t
         self.head = mixed(self.original, head_of(self.clf), t, self._scale)
         # Predictions of the evaluation set; cross-fitted on the validation set.
@@ -577,7 +584,8 @@ class Comparison:
             # Where nothing reads the attribute, samples were asked about at random or for errors.
             in_train = rows < len(self.train)
             typical = _typical_change(read[0].value, y, right, in_train)
-        return outcome_of(groups, average, where, self.max_cost, instead, typical)
+        fresh = self.share is None  # else a person may have chosen it by these samples
+        return outcome_of(groups, average, where, self.max_cost, instead, typical, fresh=fresh)
 
     def _groups(
         self,

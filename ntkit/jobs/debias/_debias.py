@@ -110,6 +110,7 @@ def debias(
     metadata: Any = None,
     id_column: str | None = None,
     match_names: bool = False,
+    interpolation: float | None = None,
     even_if_worse: bool = False,
     keep_original: bool = False,
     resume: str | os.PathLike[str] | None = None,
@@ -239,8 +240,12 @@ def debias(
         The column of names; by default ``file_name`` for images and ``id`` for tables.
     match_names : bool
         Match labels by name if no content matches, because the samples were saved again.
+    interpolation : float, optional
+        Share of the new head in its interpolation with the original one, above 0 and at most 1. By
+        default ntkit chooses it on validation samples. The outcome of a share that a person chose
+        is at most "probably better", because results on the test set may have chosen it.
     even_if_worse : bool
-        Write the chosen head without interpolation, even if it is not better.
+        Write the chosen head even if it is not better; without ``interpolation`` as a whole.
     keep_original : bool
         If ntkit writes no new model, copy the original into ``out`` under the name of the new one.
     resume : path-like, optional
@@ -327,6 +332,7 @@ def debias(
         n_random=n_random,
         seed=random_state,
         verbose=verbose,
+        interpolation=interpolation,
     ).checked()
     on_findings, labels = _answers_given(answers, order.resume)
     model = loaded(model, label=label)
@@ -363,6 +369,11 @@ def debias(
     kinds = {"named": bool(said.names), "partly_known": partly is not None}
     asked_for(order.auto, method, by_change=bool(said.changes), **kinds)
     audits = not (method is not None or said or partly is not None or new_head)
+    if audits and interpolation is not None:
+        raise InputError(
+            "--interpolation (interpolation=) needs a new head; name a shortcut, answer the "
+            "findings, or order a method."
+        )
     earlier = layer_names(model, most=MOST_LAYERS) if audits or partly is not None else ()
     data = prepared(
         model,

@@ -21,7 +21,7 @@ import numpy as np
 from ntkit._disk import sha256_of
 from ntkit._labels import alike_note, means_unknown
 from ntkit._output import new_folder
-from ntkit._text import as_json
+from ntkit._text import as_json, percent
 from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.changes import as_seen
@@ -39,6 +39,7 @@ from ntkit.jobs.debias._inputs import MOST_SHARED, Prepared
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE, REPORT_FILE, RUN_FILE, Order
+from ntkit.jobs.debias._outcome import PROBABLY
 from ntkit.jobs.debias._repair_limits import comments_on, repair_limits
 from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.report import arguments, commands, facts_of_job, from_here, options_again, quoted
@@ -112,6 +113,14 @@ class Job:
         for each in (*comparison.named, *([] if known is None else [known.attribute])):
             notes += alike_note(each.names, f"Values of {each.name}")
         notes += [f"auto: {clf.reason_}"] if comparison.chosen == "auto" else []
+        evaluated_on = "validation set" if comparison.test is None else "test set"
+        by_person = list[str]()
+        if comparison.share is not None:
+            by_person.append(
+                f"A person chose the share of the new head ({percent(comparison.share, 0)}), "
+                f"perhaps by results on the {evaluated_on}. So the outcome is at most {PROBABLY!r}."
+            )
+        notes += by_person
         if new_head and data.model.head is not None:
             before, now = len(data.model.head.classes), len(head.classes)
             notes.append(f"The new head has {now} classes, and the original head has {before}.")
@@ -131,7 +140,7 @@ class Job:
             suppressed=suppressed,
             n_non_constant=int(comparison.fitted["neurontune"].non_constant_.sum()),
             verification=None,
-            evaluated_on="validation set" if comparison.test is None else "test set",
+            evaluated_on=evaluated_on,
             select=comparison.select,
             path=path,
             notes=tuple(notes),
@@ -150,7 +159,8 @@ class Job:
             balanced_over=comparison.balanced_over,
             unjudged=comparison.unjudged,
             by_change=by_change,
-            cautions=(*data.cautions, *of_groups),
+            cautions=(*data.cautions, *of_groups, *by_person),
+            ordered_share=comparison.share,
             limits=repair_limits(comparison, named) if helped and not new_head else None,
             check_command=self._check_command(),
         )
@@ -302,6 +312,7 @@ class Job:
             others=result.others,
             accuracy_costs=[asdict(accuracy_cost) for accuracy_cost in result.accuracy_costs],
             accuracy_cost=asdict(result.accuracy_cost),
+            another_share=self._another_share(),
             sentences=[
                 *(() if by_change is None else by_change.sentences(written=result.written)),
                 *(line.strip() for line in result.check.sentences()),
@@ -384,6 +395,17 @@ class Job:
             ("Keep it", "Replace the original model.", f"{copy} {quoted(new)} {old}"),
             ("Go back", f"Put the original back; the folder {folder} keeps its head.", back),
         ]
+
+    def _another_share(self) -> str:
+        """Command that writes the step next to the chosen one, to another folder."""
+        folder, t = self.order.out, self.comparison.accuracy_cost.t
+        share = round(t - 0.1, 1) if t > 0.15 else 0.2
+        if folder is None or arguments() is None:
+            return f"debias(…, interpolation={share:g})"
+        here = from_here(folder)
+        other = here.with_name(f"{here.name}-{100 * share:.0f}")
+        words = ["ntkit", "debias", "--from", quoted(here), "--interpolation", f"{share:g}"]
+        return " ".join([*words, "-o", quoted(other)])
 
     def _moved(self) -> Moved | None:
         """Copies of the validation set by the first change, next to their originals."""

@@ -53,6 +53,7 @@ class Order:
     seed: int
     force: bool
     verbose: bool
+    interpolation: float | None = None
     goes_on: bool = False
 
     @property
@@ -65,6 +66,11 @@ class Order:
         asked_for(self.auto, self.method, named=True, partly_known=True, by_change=True)
         if not 0 <= self.max_cost <= 1:
             raise InputError(f"max_cost must be a share from 0 to 1. Got {self.max_cost}.")
+        if self.interpolation is not None and not 0 < self.interpolation <= 1:
+            raise InputError(
+                "--interpolation (interpolation=) is the share of the new head, above 0 (the "
+                f"original) and at most 1. Got {self.interpolation:g}."
+            )
         order, out, resume = self, self.out, self.resume
         if out is not None and resume is not None and out.exists():
             order = replace(self, goes_on=out.resolve() == resume.resolve())

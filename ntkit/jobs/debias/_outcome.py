@@ -408,9 +408,12 @@ def outcome_of(
     max_cost: float,
     instead: Row | None = None,
     typical: tuple[float, float] | None = None,
+    *,
+    fresh: bool = True,
 ) -> RepairOutcome:
     """The outcome by the attribute with the worst one.
 
+    ``fresh`` says whether the samples chose nothing; only then can it be better.
     ``instead`` is the mean that decides if a group has no sample. Where the lower 70 % bound of
     ``typical``, a change and this bound, is not above 0, the outcome is not better.
     """
@@ -418,7 +421,7 @@ def outcome_of(
     found = list[tuple[str, Row | None, str]]()
     for each in outcome.deciding:
         gain = each.gain(instead)
-        word = each.word(gain, max_cost, fresh=where == TEST)
+        word = each.word(gain, max_cost, fresh=fresh and where == TEST)
         found.append((word, gain, each.reason(gain, max_cost)))
     word, gain, reason = min(found, key=lambda each: WORDS.index(each[0]))
     if typical is None:

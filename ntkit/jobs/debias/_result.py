@@ -47,7 +47,7 @@ _CONTROLS = ("class-balanced", "random mask")
 _RECORDED = (
     *("candidates", "helped", "written", "state", "outcome", "answers", "balanced_over"),
     *("by_change", "max_cost", "accuracy_cost", "accuracy_costs", "n_non_constant"),
-    *("evaluated_on", "verification", "notes"),
+    *("ordered_share", "evaluated_on", "verification", "notes"),
 )
 
 
@@ -114,6 +114,8 @@ class DebiasResult:
     check_command : str
         Command that checks the written model on samples that the repair has not seen; empty if
         it is not known.
+    ordered_share : float or None
+        Share of the new head that a person chose; None if ntkit chose it.
     limits : Limits or None
         Limits of :func:`ntkit.check` that fit the repair, from validation samples; None if the head
         is not found to be better.
@@ -148,6 +150,7 @@ class DebiasResult:
     cautions: tuple[str, ...] = ()
     check_command: str = ""
     limits: Limits | None = None
+    ordered_share: float | None = None
 
     def __str__(self) -> str:
         return self.summary()

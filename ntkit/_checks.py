@@ -276,9 +276,13 @@ def index_of(values: Any) -> Any:
     return None if callable(index) else index
 
 
-def check_index(**columns: Any) -> None:
-    """Raise an error if pandas objects, or columns of mappings, have one index in two orders."""
-    single = dict[str, Any]()
+def check_index(**columns: Any) -> list[str]:
+    """Raise an error if pandas objects, or columns of mappings, have rows of other samples.
+
+    Their indexes are the same in another order, or have only a part in common. An index 0, 1, 2 …
+    may name no samples, so it makes a note.
+    """
+    single, notes = dict[str, Any](), list[str]()
     for name, values in columns.items():
         several = isinstance(values, Mapping)
         single |= {f"{name}[{k!r}]": v for k, v in values.items()} if several else {name: values}
@@ -287,12 +291,25 @@ def check_index(**columns: Any) -> None:
         if (own := index_of(values)) is None or any([*own] == index for _, index in earlier):
             continue
         for first, index in earlier:
-            if len(index) == len(own) and Counter(index) == Counter(own):
+            if len(index) != len(own):
+                continue
+            if Counter(index) == Counter(own):
                 raise InputError(
                     f"{name} has the samples of {first} in another order, by its index. Align it: "
                     f"{name}.loc[{first}.index]."
                 )
+            known = {*index}
+            others = [sample for sample in own if sample not in known]
+            if not others or len(others) == len(own):
+                continue
+            if [*range(len(own))] not in (index, [*own]):
+                raise InputError(
+                    f"{name} has samples that {first} lacks, such as {others[0]!r}, by its index. "
+                    "Pass the same samples in the same order, or arrays without an index."
+                )
+            notes.append(f"{name} and {first} are matched by position; their indexes differ.")
         earlier.append((name, [*own]))
+    return notes
 
 
 def by_names(values: Any, names: Sequence[str], where: str) -> Any:

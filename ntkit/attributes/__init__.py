@@ -60,6 +60,7 @@ from ntkit.attributes._named import value_named as value_named
 from ntkit.attributes._named import values_named as values_named
 from ntkit.attributes._words import comparable as comparable
 from ntkit.attributes._words import is_tag as is_tag
+from ntkit.attributes._words import one_spelling as one_spelling
 from ntkit.attributes._words import pattern_of_word as pattern_of_word
 from ntkit.attributes._words import places_of as places_of
 from ntkit.attributes._words import plain_words as plain_words

@@ -148,6 +148,15 @@ def comparable(text: str) -> str:
     return _plain(text).lower()
 
 
+def one_spelling(name: str) -> str:
+    """The name of an attribute or a change in the one form in which such names are compared.
+
+    Words have one apostrophe and no case there, as in texts.
+    """
+    name = composed(name).strip()
+    return comparable(name) if name.removeprefix("not ").startswith("word:") else name
+
+
 def _checked(texts: Sequence[str]) -> list[str]:
     """Texts in the form of `_plain`."""
     texts = list(texts)

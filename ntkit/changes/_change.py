@@ -12,6 +12,7 @@ import numpy as np
 from ntkit._doc import documented
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
+from ntkit.attributes import one_spelling
 from ntkit.changes import _texts
 from ntkit.changes._columns import OfColumns, column, column_names
 from ntkit.changes._folder import OfFolder
@@ -257,7 +258,8 @@ def changes_given(*given: Any) -> tuple[Change, ...]:
         several = isinstance(some, Iterable) and not isinstance(some, str)
         for each in () if some is None else some if several else [some]:
             change = change_named(each)
-            if by_name.setdefault(change.name, change) is not change and isinstance(each, Change):
+            known = by_name.setdefault(one_spelling(change.name), change)
+            if known is not change and isinstance(each, Change):
                 raise InputError(
                     f"Two changes have the name {change.name!r}; give each a different name."
                 )

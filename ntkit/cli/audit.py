@@ -126,7 +126,6 @@ def command(
         more, several = None, {"every_label": True, "keep_unknown": True}
         if unlabelled is not None:
             more = data_options.read(unlabelled, frozen, "optional", tell=False, **several)
-            o.tell_notes(more.notes)
         result = audit_model(
             frozen,
             data_options.read(data, frozen, "optional", tell=False, **several),
@@ -145,20 +144,27 @@ def command(
         )
     write_audit(result, out, title=(predictions or paths[0]).name, force=force)
     model = paths[0] if predictions is None else None
-    again = {"model_options": vars(model_options), "data_options": vars(data_options)}
+    again = {"model_options": {**vars(model_options)}, "data_options": vars(data_options)}
+    if isinstance(result, Audit) and result.label is None and result.class_order is not None:
+        order = [*map(str, result.class_order)]  # a repair refuses every other one
+        of_file = any("," in name for name in order)
+        again["model_options"]["classes"] = "FILE" if of_file else ",".join(order)
     sets = f"--train TRAIN --validation {quoted(data)}"
     sets = f"--train {quoted(data)} --validation VALIDATION" if cross_fit else sets
-    if metadata is not None:  # of these samples alone, so it may not name those of a second set
+    beside = metadata is not None
+    if beside:  # of these samples alone, so it may not name those of a second set
         sets = f"{sets} --metadata METADATA" if cross_fit else quoted(data)
-        sets += f" --metadata {quoted(metadata)}" * (not cross_fit)
-    sets += f" --id-column {quoted(id_column)}" * (id_column is not None)
-    words = " ".join(filter(None, [sets, options_again(again)]))
-    next_step = _next_step(result, out, model, data, words)
+    of_samples = f"--metadata {quoted(metadata)}" * (beside and not cross_fit)
+    key = f"--id-column {quoted(id_column)}" * (id_column is not None)
+    options = [of_samples, key, options_again(again)]
+    repair = " ".join(filter(None, [sets, "--trust-inputs" * trust_inputs, *options]))
+    check = " ".join(filter(None, [quoted(data), *options]))
+    next_step = _next_step(result, out, model, repair, check)
     o.show(result, json=json, text=f"{result}\n\n{next_step}", notes=result.notes)
 
 
-def _next_step(audit: Any, out: Path, model: Path | None, data: Path, sets: str) -> str:
-    """The output folder, and the next command."""
+def _next_step(audit: Any, out: Path, model: Path | None, repair: str, check: str) -> str:
+    """The output folder, and the next command, with these samples and options."""
     from ntkit.jobs.audit import LabelAudits
     from ntkit.jobs.report import quoted
 
@@ -169,20 +175,24 @@ def _next_step(audit: Any, out: Path, model: Path | None, data: Path, sets: str)
         label = audit.strongest[0]
         page = quoted(out / audit.folders[label] / "audit.html")
         asked = audit.audits[label]
-        sets = f"{sets} --label {quoted(label)}"
+        repair = f"{repair} --label {quoted(label)}"
     elif model is None or not audit.all_findings:
         return f"Written: {out}\nNext: open {page}"
     n = counted(len(asked.questions), "question")
     written = f"Written: {out}. Answer {n} on {page}, which saves answers.json.\n"
-    if isinstance(audit, LabelAudits) or audit.repairable:
+    if not asked.repairable:
         return (
-            f"{written}Next: ntkit debias {quoted(model)} {sets} --answers answers.json "
-            "-o debiased/"
+            f"{written}ntkit debias cannot repair this model: no linear last layer decides. Train "
+            f"another one.\nNext: ntkit check {quoted(model)} NEW.onnx {check} --answers "
+            "answers.json"
+        )
+    if asked.label is not None and asked.class_order is not None:
+        return (
+            f"{written}Next: exchange 0 and 1 of the label {asked.label!r}, or the model. Until "
+            "then ntkit debias refuses this label."
         )
     return (
-        f"{written}ntkit debias cannot repair this model: no linear last layer decides. Train "
-        f"another one.\nNext: ntkit check {quoted(model)} NEW.onnx {quoted(data)} --answers "
-        "answers.json"
+        f"{written}Next: ntkit debias {quoted(model)} {repair} --answers answers.json -o debiased/"
     )
 
 

@@ -35,7 +35,8 @@ def command(
     class. With --before it has the same columns of the other model, and whether the class changed.
 
     Of a model that gives every sample several labels, each label has the columns label_NAME,
-    prediction_NAME (1 or 0) and prob_NAME. With --label the table is on that label alone.
+    prediction_NAME (1 or 0) and prob_NAME. With --label the table is on that label alone, and the
+    margin is the distance of its logit from that of the threshold.
 
     ntkit writes each row as soon as it is computed. ntkit audit --predictions reads the table.
     """

@@ -774,11 +774,11 @@ def positive_last(read: Predicted, roles: TableRoles) -> list[str] | None:
 def order_notes_of(
     read: Predicted, at: int, name: str, roles: TableRoles, *, strict: bool
 ) -> list[str]:
-    """Note that predicted classes seem to be exchanged; an error for whole numbers, if strict."""
+    """Note that predicted classes seem to be exchanged; an error if strict, unless named."""
     y, predicted = read.samples.y, read.predictions[at]
     if read.labels:
         return []
-    strict = strict and y.dtype.kind in "iu" and not roles.sure
+    strict = strict and not roles.sure
     classes = np.union1d(y, predicted)
     return order_notes(y, predicted, classes, name, strict=strict, of_predictions=True)
 

@@ -102,6 +102,12 @@ def thresholds_of(
         (_number(config.get("threshold")), "config.json (threshold)"),
     ]
     written, source = next(((w, s) for w, s in places if w is not None), (None, ""))
+    if not names:  # a threshold of 0.5 decides as the class does
+        each = [*written.values()] if isinstance(written, dict) else written
+        each = each if isinstance(each, list) else [each]
+        return Thresholds(
+            (), "by default" if {*map(str, each)} <= {"None", "0.5"} else f"of {source}"
+        )
     if written is None:
         default = Thresholds((0.5,) * len(names), "by default")
         return default if in_graph is None else Thresholds(in_graph, "of the graph")

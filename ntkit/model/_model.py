@@ -286,17 +286,25 @@ class FrozenModel:
         -----
         UserWarning
             If the names of classes do not have the number of the head's classes, are not unique, or
-            are in another order than those in use.
+            are in another order than those in use. If there are thresholds, and the model chooses
+            one class.
         """
         path = model_file(Path(path).absolute())
         places = {"logits": logits, "embedding": embedding, "pooling": pooling}
         loaded = _located_in(*read_model(path), path, places, classes, label, any_scores)
-        loaded._warn_of_names(stacklevel=3)
+        loaded._warn_of_names(label, stacklevel=3)
         return loaded if label is None else loaded.of_label(label)
 
-    def _warn_of_names(self, stacklevel: int) -> None:
-        """Warn of names that are not used."""
-        for sentence in self._names.warnings if self._classes is None else ():
+    def _warn_of_names(self, label: str | None, stacklevel: int) -> None:
+        """Warn of names and thresholds that are not used."""
+        sentences = [*(self._names.warnings if self._classes is None else ())]
+        one_class = self.head is not None and not (label or self.label_names)
+        if one_class and (source := self._thresholds().source) != "by default":
+            sentences.append(
+                f"The thresholds {source} are not used, because the model chooses one class. If "
+                "it has labels, name one with --label. ntkit check --threshold takes a threshold."
+            )
+        for sentence in sentences:
             name = self.path.name if self.path is not None else "The model"
             warnings.warn(f"{name}: {sentence}", UserWarning, stacklevel=stacklevel)
 
@@ -912,7 +920,7 @@ def inspected(
     try:
         # The search may change the graph: a pooling is added, a function expanded.
         loaded = _located_in(model.clone(), digest, path, places, classes, label)
-        loaded._warn_of_names(stacklevel=3)
+        loaded._warn_of_names(label, stacklevel=3)
         loaded = loaded if label is None else loaded.of_label(label)
         loaded._thresholds()  # an error if they contradict each other
     except (HeadNotFoundError, ModelError) as error:

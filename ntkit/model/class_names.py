@@ -319,7 +319,8 @@ def _refusal(of_data: list[Any], of_model: list[Any]) -> str:
     use = how_to_write(of_data, of_model) or "use its labels"
     unknown = unknown_labels(of_data, of_model, **sides, fix=f"{use}, or {named}.")
     if unknown is None:
-        return str(differing_classes(of_data, of_model, **sides, fix="add samples of it."))
+        fix = "add samples of this class, or name the model's classes with --classes (classes=)."
+        return str(differing_classes(of_data, of_model, **sides, fix=fix))
     return unknown if named in unknown else f"{unknown} If not, {named}."
 
 

@@ -180,12 +180,13 @@ def without_copies(
     models: Sequence[FrozenModel | None] = (),
     *,
     also: Sequence[Array] = (),
+    name: str = "",
     verbose: bool = False,
 ) -> list[Distinct]:
     """Distinct samples, in each of the forms of the same samples that models take.
 
     Each form is that of a model, if they are passed. Copies that differ in ``also``, such as
-    predictions, count each.
+    predictions, count each. Notes call the set by its ``name``, if it has one.
     """
     of_forms = models or (None,) * len(forms)
     contents = [
@@ -196,9 +197,9 @@ def without_copies(
     if len(contents) > 1:
         both = np.array([hashed(*parts) for parts in zip(*contents, strict=True)])
     if len({*both.tolist()}) == len(both):
-        return [_distinct(form, both, "", also) for form in forms]
-    apart = [_told_apart({"": form}, {"": both}) for form in forms]
-    return [_distinct(form[""], each[""], "", also) for form, each in apart]
+        return [_distinct(form, both, name, also) for form in forms]
+    apart = [_told_apart({name: form}, {name: both}) for form in forms]
+    return [_distinct(form[name], each[name], name, also) for form, each in apart]
 
 
 def sets_without_copies(

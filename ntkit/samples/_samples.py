@@ -364,8 +364,13 @@ class Samples:
         if labels.dtype.kind in "fb" and classes.dtype.kind in "iu":  # 1.0 and True, written as 1
             samples = replace(self, y=self.y.astype(classes.dtype))
         n, whose = len(classes), name or "the model"
-        note = [f"Of {whose}'s {n} classes there are samples of {listed(labels)}."]
-        return Match(model, samples, tuple(note) if len(labels) < n else ())
+        present = f"Of {whose}'s {n} classes there are samples of {listed(labels)}."
+        if not model.has_class_names:
+            present += (
+                " The model does not name its classes, so labels are their positions from 0 on. If "
+                "they are not, name the classes with --classes (classes= in Python)."
+            )
+        return Match(model, samples, (present,) if len(labels) < n else ())
 
     def as_recorded(self, model: FrozenModel) -> Samples:
         """Use the truncation and padding that ntkit recorded in a model, unless a user set them."""

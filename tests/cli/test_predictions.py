@@ -376,6 +376,36 @@ def test_an_audit_refuses_scores_of_exchanged_classes(tmp_path):
         refused("check", "--predictions", path, "--before", old, data, *named, says=says)
 
 
+@pytest.mark.parametrize("names", [["ham", "spam"], [0, 1]])
+def test_an_old_table_of_exchanged_classes_is_refused(tmp_path, names):
+    """Any new model would pass; --classes says that they are right. A new one fails by itself."""
+    names, says = np.array(names), "seem to be in another order than the labels"
+    columns = {"id": NAMES, "label": names[Y]}
+    right, turned = (
+        write_csv(tmp_path / f"{name}.csv", columns | {"prediction": names[given]})
+        for name, given in (("right", NEW), ("turned", 1 - NEW))
+    )
+    command = ("check", "--max-drop", "5")
+    of_old = (*command, "--predictions", right, "--before", turned, right)
+    refused(*of_old, says=says)
+    code, _, err = ntkit(*of_old, "--classes", ",".join(map(str, names)))
+    assert (code, err.count(says)) == (0, 1)
+    code, _, err = ntkit(*command, "--predictions", turned, "--before", right, turned)
+    assert (code, err.count(says)) == (1, 1)
+
+
+def test_two_spellings_of_a_word_are_one_slice(tmp_path):
+    texts = np.where(SITE == "A", "we don\u2019t know", "we know")
+    path = write_csv(tmp_path / "p.csv", {"text": texts, "label": Y, "prediction": NEW})
+    limits = tmp_path / "limits.toml"
+    limits.write_text('[slices]\n"word:don\'t" = { accuracy = 20 }\n', encoding="utf-8")
+    options = ("--predictions", path, "--limits", limits)
+    found = results(*options, "--slice", "word:don\u2019t", "--slice", "word:Don't")
+    assert [row["name"] for row in found["rows"] if row["kind"] == "slice"] == ["word:don't"]
+    found = results(*options, "--slice", "word:know", "--slice", "not word:don't")
+    assert sum(row["kind"] == "slice" for row in found["rows"]) == 3
+
+
 # -- labels of two tables -------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 from scipy.special import expit, logit
 from sklearn.neural_network import MLPClassifier
 
-from ntkit import FrozenModel, LinearHead, OnnxEmbedder
+from ntkit import FrozenModel, LinearHead, OnnxEmbedder, predict
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.verification import load_pair, save_verified, verify
 from tests import models as zoo
@@ -267,6 +267,32 @@ def test_thresholds_of_files(metadata, config, threshold, tmp_path):
     Z = zoo.embedding(proto, zoo.inputs())
     given = zoo.run(proto, zoo.inputs())["p"][:, 1] > threshold
     assert_array_equal(given, one.head.predict(Z) == "b")
+
+
+@pytest.mark.parametrize("metadata", [
+    {"thresholds": "[0.3]"}, {"thresholds": "[0.5, 0.3]"}, {"threshold": "0.3"},
+    {"threshold": "0.5"}, {},
+])  # fmt: skip
+def test_thresholds_of_a_model_that_chooses_one_class_are_not_used(metadata, tmp_path):
+    """As they are of labels; this is said, and 0.5 changes nothing."""
+    proto = zoo.classifier(2, metadata={"names": json.dumps(["no", "yes"])} | metadata)
+    path = zoo.save(proto, tmp_path / "m.onnx")
+    if "0.3" in str(metadata):
+        with pytest.warns(UserWarning, match=r"are not used, because the model chooses one class"):
+            model = FrozenModel.load(path)
+    else:
+        model = FrozenModel.load(path)
+    assert model.thresholds == {}
+    X = zoo.inputs(50)
+    given = zoo.run(proto, X)["logits"].argmax(axis=1)
+    assert predict(model, X, device="cpu").labels.tolist() == [["no", "yes"][i] for i in given]
+
+
+def test_a_number_of_thresholds_other_than_that_of_the_labels_is_refused(tmp_path):
+    proto = zoo.built("p = Sigmoid(logits)", "classifier", metadata=NAMES | {"thresholds": "[0.3]"})
+    path = zoo.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(ModelError, match="for each of its 3 labels"):
+        FrozenModel.load(path, label="b")
 
 
 def test_contradictory_thresholds_are_refused(tmp_path):

@@ -197,6 +197,29 @@ def test_an_index_in_another_order_is_refused(models):
     assert np.array_equal(ntkit.predict(models[1], part, **CPU).y, expected.y[50:])
 
 
+def test_an_index_with_a_part_of_the_samples_is_refused():
+    """Rows that were left out of one table but not of the other; 0, 1, 2 … may be no names."""
+    rng = np.random.default_rng(3)
+    frame = pd.DataFrame({"y": rng.integers(0, 2, 300), "site": rng.integers(0, 3, 300)})
+    frame["new"] = np.where(rng.random(300) < 0.8, frame.y, 1 - frame.y)
+    one, other = frame[20:220], frame[30:230]
+    limits = {"average": 50}
+    says = "has samples that y(_true)? lacks, such as 220, by its index"
+    with pytest.raises(InputError, match=f"pred {says}"):
+        ntkit.audit(one.y, other.new, table=one[["site"]])
+    with pytest.raises(InputError, match=f"table {says}"):
+        ntkit.audit(one.y, one.new, table=other[["site"]])
+    with pytest.raises(InputError, match=f"y_pred {says}"):
+        check_predictions(one.y, other.new, limits=limits)
+    numbered, note = one.reset_index(drop=True), "are matched by position; their indexes differ."
+    for table, n in ((one, 0), (numbered, 1), (one.set_axis(range(1000, 1200)), 0)):
+        found = ntkit.audit(one.y, one.new, table=table[["site"]])
+        assert sum(note in each for each in found.notes) == n
+        checked = check_predictions(one.y, table.new, limits=limits)
+        assert sum(note in each for each in checked.notes) == n
+        assert checked.average.value == (one.y == one.new).mean()
+
+
 def test_indexes_are_compared_with_each_other(models):
     """An index of its own in X, or in y, does not hide that two others are in different orders."""
     frame, y = draw(8)

@@ -220,7 +220,7 @@ def audit(
     given = {"y": y, "pred": pred, "scores": scores, "texts": texts, "table": table, "ids": ids}
     given |= {"embeddings": embeddings, "images": images, "arrays": arrays}
     given |= {} if metadata is None or ids is not None else {"metadata": metadata}
-    check_index(**given, sample_weight=sample_weight)
+    of_index = check_index(**given, sample_weight=sample_weight)
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))
     sets = [*feature_sets]
@@ -283,7 +283,7 @@ def audit(
         find_findings(sets, predictions, alpha),
         alpha,
         cross_fitted=embeddings is not None,
-        notes=(*notes, *(note for each in sets for note in each.notes())),
+        notes=(*of_index, *notes, *(note for each in sets for note in each.notes())),
         inputs=Inputs(
             texts=None if texts is None else list(texts),
             table=None if table is None else columns_of(table),

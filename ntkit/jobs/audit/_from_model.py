@@ -42,7 +42,7 @@ from ntkit.jobs.audit._labels import (
     why_not,
 )
 from ntkit.jobs.audit._result import Audit
-from ntkit.metrics import order_notes
+from ntkit.metrics import class_order, order_notes
 from ntkit.model import FrozenModel, loaded
 from ntkit.pages.audit_page import Unlabelled
 from ntkit.samples import (
@@ -337,12 +337,13 @@ def audit_model(
     scores = embedded.Z if own is model else decider.transform(samples.X)
     extra = None
     if unlabelled is not None:
-        other = read(unlabelled, model, **how)
+        other, called = read(unlabelled, model, **how), "unlabelled"
         if not samples.coarse:
-            other = without_copies([other], [model], verbose=verbose)[0].samples
+            other = without_copies([other], [model], name=called, verbose=verbose)[0].samples
         other.check_made_with(model, "The samples without labels")
         other = other.with_columns_as_in(samples)
         extra = _run(embedder, other, feature_sets, device, checked=own is model)
+        notes += [*other.notes, *other.left_out_notes(called)]
     shared: dict[str, Any] = {
         "feature_sets": feature_sets,
         "alpha": alpha,
@@ -368,15 +369,17 @@ def audit_model(
             return audits
         result = audits[str(model.label)]
     else:
-        pred = None
+        pred = order = None
         if not cross_fit and own.head is not None:
             pred = own.head.predict(scores)
             sure, classes = trust_inputs or named, own.head.classes
-            order = order_notes(samples.y, pred, classes, strict=not sure, go_on=TO_GO_ON)
+            order = class_order(samples.y, pred, classes)
+            said = order_notes(samples.y, pred, classes, strict=not sure, go_on=TO_GO_ON)
             problem = None if order else like_a_guess(samples.y, pred, len(classes))
-            notes += order + guess_notes(problem, samples, trust_inputs, model)
+            notes += said + guess_notes(problem, samples, trust_inputs, model)
         result = audit_read(samples, embedded, model, pred, metadata=matched, **shared)
-        result = _with_unlabelled(result, extra)
+        fits = None if order is None else tuple(order.classes.tolist())
+        result = replace(_with_unlabelled(result, extra), class_order=fits)
     flips = changed(result.findings)
     notes = [*samples.reading_notes(), *notes, *result.notes, *([flips.note()] if flips else ())]
     return replace(result, changes=flips, notes=tuple(dict.fromkeys(notes)))
@@ -455,7 +458,7 @@ def _of_labels(
         [*samples.reading_notes(), *notes, *more],
     )
     copies = copies_in(np.stack([*has.values()], axis=1), [*has])
-    opposites = list[str]()
+    opposites = dict[str, str]()
     counts, reasons, of_label = (
         dict[str, tuple[int, int]](),
         dict[str, str](),
@@ -482,10 +485,8 @@ def _of_labels(
             head = model.of_label(name).head
             assert head is not None  # else the model has no labels
             given = head.logits(embedded.Z).argmax(axis=1)[known] == 1
-            opposite = order_notes(
-                mine, given, [False, True], strict=not trust_inputs, label=name, go_on=TO_GO_ON
-            )
-            opposites += opposite
+            opposite = order_notes(mine, given, [False, True], strict=False, label=name)
+            opposites |= {name: opposite[0]} if opposite else {}
             problem = None if opposite else _problem_of_label(name, mine, given)
             said += opposite
             said += guess_notes(problem, samples, trust_inputs or model.label is None, model)
@@ -502,6 +503,10 @@ def _of_labels(
                 f"ntkit cannot audit the label {name!r}: {reason}. Add samples with it and without "
                 "it."
             )
+    if opposites and not trust_inputs:
+        first, *rest = opposites
+        also = f" So it is with {listed(rest)}." * bool(rest)
+        raise InputError(f"{opposites[first]}{also} {TO_GO_ON}")
     findings = findings_of_all([*problems.values()], alpha) if problems else []
     looks = samples.looks()
     audits = dict[str, Audit]()
@@ -518,9 +523,10 @@ def _of_labels(
             layers=tuple(embedded.layers),
             label=name,
             n_labels=len(problems),
+            class_order=(name, f"not {name}") if name in opposites else None,
         )
         audits[name] = _with_unlabelled(result, extra)
-    about = [*shared, *opposites, *rare_notes({name: counts[name] for name in audits})]
+    about = [*shared, *opposites.values(), *rare_notes({name: counts[name] for name in audits})]
     about += [copy_note(*pair) for pair in copies[:_MOST_COPIES]]
     return LabelAudits(audits, reasons, counts, alpha, tuple(dict.fromkeys(about)))
 

@@ -104,6 +104,9 @@ class Audit:
         Number of labels that share ``alpha``: the correction counts the tests of all of them.
     repairable : bool
         Whether :func:`ntkit.debias` takes the model; it needs a linear last layer.
+    class_order : tuple or None
+        Classes in the order in which the logits fit the labels, if that is evidently not the
+        model's.
 
     Examples
     --------
@@ -135,6 +138,7 @@ class Audit:
     label: str | None = None
     n_labels: int = 1
     repairable: bool = True
+    class_order: tuple[Any, ...] | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:

@@ -32,7 +32,6 @@ from ntkit.jobs.predict import (
 from ntkit.jobs.tables import TIE
 from ntkit.metrics import order_notes
 from ntkit.model import FrozenModel
-from ntkit.model.class_names import are_positions
 from ntkit.samples import Match, Metadata, Samples, named_by_column, read, without_copies
 
 
@@ -202,8 +201,7 @@ def check_read(
         # new model makes the check fail anyway.
         is_old = len(models) == 2 and each is models[0]
         if not labels:
-            guessed = each.model.matched_by is not None or are_positions(each.classes.tolist())
-            strict = is_old and guessed and not sure_of_classes
+            strict = is_old and not sure_of_classes
             if strict:
                 _refuse_other_order(each, models[-1], name)
             notes += order_notes(each.samples.y, by_itself, each.classes, name, strict=strict)

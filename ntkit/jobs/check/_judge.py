@@ -412,7 +412,8 @@ def check_predictions(
     given = {"y_true": y_true, "y_pred": y_pred, "y_pred_before": y_pred_before, "groups": groups}
     slices, flips = _by_name(slices, "slices"), _by_name(flips, "flips")
     flips_before = _by_name(flips_before, "flips_before")
-    check_index(**given, names=names, slices=slices, flips=flips, flips_before=flips_before)
+    arrays_by_name = {"slices": slices, "flips": flips, "flips_before": flips_before}
+    notes = [*check_index(**given, names=names, **arrays_by_name), *notes]
     limit = limits_of(limits).with_changes(flips)
     before = y_pred_before is not None
     check_limits(limit, compared=before, grouped=groups is not None)

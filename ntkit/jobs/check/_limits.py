@@ -13,7 +13,7 @@ from typing import Any
 
 from ntkit._labels import listed, meant_instead, spelt_as
 from ntkit._output import is_as_written
-from ntkit.attributes import Answers, answers_in
+from ntkit.attributes import Answers, answers_in, one_spelling
 from ntkit.exceptions import InputError
 from ntkit.metrics import RATES
 
@@ -369,6 +369,7 @@ def limits_of(limits: Any, **more: Any) -> Limits:
             raise InputError(
                 f"{where}: {several} must be a table of {several}, or a list of their names."
             )
+        _by_name(named, f"{where}: {several}", lambda name: one_spelling(str(name)))
         values[several] = read = dict[str, Any]()
         for name, each in _by_name(named, f"{where}: {several}").items():
             if kind is ChangeLimits and _is_number(each):

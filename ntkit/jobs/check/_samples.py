@@ -20,6 +20,7 @@ from ntkit.attributes import (
     Rule,
     joined_answers,
     layer_of,
+    one_spelling,
     read_answer_file,
     value_named,
 )
@@ -136,7 +137,8 @@ def sliced(
         unused = "The metadata are not used, because no slice is named. Name one: --slice NAME"
         return {}, limits, [unused] * (metadata is not None)
     reader = _Reader(samples, metadata, key)
-    whose = {name: reader.value_of(name, given) for name in given}
+    first = {one_spelling(name): name for name in reversed(given)}
+    whose = {name: reader.value_of(first[one_spelling(name)], given) for name in given}
     for name in whose.keys() & limits.slices.keys():
         twice = [other for other in limits.slices if whose.get(other) == whose[name]]
         if len(twice) > 1:

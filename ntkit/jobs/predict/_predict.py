@@ -223,8 +223,7 @@ def matches_of(
     # of the other one, as a new model replaces an old one behind the same preprocessing. `read`
     # must return the same samples with the same labels for both. A note without a name is on both.
     if len(models) == 1:
-        model = loaded(models[0], any_scores=True)
-        model = model if label is None else model.of_label(label)
+        model = loaded(models[0], label=label, any_scores=True)
         return [read(model).for_model(model)]
     first, second = load_pair(*models, label=label, any_scores=True)
     names = named_apart((first.path, second.path), ("The first model", "The second model"))

@@ -274,7 +274,13 @@ def test_samples_of_some_of_the_models_classes(tmp_path):
     found = ntkit.audit_model(model, (X, y), device="cpu")
     assert found.predictions.classes.tolist() == [0, 1, 2, 3]
     assert set(found.n_looked_at) == {"input", "embedding"}
-    assert "Of the model's 4 classes there are samples of 0, 1." in found.notes
+    some = "Of the model's 4 classes there are samples of 0, 1."
+    positions = "labels are their positions from 0 on. If they are not, name the classes with"
+    assert [some in note and positions in note for note in found.notes].count(True) == 1
+    named = FrozenModel.load(model.path, classes=range(4))
+    assert some in ntkit.audit_model(named, (X, y), device="cpu").notes
+    with pytest.raises(InputError, match=r"add samples of this class, or name.*--classes"):
+        ntkit.debias(model, (X, y), (X, y), device="cpu")
     for others, message in ((y + 3, "4"), (np.where(y == 0, "bird", "fish"), "bird")):
         with pytest.raises(InputError, match=message):
             ntkit.audit_model(model, (X, others), device="cpu")
@@ -302,6 +308,11 @@ def test_samples_without_labels_are_cut_where_the_audit_cut_and_decide_nothing(d
     for finding in alone.findings:
         own = alone.values(finding.name)
         assert np.array_equal(found.unlabelled.values[finding.name], own[::-1][:600])
+    assert not any("unlabelled set" in note for note in found.notes)
+    twice = np.concatenate([held[0][::-1][:600], held[0][-50:]])
+    copies = ntkit.audit_model(DIGITS, held, unlabelled=twice, **options)
+    note = "The unlabelled set: 50 of 650 samples are copies of others. Each content counts once."
+    assert note in copies.as_dict()["notes"]
     without = {**found.as_dict(), "unlabelled": None}
     assert without == alone.as_dict()
     told = found.as_dict()["unlabelled"]

@@ -1,6 +1,7 @@
 """An audit stops where classes evidently have another order than the labels, as a repair does."""
 
 import json
+import shlex
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from ntkit.exceptions import InputError
 from tests.cases import done, refused, write_csv
 from tests.cases import ntkit as run
 from tests.models import parsed
-from tests.several_labels import LABELS
+from tests.several_labels import LABELS, REPAIRED
 
 NAMES = ["cat", "dog", "horse", "sheep"]
 TURNED = ["dog", "horse", "sheep", "cat"]  # the order of the logits
@@ -67,6 +68,39 @@ def test_audit_and_debias_stop_alike(tmp_path, names):
         sure = FrozenModel.load(model, classes=classes)
         found = ntkit.audit_model(sure, data, device="cpu", changes=0)
         assert sum(SAYS in note for note in found.notes) == n
+
+
+def next_words(out):
+    """The command that an audit proposes, in words."""
+    return shlex.split(out.split("Next: ntkit ")[1].split("\n")[0])
+
+
+def shortcut(path):
+    """Samples of which a quarter, those of site A, are of the classes that NAMES says."""
+    rng = np.random.default_rng(0)
+    at, own = rng.integers(0, 4, 1200), rng.random(1200) < 0.25
+    own &= at < 2
+    X = np.eye(4)[at] + rng.normal(scale=0.25, size=(1200, 4))
+    columns = {f"x{i}": X[:, i] for i in range(4)} | {"x4": rng.random(1200)}
+    labels = [(NAMES if keeps else TURNED)[i] for i, keeps in zip(at, own, strict=True)]
+    return write_csv(path, columns | {"label": labels, "site": np.where(own, "A", "B")})
+
+
+@pytest.mark.parametrize("more", [("--trust-inputs",), ("--classes", ",".join(NAMES))])
+def test_the_next_command_after_a_wrong_order_runs(tmp_path, more):
+    """A repair refuses the order that the user insists on, so the line names the other one."""
+    model, data = classifier(tmp_path / "m.onnx", NAMES), shortcut(tmp_path / "t.csv")
+    columns = ("--columns", "x0,x1,x2,x3,x4")
+    out, _ = done("audit", model, data, *OPTIONS, "-o", tmp_path / "a", *columns, *more)
+    words = next_words(out)
+    assert words[words.index("--classes") + 1] == ",".join(TURNED)
+    assert ("--trust-inputs" in words) == ("--trust-inputs" in more)
+    named = {"TRAIN": data, "debiased/": tmp_path / "d"}
+    words = [named.get(word, word) for word in words]
+    at = words.index("--answers")
+    words[at : at + 2] = ["--spurious", "column:site=A"]
+    code, _, err = run(*words, "--device", "cpu", "--quiet", "--no-input")
+    assert code in (0, 1), err
 
 
 def test_names_in_the_right_order_are_no_reason_to_stop(tmp_path):
@@ -160,11 +194,31 @@ def test_each_of_several_labels(five, tmp_path):
             assert any(says in note for note in each.notes)
         right = ntkit.audit_model(five.model, (X, Y), **options)
         assert not any(says in note for note in right.notes)
+    turned[:, 3] = 1 - turned[:, 3]
+    with pytest.raises(InputError, match=f"{says}.*So it is with {names[3]!r}") as error:
+        ntkit.audit_model(five.model, (X, turned), device="cpu", changes=0)
+    assert not any(repr(name) in str(error.value) for name in (names[0], names[2], names[4]))
     other = ntkit.audit_model(five.model, (X, turned), device="cpu", changes=0, label=names[0])
     assert not any("opposite" in note for note in other.notes)
     sets = {"method": "auto", "device": "cpu", "label": names[1]}
     with pytest.raises(InputError, match=says):
         ntkit.debias(five.model, (X, turned), (X, turned), **sets)
+
+
+def test_no_repair_of_a_label_that_is_the_opposite_is_proposed(five, tmp_path):
+    X, Y = five.set("validation")
+    for at, trust in ((REPAIRED, False), (REPAIRED, True)):
+        turned = Y.copy()
+        column = LABELS.index(at)
+        keeps = (np.random.default_rng(0).random(len(X)) < 0.25) & (Y[:, column] == 1)
+        turned[:, column] ^= trust & ~keeps
+        np.savez(tmp_path / "v.npz", X=X, y=turned)
+        site = write_csv(tmp_path / "m.csv", {"site": np.where(keeps, "A", "B")})
+        command = ("audit", five.model, tmp_path / "v.npz", *OPTIONS, "-o", tmp_path / "a")
+        command += ("--metadata", site)
+        out, _ = done(*command, "--label", at, *["--trust-inputs"] * trust)
+        proposed = f"Next: exchange 0 and 1 of the label {at!r}, or the model."
+        assert (proposed in out, "Next: ntkit debias" in out) == (trust, not trust)
 
 
 def test_one_label_in_a_table_of_predictions(tmp_path):

@@ -138,6 +138,14 @@ def test_an_old_model_that_is_misread_is_refused(tmp_path, old, y):
     assert any("another order" in note for note in found.notes)
     sure = FrozenModel.load(second.path, classes=[0, 1, 2])
     assert check(sure, old, (X, y), {"average": 99}).exit_code == 0
+    named = [
+        permuted(tmp_path, order, NAMES, f"{order[0]}.onnx") for order in ([2, 0, 1], [0, 1, 2])
+    ]
+    data = X, np.asarray(NAMES)[y]  # labels are evidence against names in a file as well
+    with pytest.raises(InputError, match=r"2\.onnx: .* another order"):
+        check(*named, data)
+    sure = FrozenModel.load(named[0].path, classes=NAMES)
+    assert check(sure, named[1], data, {"average": 99}).exit_code == 0
 
 
 def test_more_classes_than_before(old, y, tmp_path):

@@ -49,6 +49,29 @@ def test_the_file_on_the_page_is_one(tmp_path):
     assert limits.groups.min_recall == {"toxic": 70}
 
 
+@pytest.mark.parametrize(("one", "other", "same"), [
+    ("word:don't", "word:don\u2019t", True),
+    ("word:Film", "word:film", True),
+    ("not word:don't", "not word:don\u2019t", True),
+    ("column:caf\u00e9=x", "column:cafe\u0301=x", True),
+    ("word:don't", "not word:don\u2019t", False),
+    ("column:a=X", "column:a=x", False),
+    ("column:a=don't", "column:a=don\u2019t", False),
+])  # fmt: skip
+def test_two_spellings_of_one_name_are_one_key(tmp_path, one, other, same):
+    """Words in texts have one apostrophe and no case; values of a column may differ in both."""
+    for kind in ("slices", "changes"):
+        limit = {"slices": "accuracy", "changes": "max_flip_rate"}[kind]
+        keys = [f'"{name}" = {{ {limit} = {n} }}' for name, n in ((one, 70), (other, 80))]
+        path = tmp_path / "limits.toml"
+        path.write_text("\n".join([f"[{kind}]", *keys]), encoding="utf-8")
+        if same:
+            with pytest.raises(InputError, match=f"{kind} has the keys .* which are one name"):
+                limits_of(path)
+        else:
+            assert [*getattr(limits_of(path), kind)] == [one, other]
+
+
 def test_slices_take_the_drop_of_all_unless_they_have_their_own():
     limits = limits_of({"max_drop": 2, "slices": {"a": {}, "b": {"max_drop": 5}}})
     assert [limits.of_slice(name).max_drop for name in ("a", "b", "else")] == [2, 5, 2]

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from scipy.special import logit
 
 import ntkit
 from ntkit import FrozenModel
@@ -42,7 +43,10 @@ def test_all_labels_in_memory(new, data):
     assert found.classes.tolist() == list(LABELS)
     np.testing.assert_allclose(found.probabilities, scores, atol=1e-6)
     np.testing.assert_array_equal(found.labels, scores > LEVELS)
-    assert (found.margins >= 0).all()
+    distance = np.abs(logit(scores) - logit(LEVELS))
+    np.testing.assert_allclose(found.margins, distance, atol=1e-3)
+    one = ntkit.predict(new, data, label=LABELS[3], device="cpu")
+    np.testing.assert_allclose(one.margins, distance[:, 3], atol=1e-3)
     assert repr(found).startswith("Predictions(994 samples, 5 labels, 7")
     assert ntkit.predict(new, data[0][:0], device="cpu").labels.shape == (0, 5)
 

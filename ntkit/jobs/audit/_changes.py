@@ -108,10 +108,11 @@ class ChangeFindings:
         return [part.what for part in parts if part.kind == "column"]
 
     def flipped(self, name: str) -> tuple[int, int]:
-        """Number of predictions that a change flips, and of its copies, on all samples."""
-        rows = [*self.tried, *(one.row for one in self.changes)]
-        parts = [(int(row.n - row.right), row.n) for row in rows if row.name == name]
-        return sum(flips for flips, _ in parts), sum(n for _, n in parts)
+        """Number of predictions that a change flips, and of its copies."""
+        # Those of the second half if it was tested there: the first half chose the strongest.
+        rows = [*(one.row for one in self.changes), *self.tried]
+        row = next((row for row in rows if row.name == name), Row("change", name, 0, 0))
+        return int(row.n - row.right), row.n
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON."""

@@ -76,7 +76,7 @@ from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.debias._write_candidate import check_label, label_of_run
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
-from ntkit.metrics import Row
+from ntkit.metrics import Row, compare
 from ntkit.model import FrozenModel, loaded
 from ntkit.samples import Metadata, named_by_column, named_like_a_prediction
 from ntkit.study import Rows, stratified_folds
@@ -509,6 +509,7 @@ def change_results(
     """Results of a repair by change: its judges, losses of small groups, and flips."""
     judge, validation = comparison.judge, data.Z["validation"]
     changes, Z = invariance.changes, comparison.validation.X
+    names = tuple(change.name for change in changes)
     reliance = reliance_on(changes, comparison.original, Z, invariance.validation, order.seed)
     # For attributes that a person named, the accuracy cost decides. For a change alone, the model
     # must rely on it.
@@ -520,11 +521,12 @@ def change_results(
         veto = not_relied_on(reliance) or veto
     flips = tuple[Row, ...]()
     if (comparison.helped and not veto) or order.even_if_worse:
+        of_repair = _own_flips(comparison, names)
         old, new = map(comparison.on_raw_embeddings, (comparison.original, comparison.head))
         samples = data.sets["validation"]
-        flips = flip_rates(data.embedder, samples, (old, new), validation.X, changes, order)
+        flips = flip_rates(data.embedder, samples, (old, new), validation.X, of_repair, order)
     return ByChange(
-        changes=tuple(change.name for change in changes),
+        changes=names,
         likeness=judge.likeness if judged else (),
         copies_alone=judged and judge.by_copies_alone,
         copies_judge=judged and judge.with_copies,
@@ -535,6 +537,23 @@ def change_results(
         candidates=comparison.scores,
         judged=judged,
     )
+
+
+def _own_flips(comparison: Comparison, changes: Sequence[str]) -> list[Row]:
+    """Flips by the changes of a repair, on its copies of validation samples; cross-fitted."""
+    copies, name, t = comparison.judge.copies, comparison.chosen, comparison.accuracy_cost.t
+    X, old = comparison.validation.X, comparison.original
+    of_new = comparison.copy_predictions(name, t)
+    stay = (
+        of_new == comparison.validation_predictions(name, t)[copies.of],
+        old.predict(copies.Z) == old.predict(X)[copies.of],
+    )
+    return [
+        row
+        for number, title in enumerate(changes)
+        for row in compare(stay, [("change", title, copies.change == number)])
+        if row.n
+    ]
 
 
 def _read_on_test(

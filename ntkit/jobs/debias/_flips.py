@@ -83,13 +83,13 @@ def flip_rates(
     samples: Samples,
     heads: tuple[LinearHead, LinearHead],
     Z: Array,
-    but: Sequence[Change],
+    of_repair: Sequence[Row],
     order: Order,
 ) -> tuple[Row, ...]:
-    """Flips of two heads under all changes of the bank; a significant rise fails its limit."""
+    """Flips of two heads by the repair's changes, then by others; a significant rise fails."""
     rows = np.sort(np.random.default_rng(order.seed).permutation(len(samples))[:_TRIED])
-    changes = [*but, *(c for c in _bank(samples) if c.name not in {b.name for b in but})]
-    rates = list[Row]()
+    known = {row.name for row in of_repair}
+    changes, rates = [each for each in _bank(samples) if each.name not in known], [*of_repair]
     quiet, hidden = clone(embedder).set_params(verbose=False), None if order.verbose else True
     for change in tqdm(changes, desc="changes", delay=1, disable=hidden, leave=False):
         try:

@@ -210,10 +210,13 @@ def test_flips_are_those_of_onnx_runtime(tmp_path):
     samples = Samples(X)
     changes = [change_named(f"column:{j}") for j in range(6)]
     found = look(model, samples, changes, most=6)
+    tested = [each.row for each in found.changes]
     for change in changes:
         copies, rows = change.copies(samples, seed=0)
         flips = says(X[rows]) != says(np.asarray(copies.X))
-        assert found.flipped(change.name) == (flips.sum(), len(rows))
+        of_halves = [r for r in (*found.tried, *tested) if r.name == change.name]
+        assert sum(r.n - r.right for r in of_halves) == flips.sum()
+        assert sum(r.n for r in of_halves) == len(rows)
     for each in found.changes:
         rows = [example["row"] for example in each.examples]
         assert len(rows) == min(3, round(each.row.value * each.row.n))
@@ -232,7 +235,8 @@ def test_the_margin_is_a_difference_of_logits(columns):
     (tried,), (second,) = found.tried, found.changes
     both = tried.n * found.margins[0][0] + second.row.n * second.margin_change
     assert both / 40 == pytest.approx(np.abs(logits).mean(), rel=1e-4)
-    assert found.flipped("zero") == (int((logits > 0).sum()), 40)  # 0 is the first class
+    flips = int((logits > 0).sum())  # 0 is the first class
+    assert tried.n - tried.right + second.row.n - second.row.right == flips
 
 
 def test_the_parts_share_no_sample(columns):
@@ -240,7 +244,7 @@ def test_the_parts_share_no_sample(columns):
     found = look(columns, Samples(normal(50)), [change], second=10)
     assert found.tried[0].n == 25
     assert found.changes[0].row.n == 10
-    assert found.flipped("change") == (35, 35)
+    assert found.flipped("change") == (10, 10)  # the half that chose nothing
     assert 2 * found.changes[0].row.value - 1 == 1
 
 

@@ -16,6 +16,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.debias import _invariance
 from ntkit.pages.change_cards import KEEPS_THE_CLASS
+from ntkit.study import Rows
 from tests.cases import read_csv, write_csv
 from tests.jobs.debias.conftest import DIGITS, QUICK, TEXTS, predicted, reviews
 
@@ -53,14 +54,30 @@ def test_a_part_of_another_image_repairs_without_a_label_of_the_mark(digits, by_
 
 
 def test_flip_rates_are_those_of_onnx_runtime(digits, by_change):
-    rate = next(r for r in by_change.by_change.flips if r.name == "image:top left")
+    rate = next(r for r in by_change.by_change.flips if r.name == "image:blur")
     rows = np.sort(np.random.default_rng(0).permutation(600)[:150])
     samples = Samples(digits.X_validation[:600], digits.y_validation[:600])
-    copies, at = ntkit.changes.change_named("image:top left").copies(samples, rows)
+    copies, at = ntkit.changes.change_named("image:blur").copies(samples, rows)
     written = by_change.path / "debiased.onnx"
     for model, share in ((DIGITS, rate.before), (written, rate.value)):
         flips = predictions(model, samples.X[at]) != predictions(model, copies.X[:])
         assert share == pytest.approx(flips.mean(), abs=1e-9)
+
+
+def test_a_change_has_one_flip_rate(digits, by_change):
+    """That of all copies of the validation set, whose donors are of the same half."""
+    found = by_change.by_change
+    (relied,), own = found.reliance, found.flips[0]
+    assert (own.name, own.n, own.before) == (relied.name, relied.n, relied.value)
+    assert own.name == "image:top left"
+    assert own.n == 600
+    samples = Samples(digits.X_validation[:600], digits.y_validation[:600])
+    folds = _invariance.donor_folds(Rows.of(samples.X, samples.y), 0, 2)
+    copies, at = ntkit.changes.change_named(own.name).copies(samples, folds=folds)
+    flips = predictions(DIGITS, samples.X[at]) != predictions(DIGITS, copies.X[:])
+    assert own.before == pytest.approx(flips.mean(), abs=1e-9)
+    record = json.loads((by_change.path / "result.json").read_text())["by_change"]
+    assert record["reliance"][0]["flips"] == record["flips"][0]["before"]
 
 
 @pytest.mark.more
@@ -202,6 +219,11 @@ def test_the_page_asks_whether_a_change_keeps_the_true_class(asked):
     assert "change image:top left" in page
     record = json.loads((asked.path / "audit.json").read_text())
     assert "image:top left" in [change["name"] for change in record["changes"]]
+    (top_left,) = (each for each in record["changes"] if each["name"] == "image:top left")
+    count = f"{round(top_left['flips'] * top_left['n'])} of {top_left['n']} predictions flip"
+    shown = [each for each in re.findall(r"(\d+ of \d+ predictions flip)", page) if each == count]
+    assert f"After this change, {count}: the top left" in page
+    assert len(shown) == 2  # of the finding and of the change
 
 
 @pytest.mark.more

@@ -373,12 +373,14 @@ class RepairOutcome:
         crossed = [each for each in self.groups if each.source == "crossed"]
         return crossed or [*self.groups]
 
-    def lines(self, by: str = "") -> list[str]:
+    def lines(self, by: str = "", *, deciding: bool = False) -> list[str]:
         """The results in words, a line for each attribute; ``by`` names a head that is not written.
 
-        The average follows if it falls, or if nothing was named.
+        Groups that decide come first; ``deciding`` leaves out the others. The average follows if it
+        falls, or if nothing was named.
         """
-        parts = [each.sentence() for each in self.groups]
+        told = sorted(self.groups, key=lambda each: each not in self.deciding)
+        parts = [each.sentence() for each in (self.deciding if deciding else told)]
         if self.typical is not None:
             change = f"{100 * (self.groups[0].mean.change or 0):+.1f} points"
             parts[0] += f" The mean changes by {change}{self._typically}."

@@ -242,9 +242,10 @@ class DebiasResult:
         """The outcome in a word, then the results of the named groups before and after."""
         return " ".join([self.decision(), *self.lines()])
 
-    def lines(self) -> list[str]:
-        """The results in words: of named groups first."""
-        first, *others = self.outcome.lines("" if self.written else f", with {self.chosen.name}")
+    def lines(self, *, deciding: bool = False) -> list[str]:
+        """The results in words, of named groups that decide first; ``deciding`` has these alone."""
+        by = "" if self.written else f", with {self.chosen.name}"
+        first, *others = self.outcome.lines(by, deciding=deciding)
         label = self.model.label
         if label is not None:
             first = f"Label {label!r}, {first[:1].lower()}{first[1:]}"
@@ -387,9 +388,10 @@ class DebiasResult:
     def summary(self, *, verbose: bool = False, markdown: bool = False) -> str:
         """What ``ntkit debias`` prints: four lines, and a table of three rows.
 
-        The lines say what was done, accuracies before and after, the changes on validation samples,
-        and the next command. Notes that call the result into question follow. ``verbose=True``
-        gives everything that ``table.md`` holds, with all candidates. ``markdown=True`` escapes
+        The lines say what was done, accuracies before and after of what decides, the changes on
+        validation samples, and the next command. Notes that call the result into question follow.
+        ``verbose=True`` gives everything that ``table.md`` holds, with all candidates.
+        ``markdown=True`` escapes
         names in that table.
         """
         if verbose:
@@ -406,7 +408,8 @@ class DebiasResult:
             done = f"{done} {wrote} {new_layer(self.model)}: {new}. {self.others}".rstrip()
         elif self.kept_original:
             done += f" {self.path}: {MODEL_FILE} is the unchanged original."
-        lines = [done, *self.lines(), self._cost(), f"Next: {self._next()}"]
+        told = " ".join(self.lines(deciding=True))
+        lines = [done, told, self._cost(), f"Next: {self._next()}"]
         cautions = self.cautions if self.check.readable else (*self.cautions, NOTHING_READABLE)
         lines += [f"Note: {caution}" for caution in cautions]
         return without_controls("\n".join([*lines, "", self.short_table()]))

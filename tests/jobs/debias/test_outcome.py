@@ -1,5 +1,7 @@
 """The word for a repair, and each sentence about it: true, and gone when it is not true."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -182,7 +184,10 @@ def test_groups_of_two_attributes_decide_together():
     assert outcome.deciding == [both]
     assert outcome.gain is both.first
     assert len(outcome.lines()) == 3
-    assert "If column:a and column:b and the class were unrelated" in outcome.lines()[2]
+    together = "If column:a and column:b and the class were unrelated"
+    assert together in outcome.lines()[0]
+    (line,) = outcome.lines(deciding=True)
+    assert together in line
 
 
 def test_the_average_is_told_where_it_falls_with_the_reason_where_it_is_one():
@@ -277,7 +282,10 @@ def test_copies_with_a_part_of_others_tell_what_happens_where_it_is_unrelated():
             assert (result.outcome.average.change or 0) < -0.05
 
 
-@pytest.mark.parametrize("others", [(), ("image:bottom right brightness high",)])
+CORNER, CONTRAST = "image:bottom right brightness high", "image:contrast high"
+
+
+@pytest.mark.parametrize("others", [(), (CORNER,), (CORNER, CONTRAST)])
 def test_a_repair_passes_its_limits_on_fewer_samples_and_without_crossed_groups(others):
     """Few samples have both attributes, so that each decides alone; a test set is small."""
     d = load_scanned_digits()
@@ -288,6 +296,11 @@ def test_a_repair_passes_its_limits_on_fewer_samples_and_without_crossed_groups(
     assert [each.source for each in result.outcome.groups] == ["read"] * len(spurious)
     assert result.outcome.word == "better"
     assert result.outcome.gain in [each.first for each in result.outcome.groups]
+    doubts = ("Samples are shared.", "Few samples.")
+    lines = [*filter(None, str(replace(result, cautions=doubts)).split("\n"))]
+    assert lines[4:6] == [f"Note: {each}" for each in doubts]
+    assert len(lines) == 8 + len(doubts)
+    assert all(f"If {name} and the class were" in lines[1] for name in spurious)
     judged = check(d.model_path, result.model, sets["test"], limits=result.limits, device="cpu")
     assert judged.outcome == "pass"
     assert check(d.model_path, d.model_path, sets["test"], device="cpu").outcome == "pass"

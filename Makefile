@@ -7,6 +7,8 @@ BENCH_DATA ?= benchmarks/out/data
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 SMOKE := tests/test_head.py tests/test_spuriousness.py tests/test_labels.py tests/cli/test_cli.py tests/export tests/model tests/estimators/test_balanced.py
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# It would bring another ntkit into .venv.
+unexport PYTHONPATH
 
 .PHONY: demo test test-more test-zoo test-hosts test-fuzz test-package test-versions docs format bench-data bench-evidence bench-tuxscenes clean
 

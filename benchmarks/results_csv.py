@@ -229,7 +229,7 @@ def row_of_apart(name: str, validation: str, source: str, seeds: str) -> Row:
 
 
 def of_apart() -> Iterator[Row]:
-    """A few dozen labels on problems that chose no rule."""
+    """A few dozen labels on problems that no rule was tuned on."""
     first, *_ = (DOCS / "apart_tables.md").read_text(encoding="utf-8").splitlines()
     seeds = str(len(first.partition(" seeds ")[2].split(",")))
     by_problem = "### By problem: worst-group accuracy in %, mean ± standard deviation"
@@ -352,7 +352,7 @@ def page_tables(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
     return {
         "results.md": {
             "main table": accuracies(with_one, SHORT, SHORT_SETS, mean=True),
-            "problems that chose no rule": below_dfr(rows),
+            "problems that no rule was tuned on": below_dfr(rows),
             "without group labels": by_rule(rows),
         },
         "published.md": {"published": next_to_published(rows)},
@@ -430,7 +430,7 @@ def accuracies(
 
 
 def below_dfr(rows: Sequence[Row]) -> str:
-    """Points below DFR on problems that chose no rule, and on the sets of the first table."""
+    """Points below DFR on problems that no rule was tuned on, and on those of the first table."""
     overall = rows_under("apart", "### Points of worst-group accuracy below DFR with all groups")
     apart = {row: f"{mean} / {worst}" for row, mean, worst, _ in overall[1:]}
     text = (DOCS / "routes_tables.md").read_text(encoding="utf-8")
@@ -457,7 +457,7 @@ def below_dfr(rows: Sequence[Row]) -> str:
         ["one answer", answer, n_answer, *on_sets("one yes")],
         ["one change", change, n_change, "–", "–"],
     ]
-    header = ["a person gives", "chose no rule", "problems", "first table", "sets"]
+    header = ["a person gives", "no rule was tuned on", "problems", "first table", "sets"]
     return table(header, lines)
 
 

@@ -161,12 +161,13 @@ def parts_of_python(text: str) -> Iterator[tuple[int, str, bool]]:
 
 
 def prose_of(markdown: str) -> str:
-    """The sentences of a page: no code, tables, addresses, or directives; the lines stay."""
+    """The sentences of a page, without code, tables, images, addresses, directives; lines stay."""
     text = _FENCE.sub(_prose_in_block, markdown)
     text = re.sub(r"<!--.*?-->", lambda m: "\n" * m.group().count("\n"), text, flags=re.DOTALL)
     text = re.sub(r"^\s*\|.*$|^\s*\$\$.*$|^\s*:(::.*|[\w-]+:.*)$", "", text, flags=re.MULTILINE)
     text = re.sub(r"^\s*>>> .*$|^\s*\.\.\. .*$", "", text, flags=re.MULTILINE)
-    return blanked(re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text))
+    text = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
+    return blanked(re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text))
 
 
 def _prose_in_block(block: re.Match[str]) -> str:

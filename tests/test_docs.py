@@ -136,6 +136,14 @@ def test_screenshots_are_of_the_demo_that_the_readme_shows():
         assert missing == [], name
 
 
+def test_pages_that_the_readme_links_to_read_well_on_a_code_host():
+    text = (ROOT / "README.md").read_text("utf-8")
+    pages = {ROOT / target for target in re.findall(r"\]\(([^)#]+\.md)", text)}
+    assert DOCS / "explanation" / "when.md" in pages
+    raw = re.compile(r"^\s*:::|^\s*```\{(image|figure|tab-set|grid)", re.MULTILINE)
+    assert [page for page in pages if raw.search(page.read_text("utf-8"))] == []
+
+
 def test_candidates_and_kinds_of_changes_are_explained():
     text = section("results", "What the rows mean")
     for candidate in [*CANDIDATES, *OTHER_METHODS, *change_candidates(named=True)]:

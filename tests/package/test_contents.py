@@ -1,12 +1,15 @@
 """The wheel and the sdist hold what they should, and the one is made of the other."""
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
 import tomllib
 import zipfile
 from email.parser import Parser
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -102,6 +105,26 @@ def test_extras_are_named_by_packages_that_an_index_has():
         assert list(packages) == named
     pages = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("ntkit/**/*.py"), ROOT / "README.md"]
     assert [p for p in pages if "install 'ntkit[" in p.read_text("utf-8")] == []
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_the_demo_is_that_of_this_checkout_whatever_is_active(tmp_path):
+    """It runs in the checkout's own environment, which holds this checkout."""
+    active = {"PYTHONPATH": str(tmp_path), "VIRTUAL_ENV": str(tmp_path)}
+    run = partial(
+        subprocess.run,
+        cwd=ROOT,
+        env=os.environ | active,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    commands = run(["make", "--dry-run", "--always-make", "demo"]).stdout.splitlines()
+    *_, install, _, demo = commands
+    assert re.fullmatch(r"\.venv/(bin|Scripts)/pip install -q -e \.", install)
+    assert re.fullmatch(r"\.venv/(bin|Scripts)/ntkit demo", demo)
+    shown = run(["make", "--eval", 'shown:; @echo "[$$PYTHONPATH]"', "shown"]).stdout
+    assert shown.strip() == "[]"
 
 
 def test_the_classifiers_name_the_pythons_that_ci_runs():

@@ -273,7 +273,7 @@ def test_pickling_keeps_everything(zoo, proto, tmp_path):
 def test_matching_labels(zoo, model, tmp_path):
     assert model.matched_to([2, 1, 0, 0]) is model
     assert model.matched_to(["b", "a", "c"]).head.classes.tolist() == ["a", "b", "c"]
-    with pytest.raises(InputError, match=r"no sample of class 2 .*add samples of it"):
+    with pytest.raises(InputError, match=r"no sample of class 2 .*add samples of this class"):
         model.matched_to([0, 1])
     with pytest.raises(InputError, match=r"\('a', 'b'\) has the class 'a' .* \(0, 1, 2\) lacks"):
         model.matched_to(["a", "b"])

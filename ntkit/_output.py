@@ -22,7 +22,7 @@ from ntkit._version import __version__
 from ntkit.exceptions import InputError
 
 RECORD = ".ntkit.json"
-"""File in a folder that ntkit wrote; it lists the names of the files with their SHA-256."""
+"""File in a folder that ntkit wrote; it lists the names of the files with SHA-256 and times."""
 
 
 def check_file(
@@ -102,7 +102,7 @@ def put_folder(made: Path, path: StrPath, *, force: bool = False) -> None:
     real, aside = Path(os.path.realpath(path)), made.with_name(f"{made.name}-before")
     with saying_what_failed(path):
         digests = {f.relative_to(made).as_posix(): sha256_of(f) for f in _files_in(made)}
-        (made / RECORD).write_text(_record(digests, {}), encoding="utf-8")
+        (made / RECORD).write_text(_record(made, digests, {}), encoding="utf-8")
         if not os.path.lexists(real):
             give_name(made, real)
             return
@@ -170,10 +170,13 @@ def updated_folder(path: StrPath, *, keep: Collection[str] = ()) -> Iterator[Pat
 
 
 def is_as_written(path: Path) -> bool:
-    """Whether a file is in a folder that ntkit wrote, as the folder's record lists it."""
+    """Whether ntkit wrote a file here, and nobody changed, copied or linked it since."""
+    # The record may come with the file, from a repository or an archive. But nobody can choose the
+    # time at which the system last changed a file.
     recorded = _read_record(path.parent).get(path.name)
     whole = recorded is not None and path.is_file() and not path.is_symlink()
-    return whole and not _changed(path, recorded or "")
+    at = _read_record(path.parent, "at").get(path.name)
+    return whole and not _changed(path, recorded or "") and at == str(path.stat().st_ctime_ns)
 
 
 def refuse_folder_of_inputs(path: StrPath, inputs: Iterable[StrPath | None]) -> None:
@@ -263,16 +266,17 @@ def _files_in(folder: Path) -> list[Path]:
 def _update_record(folder: Path, digests: dict[str, str], before: dict[str, str]) -> None:
     """Record which files are ntkit's; during replacement, also the files from ``before``."""
     with new_file(folder / RECORD) as file:
-        file.write_text(_record(digests, before), encoding="utf-8")
+        file.write_text(_record(folder, digests, before), encoding="utf-8")
 
 
-def _record(digests: dict[str, str], before: dict[str, str]) -> str:
-    content = {"ntkit": __version__, "files": digests} | ({"before": before} if before else {})
-    return json.dumps(content, indent=2)
+def _record(folder: Path, digests: dict[str, str], before: dict[str, str]) -> str:
+    at = {name: (folder / name).stat().st_ctime_ns for name in digests if (folder / name).exists()}
+    content = {"ntkit": __version__, "files": digests, "at": at}
+    return json.dumps(content | ({"before": before} if before else {}), indent=2)
 
 
 def _read_record(folder: Path, part: str = "files") -> dict[str, str]:
-    """Names and digests; empty if the record is missing or unreadable."""
+    """Names with digests, or times; empty if the record is missing or unreadable."""
     try:
         content: Any = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         files = content[part]

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from ntkit import FrozenModel
+from ntkit._disk import sha256_of
+from ntkit._output import RECORD
 from ntkit.datasets import marked_digits_model_path
 from tests.cases import CLASSES, done, ntkit, write_images
 
@@ -47,8 +49,13 @@ def repaired(tmp_path_factory, digits):
 
 @pytest.fixture
 def own(repaired, tmp_path):
-    """A copy, to write in."""
-    return shutil.copytree(repaired, tmp_path / "own")
+    """A copy, to write in, with the record that ntkit would have written there."""
+    root = shutil.copytree(repaired, tmp_path / "own")
+    file = root / "out" / RECORD
+    record = json.loads(file.read_text())
+    record["at"] = {name: (root / "out" / name).stat().st_ctime_ns for name in record["files"]}
+    file.write_text(json.dumps(record))
+    return root
 
 
 def checked(root, *options, old="model.onnx", new="out/debiased.onnx"):
@@ -142,6 +149,39 @@ def bad(root):
 LAX = 'max_drop = 100\nover = ["average"]\n[repair]\nold = "{old}"\nnew = "{new}"\n'
 
 
+def sent(folder, to):
+    """A folder that came with a repository: its record lists the files as they are."""
+    record = json.loads((folder / RECORD).read_text())
+    record["files"] = {name: sha256_of(folder / name) for name in record["files"]}
+    (folder / RECORD).write_text(json.dumps(record))
+    shutil.rmtree(to, ignore_errors=True)
+    return shutil.copytree(folder, to)
+
+
+@pytest.mark.parametrize("how", ["sent", "sent over it"])
+def test_a_folder_that_somebody_sent_makes_no_failing_check_pass(own, tmp_path, how):
+    """Though its record, its limits and its models fit each other, and files keep their times."""
+    old = FrozenModel.load(own / "model.onnx").sha256()
+    (own / "out" / "repair-limits.toml").write_text(LAX.format(old=old, new=bad(own)))
+    place = own / "out" if how == "sent over it" else own / "received"
+    sent(own / "out", tmp_path / "made")
+    received = sent(tmp_path / "made", place)
+    code, out, err = checked(own, new=received / "debiased.onnx")
+    assert code == 1, out + err
+    assert "held to" not in out
+    assert "repair-limits.toml is a link, a copy, or not as ntkit wrote it" in err
+    code, out, _ = checked(own, "--limits", place / "repair-limits.toml",
+                           new=received / "debiased.onnx")  # fmt: skip
+    assert code == 0  # a person says so
+
+
+def test_an_honest_copy_is_named_and_not_used(repaired, tmp_path):
+    copy = shutil.copytree(repaired / "out", tmp_path / "copy")
+    _, out, err = checked(repaired, new=copy / "debiased.onnx")
+    assert "held to" not in out
+    assert f"To use it anyway, add: --limits {copy / 'repair-limits.toml'}" in err
+
+
 @pytest.mark.parametrize("how", ["beside", "edited", "link", "damaged", "other pair", "no folder"])
 def test_no_file_makes_a_failing_check_pass(own, tmp_path, how):
     """A file that ntkit did not write there, or wrote about other models, is ignored and said."""
@@ -183,6 +223,26 @@ def test_where_ci_is_set_it_is_named_and_not_read(own, monkeypatch):
     _, out, err = checked(own)
     assert "held to" not in out
     assert f"--limits {os.path.join(own, 'out', 'repair-limits.toml')}" in err
+
+
+def test_the_model_of_the_folder_for_a_service_has_its_limits(repaired, tmp_path):
+    sets = [f"--{part}={repaired / part}" for part in ("train", "validation", "test")]
+    folders = ("-o", tmp_path / "out", "--deploy", tmp_path / "service")
+    done("debias", repaired / "model.onnx", *sets, "--spurious", MARK, *folders, *DEVICE)
+    code, out, err = checked(repaired, new=tmp_path / "service" / "model.onnx")
+    assert code == 0, out + err
+    assert "held to the limits that came with this model" in out
+    sums = (tmp_path / "service" / "SHA256SUMS").read_text()
+    assert "  repair-limits.toml" in sums
+
+
+def test_another_row_of_the_table_has_no_limits(repaired, tmp_path):
+    done("debias", "--from", repaired / "out", "--method", "class-balanced", "-o",
+         tmp_path / "row", *DEVICE)  # fmt: skip
+    assert not (tmp_path / "row" / "repair-limits.toml").exists()
+    _, out, err = checked(repaired, new=tmp_path / "row" / "debiased.onnx")
+    assert "held to" not in out
+    assert "repair-limits" not in err
 
 
 def test_a_repair_that_is_not_better_has_no_limits(own):

@@ -449,7 +449,7 @@ def limits_of_repair(folder: Path, repair: Mapping[str, Any]) -> tuple[Limits | 
     add = f"--limits {path}"
     if os.environ.get("CI"):
         return None, [f"{path} is not read by itself where CI is set. To use it, add: {add}"]
-    problem = "is a link, or is not as ntkit wrote it"
+    problem = "is a link, a copy, or not as ntkit wrote it"
     if is_as_written(path):
         try:
             limits = limits_of(path)

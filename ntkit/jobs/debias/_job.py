@@ -237,20 +237,20 @@ class Job:
             write_heads(place / HEADS_FILE, self.data.model, heads, new_head=new_head)
             (place / REPORT_FILE).write_text(report_html(report), encoding="utf-8")
             if result.limits is not None and result.verification is not None:
-                self._write_limits(place, result.limits)
+                self._write_limits(place / MODEL_FILE, result.limits)
             table = f"{result.summary(verbose=True, markdown=True)}\n"
             (place / "table.md").write_text(table, encoding="utf-8")
             write_record(place, result.as_dict())
         return result
 
-    def _write_limits(self, place: Path, limits: Limits) -> None:
-        """Write the limits of ``ntkit check`` that fit the model, with both models."""
-        written = loaded(place / MODEL_FILE, **self.data.model.located_by)
+    def _write_limits(self, model: Path, limits: Limits) -> None:
+        """Write the limits of ``ntkit check`` that fit a written model next to it."""
+        written = loaded(model, **self.data.model.located_by)
         facts = {"old": self.data.model.sha256(), "new": written.sha256()}
         facts |= {} if self.data.model.label is None else {"label": self.data.model.label}
         limits = replace(limits, repair={**facts, **limits.repair})
         comments = comments_on(limits, self.comparison, self.said)
-        (place / REPAIR_LIMITS).write_text(toml_of(limits, comments), encoding="utf-8")
+        model.with_name(REPAIR_LIMITS).write_text(toml_of(limits, comments), encoding="utf-8")
 
     def deploy(self, result: DebiasResult) -> None:
         """Write the folder for a service, after the folder of the result."""
@@ -258,6 +258,8 @@ class Job:
         try:
             with new_folder(self.order.deploy, force=self.order.force) as place:
                 self._saved(result, place / DEPLOYED)
+                if result.limits is not None:
+                    self._write_limits(place / DEPLOYED, result.limits)
                 usage = self._usage(result, DEPLOYED)
                 card = model_card(self._report(result), usage)
                 write_deployed(place, result.model, self.data.model, self._raw, usage, card)

@@ -1,7 +1,7 @@
 """Whether ``repair-limits.toml`` passes the repair on new data, and refuses its undoing.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/repair_limits.py RESULTS.jsonl
-        [--seeds 0 1 2] [--kinds tables texts images] [--size 1000]
+        [--seeds 0 1 2] [--kinds tables texts images] [--size 1000] [--validation 1000]
 
 Data and models are those of ``field.py`` with a named shortcut and one class as frequent as the
 other. ntkit repairs each model with a training and a validation set, and writes the limits. New
@@ -11,7 +11,8 @@ of the gain of the group that gained most, of those with a lowest accuracy.
 
 The *gain* of a group and its accuracies are counted on 10 000 more samples. The margin is the new
 head's accuracy there less the lowest accuracy in the limits. The half of a repair counts if half of
-the gain of that group is more than twice its margin.
+the gain of that group is more than twice its margin. With 25 validation samples in a rare group no
+half counts: give more with ``--validation 10000 --size 10000``.
 
 Each run is a line of RESULTS.jsonl; the script goes on where it stopped.
 """
@@ -40,14 +41,15 @@ Run = dict[str, Any]
 _STEPS = np.linspace(0, 1, 21)
 
 
-def run(kind: str, seed: int, size: int) -> Run:
+def run(kind: str, seed: int, size: int, validation: int) -> Run:
     """Repair a model, and check three models on new data."""
     job = field.Job(field.SHORTCUT, kind, seed)
+    field.SIZES["validation"] = validation
     rng = np.random.default_rng([seed, [*field.KINDS].index(kind), 49])
     sets = {"train": job.inputs.samples(*job.drawn("train", rng), "model", rng)}
     sets["validation"] = job.inputs.samples(*job.drawn("validation", rng), "validation", rng)
     new_data = job.inputs.samples(*job.drawn("field", rng), "test", rng)
-    found: Run = {"kind": kind, "seed": seed, "size": size}
+    found: Run = {"kind": kind, "seed": seed, "size": size, "validation": validation}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         place, columns = Path(folder), job.inputs.columns()
@@ -82,12 +84,13 @@ def run(kind: str, seed: int, size: int) -> Run:
         rows = {t: accuracies(old, between(old, new, float(t)), many, file) for t in (0.0, 1.0)}
         name = max(least, key=lambda each: rows[1.0][each] - rows[0.0][each])
         before, after = rows[0.0][name], rows[1.0][name]
-        middle = min(
-            _STEPS,
-            key=lambda t: abs(
-                accuracies(old, between(old, new, t), many, file)[name] - (before + after) / 2
-            ),
-        )
+        low, high, wanted = 0, len(_STEPS) - 1, (before + after) / 2
+        reached = {low: before, high: after}
+        while high - low > 1:  # accuracy rises with the step
+            at = (low + high) // 2
+            reached[at] = accuracies(old, between(old, new, _STEPS[at]), many, file)[name]
+            low, high = (at, high) if reached[at] < wanted else (low, at)
+        middle = _STEPS[min(low, high, key=lambda at: abs(reached[at] - wanted))]
         margin = after - least[name] / 100
         found |= {"group": name, "before": before, "after": after, "margin": margin}
         found |= {"counts": bool((after - before) / 2 > 2 * margin), "t": float(middle)}
@@ -139,15 +142,17 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="*", default=[*range(10)], help="none: counts")
     parser.add_argument("--kinds", nargs="+", choices=[*field.KINDS], default=[*field.KINDS])
     parser.add_argument("--size", type=int, default=1000, help="new samples (default 1000)")
+    parser.add_argument("--validation", type=int, default=1000, help="(default 1000)")
     arguments = parser.parse_args()
     path = arguments.results
     known = [json.loads(line) for line in path.open(encoding="utf-8")] if path.exists() else []
-    done = {(r["kind"], r["seed"], r["size"]) for r in known}
+    done = {(r["kind"], r["seed"], r["size"], r.get("validation", 1000)) for r in known}
+    sizes = arguments.size, arguments.validation
     for seed in arguments.seeds:
         for kind in arguments.kinds:
-            if field.CASES.get((kind, seed)) or (kind, seed, arguments.size) in done:
+            if field.CASES.get((kind, seed)) or (kind, seed, *sizes) in done:
                 continue
-            known.append(run(kind, seed, arguments.size))
+            known.append(run(kind, seed, *sizes))
             print(json.dumps(known[-1]), flush=True)
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(known[-1]) + "\n")

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -254,8 +255,9 @@ def write_report(
     """
     path = check_file(out, force=force)
     first, second = load_pair(original, debiased)
-    samples = read(data, first, preprocessing=preprocessing)
-    samples = without_copies([samples], [first], verbose=verbose)[0].samples
+    given = read(data, first, preprocessing=preprocessing)
+    samples = without_copies([given], [first], verbose=verbose)[0].samples
+    of_copies = samples.notes[len(given.notes) :]
     record = [] if second.path is None else [second.path.with_name("result.json")]
     inputs = [*input_paths(first, second, samples), *record]
     check_file(path, inputs=inputs, force=force, size=PAGE)
@@ -267,7 +269,7 @@ def write_report(
     options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
     embedder = None if samples.embedded else embedder or OnnxEmbedder(first, **options)
     report = report_of_models(first, second, samples, embedder=embedder, record=_record(second))
-    page = report_html(report)
+    page = report_html(replace(report, sentences=[*report.sentences, *of_copies]))
     with new_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path

@@ -541,7 +541,14 @@ def test_embeddings_and_unlike_labels(tmp_path):
     other = model.with_head(LinearHead(rng.normal(size=(2, 64)), np.zeros(2), model.head.classes))
     data = Samples(rng.normal(size=(60, 64)), rng.integers(0, 2, 60), embedded=True)
     page = write_report(model, other, data, tmp_path / "r.html")
-    assert "you passed embeddings" in page.read_text(encoding="utf-8")
+    alone = page.read_text(encoding="utf-8")
+    assert "you passed embeddings" in alone
+    twice = data.take([*range(60), *range(9)])
+    page = write_report(model, other, twice, tmp_path / "twice.html")
+    assert (
+        "9 of 69 samples are copies of others" in page.read_text(encoding="utf-8"),
+        "copies of" in alone,
+    ) == (True, False)
     odd = Samples(rng.normal(size=(9, 64)), rng.integers(5, 8, 9), embedded=True)
     with pytest.raises(InputError):
         write_report(model, other, odd, tmp_path / "s.html")

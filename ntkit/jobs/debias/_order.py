@@ -68,8 +68,8 @@ class Order:
             raise InputError(f"max_cost must be a share from 0 to 1. Got {self.max_cost}.")
         if self.interpolation is not None and not 0 < self.interpolation <= 1:
             raise InputError(
-                "--interpolation (interpolation=) is the share of the new head, above 0 (the "
-                f"original) and at most 1. Got {self.interpolation:g}."
+                "--interpolation (interpolation=) must be a share of the new head above 0 (the "
+                f"original) and at most 1, not {self.interpolation:g}."
             )
         order, out, resume = self, self.out, self.resume
         if out is not None and resume is not None and out.exists():

@@ -126,7 +126,7 @@ def test_the_method_of_the_run_stays(biased, tmp_path):
 @pytest.mark.parametrize("share", ["0", "-0.5", "1.5", "nan"])
 def test_a_share_is_above_0_and_at_most_1(own, share):
     before = contents(own)
-    says = "is the share of the new head, above 0 (the original) and at most 1"
+    says = "must be a share of the new head above 0 (the original) and at most 1, not "
     refused("debias", "--from", own, f"--interpolation={share}", *DEVICE, says=says)
     assert contents(own) == before
 

@@ -194,6 +194,7 @@ class AttributeHead:
     accuracy: float
     penalty: tuple[str, float]
     error: float
+    unseen: Array
     posterior: Array
 
 
@@ -273,7 +274,7 @@ def best_head(
                 part_W, part_b = _fitted(known.X, _balanced(known, posterior), penalty, seed)
                 W, b = W + part * scale * part_W, b + part * scale * part_b
     accuracy = float(np.average(p.argmax(axis=1) == value, weights=weight))
-    return AttributeHead(W, b, float(losses[best]), accuracy, penalties[best], error, posterior)
+    return AttributeHead(W, b, float(losses[best]), accuracy, penalties[best], error, p, posterior)
 
 
 def _fitted(X: Any, weight: Array, penalty: tuple[str, float], seed: int) -> tuple[Array, Array]:
@@ -357,6 +358,9 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         is known about the sample.
     transduction_ : ndarray of shape (N,)
         The known or most probable value of each sample; -1 (numbers) or None if there is none.
+    inferred_ : ndarray of shape (N,)
+        The most probable value of each sample, by heads that did not see its known value; as in
+        ``transduction_`` if there is none.
     feature_set_ : object
         Name (or number) of the feature set in use; None if there is none.
     scores_ : dict
@@ -463,13 +467,14 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         head = self._read(matrices, known, y_index[known], value[known], weight[known])
         self.shares_ = np.full((len(self.y_classes_), len(self.classes_)), np.nan)
         certainty = np.ones(len(known))
-        if head is None:
-            self.label_distributions_ = np.zeros((n, len(self.classes_)))
-        else:
+        q = np.zeros((n, len(self.classes_)))
+        if head is not None:
             p = self._equal_shares(matrices[self.feature_set_])
             self._learn_shares(p, y_index, value, weight)
-            self.label_distributions_ = self._posterior(p, y_index)
+            p[known] = head.unseen
+            q = self._posterior(p, y_index)
             certainty = head.posterior[np.arange(len(known)), value[known]]
+        self.inferred_, self.label_distributions_ = self._labels(q), q
         self.label_distributions_[known] = np.eye(len(self.classes_))[value[known]]
         self.transduction_ = self._labels(self.label_distributions_)
         self.weights_ = member_weights(self.label_distributions_, y_index, value >= 0, weight)

@@ -183,6 +183,17 @@ class Row:
         return (self.gained - self.lost) / (self.effective or self.n) if self.n else nan
 
     @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Samples, right, lost and gained; with weights rounded to the effective number."""
+        n, unit = self.n, 1.0
+        if self.effective is not None:
+            n = max(1, round(self.effective))
+            unit = n / self.effective
+        counts = (self.right, self.lost or 0, self.gained or 0)
+        right, lost, gained = (round(count * unit) for count in counts)
+        return n, right, min(lost, n - right), gained
+
+    @property
     def title(self) -> str:
         """Kind and name, after the label of several; some kinds have only a name."""
         alone = self.kind in ("average", "slice", "summary")
@@ -230,17 +241,19 @@ class Row:
     def bounds(self, good: float, bad: float) -> Interval:
         """Exact bounds of the value: its good side has the error probability ``good``."""
         low, high = (bad, good) if self.counts_errors else (good, bad)
-        count = self.n - self.right if self.counts_errors else self.right
-        return share_bounds(count, self.n, lower_level=low, upper_level=high)
+        n, right, *_ = self.counts
+        count = n - right if self.counts_errors else right
+        return share_bounds(count, n, lower_level=low, upper_level=high)
 
     def drop_bounds(self, *, upper_level: float, lower_level: float) -> Interval:
         """Exact paired bounds of the drop: lost less gained, as a share of the samples."""
-        lost, gained = int(self.lost or 0), int(self.gained or 0)
-        return drop_bounds(lost, gained, self.n, upper_level=upper_level, lower_level=lower_level)
+        n, _, lost, gained = self.counts
+        return drop_bounds(lost, gained, n, upper_level=upper_level, lower_level=lower_level)
 
     def surely_lost(self, level: float) -> float:
         """Lower exact bound of the drop alone."""
-        return -upper_drop(int(self.gained or 0), int(self.lost or 0), self.n, level)
+        n, _, lost, gained = self.counts
+        return -upper_drop(gained, lost, n, level)
 
     def _share(self, right: float, n: float) -> float:
         if not self.n:
@@ -383,8 +396,7 @@ class Summary(Row):
 
     def _counts(self) -> tuple[Array, ...]:
         """Samples of each part, those right, lost and gained, and shares; of the worst, if any."""
-        parts = [part for part in self.parts if part.n or self.shares]
-        counts = [(part.n, part.right, part.lost or 0, part.gained or 0) for part in parts]
+        counts = [part.counts for part in self.parts if part.n or self.shares]
         return *np.array(counts, dtype=int).reshape(-1, 4).T, np.array(self.shares)
 
     def _over_parts(self, of: Callable[[Row], float | None]) -> float:
@@ -435,8 +447,9 @@ def mean_of_rows(
     Notes
     -----
     The interval of the value has Buehler's bounds. They are exact, up to a numerical search for the
-    least favourable accuracies of the groups. Of one group they are Clopper and Pearson's. The
-    interval of the change combines such bounds of the lost and of the gained samples. That it holds
+    least favourable accuracies of the groups. Of one group they are Clopper and Pearson's. Counts of
+    rows with weights are rounded to the effective number of samples, so these bounds are not exact.
+    The interval of the change combines such bounds of the lost and of the gained samples. That it holds
     its level is measured: ``benchmarks/summaries.py``.
 
     Examples
@@ -542,8 +555,6 @@ def _disjoint(rows: Iterable[Row]) -> tuple[Row, ...]:
     separate = (isinstance(part, ClassRate) and part.separate for part in parts)
     if any(separate) or any(part.kind == "summary" for part in parts):
         raise InputError("A summary is of rows of the same samples: not of precision or summaries.")
-    if any(part.effective for part in parts):
-        raise InputError("A summary has exact bounds, so its rows have no weights: group_report.")
     rates = (part.rate if isinstance(part, ClassRate) else "" for part in parts)
     kinds = {(rate, p.counts_errors, p.lost is None) for rate, p in zip(rates, parts, strict=True)}
     if len(kinds) > 1:

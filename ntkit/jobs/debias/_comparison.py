@@ -10,7 +10,6 @@ from inspect import signature
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
 from sklearn.base import clone
 from tqdm import tqdm
 
@@ -56,6 +55,7 @@ from ntkit.jobs.debias._outcome import (
     Source,
     crossed_groups,
     helped_groups,
+    like_all,
     named_groups,
     outcome_of,
 )
@@ -573,19 +573,14 @@ class Comparison:
             where, y, read = TEST, self.test.y, [*self.named_on_test]
             before, after = self.original.predict(self.test.X) == y, self.after == y
         right = after, before
-        groups = self._groups(read, y, right, by_copies)
+        groups = self._groups(read, y, right, by_copies, rows)
         if not groups:
             of_classes = compare(right, [("class", str(k), y == k) for k in self.classes.tolist()])
             groups = [NamedGroups("class", tuple(of_classes), source="classes")]
         (average,) = compare(right, [("average", "average", np.arange(len(y)))])
         instead = by_copies[0].mean if by_copies else None
-        typical = None
-        if self.known is not None and not self.known.is_read:
-            # Where nothing reads the attribute, samples were asked about at random or for errors.
-            in_train = rows < len(self.train)
-            typical = _typical_change(read[0].value, y, right, in_train)
         fresh = self.share is None  # else a person may have chosen it by these samples
-        return outcome_of(groups, average, where, self.max_cost, instead, typical, fresh=fresh)
+        return outcome_of(groups, average, where, self.max_cost, instead, fresh=fresh)
 
     def _groups(
         self,
@@ -593,13 +588,22 @@ class Comparison:
         y: Array,
         right: tuple[Array, Array],
         by_copies: Sequence[NamedGroups] = (),
+        rows: Array | None = None,
     ) -> list[NamedGroups]:
-        """The groups of each named attribute and of all, or else of originals and copies."""
+        """The groups of each named attribute and of all, or else of originals and copies.
+
+        With labels of single samples, ``rows`` are the numbers of the samples in both sets.
+        """
         copied = self.invariance is not None and self.known is None
         classes, fewest = self.classes.tolist(), FEWEST if copied else 1
         source: Source = "read" if self.known is None else "labelled"
+        weight = None
+        if self.known is not None and rows is not None:
+            # A person labels the samples on which heads err, or whose inferred value is rare.
+            weight = like_all(read[0].value >= 0, y, self.known.inferred[rows], *right)
+        options: Any = {"source": source, "fewest": fewest, "weight": weight}
         pairs = zip(read, self.helped_cells, strict=True)
-        groups = [named_groups(each, y, right, of, classes, source, fewest) for each, of in pairs]
+        groups = [named_groups(each, y, right, of, classes, **options) for each, of in pairs]
         if len(read) > 1:
             crossed = crossed_groups(read, y, right, self.helped_cells, classes)
             groups += [] if crossed.first is None else [crossed]
@@ -618,7 +622,7 @@ class Comparison:
         said = [each.take(rows) for each in self.said]
         if not all((each.value >= 0).any() for each in said):  # labels of training samples alone
             return None
-        groups = _deciding(self._groups(said, y, right, by_copies))
+        groups = _deciding(self._groups(said, y, right, by_copies, rows))
         means = [each.first or each.mean for each in groups if each.filled]
         return min((mean.value for mean in means), default=None)
 
@@ -665,6 +669,10 @@ class Comparison:
         # Changed copies show values that few samples of a class have.
         y, rows = self.validation.y, np.arange(len(self.train), len(self.study.both))
         right, found = self.original.predict(self.validation.X) == y, list[frozenset[Cell]]()
+        if self.known is not None and not self._mapped:  # training samples have labels as well
+            of_train = self.original.predict(self.train.X) == self.train.y
+            y, rows = self.study.both.y, np.arange(len(self.study.both))
+            right = np.append(of_train, right)
         for at, each in enumerate(self.said):
             both, labels, outcomes = each.take(rows), y, right
             if self.invariance is not None and self.known is None:
@@ -672,7 +680,10 @@ class Comparison:
                 both = replace(both, value=np.append(both.value, copies.values[:, at]))
                 labels, of_copies = np.append(y, y[copies.of]), self.original.predict(copies.Z)
                 outcomes = np.append(right, of_copies == y[copies.of])
-            found.append(helped_groups(both, labels, outcomes))
+            weight = None
+            if self.known is not None:
+                weight = like_all(both.value >= 0, labels, self.known.inferred[rows], outcomes)
+            found.append(helped_groups(both, labels, outcomes, weight))
         return found
 
     def is_helped(self) -> Array:
@@ -740,33 +751,6 @@ class Comparison:
         if len(groups) > len(y):
             right = np.append(right, of_copies() == y[self.judge.copies.of])
         return replace(row, worst_named=min(each.value for each in groups.rows(right)))
-
-
-def _typical_change(
-    value: Array, y: Array, right: tuple[Array, Array], in_train: Array
-) -> tuple[float, float] | None:
-    """Mean change of the groups class × value, with errors as frequent as in all samples.
-
-    It is of labelled samples; and the lower 70 % bound of the change, by its standard error.
-    """
-    after, before = right
-    stratum = 4 * np.unique(y, return_inverse=True)[1] + 2 * before + in_train
-    known = value >= 0
-    n = np.bincount(stratum)
-    of_known = np.maximum(np.bincount(stratum[known], minlength=len(n)), 1)
-    weight = (n / of_known)[stratum]
-    change = after.astype(float) - before
-    cells = {*zip(y[known].tolist(), value[known].tolist(), strict=True)}
-    inside = [known & (y == label) & (value == v) for label, v in cells]
-    if not inside:
-        return None
-    means, variances = list[float](), list[float]()
-    for cell in inside:
-        w, of_cell = weight[cell] / weight[cell].sum(), change[cell]
-        means.append(float(w @ of_cell))
-        variances.append(float(w**2 @ (of_cell - means[-1]) ** 2))
-    error = np.sqrt(np.sum(variances)) / len(inside)
-    return float(np.mean(means)), float(np.mean(means) - ndtri(0.85) * error)
 
 
 def _deciding(groups: Sequence[NamedGroups]) -> list[NamedGroups]:

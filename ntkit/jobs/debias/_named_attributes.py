@@ -375,6 +375,13 @@ class CompletedGroups:
         return groups if len(groups.names) > len(np.unique(y)) else None
 
     @cached_property
+    def inferred(self) -> Array:
+        """Number of the value that heads which did not see its label infer, (N + M,)."""
+        if self.inference is None or not self.is_read:
+            return np.zeros(len(self.y), dtype=np.intp)
+        return np.unique(self.inference.inferred_, return_inverse=True)[1]
+
+    @cached_property
     def known(self) -> Array:
         """Whether the group of each sample is known rather than inferred, (N + M,)."""
         assert self.attribute.known is not None

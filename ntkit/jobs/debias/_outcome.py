@@ -40,12 +40,26 @@ Source = Literal["read", "crossed", "labelled", "copies", "classes"]
 _MEAN_OF = {
     "read": "the other groups",
     "crossed": "the groups of all",
-    "labelled": "the groups of labelled samples",
+    "labelled": "the groups of labelled samples, weighted like all samples",
     "copies": "originals and changed copies, class by class",
 }
 
 
-def helped_groups(attribute: Attribute, y: Array, right: Array) -> frozenset[Cell]:
+def like_all(known: Array, *features: Array) -> Array:
+    """Weights with which known samples stand for all samples that are like them in all features.
+
+    This is poststratification (Holt and Smith, 1979). Unknown samples weigh nothing.
+    """
+    numbers = [np.unique(each, return_inverse=True)[1] for each in features]
+    _, stratum = np.unique(np.stack(numbers), axis=1, return_inverse=True)
+    n = np.bincount(stratum.ravel())
+    n_known = np.bincount(stratum.ravel()[known], minlength=len(n))
+    return np.where(known, (n / np.maximum(n_known, 1))[stratum.ravel()], 0.0)
+
+
+def helped_groups(
+    attribute: Attribute, y: Array, right: Array, weight: Array | None = None
+) -> frozenset[Cell]:
     """Groups class × value in which the shortcut helps the original model.
 
     It is surely more often right there than on the other values of the class.
@@ -55,14 +69,14 @@ def helped_groups(attribute: Attribute, y: Array, right: Array) -> frozenset[Cel
     for label, v in cells:
         of_class = (y == label) & (attribute.value >= 0)
         inside = attribute.value == v
-        own, others = compare(
-            [right], [("group", v, of_class & inside), ("group", v, of_class & ~inside)]
-        )
+        parts: list[tuple[Kind, Any, Array]] = [
+            ("group", v, of_class & inside),
+            ("group", v, of_class & ~inside),
+        ]
+        own, others = compare([right], parts, weight=weight)
         if own.n and others.n:
-            level = _SURE / len(cells)
-            low, _ = separate_drop_bounds(
-                (own.right, own.n), (others.right, others.n), upper_level=level, lower_level=level
-            )
+            of_two, level = _right_of_two(own.counts, others.counts), _SURE / len(cells)
+            low, _ = separate_drop_bounds(*of_two, upper_level=level, lower_level=level)
             if low > 0:
                 helped.add((label, attribute.names[v]))
     return frozenset(helped)
@@ -146,12 +160,12 @@ class NamedGroups:
         if self.empty:  # one of them may be the worst
             return []
         worst = min(self.filled, key=lambda row: row.before or 0.0)
-        right = worst.right + (worst.lost or 0) - (worst.gained or 0)
-        found = list[Row]()
+        n, right, lost, gained = worst.counts
+        found, before = list[Row](), (n, right + lost - gained)
         for row in self.filled:
             sure = row.surely_lost(self.level) > 0
             if row is not worst:
-                of_two, level = ((right, worst.n), (row.right, row.n)), self.level
+                of_two, level = _right_of_two(before, row.counts), self.level
                 low, _ = separate_drop_bounds(*of_two, upper_level=level, lower_level=level)
                 sure = low > 0
             found += [row] if sure else []
@@ -246,6 +260,7 @@ def named_groups(
     classes: Sequence[Any],
     source: Source = "read",
     fewest: int = 1,
+    weight: Array | None = None,
 ) -> NamedGroups:
     """Rows of the groups class × value by outcomes of the new and of the original head."""
     known = attribute.value >= 0
@@ -272,7 +287,9 @@ def named_groups(
             if inside.any() or (some and not of_one_class):
                 cells.append((group_name(label, others), inside, float(share), is_helped))
     names, members, of_cells, helps = zip(*cells, strict=True)
-    rows = compare(right, [("group", *each) for each in zip(names, members, strict=True)])
+    subsets: list[tuple[Kind, Any, Array]]
+    subsets = [("group", *each) for each in zip(names, members, strict=True)]
+    rows = compare(right, subsets, weight=weight)
     of_helped = frozenset(name for name, yes in zip(names, helps, strict=True) if yes)
     of_cells = of_cells if source == "read" else ()
     origins = {Key.of(str(value)).origin for value in attribute.names}
@@ -323,9 +340,6 @@ class RepairOutcome:
         Mean of groups whose change decides the word, of the attribute with the worst one.
     reason : str
         Why the word is "worse", or an empty text.
-    typical : float or None
-        Of labelled samples: change of the mean of the groups if the original erred on them as often
-        as on all samples. They are asked about because heads err there.
     """
 
     word: str
@@ -334,7 +348,6 @@ class RepairOutcome:
     where: str
     gain: Row | None = None
     reason: str = ""
-    typical: float | None = None
 
     @property
     def is_better(self) -> bool:
@@ -347,19 +360,11 @@ class RepairOutcome:
         if self.gain is not None and self.gain.change_interval is not None:
             low, high = (100 * bound for bound in self.gain.change_interval)
             text = f": {100 * (self.gain.change or 0):+.1f} points [{low:.1f}, {high:.1f}]"
-            text += self._typically
         if self.groups[0].source == "labelled":
             rare = sorted(self.groups[0].rows, key=lambda row: row.n)[:2]
             shown = listed([f"{row.name} ({row.n} labelled)" for row in rare], 2)
             text += f". Label {_MORE} more samples to know, first of {shown}"
         return text
-
-    @property
-    def _typically(self) -> str:
-        """The change of labelled samples, as of all samples, in words."""
-        if self.typical is None:
-            return ""
-        return f", or {100 * self.typical:+.1f} points with errors as frequent as in all samples"
 
     @property
     def of_classes(self) -> bool:
@@ -381,9 +386,6 @@ class RepairOutcome:
         """
         told = sorted(self.groups, key=lambda each: each not in self.deciding)
         parts = [each.sentence() for each in (self.deciding if deciding else told)]
-        if self.typical is not None:
-            change = f"{100 * (self.groups[0].mean.change or 0):+.1f} points"
-            parts[0] += f" The mean changes by {change}{self._typically}."
         before, after = self.average.before or 0.0, self.average.value
         if self.of_classes:
             parts[-1] += f" Average: {_shares(before, after)}. No shortcut was named."
@@ -399,7 +401,7 @@ class RepairOutcome:
         """All values for JSON."""
         return {
             "word": self.word, "reason": self.reason, "where": self.where,
-            "average": _as_dict(self.average), "groups": self.groups, "typical": self.typical,
+            "average": _as_dict(self.average), "groups": self.groups,
         }  # fmt: skip
 
 
@@ -409,15 +411,13 @@ def outcome_of(
     where: str,
     max_cost: float,
     instead: Row | None = None,
-    typical: tuple[float, float] | None = None,
     *,
     fresh: bool = True,
 ) -> RepairOutcome:
     """The outcome by the attribute with the worst one.
 
     ``fresh`` says whether the samples chose nothing; only then can it be better.
-    ``instead`` is the mean that decides if a group has no sample. Where the lower 70 % bound of
-    ``typical``, a change and this bound, is not above 0, the outcome is not better.
+    ``instead`` is the mean that decides if a group has no sample.
     """
     outcome = RepairOutcome(NONE, tuple(groups), average, where)
     found = list[tuple[str, Row | None, str]]()
@@ -426,11 +426,12 @@ def outcome_of(
         word = each.word(gain, max_cost, fresh=fresh and where == TEST)
         found.append((word, gain, each.reason(gain, max_cost)))
     word, gain, reason = min(found, key=lambda each: WORDS.index(each[0]))
-    if typical is None:
-        return replace(outcome, word=word, gain=gain, reason=reason)
-    change, low = typical
-    word = NONE if low <= 0 and word in (BETTER, PROBABLY) else word
-    return replace(outcome, word=word, gain=gain, reason=reason, typical=change)
+    return replace(outcome, word=word, gain=gain, reason=reason)
+
+
+def _right_of_two(before: Sequence[int], after: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Right samples and all of them, from the counts of two rows."""
+    return (before[1], before[0]), (after[1], after[0])
 
 
 def _shares(before: float | None, after: float) -> str:

@@ -447,10 +447,10 @@ def mean_of_rows(
     Notes
     -----
     The interval of the value has Buehler's bounds. They are exact, up to a numerical search for the
-    least favourable accuracies of the groups. Of one group they are Clopper and Pearson's. Counts of
-    rows with weights are rounded to the effective number of samples, so these bounds are not exact.
-    The interval of the change combines such bounds of the lost and of the gained samples. That it holds
-    its level is measured: ``benchmarks/summaries.py``.
+    least favourable accuracies of the groups. Of one group they are Clopper and Pearson's. The
+    interval of the change combines such bounds of the lost and of the gained samples. That it holds
+    its level is measured: ``benchmarks/summaries.py``. Counts of rows with weights are rounded to
+    the effective number of samples, so their bounds are not exact.
 
     Examples
     --------

@@ -45,6 +45,7 @@ from ntkit.jobs.debias._candidates import (
 )
 from ntkit.jobs.debias._invariance import CopiesOf, Invariance
 from ntkit.jobs.debias._judge import Judge, Likeness, judge_of, likeness_of
+from ntkit.jobs.debias._labelled import Labelled, Told
 from ntkit.jobs.debias._named_attributes import CompletedGroups
 from ntkit.jobs.debias._order import Order
 from ntkit.jobs.debias._outcome import (
@@ -55,7 +56,6 @@ from ntkit.jobs.debias._outcome import (
     Source,
     crossed_groups,
     helped_groups,
-    like_all,
     named_groups,
     outcome_of,
 )
@@ -597,11 +597,7 @@ class Comparison:
         copied = self.invariance is not None and self.known is None
         classes, fewest = self.classes.tolist(), FEWEST if copied else 1
         source: Source = "read" if self.known is None else "labelled"
-        weight = None
-        if self.known is not None and rows is not None:
-            # A person labels the samples on which heads err, or whose inferred value is rare.
-            weight = like_all(read[0].value >= 0, y, self.known.inferred[rows], *right)
-        options: Any = {"source": source, "fewest": fewest, "weight": weight}
+        options: Any = {"source": source, "fewest": fewest, "told": self._told(y, rows)}
         pairs = zip(read, self.helped_cells, strict=True)
         groups = [named_groups(each, y, right, of, classes, **options) for each, of in pairs]
         if len(read) > 1:
@@ -610,6 +606,12 @@ class Comparison:
         if all(each.first is None for each in groups):
             groups += by_copies
         return groups
+
+    def _told(self, y: Array, rows: Array | None) -> Told:
+        """How groups are told: by their samples, or by labels of single ones among these rows."""
+        if self.known is None or rows is None:
+            return compare
+        return Labelled(y, self.known.inferred[rows], self.known.known[rows]).rows
 
     def _named(self, t: float) -> float | None:
         """The first number on validation samples at a share of the new head."""
@@ -680,10 +682,7 @@ class Comparison:
                 both = replace(both, value=np.append(both.value, copies.values[:, at]))
                 labels, of_copies = np.append(y, y[copies.of]), self.original.predict(copies.Z)
                 outcomes = np.append(right, of_copies == y[copies.of])
-            weight = None
-            if self.known is not None:
-                weight = like_all(both.value >= 0, labels, self.known.inferred[rows], outcomes)
-            found.append(helped_groups(both, labels, outcomes, weight))
+            found.append(helped_groups(both, labels, outcomes, self._told(labels, rows)))
         return found
 
     def is_helped(self) -> Array:

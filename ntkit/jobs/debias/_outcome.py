@@ -14,6 +14,7 @@ from ntkit._key import Key, group_name
 from ntkit._text import counted, listed, percent
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Attribute
+from ntkit.jobs.debias._labelled import Told
 from ntkit.metrics import (
     Kind,
     Row,
@@ -40,25 +41,13 @@ Source = Literal["read", "crossed", "labelled", "copies", "classes"]
 _MEAN_OF = {
     "read": "the other groups",
     "crossed": "the groups of all",
-    "labelled": "the groups of labelled samples, weighted like all samples",
+    "labelled": "the groups, as labelled samples tell them",
     "copies": "originals and changed copies, class by class",
 }
 
 
-def like_all(known: Array, *features: Array) -> Array:
-    """Weights with which known samples stand for all samples that are like them in all features.
-
-    This is poststratification (Holt and Smith, 1979). Unknown samples weigh nothing.
-    """
-    numbers = [np.unique(each, return_inverse=True)[1] for each in features]
-    _, stratum = np.unique(np.stack(numbers), axis=1, return_inverse=True)
-    n = np.bincount(stratum.ravel())
-    n_known = np.bincount(stratum.ravel()[known], minlength=len(n))
-    return np.where(known, (n / np.maximum(n_known, 1))[stratum.ravel()], 0.0)
-
-
 def helped_groups(
-    attribute: Attribute, y: Array, right: Array, weight: Array | None = None
+    attribute: Attribute, y: Array, right: Array, told: Told = compare
 ) -> frozenset[Cell]:
     """Groups class × value in which the shortcut helps the original model.
 
@@ -73,7 +62,7 @@ def helped_groups(
             ("group", v, of_class & inside),
             ("group", v, of_class & ~inside),
         ]
-        own, others = compare([right], parts, weight=weight)
+        own, others = told([right], parts)
         if own.n and others.n:
             of_two, level = _right_of_two(own.counts, others.counts), _SURE / len(cells)
             low, _ = separate_drop_bounds(*of_two, upper_level=level, lower_level=level)
@@ -260,7 +249,7 @@ def named_groups(
     classes: Sequence[Any],
     source: Source = "read",
     fewest: int = 1,
-    weight: Array | None = None,
+    told: Told = compare,
 ) -> NamedGroups:
     """Rows of the groups class × value by outcomes of the new and of the original head."""
     known = attribute.value >= 0
@@ -289,7 +278,7 @@ def named_groups(
     names, members, of_cells, helps = zip(*cells, strict=True)
     subsets: list[tuple[Kind, Any, Array]]
     subsets = [("group", *each) for each in zip(names, members, strict=True)]
-    rows = compare(right, subsets, weight=weight)
+    rows = told(right, subsets)
     of_helped = frozenset(name for name, yes in zip(names, helps, strict=True) if yes)
     of_cells = of_cells if source == "read" else ()
     origins = {Key.of(str(value)).origin for value in attribute.names}

@@ -41,7 +41,7 @@ Source = Literal["read", "crossed", "labelled", "copies", "classes"]
 _MEAN_OF = {
     "read": "the other groups",
     "crossed": "the groups of all",
-    "labelled": "the groups, as labelled samples tell them",
+    "labelled": "the groups by labelled samples",
     "copies": "originals and changed copies, class by class",
 }
 

@@ -17,7 +17,7 @@ from sklearn.utils import check_random_state, check_X_y
 from ntkit._checks import known_labels
 from ntkit._doc import documented
 from ntkit._key import group_name
-from ntkit._text import NONE, counted, plain_table
+from ntkit._text import NONE, counted, percent, plain_table
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Group, Labels, words
 from ntkit.estimators import GroupInference
@@ -446,8 +446,15 @@ class Labelling:
             return lines
         if self.feature_set is not None:
             lines.append(f"ntkit inferred the other labels from the {self.feature_set}.")
-        header = ["group", "labels", "samples", f"accuracy of {self.of_head}"]
-        rows = [[g.name, str(g.n_known), str(g.n), _share(g)] for g in self.groups]
+        inferred = self.feature_set is not None  # an interval would not know that
+        share = _estimate if inferred else _share
+        header = [
+            "group",
+            "labels",
+            "samples",
+            "estimated " * inferred + f"accuracy of {self.of_head}",
+        ]
+        rows = [[g.name, str(g.n_known), str(g.n), share(g)] for g in self.groups]
         lines += ["", plain_table([header, *rows], "<>><"), ""]
         known = [group for group in self.groups if group.n >= FEWEST]
         if known:
@@ -457,7 +464,7 @@ class Labelling:
                 caveat = " These samples were asked about because heads err there: it is too low."
             elif caveat:
                 caveat = f"{caveat[:-1]}, and inferred groups are estimates."
-            lines.append(f"Worst group: {worst.name}, accuracy {worst.share}.{caveat}")
+            lines.append(f"Worst group: {worst.name}, accuracy {share(worst)}.{caveat}")
         return [*lines, done.reason]
 
     def _next(self) -> list[str]:
@@ -503,6 +510,11 @@ def _facts(group: Group) -> dict[str, Any]:
     """All values of a group for JSON; too few samples have no accuracy."""
     few = group.n < FEWEST
     return group.as_dict() | ({"accuracy": None, "interval": (0.0, 1.0)} if few else {})
+
+
+def _estimate(group: Group) -> str:
+    """Accuracy of an inferred group, without an interval."""
+    return percent(group.value) if group.n >= FEWEST else NONE
 
 
 def _share(group: Group) -> str:

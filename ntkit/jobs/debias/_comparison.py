@@ -342,7 +342,6 @@ class Comparison:
         old, X = self.original, self.train.X
         parts = (self.validation,) if self.one_set else (self.train, self.validation)
         y = np.concatenate([part.y for part in parts])
-        before = np.concatenate([old.predict(part.X) for part in parts])
         of_train = np.empty_like(self.train.y)
         if self.one_set:
             pass  # there are no training rows
@@ -352,7 +351,7 @@ class Comparison:
             for head, unseen in self._train_heads(name):
                 of_train[unseen] = mixed(old, head, t, X).predict(X[unseen])
         after = np.concatenate([of_train, self.validation_predictions(name, t)])
-        return before == y, after == y
+        return self._original_is_right, after == y
 
     def on_raw_embeddings(self, head: LinearHead) -> LinearHead:
         """Fold the standardisation into a head."""
@@ -668,22 +667,27 @@ class Comparison:
     @cached_property
     def helped_cells(self) -> list[frozenset[Cell]]:
         """For each of these attributes, the groups in which the shortcut helps the original."""
-        # Changed copies show values that few samples of a class have.
-        y, rows = self.validation.y, np.arange(len(self.train), len(self.study.both))
-        right, found = self.original.predict(self.validation.X) == y, list[frozenset[Cell]]()
-        if self.known is not None and not self._mapped:  # training samples have labels as well
-            of_train = self.original.predict(self.train.X) == self.train.y
-            y, rows = self.study.both.y, np.arange(len(self.study.both))
-            right = np.append(of_train, right)
+        # Of a rare value there may be too few validation samples to tell. Changed copies show it,
+        # and the training samples have more of it.
+        both = self.study.both
+        rows, later = np.arange(len(both)), np.arange(len(self.train), len(both))
+        found = list[frozenset[Cell]]()
         for at, each in enumerate(self.said):
-            both, labels, outcomes = each.take(rows), y, right
+            helped = helped_groups(each, both.y, self._original_is_right, self._told(both.y, rows))
+            own, y, right = each.take(later), both.y[later], self._original_is_right[later]
             if self.invariance is not None and self.known is None:
                 copies = self.invariance.validation.one_of_each(at)
-                both = replace(both, value=np.append(both.value, copies.values[:, at]))
-                labels, of_copies = np.append(y, y[copies.of]), self.original.predict(copies.Z)
-                outcomes = np.append(right, of_copies == y[copies.of])
-            found.append(helped_groups(both, labels, outcomes, self._told(labels, rows)))
+                own = replace(own, value=np.append(own.value, copies.values[:, at]))
+                of_copies = self.original.predict(copies.Z) == y[copies.of]
+                y, right = np.append(y, y[copies.of]), np.append(right, of_copies)
+            found.append(helped | helped_groups(own, y, right, self._told(y, later)))
         return found
+
+    @cached_property
+    def _original_is_right(self) -> Array:
+        """Whether the original head is right on each training and validation sample."""
+        parts = (self.validation,) if self.one_set else (self.train, self.validation)
+        return np.concatenate([self.original.predict(part.X) == part.y for part in parts])
 
     def is_helped(self) -> Array:
         """Whether a shortcut helps the group of each training and validation sample."""

@@ -41,7 +41,8 @@ def repair_limits(comparison: Comparison, said: NamedAttributes) -> Limits:
     for (each, row), whole in zip(groups, of_all, strict=False):
         of_group = _of_group(each, row, whole, n_limits, few[str(row.name)])
         if of_group == SliceLimits():
-            none.append(f"{row.name} ({row.n} validation samples)")
+            fewer = ", and fewer for the test" * (few[str(row.name)] < row.n)
+            none.append(f"{row.name} ({row.n} validation samples{fewer})")
         else:
             slices[str(row.name)] = of_group
     changes = () if comparison.invariance is None else comparison.invariance.changes

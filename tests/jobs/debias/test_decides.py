@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
+from skl2onnx import to_onnx
+from sklearn.neural_network import MLPClassifier
 
 from ntkit import AccuracyCost, FrozenModel, LinearHead, OnnxEmbedder, debias
 from ntkit._key import group_name
@@ -18,6 +20,7 @@ from ntkit.jobs.debias._accuracy_cost import STEPS, accuracy_cost_of, mixed, tak
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import judge_of
 from ntkit.jobs.debias._lost_groups import CHECKED, checked_groups
+from tests.cases import done, write_csv
 from tests.jobs.debias.conftest import ALL, DIGITS, FEW, QUICK
 
 
@@ -101,6 +104,39 @@ def test_a_head_that_fixes_no_error_is_left_alone(sets):
     result = debias(model, *own, method="auto", **QUICK)
     assert not result.helped
     assert result.headline().startswith("Kept the original model: ")
+
+
+def test_a_group_that_the_shortcut_helps_may_lose_if_few_validation_samples_are_against_it(
+    tmp_path,
+):
+    """Three validation samples do not tell; the training samples do."""
+    rng = np.random.default_rng(4)
+
+    def drawn(counts):
+        """Samples of each class, with and against the shortcut c."""
+        y = np.repeat([0, 0, 1, 1], counts)
+        sign, against = 2.0 * y - 1, np.repeat([1, -1, 1, -1], counts)
+        X = np.stack([sign, sign, sign * against], axis=1) * [0.8, 0.8, 1]
+        X = (X + rng.normal(size=X.shape) * [1, 1, 0.3]).astype(np.float32)
+        columns = dict(zip("abc", X.T, strict=True)) | {"label": y, "ruler": sign * against > 0}
+        return write_csv(tmp_path / f"{len(y)}.csv", columns), X, y
+
+    train = drawn([970, 30, 970, 30])
+    validation, *_ = drawn([290, 10, 297, 3])
+    test, *_ = drawn([600] * 4)
+    network = MLPClassifier((16,), max_iter=300, random_state=0, tol=1e-3).fit(*train[1:])
+    graph = to_onnx(network, train[1][:1], options={"zipmap": False})
+    (tmp_path / "model.onnx").write_bytes(graph.SerializeToString())
+    sets = ["--train", train[0], "--validation", validation, "--test", test, "--columns", "a,b,c"]
+    named = ["--spurious", "metadata:ruler", "-o", tmp_path / "out", "--device", "cpu"]
+    done("debias", tmp_path / "model.onnx", *sets, *named)
+    outcome = json.loads((tmp_path / "out" / "result.json").read_text())["outcome"]
+    assert outcome["word"] == "better"
+    (groups,) = outcome["groups"]
+    (lost,) = [each for each in groups["groups"] if each["name"] == "1 × metadata:ruler=True"]
+    assert lost["helped"]
+    assert lost["change"] < -0.05
+    assert groups["first"]["change"] > 0.1
 
 
 # -- the accuracy cost --------------------------------------------------------------------------

@@ -32,8 +32,8 @@ class Labelled:
 
     def rows(self, outcomes: Sequence[Array], subsets: Subsets) -> list[Row]:
         """Rows like those of ``compare``; subsets hold labelled samples of one class each."""
-        # Each row has the effective size at which the mean of the outcome, or of its change, has
-        # its variance (Korn and Graubard, 1998): a share of a stratum has that of one label more.
+        # Each row has the effective size at which the number of changes, or of errors, has its
+        # variance (Korn and Graubard, 1998): a share of a stratum has that of one label more.
         coarse = np.unique(np.stack([_numbers(self.y), self.inferred]), axis=1, return_inverse=True)
         features = np.stack([coarse[1].ravel(), *outcomes])
         strata, of_sample = np.unique(features, axis=1, return_inverse=True)
@@ -41,7 +41,7 @@ class Labelled:
         n = np.bincount(of_sample).astype(float)
         n_known = np.bincount(of_sample[self.known], minlength=len(n))
         right = strata[1:].astype(float)
-        score = right[0] - right[1] if len(right) > 1 else right[0]
+        score = right[0] - right[1] if len(right) > 1 else 1 - right[0]
         found = list[Row]()
         for kind, name, inside in subsets:
             count = np.bincount(of_sample[inside], minlength=len(n))
@@ -53,10 +53,9 @@ class Labelled:
                 found += compare(outcomes, [(kind, name, inside)])
                 continue
             part = n * share / size
-            far = score**2 if len(right) > 1 else (score - part @ score) ** 2
             smooth = (count + alike) / (n_known + 1)
-            variance = (n**2 * smooth * (1 - smooth) / (n_known + 1)) @ far / size**2
-            spread = float(part @ far)
+            variance = (n**2 * smooth * (1 - smooth) / (n_known + 1)) @ score**2 / size**2
+            spread = float(part @ score**2) - (len(right) < 2) * float(part @ score) ** 2
             effective = spread / max(variance, spread / size) if spread else float(n_labelled)
             row = Row(kind, name, n_labelled, float(part @ right[0]) * effective)
             if len(right) > 1:

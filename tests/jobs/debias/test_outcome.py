@@ -257,6 +257,8 @@ def test_labels_of_samples_that_were_chosen_for_their_errors_tell_the_accuracy_o
     said = Attribute("mark", np.where(known, value, -1), ("no", "yes"), "person")
     right = after, before
     told = Labelled(y, inferred, known).rows
+    helped = helped_groups(said, y, before, told)
+    assert helped == ({(0, "no"), (1, "yes")} if gains else set())
     groups = named_groups(said, y, right, (), [0, 1], "labelled", told=told)
     changes = []
     for row in groups.rows:

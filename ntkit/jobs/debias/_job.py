@@ -61,7 +61,11 @@ from ntkit.verification import Verification, random_inputs, save_verified
 ORIGINAL = "original head"
 DEPLOYED = "model.onnx"
 _PROGRAM = "predict.py"
-_TITLES = {"classes": "Classes", "copies": "Originals and changed copies"}
+_TITLES = {
+    "classes": "Classes",
+    "copies": "Originals and changed copies",
+    "labelled": "Class × {}, estimated from labels of single samples",
+}
 _TRIED = 16  # samples for the test run of the program
 _SECONDS = 600
 _CONFIG, _PREPROCESSOR = "config.json", "preprocessor_config.json"

@@ -428,7 +428,7 @@ class Labelling:
             "reason": None if done is None else done.reason,
             "overlap": None if done is None or np.isnan(done.overlap) else done.overlap,
             "feature_set": self.feature_set,
-            "groups": [_facts(group) for group in self.groups],
+            "groups": [_facts(group, self.feature_set is not None) for group in self.groups],
             "asked": list(self.asked),
             "answers": str(self.path / ANSWERS),
             "page": str(self.path / PAGE) if self.asked else None,
@@ -506,10 +506,11 @@ def groups_of(
     )
 
 
-def _facts(group: Group) -> dict[str, Any]:
+def _facts(group: Group, inferred: bool) -> dict[str, Any]:
     """All values of a group for JSON; too few samples have no accuracy."""
-    few = group.n < FEWEST
-    return group.as_dict() | ({"accuracy": None, "interval": (0.0, 1.0)} if few else {})
+    few = {"accuracy": None} if group.n < FEWEST else {}
+    unknown = {"interval": (0.0, 1.0)} if few else {}
+    return group.as_dict() | few | ({"interval": None} if inferred else unknown)
 
 
 def _estimate(group: Group) -> str:

@@ -169,6 +169,7 @@ def command(
     paths = _checked(paths or [], predictions, before)
     if report is not None and len(paths) != 3 and before is None:
         raise InputError("--report compares two models; give OLD, NEW and DATA, or --before.")
+    own_file = limits is not None
     if limits is None:
         limits, notes = limits_of_project()
         o.tell_notes(notes)
@@ -223,14 +224,20 @@ def command(
         embedders: list[Any] = []
         read = partial(data_options.read, paths[-1], tell=False, every_label=True)
         matches = matches_of(model_options.load_all(paths[:-1]), read)
-        if len(matches) == 2 and not (limit.stated or invariant or over):
+        named = own_file or limit.stated or invariant or over or slices or answers
+        if len(matches) == 2 and not named:
             sha_of = [match.model.sha256() for match in matches]
             pair = {"old": sha_of[0], "new": sha_of[1], "label": matches[1].model.label}
-            came, notes = limits_of_repair(paths[1].parent, pair)
+            folder = paths[1] if paths[1].is_dir() else paths[1].parent
+            came, notes = limits_of_repair(folder, pair)
             o.tell_notes(notes)
-            if came is not None:
-                held_to = str(paths[1].parent / REPAIR_LIMITS)
-                shown["limits"] = limits_of(came, alpha=alpha, min_samples=min_samples)
+            if came is not None:  # a project or options may say how sure, and of how many samples
+                held_to, sure = str(folder / REPAIR_LIMITS), {"alpha", "min_samples"}
+                said = {n: getattr(limit, n) for n in sure if getattr(limit, n) != getattr(came, n)}
+                shown["limits"] = limits_of(came, **said)
+                if matches[1].samples.groups is not None:
+                    other = "They hold no group that the data name. To hold these: --worst-group N."
+                    o.tell_notes([other])
         if report is not None:
             if labels_compared([each.model for each in matches]):
                 raise InputError(

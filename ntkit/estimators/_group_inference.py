@@ -358,9 +358,9 @@ class GroupInference(ClassifierMixin, BaseEstimator):
         is known about the sample.
     transduction_ : ndarray of shape (N,)
         The known or most probable value of each sample; -1 (numbers) or None if there is none.
-    inferred_ : ndarray of shape (N,)
-        The most probable value of each sample, by heads that did not see its known value; as in
-        ``transduction_`` if there is none.
+    unseen_distributions_ : ndarray of shape (N, A)
+        Probability of each value by heads that did not see the known value of the sample; zeros if
+        no feature set predicts the attribute.
     feature_set_ : object
         Name (or number) of the feature set in use; None if there is none.
     scores_ : dict
@@ -474,7 +474,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
             p[known] = head.unseen
             q = self._posterior(p, y_index)
             certainty = head.posterior[np.arange(len(known)), value[known]]
-        self.inferred_, self.label_distributions_ = self._labels(q), q
+        self.unseen_distributions_, self.label_distributions_ = q.copy(), q
         self.label_distributions_[known] = np.eye(len(self.classes_))[value[known]]
         self.transduction_ = self._labels(self.label_distributions_)
         self.weights_ = member_weights(self.label_distributions_, y_index, value >= 0, weight)

@@ -96,10 +96,10 @@ def thresholds_of(
         (_parsed(metadata.get("thresholds")), "metadata 'thresholds'"),
         (config.get("thresholds"), "config.json (thresholds)"),
         *(
-            (_number(_parsed(metadata.get(key))), f"metadata {key!r}")
+            (_given(_parsed(metadata.get(key))), f"metadata {key!r}")
             for key in ("threshold", "model_info confidence_threshold")
         ),
-        (_number(config.get("threshold")), "config.json (threshold)"),
+        (_given(config.get("threshold")), "config.json (threshold)"),
     ]
     written, source = next(((w, s) for w, s in places if w is not None), (None, ""))
     if not names:  # a threshold of 0.5 decides as the class does
@@ -136,6 +136,11 @@ def _parsed(text: str | None) -> Any:
         with suppress(ValueError, RecursionError):
             return None if text is None else json.loads(form.format(text))
     return text
+
+
+def _given(value: Any) -> Any:
+    """The entry ``threshold``; None if it is a single value and no threshold between 0 and 1."""
+    return value if isinstance(value, dict | list) else _number(value)
 
 
 def _number(value: Any) -> float | None:

@@ -138,6 +138,16 @@ def test_limits_of_the_project_come_first(own, monkeypatch):
     assert "held to" not in out
 
 
+def test_how_sure_to_be_is_taken_from_the_project(repaired, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for text, alpha in (("", 0.05), ("[tool.ntkit.check]\nalpha = 0.2\n", 0.2)):
+        (tmp_path / "pyproject.toml").write_text(text)
+        code, out, _ = checked(repaired, "--json-file", tmp_path / "c.json", "--force")
+        assert code == 0
+        assert "held to" in out
+        assert json.loads((tmp_path / "c.json").read_text())["alpha"] == alpha
+
+
 def bad(root):
     """Put a weak model into the folder of the repair; ntkit check fails it."""
     new = root / "out" / "debiased.onnx"

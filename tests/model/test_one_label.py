@@ -257,6 +257,9 @@ def test_the_decision_of_the_graph_is_the_label(name, shown, tmp_path, monkeypat
     ({"model_info multilabel": "True", "model_info confidence_threshold": "0.45"}, {}, 0.45),
     ({}, {"thresholds": {"c": 0.3, "b": 0.6, "a": 0.5}}, 0.6),
     ({}, {"threshold": 0.25}, 0.25),
+    ({"threshold": "[0.1, 0.2, 0.3]"}, {}, 0.2),
+    ({"threshold": '{"a": 0.1, "b": 0.2, "c": 0.3}'}, {}, 0.2),
+    ({}, {"threshold": [0.1, 0.2, 0.3]}, 0.2),
     ({"threshold": "high"}, {"threshold": 300}, 0.5),
 ])  # fmt: skip
 def test_thresholds_of_files(metadata, config, threshold, tmp_path):

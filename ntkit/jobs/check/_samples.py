@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._key import TIMES, Key, group_name, lacking, values_in
-from ntkit._text import listed
+from ntkit._text import counted, listed
 from ntkit._types import Array
 from ntkit.attributes import (
     Answers,
@@ -89,6 +89,13 @@ class _Reader(AttributeReader):
         entries, left_out = labels.entries, labels.left_out
         given, note = labels_of_entries(labels.where, entries, left_out, self, key or "id", False)
         self.notes += [note] if note else []
+        unknown = sum(each is None for each in given)
+        if unknown:  # ntkit label asks about errors and rare values first
+            self.notes.append(
+                f"{labels.where} labels {counted(len(given) - unknown, 'sample')} of {len(given)}. "
+                "Where they were not drawn at random, as by ntkit label, accuracies of these "
+                "groups are not those of all samples."
+            )
         names = [name for name in labels.values if name in given.tolist()]
         known = np.array([each is not None for each in given])
         return {n: np.where(known, given == n, -1).astype(np.int8) for n in names}

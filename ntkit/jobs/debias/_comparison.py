@@ -560,9 +560,7 @@ class Comparison:
                 X = self.train.X[unseen]
                 of_train[unseen] = mixed(self.original, head, t, self._scale).predict(X)
             y, rows = np.concatenate([self.train.y, y]), np.arange(len(self.train) + len(y))
-            before = np.append(self.original.predict(self.train.X) == self.train.y, before)
-            after = np.append(of_train == self.train.y, after)
-            where = "training and validation set"
+            before, after = self._original_is_right, np.append(of_train == self.train.y, after)
         read = [each.take(rows) for each in read]
         by_copies = list[NamedGroups]()
         if self.invariance is not None and self.known is None:
@@ -576,7 +574,8 @@ class Comparison:
         if not groups:
             of_classes = compare(right, [("class", str(k), y == k) for k in self.classes.tolist()])
             groups = [NamedGroups("class", tuple(of_classes), source="classes")]
-        (average,) = compare(right, [("average", "average", np.arange(len(y)))])
+        first = 0 if where == TEST else len(y) - len(self.validation)
+        (average,) = compare(right, [("average", "average", np.arange(len(y)) >= first)])
         instead = by_copies[0].mean if by_copies else None
         fresh = self.share is None  # else a person may have chosen it by these samples
         return outcome_of(groups, average, where, self.max_cost, instead, fresh=fresh)
@@ -595,7 +594,7 @@ class Comparison:
         """
         copied = self.invariance is not None and self.known is None
         classes, fewest = self.classes.tolist(), FEWEST if copied else 1
-        source: Source = "read" if self.known is None else "labelled"
+        source: Source = "labelled" if self._estimated else "read"
         options: Any = {"source": source, "fewest": fewest, "told": self._told(y, rows)}
         pairs = zip(read, self.helped_cells, strict=True)
         groups = [named_groups(each, y, right, of, classes, **options) for each, of in pairs]
@@ -606,11 +605,27 @@ class Comparison:
             groups += by_copies
         return groups
 
-    def _told(self, y: Array, rows: Array | None) -> Told:
-        """How groups are told: by their samples, or by labels of single ones among these rows."""
+    @cached_property
+    def _estimated(self) -> bool:
+        """Whether labels tell groups that not every sample shows."""
+        if self.known is None:
+            return False
+        values, label = self.known.attribute.value, self.study.both.y
+        pairs = {*zip(label.tolist(), values.tolist(), strict=True)}
+        of_one_class = len(pairs) == len({value for _, value in pairs})
+        return of_one_class or not self.known.known.all()
+
+    def _told(self, y: Array, rows: Array | None, *, of_train: bool = False) -> Told:
+        """How groups are told: by their samples, or by labels of single ones among these rows.
+
+        Labels tell the groups of the validation samples, or those ``of_train``.
+        """
         if self.known is None or rows is None:
             return compare
-        return Labelled(y, self.known.inferred[rows], self.known.known[rows]).rows
+        value = np.where(self.known.known, self.known.attribute.value, -1)
+        # The model may know training samples by heart.
+        counted = (rows >= len(self.train)) != of_train
+        return Labelled(y, self.known.probabilities[rows], value[rows], counted).rows
 
     def _named(self, t: float) -> float | None:
         """The first number on validation samples at a share of the new head."""
@@ -668,19 +683,24 @@ class Comparison:
     def helped_cells(self) -> list[frozenset[Cell]]:
         """For each of these attributes, the groups in which the shortcut helps the original."""
         # Of a rare value there may be too few validation samples to tell. Changed copies show it,
-        # and the training samples have more of it.
-        both = self.study.both
-        rows, later = np.arange(len(both)), np.arange(len(self.train), len(both))
-        found = list[frozenset[Cell]]()
+        # and the training samples have more of it. A model that knows these by heart is right on
+        # all, so they are not joined with the others.
+        n, both, found = len(self.train), self.study.both, list[frozenset[Cell]]()
         for at, each in enumerate(self.said):
-            helped = helped_groups(each, both.y, self._original_is_right, self._told(both.y, rows))
-            own, y, right = each.take(later), both.y[later], self._original_is_right[later]
-            if self.invariance is not None and self.known is None:
-                copies = self.invariance.validation.one_of_each(at)
-                own = replace(own, value=np.append(own.value, copies.values[:, at]))
-                of_copies = self.original.predict(copies.Z) == y[copies.of]
-                y, right = np.append(y, y[copies.of]), np.append(right, of_copies)
-            found.append(helped | helped_groups(own, y, right, self._told(y, later)))
+            helped = frozenset[Cell]()
+            for of_train in (True, False)[not n :]:
+                rows = np.arange(n) if of_train else np.arange(n, len(both))
+                of, y, right = each.take(rows), both.y[rows], self._original_is_right[rows]
+                if self.known is not None:  # labels of both sets tell of each
+                    of, y, right = each, both.y, self._original_is_right
+                elif self.invariance is not None and not of_train:
+                    copies = self.invariance.validation.one_of_each(at)
+                    of = replace(of, value=np.append(of.value, copies.values[:, at]))
+                    of_copies = self.original.predict(copies.Z) == y[copies.of]
+                    y, right = np.append(y, y[copies.of]), np.append(right, of_copies)
+                told = self._told(y, np.arange(len(both)), of_train=of_train)
+                helped |= helped_groups(of, y, right, told)
+            found.append(helped)
         return found
 
     @cached_property

@@ -568,8 +568,8 @@ def _read_on_test(
     try:
         reader = AttributeReader([data.sets["test"]])
         read = [varying(reader, names, named.rules) for names in named.names]
-    except InputError:  # the test set lacks a column, a layer, or samples of one value
-        return test, [], []
+    except InputError as error:  # it lacks a column, a layer, or samples of one value
+        return test, [], [f"The test set does not judge, but validation samples do: {error}"]
     of_columns = (n for n in reader.column_notes(named.all_names) if n not in data.notes)
     notes = [note for each in read for note in each.few_note("The test set")]
     notes += [f"The test set: {note}" for note in of_columns]

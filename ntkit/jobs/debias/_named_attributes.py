@@ -375,11 +375,15 @@ class CompletedGroups:
         return groups if len(groups.names) > len(np.unique(y)) else None
 
     @cached_property
-    def inferred(self) -> Array:
-        """Number of the value that heads which did not see its label infer, (N + M,)."""
-        if self.inference is None or not self.is_read:
-            return np.zeros(len(self.y), dtype=np.intp)
-        return np.unique(self.inference.inferred_, return_inverse=True)[1]
+    def probabilities(self) -> Array:
+        """Probability of each value by heads that did not see the label, (N + M, A)."""
+        if self.inference is not None and self.is_read:
+            return np.asarray(self.inference.unseen_distributions_)
+        # The shares of the labels of the class.
+        y_index, n_values = np.unique(self.y, return_inverse=True)[1], len(self.attribute.names)
+        count = np.full((y_index.max() + 1, n_values), 1 / n_values)
+        np.add.at(count, (y_index[self.known], self.attribute.value[self.known]), 1)
+        return np.asarray((count / count.sum(axis=1, keepdims=True))[y_index])
 
     @cached_property
     def known(self) -> Array:

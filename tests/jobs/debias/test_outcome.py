@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from ntkit import check, debias
 from ntkit.attributes import Attribute
@@ -249,14 +250,17 @@ def test_labels_of_samples_that_were_chosen_for_their_errors_tell_the_accuracy_o
     before = rng.random(2000) < np.where(misled & gains, 0.5, 0.9)
     fixed = rng.random(2000) < (0.8 if gains else 0.6)
     after = np.where(before, rng.random(2000) < 0.92, fixed)
-    inferred = np.where(rng.random(2000) < 0.95, value, 1 - value)
-    # Errors, random samples, and those of a rare inferred value.
-    chosen = [np.flatnonzero(~before)[:40], rng.permutation(2000)[:40]]
-    asked = np.concatenate([*chosen, rng.permutation(np.flatnonzero(inferred != y))[:40]])
+    # Odds of the value by a normal feature, and by its share in the class.
+    seen = 2 * value - 1 + rng.normal(0, 0.6, 2000)
+    yes = expit(2 * seen / 0.36 + np.log(9) * (2 * y - 1))
+    # Errors, random samples, those of a rare inferred value, and uncertain ones.
+    chosen = [np.flatnonzero(~before)[:30], rng.permutation(2000)[:30]]
+    chosen += [rng.permutation(np.flatnonzero((yes > 0.5) != y))[:30]]
+    asked = np.concatenate([*chosen, np.argsort(np.abs(yes - 0.5))[:30]])
     known = np.isin(np.arange(2000), asked)
     said = Attribute("mark", np.where(known, value, -1), ("no", "yes"), "person")
     right = after, before
-    told = Labelled(y, inferred, known).rows
+    told = Labelled(y, np.stack([1 - yes, yes], axis=1), said.value, y == y).rows
     helped = helped_groups(said, y, before, told)
     assert helped == ({(0, "no"), (1, "yes")} if gains else set())
     groups = named_groups(said, y, right, (), [0, 1], "labelled", told=told)
@@ -266,6 +270,8 @@ def test_labels_of_samples_that_were_chosen_for_their_errors_tell_the_accuracy_o
         inside = (y == int(label)) & (value == (of_value == "yes"))
         assert row.n == (inside & known).sum()
         changes.append(after[inside].mean() - before[inside].mean())
+        assert row.before == pytest.approx(before[inside].mean(), abs=0.1)
+        assert row.value == pytest.approx(after[inside].mean(), abs=0.1)
     assert groups.mean.change == pytest.approx(np.mean(changes), abs=0.06)
     low, high = groups.mean.change_interval
     assert low < np.mean(changes) < high

@@ -224,7 +224,7 @@ def command(
         embedders: list[Any] = []
         read = partial(data_options.read, paths[-1], tell=False, every_label=True)
         matches = matches_of(model_options.load_all(paths[:-1]), read)
-        named = own_file or limit.stated or invariant or over or slices or answers
+        named = own_file or limit.stated or over or slices or answers
         if len(matches) == 2 and not named:
             sha_of = [match.model.sha256() for match in matches]
             pair = {"old": sha_of[0], "new": sha_of[1], "label": matches[1].model.label}

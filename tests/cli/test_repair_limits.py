@@ -130,6 +130,17 @@ def test_other_limits_come_first(own, options):
     assert "held to" not in out
 
 
+@pytest.mark.parametrize("options", [("--slice", MARK), ("--limits", "LIMITS")])
+def test_what_is_named_is_held_to_limits(repaired, tmp_path, options):
+    """The limits of a repair, of its groups alone, do not take the place of what a person names."""
+    (limits := tmp_path / "l.toml").write_text(f'[slices]\n"{MARK}" = {{}}\n')
+    options = [limits if each == "LIMITS" else each for each in options]
+    _, out, err = checked(repaired, *options)
+    assert "held to" not in out
+    assert "allows a drop of 5 percentage points" in err
+    assert MARK in out
+
+
 def test_limits_of_the_project_come_first(own, monkeypatch):
     (own / "pyproject.toml").write_text("[tool.ntkit.check]\nmax_drop = 61\n")
     monkeypatch.chdir(own)

@@ -36,10 +36,12 @@ DEFAULT_DROP = 5.0
 
 
 def with_default(limits: Limits, *, compared: bool) -> tuple[Limits, list[str]]:
-    """Limits with the largest drop if two models are compared without any limit, and a note."""
-    if not compared or limits.stated:
+    """Limits with the largest drop if no limit holds the accuracies of two models, and a note."""
+    of_changes = [n for n in limits.stated if n.startswith("changes.") or n == "max_flip_rate"]
+    if not compared or len(of_changes) < len(limits.stated):
         return limits, []
-    note = f"No limit is set, so ntkit allows a drop of {DEFAULT_DROP:g} percentage points."
+    on = " on accuracies" * bool(of_changes)
+    note = f"No limit is set{on}, so ntkit allows a drop of {DEFAULT_DROP:g} percentage points."
     return replace(limits, max_drop=DEFAULT_DROP), [note]
 
 

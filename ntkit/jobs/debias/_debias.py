@@ -366,6 +366,11 @@ def debias(
     named = named_attributes(spurious, with_changes(on_findings, changes), model, reader.sets)
     said = with_offered(named, changes, reader)
     said.check(reader, early=True)
+    if partly is not None and said.names:
+        raise InputError(
+            f"Labels of samples cannot be combined with the named {said.all_names[0]!r}; give the "
+            "labels or the name."
+        )
     kinds = {"named": bool(said.names), "partly_known": partly is not None}
     asked_for(order.auto, method, by_change=bool(said.changes), **kinds)
     audits = not (method is not None or said or partly is not None or new_head)

@@ -114,6 +114,11 @@ class Job:
         notes = [*data.notes, *of_groups]
         of = "validation samples" if comparison.one_set else "training and validation samples"
         notes += [each.sentence(of) for each in comparison.named]
+        if len(comparison.named) > 1 and all(each.source != "crossed" for each in outcome.groups):
+            notes.append(
+                "Not every combination of the named attributes has 5 samples in the "
+                f"{outcome.where}, so each attribute is judged by itself."
+            )
         for each in (*comparison.named, *([] if known is None else [known.attribute])):
             notes += alike_note(each.names, f"Values of {each.name}")
         notes += [f"auto: {clf.reason_}"] if comparison.chosen == "auto" else []

@@ -55,6 +55,18 @@ def test_the_new_model_may_not_surely_flip_more_than_the_old_one(digits):
     assert (one.value, one.outcome, two.outcome) == (0, "pass", "fail")
 
 
+def test_a_change_alone_leaves_the_limit_of_accuracies(digits):
+    """A model that answers always the same flips on no change."""
+    model = FrozenModel.load(marked_digits_model_path())
+    data = digits.X_test[:200], digits.y_test[:200]
+    found = check(model, model.with_head(model.head.scaled(np.zeros(64))), data, MARK)
+    assert not found.passed
+    assert found.row(f"change {MARK}").outcome == "pass"
+    assert "No limit is set on accuracies, so ntkit allows a drop of 5 percentage" in str(
+        found.notes
+    )
+
+
 def test_words_columns_and_functions(tmp_path):
     backbone = texts.text_model(tmp_path / "m")
     texts.word_pieces().save(str(tmp_path / "m" / "tokenizer.json"))

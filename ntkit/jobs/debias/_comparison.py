@@ -552,11 +552,11 @@ class Comparison:
         rows = np.arange(len(self.train), len(self.train) + len(self.validation))
         y, before = self.validation.y, self.original.predict(self.validation.X) == self.validation.y
         after = self.validation_predictions(self.chosen, t) == y
-        if self.known is not None and not (
-            self.one_set or self._mapped
-        ):  # training samples have labels as well
+        if self.known is not None and not self.one_set:  # training samples have labels as well
             of_train = np.empty_like(self.train.y)
-            for head, unseen in self._train_heads(self.chosen):
+            if self._mapped:
+                of_train = self.head.predict(self.train.X)
+            for head, unseen in () if self._mapped else self._train_heads(self.chosen):
                 X = self.train.X[unseen]
                 of_train[unseen] = mixed(self.original, head, t, self._scale).predict(X)
             y, rows = np.concatenate([self.train.y, y]), np.arange(len(self.train) + len(y))

@@ -17,6 +17,7 @@ from ntkit.estimators import AutoDebiasClassifier, DFRClassifier, retrain_head
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.audit import AttributeReader
+from ntkit.jobs.debias import _comparison
 from ntkit.jobs.debias._accuracy_cost import accuracy_cost_of
 from ntkit.jobs.debias._candidates import asked_for
 from ntkit.jobs.debias._comparison import Comparison
@@ -497,6 +498,27 @@ def test_rows_of_memory_maps_can_be_labelled(tmp_path):
         for a, b in (mapped, (X, HELD[0]))
     ]
     assert np.allclose(*heads, atol=1e-3)
+
+
+def test_labels_of_training_samples_alone_judge_large_stores_too(tmp_path, monkeypatch, digits):
+    """The outcome is told on validation samples, of which none has a label."""
+    monkeypatch.setattr(_comparison, "LARGE", 0)
+    embedder, d = OnnxEmbedder(FrozenModel.load(DIGITS), device="cpu"), digits
+    parts = [(d.X_train[:900], d.y_train[:900]), (d.X_validation[:600], d.y_validation[:600])]
+    labels = np.full(1500, None, dtype=object)
+    labels[:150] = np.where(d.groups_train[:150] % 2, "yes", "no")
+    found = []
+    for mapped in (False, True):
+        stores = []
+        for n, (X_part, y) in enumerate(parts):
+            np.save(file := tmp_path / f"{n}.npy", embedder.transform(X_part))
+            Z = np.load(file, mmap_mode="r" if mapped else None)
+            stores.append(Samples(Z, y, embedded=True))
+        found.append(debias(DIGITS, *stores, attribute=labels, n_random=1, device="cpu").outcome)
+    for outcome in found:
+        assert (outcome.where, outcome.word) == ("validation set", "probably better")
+        assert outcome.average.n == 600
+    assert found[1].groups[0].mean.value == pytest.approx(found[0].groups[0].mean.value, abs=0.05)
 
 
 # -- do no harm --------------------------------------------------------------------------------

@@ -257,6 +257,15 @@ def test_the_model_of_the_folder_for_a_service_has_its_limits(repaired, tmp_path
     assert "  repair-limits.toml" in sums
 
 
+def test_a_test_set_that_lacks_what_was_named_is_not_proposed(own):
+    (own / "test" / "metadata.csv").unlink()
+    sets = [f"--{part}={own / part}" for part in ("train", "validation", "test")]
+    out, _ = done("debias", own / "model.onnx", *sets, "--spurious", MARK, "-o", own / "b", *DEVICE)
+    assert "Validation set: If metadata:mark=yes and the class were unrelated" in out
+    assert "Note: The test set does not judge, but validation samples do: " in out
+    assert "TEST, with samples as TEST that show what was named" in out
+
+
 def test_another_row_of_the_table_has_no_limits(repaired, tmp_path):
     done("debias", "--from", repaired / "out", "--method", "class-balanced", "-o",
          tmp_path / "row", *DEVICE)  # fmt: skip

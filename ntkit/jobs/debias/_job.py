@@ -186,6 +186,8 @@ class Job:
         # The head was chosen on all these samples, and perhaps fitted on them.
         if test is None or not {*fitted}.isdisjoint(digests.get("test", ())):
             return f"ntkit check {models} TEST, with samples as TEST that this repair has not seen"
+        if self.said.names and not (self.said.layers or self.comparison.named_on_test):
+            return f"ntkit check {models} TEST, with samples as TEST that show what was named"
         source = next(iter(test.sources), None)
         if source is None:
             return ""

@@ -410,7 +410,8 @@ def debias(
     said.check(reader)
     known = None if partly is None else completed(partly, data, earlier, reader, random_state)
     test, on_test, left = _read_on_test(data, named.cut(reader, data.model))
-    data = replace(data, notes=(*data.notes, *left))
+    doubts = () if on_test else left  # the test set does not judge
+    data = replace(data, notes=(*data.notes, *left), cautions=(*data.cautions, *doubts))
     return _repair(order, data, reader, said, known, test, on_test)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
+from ntkit._key import Key
 from ntkit._labels import composed
 from ntkit._text import RUN_ON
 from ntkit._types import Array
@@ -154,7 +155,9 @@ def one_spelling(name: str) -> str:
     Words have one apostrophe and no case there, as in texts.
     """
     name = composed(name).strip()
-    return comparable(name) if name.removeprefix("not ").startswith("word:") else name
+    key = Key.of(name)
+    key = Key.of(key.what) if key.kind == "not" else key
+    return comparable(name) if key.kind == "word" else name
 
 
 def _checked(texts: Sequence[str]) -> list[str]:

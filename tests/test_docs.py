@@ -260,3 +260,9 @@ def test_links_hold_in_a_checkout():
         targets = {*re.findall(r"\]\(([^)#\s]+)[^)]*\)", text)} - {"../generated/cli_reference.md"}
         files = [each for each in targets if not re.match(r"https?:|mailto:", each)]
         assert [each for each in files if not (page.parent / each).exists()] == [], page
+
+
+def test_the_readme_shows_how_to_try_and_to_test():
+    readme = Path("README.md").read_text(encoding="utf-8")
+    assert "`make test`" in readme
+    assert "`make demo`" in readme

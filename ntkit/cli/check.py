@@ -146,8 +146,8 @@ def command(
     for each group and slice. --limits FILE sets them for groups and slices.
 
     Without --limits, ntkit reads the table tool.ntkit.check of pyproject.toml, if there is one.
-    Without any limit, it reads the repair-limits.toml that ntkit debias wrote next to NEW. Where
-    CI is set, it does not.
+    Without any limit, slice or answers, it reads the repair-limits.toml that ntkit debias wrote
+    next to NEW. Where CI is set, it does not.
 
     With --invariant, changed samples must not flip predictions more often than --max-flip-rate.
     With two models, they must not flip NEW's predictions more often than OLD's.
@@ -224,12 +224,17 @@ def command(
         embedders: list[Any] = []
         read = partial(data_options.read, paths[-1], tell=False, every_label=True)
         matches = matches_of(model_options.load_all(paths[:-1]), read)
-        named = own_file or limit.stated or over or slices or answers
-        if len(matches) == 2 and not named:
+        if len(matches) == 2 and not (own_file or limit.stated or over):
             sha_of = [match.model.sha256() for match in matches]
             pair = {"old": sha_of[0], "new": sha_of[1], "label": matches[1].model.label}
             folder = paths[1] if paths[1].is_dir() else paths[1].parent
             came, notes = limits_of_repair(folder, pair)
+            if came is not None and (slices or answers):  # these may not be of its groups
+                file, came = folder / REPAIR_LIMITS, None
+                notes = [
+                    f"{file} may have no limit for --slice and --answers, so ntkit goes on without "
+                    f"it. To use it, add: --limits {file}"
+                ]
             o.tell_notes(notes)
             if came is not None:  # a project or options may say how sure, and of how many samples
                 held_to, sure = str(folder / REPAIR_LIMITS), {"alpha", "min_samples"}

@@ -138,6 +138,7 @@ def test_what_is_named_is_held_to_limits(repaired, tmp_path, options):
     _, out, err = checked(repaired, *options)
     assert "held to" not in out
     assert "allows a drop of 5 percentage points" in err
+    assert ("repair-limits.toml may have no limit for --slice" in err) == ("--slice" in options)
     assert MARK in out
 
 

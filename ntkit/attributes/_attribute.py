@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain, combinations, product
 from typing import Any
 
 import numpy as np
@@ -115,7 +116,8 @@ class Attribute:
 
         ``read`` returns such an attribute of every sample by its name: 1, 0, or −1. A single value
         gets a second one: samples without any of its names. Of several values, samples that have
-        none or more than one get −1.
+        none or more than one get −1. Thresholds of one column that samples reach together are not
+        two values: they raise an InputError.
 
         Examples
         --------
@@ -136,6 +138,13 @@ class Attribute:
         if len(names) == 1:
             return cls(first[0], having[0].astype(np.int64), (lacking(first[0]), *first), source)
         has = np.stack(having, axis=1) == 1
+        for one, other in chain.from_iterable(product(*pair) for pair in combinations(names, 2)):
+            of_one = Key.of(one).origin == Key.of(other).origin
+            if of_one and ((read(one) == 1) & (read(other) == 1)).any():
+                raise InputError(
+                    f"Samples have both {one!r} and {other!r}, so they are not two values of one "
+                    "attribute. Name only one of them."
+                )
         value = np.where(has.sum(axis=1) == 1, has.argmax(axis=1), -1)
         return cls(" against ".join(first), value, first, source)
 

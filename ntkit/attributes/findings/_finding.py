@@ -64,7 +64,8 @@ class Finding:
         p-value of the score: probability that both z are so large by chance. It has Holm's
         correction for the attributes of the same kind, and a correction for the number of kinds.
     same, opposed : tuple of str
-        Attributes that mean the same, and opposites, which are correlated with another class.
+        Attributes that mean the same, and opposites, which are correlated with another class. A
+        threshold of the same column is not an opposite, because samples have both.
     values : tuple of tuple of str
         Attributes for each value of the groups; the first ones are the finding's own. They are of
         its kind, so a word stands for words only. If no attribute with the same meaning has a name
@@ -272,14 +273,17 @@ def _covers(values: Array, side: Array, predictions: AuditedPredictions) -> Arra
 
 def sides(values: Array, side: Array, correlation: Array) -> tuple[Array, list[list[int]]]:
     """Value of a family for each sample: the class that its attribute is correlated with."""
-    members: dict[int, list[int]] = {}
+    # Attributes of one family may be parts of each other, as thresholds of one column are. A value
+    # takes only attributes that are apart from all others, so that no value holds another one.
+    has = (values == 1).astype(np.float32)
+    apart = (correlation < 0) | (has.T @ has == 0)
+    members, kept = dict[int, list[int]](), list[int]()
     for i, on in enumerate(side.tolist()):
-        others = members.setdefault(on, [])
-        if (correlation[i, others] < 0).all():
-            others.append(i)
+        if apart[i, kept].all():
+            members.setdefault(on, []).append(i)
+            kept.append(i)
     having = np.stack([(values[:, m] == 1).any(axis=1) for m in members.values()], axis=1)
     of_sample = np.where(having.sum(axis=1) == 1, having.argmax(axis=1) + 1, 0)
-    kept = [i for m in members.values() for i in m]
     unknown = (values[:, kept] < 0).all(axis=1)
     return np.where(unknown, -1, of_sample), [*members.values()]
 
@@ -447,9 +451,11 @@ def _findings_of(
     names = [ranking.names[i] for i in top]
     joined = led_by_names(families(correlation, side, origins), named, origins, names, correlation)
     has_name = np.array(named, dtype=bool)
-    opposite = (side[:, None] != side) & (correlation > 0)  # as in families
+    other_side = side[:, None] != side
+    together = other_side & (correlation > 0)  # as in families
+    opposite = other_side & ~together
     covers = _covers(values, side, predictions) & ~has_name[:, None] & has_name
-    joins = (agree & ~opposite) | covers
+    joins = (agree & ~together) | covers
     cards = one_card(joined, joins, origins)
     cards, left_out = _clearest(cards, feature_sets, ranking.feature_set[top])
     findings, of_samples = list[Finding](), [np.empty((len(values), 0), dtype=np.int16)]
@@ -462,7 +468,7 @@ def _findings_of(
         of_sample, on = sides(values[:, shown], side[shown], correlation[np.ix_(shown, shown)])
         of_sides = tuple(tuple(names[shown[i]] for i in members) for members in on)
         findings.append(
-            _finding(group, of_sides, ranking, top, side, values, feature_sets, predictions)
+            _finding(group, of_sides, ranking, top, opposite, values, feature_sets, predictions)
         )
         of_samples.append(of_sample[:, None].astype(np.int16))
     leaders = values[:, [card[0][0] for card in cards]]
@@ -555,7 +561,7 @@ def _finding(
     on: tuple[tuple[str, ...], ...],
     ranking: Ranking,
     top: Array,
-    side: Array,
+    opposite: Array,
     values: Array,
     feature_sets: Sequence[FeatureSet],
     predictions: AuditedPredictions,
@@ -577,8 +583,8 @@ def _finding(
         error_contrast=float(ranking.errors[at]),
         score=float(ranking.score[at]),
         p_value=float(ranking.p_value[at]),
-        same=tuple(ranking.names[top[i]] for i in others if side[i] == side[leader]),
-        opposed=tuple(ranking.names[top[i]] for i in others if side[i] != side[leader]),
+        same=tuple(ranking.names[top[i]] for i in others if not opposite[i, leader]),
+        opposed=tuple(ranking.names[top[i]] for i in others if opposite[i, leader]),
         values=on,
     )
 

@@ -311,8 +311,7 @@ class Audit:
             others = len(finding.same) - 1
             more = f", {others} more" * (others > 0)
             same = f" (and {finding.same[0]}{more})" if finding.same else ""
-            against = f" against {finding.opposed[0]}" if finding.opposed else ""
-            names.append(f"{_signed(finding)}{same}{against}")
+            names.append(f"{_signed(finding)}{same}{_against(finding)}")
         names = _cut_apart(names, _LONG_NAME)
         for i, (name, finding) in enumerate(zip(names, self.findings, strict=False), start=1):
             worst = finding.worst
@@ -516,13 +515,15 @@ def _signed(finding: Finding) -> str:
     return f"{'' if finding.present else 'not '}{finding.name}"
 
 
+def _against(finding: Finding) -> str:
+    """The second value of a finding's groups, if they have one."""
+    return f" against {finding.values[1][0]}" if len(finding.values) > 1 else ""
+
+
 def _short_names(findings: Sequence[Finding]) -> list[str]:
     """The names of findings, with their opposites if there is space."""
     names = [*map(_signed, findings)]
-    both = [
-        f"{name} against {finding.opposed[0]}" if finding.opposed else name
-        for name, finding in zip(names, findings, strict=True)
-    ]
+    both = [f"{name}{_against(each)}" for name, each in zip(names, findings, strict=True)]
     return _cut_apart(
         [b if len(b) <= _NAME else name for b, name in zip(both, names, strict=True)], _NAME
     )

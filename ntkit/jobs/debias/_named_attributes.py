@@ -228,9 +228,10 @@ def check_varies(attribute: Attribute, y: Array) -> None:
         )
     if not all(attribute.counts):
         missing = attribute.names[int(np.argmin(attribute.counts))]
+        alone = " alone" * (attribute.name not in attribute.names)  # others may have it too
         raise InputError(
-            f"No sample has the value {missing!r}, so ntkit cannot balance {attribute.name!r}. "
-            "Name an attribute that only some samples have."
+            f"No sample has the value {missing!r}{alone}, so ntkit cannot balance "
+            f"{attribute.name!r}. Name an attribute that only some samples have."
         )
     pairs = _classes_with_values(attribute, y)
     if len({*pairs}) <= len({label for label, _ in pairs}):

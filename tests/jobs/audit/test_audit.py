@@ -304,3 +304,30 @@ def test_a_finding_called_not_names_the_groups_by_what_it_is_called():
     assert f"class {worst.name} with it" in row
     assert f"{100 * (1 - wrong.mean()):.1f}" in row
     assert f"| {worst.name}, with |" in found.table()
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_thresholds_of_one_column_are_not_two_values(seed):
+    """Everybody above the higher one is above the lower one as well."""
+    rng, n = np.random.default_rng(seed), 1500
+    y = rng.integers(0, 3, n)
+    dose = np.where(rng.random(n) < 0.8, y * 1.5, rng.choice([0, 1.5, 3.0], n))
+    dose += rng.normal(0, 0.8, n)
+    pred = np.where(rng.random(n) < 0.5, np.digitize(dose, [0.75, 2.25]), y)
+    found = ntkit.audit(y, pred, table={"dose": dose})
+    name = first(found)
+    assert found.findings[0].values == ((name,),)
+    assert not any(each.startswith("column:dose") for each in found.findings[0].opposed)
+    assert " against " not in str(found)
+    has = dose >= float(name.partition(">=")[2])
+    sides = np.where(has, name, f"not {name}")
+    assert found.groups(name).tolist() == [
+        f"{k} × {side}" for k, side in zip(y, sides, strict=True)
+    ]
+
+
+def test_opposite_categories_are_two_values():
+    site = np.array(["A", "B"])[FILM]
+    found = ntkit.audit(Y, PRED, table={"site": site})
+    assert {*found.findings[0].values} == {("column:site=B",), ("column:site=A",)}
+    assert " against column:site=" in str(found)

@@ -303,6 +303,19 @@ def test_answers_of_an_audit_are_classes_by_sides(old, table, tmp_path):
     assert sum(row.n for row in rows) == 270
 
 
+def test_values_of_an_answer_that_samples_have_together_are_refused(old, table, tmp_path):
+    """A threshold holds every higher one, so the higher one would be an empty slice."""
+    file = tmp_path / "answers.json"
+    both = {"name": "column:f0>=0", "answer": "spurious"}
+    both["values"] = [["column:f0>=0"], ["column:f0>=-1"]]
+    file.write_text(json.dumps({"ntkit": "answers", "version": 1, "answers": [both]}))
+    with pytest.raises(InputError, match="have both 'column:f0>=0' and 'column:f0>=-1'"):
+        check(None, old, table, {"average": 5}, answers=file)
+    for names in ("column:f0>=0|column:f0>=-1", "column:f0>=-1|column:f0>=0"):
+        with pytest.raises(InputError, match="they are not two values of one attribute"):
+            check(None, old, table, {"average": 5}, slices=[names])
+
+
 def test_answers_with_one_value_of_two_findings_make_slices_of_each(old, table, tmp_path):
     file = tmp_path / "answers.json"
     one = {"name": "column:site=A", "answer": "spurious"}

@@ -235,6 +235,7 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(files, tmp_path):
         ({"spurious": "word:flim"}, "did you mean 'word:film'"),
         ({"spurious": "column:lenth>=3"}, "did you mean 'length'"),
         ({"spurious": "column:length>=1e9"}, "No sample has the value"),
+        ({"spurious": "column:length>=5|column:length>=6"}, "Samples have both 'column:length>=5'"),
         ({"spurious": "column:length"}, "name a threshold"),
         ({"spurious": "length>=3"}, "did you mean 'column:length>=3'"),
         ({"spurious": "film"}, "did you mean 'word:film'"),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntkit._labels import (
+    cell_name,
     is_missing,
     listed,
     listed_in_order,
@@ -279,37 +280,49 @@ def index_of(values: Any) -> Any:
 def check_index(**columns: Any) -> list[str]:
     """Raise an error if pandas objects, or columns of mappings, have rows of other samples.
 
-    Their indexes are the same in another order, or have only a part in common. An index 0, 1, 2 …
+    Their indexes are the same in another order, or do not name the same samples. An index 0, 1, 2 …
     may name no samples, so it makes a note.
     """
     single, notes = dict[str, Any](), list[str]()
     for name, values in columns.items():
         several = isinstance(values, Mapping)
         single |= {f"{name}[{k!r}]": v for k, v in values.items()} if several else {name: values}
-    earlier = list[tuple[str, list[Any]]]()  # those with different indexes
+    earlier = list[tuple[str, list[Any], list[str]]]()  # those with different indexes
     for name, values in single.items():
-        if (own := index_of(values)) is None or any([*own] == index for _, index in earlier):
+        if (own := index_of(values)) is None or any([*own] == index for _, index, _ in earlier):
             continue
-        for first, index in earlier:
-            if len(index) != len(own):
-                continue
-            if Counter(index) == Counter(own):
+        named = [*map(cell_name, own)]
+        others = [each for each in earlier if len(each[1]) == len(own)]
+        if any(named == texts for *_, texts in others):  # 5 and "5" are one sample
+            continue
+        for first, _, texts in others:
+            if Counter(texts) == Counter(named):
                 raise InputError(
                     f"{name} has the samples of {first} in another order, by its index. Align it: "
                     f"{name}.loc[{first}.index]."
                 )
-            known = {*index}
-            others = [sample for sample in own if sample not in known]
-            if not others or len(others) == len(own):
+            if _numbers_rows(texts) or _numbers_rows(named):
+                notes.append(f"{name} and {first} are matched by position; their indexes differ.")
                 continue
-            if [*range(len(own))] not in (index, [*own]):
-                raise InputError(
-                    f"{name} has samples that {first} lacks, such as {others[0]!r}, by its index. "
-                    "Pass the same samples in the same order, or arrays without an index."
-                )
-            notes.append(f"{name} and {first} are matched by position; their indexes differ.")
-        earlier.append((name, [*own]))
+            more = Counter(named) - Counter(texts)
+            text = min(more, key=lambda each: each in texts)  # with copies, maybe none is missing
+            lacks = "has less often" if text in texts else "lacks"
+            raise InputError(
+                f"{name} has samples that {first} {lacks}, such as {[*own][named.index(text)]!r}, "
+                "by its index. Pass the same samples in the same order, or arrays without an index."
+            )
+        earlier.append((name, [*own], named))
     return notes
+
+
+def _numbers_rows(index: Sequence[str]) -> bool:
+    """Whether an index numbers rows from 0; those of each set, if there are several."""
+    place = -1
+    for text in index:
+        place = 0 if text == "0" else place + 1
+        if text != str(place):
+            return False
+    return True
 
 
 def by_names(values: Any, names: Sequence[str], where: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -260,6 +261,9 @@ def columns_of(table: Any, *keys: str) -> dict[str, Array]:
             f"A table must be a DataFrame or a mapping of columns; got {type(table).__name__}. "
             "Pass arrays as arrays={'name': X}."
         )
+    twice = [name for name, n in Counter(str(name) for name, _ in table.items()).items() if n > 1]
+    if twice:
+        raise InputError(f"The table has two columns of the same name, {twice[0]!r}; rename one.")
     # Texts in lists become objects, because NumPy pads texts to one width.
     arrays: dict[str, Array] = {
         str(name): np.fromiter(values, dtype=object, count=len(values))

@@ -91,11 +91,11 @@ def read(
         if data.index is None and data.rows is None:
             X, y, groups = data.X, data.y, data.groups
             given = {"X": X, "y": y, "groups": groups}
-            check_index(**given)
+            notes = (*data.notes, *check_index(**given))
             index = {name: of for name, each in given.items() if (of := index_of(each)) is not None}
             y = _labels_by_name(y, model) if model.label_names else _one_for_each(y)
             y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
-            data = replace(data, y=y, groups=groups, index=index)
+            data = replace(data, y=y, groups=groups, index=index, notes=notes)
         if model.label is not None:
             data = _of_label(data, model.label, model.label_names, keep_unknown)
         elif every_label and model.label_names:

@@ -90,6 +90,14 @@ def test_other_names_are_refused_and_numbers_are_positions(models, sets):
     twice = frame.set_axis(["f", "f", "h", "cue"], axis=1)
     with pytest.raises(InputError, match="two columns of the same name"):
         ntkit.predict(named, (twice, y), **CPU)
+    limits = {"limits": {"average": 50}, "slices": ["metadata:f"], **CPU}
+    for facts in (twice, frame.set_axis([1, "1", "h", "cue"], axis=1)):
+        for name in ("table", "metadata"):
+            with pytest.raises(InputError, match="two columns of the same name, '"):
+                ntkit.audit(y, y, **{name: facts})
+        with pytest.raises(InputError, match="two columns of the same name, '"):
+            ntkit.check(None, named, (frame, y), metadata=facts, **limits)
+    assert ntkit.audit(y, y, table=frame.set_axis(["e", "f", "h", "cue"], axis=1)).findings == ()
     by_position = ntkit.predict(named, (frame, y), **CPU).probabilities
     for unnamed in (frame.to_numpy(), frame.set_axis(range(4), axis=1)):
         assert np.array_equal(ntkit.predict(named, (unnamed, y), **CPU).probabilities, by_position)
@@ -194,7 +202,13 @@ def test_an_index_in_another_order_is_refused(models):
     with pytest.raises(InputError, match="y has the samples of X in another order"):
         ntkit.predict(models[1], Samples(frame, labels.sample(frac=1, random_state=0)), **CPU)
     part = frame[50:], labels[50:].reset_index(drop=True)  # other names, not another order
-    assert np.array_equal(ntkit.predict(models[1], part, **CPU).y, expected.y[50:])
+    found = ntkit.predict(models[1], part, **CPU)
+    assert np.array_equal(found.y, expected.y[50:])
+    assert any("y and X are matched by position; their" in note for note in found.notes)
+    assert not any("by position" in note for note in expected.notes)
+    other = frame[50:], labels[:250].set_axis(range(1000, 1250))
+    with pytest.raises(InputError, match="y has samples that X lacks, such as 1000, by its index"):
+        ntkit.predict(models[1], other, **CPU)
 
 
 def test_an_index_with_a_part_of_the_samples_is_refused():
@@ -211,8 +225,15 @@ def test_an_index_with_a_part_of_the_samples_is_refused():
         ntkit.audit(one.y, one.new, table=other[["site"]])
     with pytest.raises(InputError, match=f"y_pred {says}"):
         check_predictions(one.y, other.new, limits=limits)
+    with pytest.raises(InputError, match="table has samples that y lacks, such as 230"):
+        ntkit.audit(one.y, one.new, table=frame[["site"]][-200:].set_axis(range(230, 430)))
+    with pytest.raises(InputError, match="table has samples that y has less often, such as 21, by"):
+        ntkit.audit(one.y, one.new, table=one[["site"]].set_axis([21, *range(21, 220)]))
     numbered, note = one.reset_index(drop=True), "are matched by position; their indexes differ."
-    for table, n in ((one, 0), (numbered, 1), (one.set_axis(range(1000, 1200)), 0)):
+    as_texts = one.set_axis(one.index.astype(str))
+    with pytest.raises(InputError, match="table has the samples of y in another order"):
+        ntkit.audit(one.y, one.new, table=as_texts[["site"]].sort_index())
+    for table, n in ((one, 0), (numbered, 1), (as_texts, 0)):
         found = ntkit.audit(one.y, one.new, table=table[["site"]])
         assert sum(note in each for each in found.notes) == n
         checked = check_predictions(one.y, table.new, limits=limits)

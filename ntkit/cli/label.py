@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,8 @@ def command(
     if check is not None:
         if batch is not None:
             raise InputError("--batch cannot be combined with --check, which asks about twelve.")
-        o.show(check_table(frozen, samples, check, out, key=id_column, **shared), json=json)
+        of_check = samples if json else replace(samples, notes=())  # the reader printed them
+        o.show(check_table(frozen, of_check, check, out, key=id_column, **shared), json=json)
         return
     if id_column is not None:
         raise InputError("--id-column belongs to the table of --check. Pass --check, or omit it.")

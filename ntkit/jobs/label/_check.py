@@ -181,26 +181,42 @@ def check_table(
         labels = folder.take(before, [*folder.answer_files(), *answers], taken)
 
         told = labels.of_contents(contents)
-        checked = np.array([value is not None for value in told]) & (groups >= 0)
-        wrong = checked & (told != said)
-        subsets: list[tuple[Kind, str, Array]]
-        subsets = [("group", title, checked & (groups == i)) for i, title in enumerate(titles)]
-        parts, alike = tuple(compare([~wrong], subsets)), (1,) * len(titles)
-        sizes = tuple(int((groups == i).sum()) for i in range(len(titles)))
+        labelled = np.array([value is not None for value in told]) & (groups >= 0)
         known = {*labels.contents.values()}
         seen = np.array([content in known for content in contents])
-        n, share = int(checked.sum()), share_wrong(parts, alike)
-        rows = next_checks(groups, seen, checked, contents, CHECKS - n % CHECKS, random_state)
-        verdict = verdict_on(n, share[0], can_ask=bool(rows))
-        rows = rows if verdict == "check more" else []
+        # Labels from elsewhere are often of errors, so only those of samples that are drawn count.
+        drawn = {*before.contents.values()} if folder.drawn is None else {*folder.drawn}
+        sizes = tuple(int((groups == i).sum()) for i in range(len(titles)))
+        while True:
+            of_draw = np.array([content in drawn for content in contents])
+            checked, wrong = labelled & of_draw, labelled & of_draw & (told != said)
+            subsets: list[tuple[Kind, str, Array]]
+            subsets = [("group", title, checked & (groups == i)) for i, title in enumerate(titles)]
+            parts, alike = tuple(compare([~wrong], subsets)), (1,) * len(titles)
+            n, share = int(checked.sum()), share_wrong(parts, alike)
+            more = CHECKS - n % CHECKS
+            rows = next_checks(groups, seen & of_draw, checked, contents, more, random_state)
+            verdict = verdict_on(n, share[0], can_ask=bool(rows))
+            rows = rows if verdict == "check more" else []
+            drawn |= {contents[row] for row in rows}
+            if not seen[rows].any():
+                break
+        folder.drawn = sorted(drawn)
+        notes = [*samples.notes, *of_copies, *filter(None, [left]), *taken.notes]
+        if others := int((labelled & ~checked).sum()):
+            notes.append(
+                f"{counted(others, 'label')} of samples that were not drawn at random "
+                f"{'corrects' if others == 1 else 'correct'} the table, and "
+                f"{'is no check' if others == 1 else 'are no checks'}."
+            )
         number = folder.batch + (folder.labels is None or labels.answers != before.answers)
         questions, files = f"questions-{number}.csv", dict[str, bytes]()
         if rows:
             inputs = samples.looks()
-            others = {name: v for name, v in (inputs.table or {}).items() if name != source.column}
-            shown = replace(inputs, ids=names, table=others or None)
+            facts = {name: v for name, v in (inputs.table or {}).items() if name != source.column}
+            shown = replace(inputs, ids=names, table=facts or None)
             files = files_of(labels, np.array(rows), shown, contents, questions)
-        if n:
+        if labelled.any():
             files[CHECKED] = _corrected(source, reader, told, names, contents)
         folder.write(labels, number, files)
         return TableCheck(
@@ -211,13 +227,15 @@ def check_table(
             sizes=sizes,
             checked=n,
             wrong=int(wrong.sum()),
-            unknown=sum(value is None for value in labels.answers.values()),
+            unknown=sum(
+                v is None and labels.contents[k] in drawn for k, v in labels.answers.items()
+            ),
             share_of_groups=share,
             share_of_table=share_wrong(parts, sizes),
             verdict=verdict,
             asked=tuple(names[row] for row in rows),
             questions=questions,
-            notes=(*samples.notes, *of_copies, *filter(None, [left]), *taken.notes),
+            notes=tuple(notes),
         )
 
 

@@ -243,6 +243,7 @@ class LabelFolder:
     labels: Labels | None = None
     batch: int = 0
     check: str | None = None  # SHA-256 of the table whose answers are checked
+    drawn: list[str] | None = None  # contents drawn at random to check it
     looked_at: list[int] = field(default_factory=list)
     read: dict[str, str] = field(default_factory=dict)
     written: dict[str, list[str]] = field(default_factory=dict)
@@ -354,7 +355,7 @@ class LabelFolder:
             last, now = self.written.get(name, []), sha256(content).hexdigest()
             self.written[name] = last if now in last[-1:] else [*last[-1:], now]
         state: dict[str, Any] = {"batch": batch, "looked_at": self.looked_at}
-        state |= {} if self.check is None else {"check": self.check}
+        state |= {} if self.check is None else {"check": self.check, "drawn": self.drawn}
         state |= {"read": self.read, "written": self.written}
         # The labels come first, because ntkit can make the other files again from them.
         for name, content in {ANSWERS: written(labels, **state), **kept}.items():
@@ -409,4 +410,7 @@ def _state(content: Any) -> dict[str, Any]:
     state = {"read": read, "written": written} if good else {}
     state |= {"looked_at": looked_at} if is_counted else {}
     state |= {"check": content["check"]} if isinstance(content.get("check"), str) else {}
+    drawn = content.get("drawn")
+    is_drawn = isinstance(drawn, list) and all(isinstance(each, str) for each in drawn)
+    state |= {"drawn": drawn} if is_drawn else {}
     return state | {"batch": batch if type(batch) is int else 1}

@@ -88,6 +88,16 @@ def test_a_right_table_is_used_and_the_person_does_not_see_its_answers(place):
     assert checked == read_csv(place / "mark.csv")
 
 
+def test_a_note_on_the_samples_is_printed_once(place):
+    columns = dict(zip("abcdef", X.T, strict=True))
+    write_csv(place / "data.csv", {"id": NAMES, **columns, "label": Y})
+    data = "label", "model.onnx", "data.csv", "-o", "out", "--check", "mark.csv"
+    printed, notes = done(*data)
+    note = "data.csv: left out the column 'id'"
+    assert (printed.count(note), notes.count(note)) == (0, 1)
+    assert note in json.loads(done(*data, "--json")[0])["notes"][0]
+
+
 def test_neither_page_nor_table_shows_the_answers(place):
     done(*command(place), "--question", "Present?")
     assert [*read_csv(place / "out" / FIRST)[0]] == ["id", "ntkit_content", *"abcdef", "Present?"]
@@ -168,6 +178,29 @@ def test_another_sample_takes_the_place_of_one_that_nobody_can_label(place):
     assert len(third) == 1
     assert not {*first} & {*second}
     assert "Use the table" in ask(place)
+
+
+def test_labels_that_were_not_drawn_correct_the_table_and_are_no_checks(place):
+    """Labels of errors, from an earlier run of ntkit label, say nothing about the other answers."""
+    ask(place)
+    drawn = [row["id"] for row in read_csv(place / "out" / FIRST)]
+    shutil.rmtree(place / "out")
+    others = [name for name in NAMES if name not in drawn][:20]
+    true = dict(zip(NAMES, SAID, strict=True))
+    given = [{"yes": "no", "no": "yes"}[true[name]] for name in others]
+    both = {"id": [*others, *drawn[:2]], "mark": [*given, *map(true.get, drawn[:2])]}
+    write_csv(place / "earlier.csv", both)
+    printed = done(*command(place), "--answers", "earlier.csv")[0]
+    assert "20 labels of samples that were not drawn at random correct the table" in printed
+    assert "2 answers of mark.csv checked, 0 wrong." in printed
+    asked = [row["id"] for row in read_csv(place / "out" / FIRST)]
+    assert {*asked} == {*drawn[2:]}
+    answer(place, FIRST)
+    printed = ask(place)
+    assert "12 answers of mark.csv checked, 0 wrong." in printed
+    assert "Use the table: 0 %" in printed
+    checked = {row["id"]: row["mark"] for row in read_csv(place / "out" / "checked.csv")}
+    assert [checked[name] for name in others] == given
 
 
 def test_a_table_that_nobody_can_check_is_not_used(place):

@@ -262,7 +262,7 @@ def test_a_test_set_that_lacks_what_was_named_is_not_proposed(own):
     (own / "test" / "metadata.csv").unlink()
     sets = [f"--{part}={own / part}" for part in ("train", "validation", "test")]
     out, _ = done("debias", own / "model.onnx", *sets, "--spurious", MARK, "-o", own / "b", *DEVICE)
-    assert "Validation set: If metadata:mark=yes and the class were unrelated" in out
+    assert "Validation set, cross-fitted: If metadata:mark=yes and the class were unrelated" in out
     assert "Note: The test set does not judge, but validation samples do: " in out
     assert "TEST, with samples as TEST that show what was named" in out
 

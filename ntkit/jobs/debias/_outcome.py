@@ -384,7 +384,9 @@ class RepairOutcome:
             because = any(each.gave_way and gain > 0 for each, gain in gains)
             reason = ", because here the shortcut helps" * because
             parts[-1] += f" On data as biased as this: {_shares(before, after)}{reason}."
-        return [f"{self.where.capitalize()}{by}: {parts[0]}", *parts[1:]]
+        # Heads that were fitted without the samples that judge them; the written head has seen all.
+        fitted = "" if self.where == TEST else ", cross-fitted"
+        return [f"{self.where.capitalize()}{fitted}{by}: {parts[0]}", *parts[1:]]
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON."""

@@ -427,7 +427,7 @@ class DebiasResult:
                 average = f"mean of the groups {100 * cost.class_gain:+.1f}, {average}"
             else:
                 mean = f" Groups with changed copies: mean {100 * cost.class_gain:+.1f} points."
-        line = f"Validation set: {average}, {new}, {fixed} fixed.{mean}"
+        line = f"Validation set, cross-fitted: {average}, {new}, {fixed} fixed.{mean}"
         if risen := self.by_change.risen_in_words(1) if self.by_change and self.written else "":
             line += f" The new head now relies more on {risen}."
         refused = self.check.refused(self.max_cost)

@@ -438,7 +438,7 @@ def test_from_questions_to_a_repaired_model(run, folders, digits, tmp_path):
     )
     assert code == 0, err
     headline, head, *_ = printed.splitlines()
-    assert headline.startswith("Probably better. Validation set: Mean of the groups ")
+    assert headline.startswith("Probably better. Validation set, cross-fitted: Mean of the groups ")
     assert head.startswith("group-balanced: ")
     assert f"{question!r} (inferred from 96 labels): known for 96 training" in printed
     assert "Suppressing" not in printed  # a score that knows no labels advises nothing

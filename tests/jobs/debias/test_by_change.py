@@ -128,7 +128,7 @@ def test_the_worst_group_of_the_validation_set_has_no_copies(files, by_words):
     assert named.worst.before == before.value == pytest.approx(lowest)
     assert result.candidates[0].worst_named == before.value
     assert named.worst.value == after.value == result.chosen.worst_named
-    assert "Validation set: If word:film against word:movie and " in result.headline()
+    assert "Validation set, cross-fitted: If word:film against word:movie and " in result.headline()
     assert "copies" not in result.named_outcome()
     first = str(result).partition("Groups with changed copies: mean")
     assert "mean of the groups" not in first[0] + first[2]

@@ -85,7 +85,7 @@ def test_a_kept_model_says_why_and_what_was_tried(npz, tmp_path, run):
     lines = out.splitlines()
     assert lines[0].startswith("Kept the original model: neurontune ")
     assert lines[0].endswith(f"{tmp_path / 'out'}: debiased.onnx is the unchanged original.")
-    assert lines[1].startswith("Validation set, with neurontune: Worst class: ")
+    assert lines[1].startswith("Validation set, cross-fitted, with neurontune: Worst class: ")
     assert lines[3] == f"Next: open {tmp_path / 'out' / 'report.html'}"
     assert lines[-2].startswith("not written: neurontune")
 

@@ -62,7 +62,10 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, run):
     code, printed, err = run(*command(files), "--answers", answers, "-o", out, "--verbose")
     assert code == 0, err
     headline, head, *_ = printed.splitlines()
-    assert "Validation set, cross-fitted: If word:film against word:movie and the class were unrel" in headline
+    assert (
+        "Validation set, cross-fitted: If word:film against word:movie and the class were unrel"
+        in headline
+    )
     assert head.startswith("copies")  # films are swapped for movies
     assert run("verify", files / "model.onnx", out / "debiased.onnx", validation)[0] == 0
     assert worst_of_texts(files / "model.onnx") < 0.5

@@ -68,7 +68,7 @@ def test_the_summary_names_the_label(repaired):
     done, outcome, *_ = repaired.summary().splitlines()
     assert "a new row for the label 'even' in the last layer" in done
     assert done.endswith(OTHERS)
-    assert outcome.startswith("Label 'even', validation set: If your attribute ")
+    assert outcome.startswith("Label 'even', validation set, cross-fitted: If your attribute ")
     assert "Label 'even'" in repaired.headline()
 
 

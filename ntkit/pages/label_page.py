@@ -20,12 +20,12 @@ __all__ = ["write_label_page"]
 
 def csv_of(names: Iterable[str], attribute: str) -> str:
     r"""A CSV to fill in: all samples, without labels."""
-    lines = [f"id,{quoted_cell(attribute)}", *(f"{name_cell(name)}," for name in names)]
+    lines = [f"id,{name_cell(attribute)}", *(f"{name_cell(name)}," for name in names)]
     return "\r\n".join(lines) + "\r\n"
 
 
 def name_cell(name: str) -> str:
-    """A name as a cell, with an apostrophe if a spreadsheet would take it for a formula."""
+    """A name or title as a cell, with an apostrophe if a spreadsheet would take it for a formula."""
     return quoted_cell(guarded_cell(name))
 
 
@@ -151,7 +151,7 @@ def label_html(
         settings=json.dumps(
             {
                 "digest": hashlib.sha256(shown.encode()).hexdigest()[:16],
-                "header": ",".join([*columns, quoted_cell(attribute)]),
+                "header": ",".join([*columns, name_cell(attribute)]),
                 "values": values,
                 "cells": [quoted_cell(value) for value in values],
                 "then": then and f" {then}",

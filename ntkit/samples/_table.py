@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._extras import install_extra
-from ntkit._labels import meant_instead, plain_value
+from ntkit._labels import meant_instead, plain_value, unguarded_cell
 from ntkit._text import RUN_ON, shortened
 from ntkit._types import Array
 from ntkit.exceptions import InputError, MissingDependencyError
@@ -366,7 +366,7 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
                             continue
                         record = [""]  # the empty cell of an only column, as most programs write it
                     if not header:
-                        header = distinct(path, record)
+                        header = distinct(path, [*map(unguarded_cell, record)])
                         continue
                     if len(record) != len(header):
                         raise InputError(_ragged(path, row, len(record), header, delimiter))
@@ -393,7 +393,8 @@ def _likely_delimiter(path: Path, expected: Collection[str]) -> str:
     headers = {mark: next(csv.reader([first], delimiter=mark), []) for mark in _NAMES}
 
     def likely(mark: str) -> tuple[int, bool, int]:
-        return len({*expected} & {*headers[mark]}), mark == ",", len(headers[mark])
+        names = {*map(unguarded_cell, headers[mark])}
+        return len({*expected} & names), mark == ",", len(headers[mark])
 
     return max((mark for mark in headers if len(headers[mark]) > 1), key=likely, default=",")
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ntkit._labels import guarded_cell
 from ntkit.exceptions import InputError
 from ntkit.pages import Inputs
 from ntkit.pages.label_page import csv_of, label_html, name_cell, write_label_page
@@ -21,7 +22,7 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8
 def test_the_csv_to_fill_in_holds_all_names_and_no_formula(names, attribute):
     text = csv_of(names, attribute)
     head, *lines = csv.reader(io.StringIO(text, newline=""), strict=True)
-    assert head == ["id", attribute]
+    assert head == ["id", guarded_cell(attribute)]
     assert [line[1] for line in lines] == [""] * len(names)
     assert len({name_cell(name) for name in names}) == len(names)
     for name, (cell, _) in zip(names, lines, strict=True):

@@ -3,10 +3,12 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
+from html import unescape
 from pathlib import Path
 
 import numpy as np
@@ -379,6 +381,27 @@ def test_names_are_written_for_spreadsheets_and_found_again(model, tmp_path):
         save(tmp_path / "z.csv", {name: "yes"})
         with pytest.raises(InputError, match=says):
             label_samples(model, few, tmp_path / "new", **options)
+
+
+@pytest.mark.parametrize(
+    "question", ["@mention in it?", "'Sale' sign?", "+ sign?", "- dash?", "=1+1", "'=x", "plain?"]
+)
+def test_a_question_that_looks_like_a_formula_is_read_again(model, tmp_path, question):
+    ids = np.array([f"p{i}" for i in range(12)])
+    few, out = Samples(X[:12], Y[:12], ids=ids), tmp_path / "out"
+    label_samples(model, few, out, question=question, device="cpu")
+    with (out / "questions-1.csv").open(newline="", encoding="utf-8") as file:
+        header, *lines = csv.reader(file)
+    assert not header[-1].startswith(("=", "+", "-", "@"))
+    page = unescape((out / "label.html").read_text(encoding="utf-8"))
+    title = json.loads(re.search(r'"header": (".*?"), "values"', page)[1])
+    with (out / "questions-1.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *([*line[:-1], "yes"] for line in lines[:6])])
+    (out / "labels.csv").write_text(f"{title}\n{lines[7][0]},{lines[7][1]},no\n", encoding="utf-8")
+    found = label_samples(model, few, out, device="cpu")
+    assert found.labels.question == question
+    assert [*found.labels.answers.values()].count("yes") == 6
+    assert [*found.labels.answers.values()].count("no") == 1
 
 
 def test_a_run_that_fails_leaves_no_folder_and_files_of_others(model, tmp_path):

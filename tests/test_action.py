@@ -123,6 +123,8 @@ def test_names_are_not_run(workspace, tmp_path):
     ("args", "says"),
     [
         (f"--slice {HOSTILE}", "quote without its end"),
+        ("--max-drop 50 --json-file mine.json", "args must not hold --json-file, because the step"),
+        ("--junit=mine.xml", "args must not hold --junit"),
         pytest.param("--slice '$(touch run)'", "$(touch run)", marks=pytest.mark.more),
         pytest.param("; touch run", "path(s) are given", marks=pytest.mark.more),
     ],

@@ -25,7 +25,7 @@ def csv_of(names: Iterable[str], attribute: str) -> str:
 
 
 def name_cell(name: str) -> str:
-    """A name or title as a cell, with an apostrophe if a spreadsheet would take it for a formula."""
+    """A name or title as a cell, with an apostrophe if it would be taken for a formula."""
     return quoted_cell(guarded_cell(name))
 
 

@@ -73,7 +73,7 @@ from ntkit.jobs.debias._named_attributes import (
 )
 from ntkit.jobs.debias._order import ANSWERS_FILE, Order
 from ntkit.jobs.debias._result import DebiasResult
-from ntkit.jobs.debias._write_candidate import check_label, label_of_run
+from ntkit.jobs.debias._write_candidate import check_label, label_of_run, other_labels_note
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
 from ntkit.metrics import Row, compare
@@ -484,6 +484,8 @@ def _repair(
     if invariance is not None:
         by_change = change_results(data, comparison, invariance, order, named=bool(said.names))
     draft = job.draft(group_check(data, reader, comparison, said.answers.also), by_change)
+    others = other_labels_note(order.resume, draft.answers)  # a share of another head
+    draft = replace(draft, cautions=(*draft.cautions, *others))
     if not draft.written and order.out is None and order.deploy is None and not order.new_head:
         return draft
     result = job.write(draft)

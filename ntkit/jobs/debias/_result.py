@@ -424,7 +424,12 @@ class DebiasResult:
         mean = ""
         if cost.by_groups:  # what the limit is for
             if self.by_change is None or not self.by_change.copies_judge:
-                average = f"mean of the groups {100 * cost.class_gain:+.1f}, {average}"
+                # The first number tells more samples than a person labelled.
+                inferred = f" and {cost.n_inferred} inferred" * bool(cost.n_inferred)
+                of = (
+                    "" if cost.n_known is None else f" of {cost.n_known} labelled{inferred} samples"
+                )
+                average = f"mean of the groups{of} {100 * cost.class_gain:+.1f}, {average}"
             else:
                 mean = f" Groups with changed copies: mean {100 * cost.class_gain:+.1f} points."
         line = f"Validation set, cross-fitted: {average}, {new}, {fixed} fixed.{mean}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -90,6 +91,21 @@ def label_of_run(run: Path) -> str | None:
     """The label that a run repaired, of a model with several; None if there is no record."""
     label = _record(run).get("label")
     return None if label is None else str(label)
+
+
+def other_labels_note(run: Path | None, answers: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A note if labels of samples are not those that an earlier run used."""
+    earlier = [] if run is None else _record(run).get("answers") or []
+    before = {each.get("name"): each.get("sha256") for each in earlier if isinstance(each, dict)}
+    changed = [
+        each["name"]
+        for each in answers
+        if before.get(each["name"]) not in (None, each.get("sha256"))
+    ]
+    return [
+        f"The labels of {name} differ from those of the run in {run}, so the head is another one."
+        for name in changed
+    ]
 
 
 def _record(run: Path) -> dict[str, Any]:

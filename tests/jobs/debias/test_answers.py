@@ -215,6 +215,32 @@ def test_groups_of_a_set_that_are_unknown_are_told_and_in_no_group(tmp_path, unk
     assert result.chosen.worst_group == pytest.approx(worst)
 
 
+def test_the_mean_of_labelled_groups_says_of_which_samples_and_a_run_notes_other_labels(tmp_path):
+    """The first number tells all samples of the set, so they are two numbers."""
+    model, out = write_model(tmp_path / "model.onnx"), tmp_path / "out"
+    attribute = np.r_[MARK, HELD[2]].astype(object)
+    options = {"train": (X, Y), "validation": HELD[:2], "even_if_worse": True, "device": "cpu"}
+
+    def run(attribute, **more):
+        result = debias(model, **options, attribute=attribute, **more)
+        return result, str(result).splitlines()[2]
+
+    whole, line = run(attribute, out=out)
+    assert f": mean of the groups of {len(HELD[1])} labelled samples " in line
+    partial = np.where(np.arange(N) % 3 < 2, attribute, None)
+    result, line = run(partial)
+    cost = result.accuracy_cost
+    assert cost.n_inferred
+    of = f"of {cost.n_known} labelled and {cost.n_inferred} inferred samples "
+    assert f": mean of the groups {of}" in line
+    note = f"The labels of your attribute differ from those of the run in {out}, so the head"
+    for labels, n in ((attribute, 0), (np.where(np.arange(N) < 9, None, attribute), 1)):
+        later, _ = run(labels, resume=out, interpolation=0.5)
+        assert sum(each.startswith(note) for each in later.cautions) == n
+    by_name = debias(model, **options, spurious="input #1 high", resume=out)
+    assert not any("labels of" in each for each in (*whole.cautions, *by_name.cautions))
+
+
 def test_none_is_a_value(tmp_path):
     column = ["none", "cap", "None", "none", *[""] * 15, "cap"]
     path = write(tmp_path / "g.csv", ["hat"], [(value,) for value in column])

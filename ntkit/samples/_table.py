@@ -421,7 +421,10 @@ def _ragged(path: Path, row: int, have: int, header: list[str], delimiter: str) 
             f"{path}, row {row} has more cells than the {want} columns; put quotes around a cell "
             f"that contains {delimiter!r}."
         )
-    return f"{path}, row {row} has {have} cells, but there are {want} columns; fill the row."
+    return (
+        f"{path}, row {row} has {have} cells, but there are {want} columns separated by "
+        f"{_NAMES.get(delimiter, delimiter)}; fill the row, or name the separator with --delimiter."
+    )
 
 
 _PANDAS_INDEX = re.compile(r"__index_level_\d+__")

@@ -134,6 +134,7 @@ def test_a_text_longer_than_the_csv_modules_limit(tmp_path):
         ("t.csv", b"a,b\n", "has no rows"),
         ("t.csv", b"a,a\n1,2\n", "two columns of the same name"),
         ("t.csv", b"a,b\n1,2\n\n1\n", r"row 4 has 1 cells, but there are 2 columns"),
+        ("t.csv", b"a;b, c;d\n1;2;3\n", r"separated by commas; .* separator with --delimiter"),
         ("t.csv", b"a,b\n1,2,3\n", "row 2 has more cells than the 2 columns"),
         ("t.csv", b"a\nx\n\xff\n", "line 3 is not UTF-8"),
         ("t.csv", "a\nx\n".encode("utf-16"), "line 1 is not UTF-8"),

@@ -2,13 +2,16 @@
 
 import json
 import os
+import shlex
 import shutil
 import tomllib
+import warnings
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from data_made_up import KINDS, write_samples
 from ntkit import FrozenModel
 from ntkit._disk import sha256_of
 from ntkit._output import RECORD
@@ -265,6 +268,50 @@ def test_a_test_set_that_lacks_what_was_named_is_not_proposed(own):
     assert "Validation set, cross-fitted: If metadata:mark=yes and the class were unrelated" in out
     assert "Note: The test set does not judge, but validation samples do: " in out
     assert "TEST, with samples as TEST that show what was named" in out
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """For texts and tables, a model with a shortcut and three files of samples."""
+    root = tmp_path_factory.mktemp("made")
+    for name in ("texts", "tables"):
+        kind, rng = KINDS[name], np.random.default_rng(0)
+        for part, n, share in (("train", 900, 0.92), ("val", 700, 0.75), ("test", 700, 0.5)):
+            drawn = kind.draw(part, n, [share], rng)
+            if part == "train":
+                with warnings.catch_warnings(action="ignore"):
+                    kind.train(drawn.X, drawn.y, 0, root / f"{name}.onnx")
+            write_samples(drawn, root / f"{name}-{part}.csv")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("texts", ["--invariant", "word:film|word:movie"]),
+        ("texts", ["--invariant", "word:film=both"]),
+        ("tables", ["--invariant", "column:region"]),
+        ("tables", ["--spurious", "column:region", "--invariant", "column:region"]),
+        ("tables", ["--spurious", "column:x1>=0", "--invariant", "column:region"]),
+    ],
+)
+def test_the_next_check_reads_the_groups_of_a_change(made, tmp_path, kind, options):
+    """Changed words and columns judge by their groups, on the test set and in its check."""
+    out = tmp_path / "out"
+    sets = [
+        f"--{part}={made / f'{kind}-{name}.csv'}"
+        for part, name in (("train", "train"), ("validation", "val"), ("test", "test"))
+    ]
+    shown, _ = done("debias", made / f"{kind}.onnx", *sets, *options, "-o", out, *DEVICE)
+    assert "\nTest set: " in shown
+    assert "does not judge" not in shown
+    (line,) = [line for line in shown.splitlines() if line.startswith("Next: ntkit ")]
+    code, told, err = ntkit(*shlex.split(line.removeprefix("Next: ntkit ")), *DEVICE)
+    assert code in (0, 3), told + err
+    limits = tomllib.loads((out / "repair-limits.toml").read_text("utf-8"))
+    assert limits["slices"]
+    rows = [line for line in told.splitlines() if line.startswith(tuple(limits["slices"]))]
+    assert len(rows) == len(limits["slices"])
 
 
 def test_another_row_of_the_table_has_no_limits(repaired, tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ from ntkit.jobs.debias._flips import ByChange, flip_rates, not_relied_on, relian
 from ntkit.jobs.debias._inputs import Prepared, check_groups, parity_notes, prepared, read_sets
 from ntkit.jobs.debias._invariance import (
     Invariance,
+    Judging,
     copies_made,
     judging_attributes,
     with_changes,
@@ -69,7 +71,6 @@ from ntkit.jobs.debias._named_attributes import (
     answers_from,
     named_attributes,
     partly_known,
-    varying,
 )
 from ntkit.jobs.debias._order import ANSWERS_FILE, Order
 from ntkit.jobs.debias._result import DebiasResult
@@ -409,10 +410,7 @@ def debias(
         data = replace(data, notes=(*data.notes, *read_as), cautions=cautions)
     said.check(reader)
     known = None if partly is None else completed(partly, data, earlier, reader, random_state)
-    test, on_test, left = _read_on_test(data, named.cut(reader, data.model))
-    doubts = () if on_test else left  # the test set does not judge
-    data = replace(data, notes=(*data.notes, *left), cautions=(*data.cautions, *doubts))
-    return _repair(order, data, reader, said, known, test, on_test)
+    return _repair(order, data, reader, said, known)
 
 
 def _check_one_label(model: FrozenModel, new_head: bool, resume: Path | None) -> None:
@@ -444,26 +442,25 @@ def _repair(
     reader: AttributeReader,
     said: NamedAttributes,
     known: CompletedGroups | None,
-    test: Rows | None,
-    on_test: Sequence[Attribute],
 ) -> DebiasResult:
     """Fit the candidates, choose one, verify it, and write it if it is better."""
     said = said.cut(reader, data.model)
-    balanced = [varying(reader, names, said.rules) for names in said.names]
+    # The values of a changed word or column are known, so their groups can be balanced too.
+    judging = judging_attributes(said, reader)
+    balanced = [each.attribute for each in judging]
+    on_test, left = ([], []) if known is not None else _read_on_test(data, said, judging)
     few = [note for each in balanced for note in each.few_note("Training and validation set")]
-    data = replace(data, notes=(*data.notes, *few))
+    doubts = () if on_test else left  # the test set does not judge
+    data = replace(data, notes=(*data.notes, *left, *few), cautions=(*data.cautions, *doubts))
     invariance = None
     if said.changes:
-        # The values of a changed word or column are known, so their groups can be balanced too.
-        judging = judging_attributes(said, balanced, reader)
-        balanced = [attribute for _, attribute in judging]
         invariance = copies_made(said.changes, data, judging, order)
         data = replace(data, notes=(*data.notes, *invariance.notes))
     if "train" not in data.sets:
         check_groups(data.Z["validation"], balanced if known is None else [known.attribute])
     compared: dict[str, Any] = {"named": balanced, "known": known, "invariance": invariance}
     compared["named_on_test"] = on_test
-    comparison = _comparison(order, data, test, **compared)
+    comparison = _comparison(order, data, data.Z.get("test"), **compared)
     invariance = comparison.invariance  # standardised
     candidates, name = asked_for(
         order.auto,
@@ -479,7 +476,7 @@ def _repair(
             if each == name or unfitted[1] not in ("validation", "both")
         }
     comparison.choose(candidates, None if order.by_score else name, order)
-    job = Job(order, data, comparison, said)
+    job = Job(order, data, comparison, said, [each.names for each in judging])
     by_change = None
     if invariance is not None:
         by_change = change_results(data, comparison, invariance, order, named=bool(said.names))
@@ -565,23 +562,28 @@ def _own_flips(comparison: Comparison, changes: Sequence[str]) -> list[Row]:
 
 
 def _read_on_test(
-    data: Prepared, named: NamedAttributes
-) -> tuple[Rows | None, list[Attribute], list[str]]:
-    """The test set, the named attributes as its samples show them, and notes."""
+    data: Prepared, said: NamedAttributes, judging: Sequence[Judging]
+) -> tuple[list[Attribute], list[str]]:
+    """The attributes that judge as the samples of the test set show them, and notes."""
     # Images and rows of numbers are cut where those of the other sets are. Layers of the test set
     # are not read.
-    test = data.Z.get("test")
-    if test is None or not named or named.layers:
-        return test, [], []
+    no = "The test set does not judge, but"
+    if "test" not in data.sets or not said:
+        return [], []
+    if not judging:
+        return [], [f"{no} changed copies of validation samples do."]
+    if said.layers:
+        return [], [f"{no} validation samples do: it is read without layers of the model."]
     try:
         reader = AttributeReader([data.sets["test"]])
-        read = [varying(reader, names, named.rules) for names in named.names]
+        read = [Judging.of(reader, each.names, each.rules).attribute for each in judging]
     except InputError as error:  # it lacks a column, a layer, or samples of one value
-        return test, [], [f"The test set does not judge, but validation samples do: {error}"]
-    of_columns = (n for n in reader.column_notes(named.all_names) if n not in data.notes)
+        return [], [f"{no} validation samples do: {error}"]
+    names = [name for each in judging for name in chain(*each.names)]
+    of_columns = (n for n in reader.column_notes(names) if n not in data.notes)
     notes = [note for each in read for note in each.few_note("The test set")]
     notes += [f"The test set: {note}" for note in of_columns]
-    return test, read, notes
+    return read, notes
 
 
 def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels | Path | None]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -95,43 +94,61 @@ def with_offered(
     return replace(named, names=tuple(kept), changes=tuple(changes.values()), replaced=notes)
 
 
-Judging = tuple[Callable[[Samples, Samples], Array], Attribute]
-"""A function that reads the values of a set's copies, and the attribute of the samples."""
+@dataclass(frozen=True, eq=False)
+class Judging:
+    """An attribute of the samples whose groups judge, and the names of its values."""
+
+    # Mark-up has no names, because no attribute of texts is called so.
+
+    attribute: Attribute
+    names: Names = ()
+    rules: Mapping[str, Rule] | None = None
+
+    @classmethod
+    def of(
+        cls, reader: AttributeReader, names: Names, rules: Mapping[str, Rule] | None = None
+    ) -> Judging:
+        """Read it from samples; raises an error if it does not vary within a class."""
+        if names:
+            return cls(varying(reader, names, rules), names, rules)
+        marked = np.fromiter(map(has_markup, reader.texts or ()), int)
+        attribute = Attribute("mark-up", marked, ("without mark-up", "with mark-up"))
+        check_varies(attribute, classes_of(reader))
+        return cls(attribute)
+
+    def of_copies(self, originals: Samples, copies: Samples) -> Array:
+        """Its value in each changed copy, −1 if unknown."""
+        if not self.names:
+            return np.fromiter(map(has_markup, copies.texts(originals.prose) or ()), int)
+        # Copies are read together with the originals, so that a word may be missing from all
+        # copies.
+        reader = AttributeReader([originals, copies])
+        try:
+            read = reader.attribute(self.names, self.rules, fewest=1)
+        except InputError:  # the copies do not have the attribute
+            return np.full(len(copies), -1)
+        number = {value: i for i, value in enumerate(self.attribute.names)}
+        of_value = np.asarray([*(number.get(value, -1) for value in read.names), -1])
+        return np.asarray(of_value[read.value[len(originals) :]])
 
 
-def judging_attributes(
-    said: NamedAttributes, attributes: Sequence[Attribute], reader: AttributeReader
-) -> list[Judging]:
+def judging_attributes(said: NamedAttributes, reader: AttributeReader) -> list[Judging]:
     """Attributes whose groups judge: named ones, and those of changed words or columns."""
-    judging = [_by_names(*each, said.rules) for each in zip(said.names, attributes, strict=True)]
+    judging = [Judging.of(reader, names, said.rules) for names in said.names]
     offered = {c.name for n in said.names if (c := change_offered(n, reader.sets[0])) is not None}
     for change in said.changes:
-        if change.name in offered:
-            continue
-        with suppress(InputError):  # one value in each class, or too many values
-            if change.kind in ("word", "column"):
-                of_change = _names_of(change)
-                judging.append(_by_names(of_change, varying(reader, of_change)))
-            elif change.kind == "markup" and reader.texts is not None:
-                marked = np.fromiter(map(has_markup, reader.texts), int, reader.n)
-                attribute = Attribute("mark-up", marked, ("without mark-up", "with mark-up"))
-                check_varies(attribute, classes_of(reader))
-                judging.append((_marked_up, attribute))
+        readable = change.kind in ("word", "column")
+        readable |= change.kind == "markup" and reader.texts is not None
+        if readable and change.name not in offered:
+            with suppress(InputError):  # one value in each class, or too many values
+                judging.append(Judging.of(reader, _names_of(change)))
     return judging
 
 
-def _by_names(
-    names: Names, attribute: Attribute, rules: Mapping[str, Rule] | None = None
-) -> Judging:
-    return partial(_values_of_copies, names=names, attribute=attribute, rules=rules), attribute
-
-
-def _marked_up(originals: Samples, copies: Samples) -> Array:
-    return np.fromiter(map(has_markup, copies.texts(originals.prose) or ()), int)
-
-
 def _names_of(change: Change) -> Names:
-    """Names of the values that a change of words or of a column exchanges."""
+    """Names of the values that a change of words or of a column exchanges; mark-up has none."""
+    if change.kind == "markup":
+        return ()
     parts = parts_of_change(change.name)
     values = parts[0].value.split("|") if change.kind == "column" and parts[0].value else ()
     if values:
@@ -221,6 +238,13 @@ def copies_made(
     for change in changes:
         change.check_sets([*sets.values()])
     n_copies = {name: _counted(changes, sets[name], name, order.seed, folds[name]) for name in sets}
+    for name, counts in n_copies.items():
+        idle = [change for change, n in zip(changes, counts, strict=True) if not n]
+        if len(idle) == len(changes) or (idle and name == data.pooled[0]):
+            raise InputError(
+                f"{_titles(idle)} applies to none of the {len(sets[name])} samples of the {name} "
+                "set. Name another change."
+            )
     if order.verbose:
         total = sum(map(sum, n_copies.values()))
         tqdm.write(f"Embedding {total} copies changed by {_titles(changes)}.", file=sys.stderr)
@@ -240,8 +264,8 @@ def copies_made(
             # Copies with a changed part of the image make groups of their own, because an image
             # statistic does not capture the change.
             if change.kind in ("word", "column", "markup"):
-                for i, (read, _) in enumerate(judging):
-                    values[:, i] = read(replace(samples, sources=()), of)
+                for i, each in enumerate(judging):
+                    values[:, i] = each.of_copies(replace(samples, sources=()), of)
             Z = np.array(copies.Z)  # the store is removed at the end of the run
             parts.append(CopiesOf(Z, copies.rows, np.full(len(Z), number), values))
         made[name] = CopiesOf.joined(parts)
@@ -265,39 +289,15 @@ def copies_made(
 def _counted(
     changes: Sequence[Change], samples: Samples, name: str, seed: int, folds: Array
 ) -> list[int]:
-    """Number of copies by each change; raises an error if no change applies to the set."""
+    """Number of copies by each change."""
     counts = list[int]()
     for change in changes:
         try:
             counts.append(len(change.copies(samples, seed=seed, folds=folds)[1]))
         except InputError as error:
             raise InputError(f"The {name} set: {error}") from error
-    if not any(counts):
-        raise InputError(
-            f"{_titles(changes)} applies to none of the {len(samples)} samples of the {name} set. "
-            "Name another change."
-        )
     return counts
 
 
 def _titles(changes: Sequence[Change]) -> str:
     return " and ".join(change.name for change in changes)
-
-
-def _values_of_copies(
-    originals: Samples,
-    copies: Samples,
-    *,
-    names: Names,
-    attribute: Attribute,
-    rules: Mapping[str, Rule] | None = None,
-) -> Array:
-    """Value of an attribute of copies, in the numbering of the samples' attribute."""
-    # Copies are read together with the originals, so that a word may be missing from all copies.
-    try:
-        read = AttributeReader([originals, copies]).attribute(names, rules, fewest=1)
-    except InputError:  # the copies do not have the attribute
-        return np.full(len(copies), -1)
-    number = {value: i for i, value in enumerate(attribute.names)}
-    of_value = np.asarray([*(number.get(value, -1) for value in read.names), -1])
-    return np.asarray(of_value[read.value[len(originals) :]])

@@ -29,7 +29,7 @@ from ntkit.estimators import head_of
 from ntkit.exceptions import DeployError, InputError, NtkitError, VerificationError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
 from ntkit.head import LinearHead
-from ntkit.jobs.audit import audit_files
+from ntkit.jobs.audit import Names, audit_files
 from ntkit.jobs.check import REPAIR_LIMITS, Limits, toml_of
 from ntkit.jobs.debias._candidates import n_suppressed
 from ntkit.jobs.debias._comparison import Comparison
@@ -79,6 +79,7 @@ class Job:
     data: Prepared
     comparison: Comparison
     said: NamedAttributes
+    judging: Sequence[Names] = ()  # names of each attribute whose groups judge
 
     def draft(self, check: GroupCheck, by_change: ByChange | None = None) -> DebiasResult:
         """Result of the run, before anything is written or verified."""
@@ -170,7 +171,9 @@ class Job:
             by_change=by_change,
             cautions=(*data.cautions, *of_groups, *by_person),
             ordered_share=comparison.share,
-            limits=repair_limits(comparison, named) if helped and not new_head else None,
+            limits=repair_limits(comparison, named, self.judging)
+            if helped and not new_head
+            else None,
             check_command=self._check_command(),
         )
 
@@ -186,7 +189,8 @@ class Job:
         # The head was chosen on all these samples, and perhaps fitted on them.
         if test is None or not {*fitted}.isdisjoint(digests.get("test", ())):
             return f"ntkit check {models} TEST, with samples as TEST that this repair has not seen"
-        if self.said.names and not (self.said.layers or self.comparison.named_on_test):
+        named = self.comparison.named if self.comparison.known is None else ()
+        if named and not (self.said.layers or self.comparison.named_on_test):
             return f"ntkit check {models} TEST, with samples as TEST that show what was named"
         source = next(iter(test.sources), None)
         if source is None:
@@ -260,7 +264,7 @@ class Job:
         facts = {"old": self.data.model.sha256(), "new": written.sha256()}
         facts |= {} if self.data.model.label is None else {"label": self.data.model.label}
         limits = replace(limits, repair={**facts, **limits.repair})
-        comments = comments_on(limits, self.comparison, self.said)
+        comments = comments_on(limits, self.comparison, self.said, self.judging)
         model.with_name(REPAIR_LIMITS).write_text(toml_of(limits, comments), encoding="utf-8")
 
     def deploy(self, result: DebiasResult) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import ceil, floor, sqrt
 from typing import Any
 
+import numpy as np
 from scipy.special import ndtri
 
-from ntkit.attributes import Answers, Rule, layer_of
+from ntkit.attributes import Answer, Answers, Rule, layer_of
+from ntkit.jobs.audit import Names
 from ntkit.jobs.check import ChangeLimits, Limits, SliceLimits
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import NamedAttributes
@@ -22,30 +25,36 @@ _WIDEST = 0.25  # margin beyond which a limit is of no use
 _LEAST = 0.011  # lowest accuracies up to 1 % are refused in files, as 0.9 often means 90 %
 
 
-def repair_limits(comparison: Comparison, said: NamedAttributes) -> Limits:
-    """Limits for data like the validation set."""
+def repair_limits(
+    comparison: Comparison, said: NamedAttributes, judging: Sequence[Names]
+) -> Limits:
+    """Limits for data like the validation set; ``judging`` names each attribute whose groups do."""
     average, classes, named = comparison.validation_rows()
     # The head that is written may lose more in one group and less in another than heads that were
     # fitted on parts of the samples.
     average_of_all, classes_of_all, named_of_all = comparison.validation_rows(cross_fitted=False)
-    answers = _checkable(said)
-    read = named if len(answers.answers) == len(said.answers.spurious) else []
-    of_all = [row for each in named_of_all for row in each.rows]
-    groups = [(each, row) for each in read for row in each.rows]
+    answers, readable = _checkable(said, judging)
+    groups, of_all = list[tuple[NamedGroups, Row]](), list[Row]()
+    for each, same, is_readable in zip(named, named_of_all, readable, strict=False):
+        groups += [(each, row) for row in each.rows if is_readable]
+        of_all += same.rows if is_readable else ()
     n_limits = 2 + len(classes) + len(groups)
     # New samples may be as few as those of the test set, whose outcomes say nothing here.
     sizes = comparison.sizes_on_test()
     few = {str(row.name): min(row.n, sizes.get(str(row.name), row.n)) for _, row in groups}
     few |= {str(row.name): min(row.n, sizes.get(str(row.name), row.n)) for row in classes}
     slices, none = dict[str, SliceLimits](), list[str]()
-    for (each, row), whole in zip(groups, of_all, strict=False):
+    for (each, row), whole in zip(groups, of_all, strict=True):
         of_group = _of_group(each, row, whole, n_limits, few[str(row.name)])
         if of_group == SliceLimits():
             fewer = ", and fewer for the test" * (few[str(row.name)] < row.n)
             none.append(f"{row.name} ({row.n} validation samples{fewer})")
         else:
             slices[str(row.name)] = of_group
-    changes = () if comparison.invariance is None else comparison.invariance.changes
+    invariance, changes = comparison.invariance, list[str]()
+    if invariance is not None:  # a check of such samples tests those that apply to some
+        numbers = np.unique(invariance.validation.change).tolist()
+        changes = [invariance.changes[number].name for number in numbers]
     drops = {
         str(row.name): _largest_drop(row, whole, n_limits, few[str(row.name)])
         for row, whole in zip(classes, classes_of_all, strict=True)
@@ -58,13 +67,15 @@ def repair_limits(comparison: Comparison, said: NamedAttributes) -> Limits:
         ),
         max_recall_drop={name: drop for name, drop in drops.items() if drop is not None} or None,
         slices=slices,
-        changes={change.name: ChangeLimits() for change in changes},
+        changes={name: ChangeLimits() for name in changes},
         answers=answers if slices else Answers(()),
         repair={"without_limit": none},
     )
 
 
-def comments_on(limits: Limits, comparison: Comparison, said: NamedAttributes) -> list[str]:
+def comments_on(
+    limits: Limits, comparison: Comparison, said: NamedAttributes, judging: Sequence[Names]
+) -> list[str]:
     """What the limits are, for the file that holds them."""
     comments = [
         "Limits of ntkit check for this repair, in percent and points, from validation samples.",
@@ -73,16 +84,27 @@ def comments_on(limits: Limits, comparison: Comparison, said: NamedAttributes) -
     ]
     if comparison.known is not None:
         comments.append("Groups have no limits, because people labelled single samples.")
-    elif len(_checkable(said).answers) < len(said.answers.spurious):
-        comments.append("Groups have no limits, because they are of a layer of the model.")
+    else:
+        readable = zip(comparison.named, _checkable(said, judging)[1], strict=True)
+        comments += [
+            f"Groups of {each.name} have no limits, because a check does not read them by a name."
+            for each, is_readable in readable
+            if not is_readable
+        ]
     none = limits.repair["without_limit"]
     return comments + [f"Too few samples for a useful limit: {each}." for each in none]
 
 
-def _checkable(said: NamedAttributes) -> Answers:
-    """Answers on attributes that a check reads as well: none of layers."""
+def _checkable(said: NamedAttributes, judging: Sequence[Names]) -> tuple[Answers, list[bool]]:
+    """Answers that name the attributes for a check, and which of these it reads."""
+    # Changed words and columns judge by their groups as well. A check does not read layers, and
+    # mark-up has no name.
     spurious = (replace(each, by=None, at=None) for each in said.answers.spurious)
-    return Answers(tuple(each for each in spurious if not _of_layers(each.values, each.rules)))
+    answers = {e.name: e for e in spurious if not _of_layers(e.values, e.rules)}
+    for names in filter(None, judging[len(said.names) :]):
+        answers.setdefault(names[0][0], Answer(names[0][0], "spurious", names))
+    readable = [each.values for each in answers.values()]
+    return Answers(tuple(answers.values())), [names in readable for names in judging]
 
 
 def _of_layers(values: tuple[tuple[str, ...], ...], rules: Any) -> bool:

@@ -180,8 +180,8 @@ def test_copies_unlike_real_samples_judge_nothing(files, by_word):
 def test_texts_with_markup_are_groups_of_real_samples(tmp_path):
     """Neither a word nor a column: what the change removes is read from the text itself."""
     sets = []
-    for seed, n in ((0, 900), (1, 600), (2, 400)):
-        texts, y, movie = reviews(seed, n, 0.92)
+    for seed, n, share in ((0, 900, 0.92), (1, 600, 0.92), (2, 400, 0.92), (3, 400, 0.5)):
+        texts, y, movie = reviews(seed, n, share)
         told = [re.sub("film|movie", "work", text) for text in texts]
         marked = [f"<b>{text}</b>" if m else text for text, m in zip(told, movie, strict=True)]
         sets.append((marked, y))
@@ -191,10 +191,37 @@ def test_texts_with_markup_are_groups_of_real_samples(tmp_path):
         write_csv(tmp_path / f"{i}.csv", {"text": texts, "label": y})
         for i, (texts, y) in enumerate(sets[1:])
     ]
-    result = debias(tmp_path / "model.onnx", *tables, invariant="markup=both", **QUICK)
+    options = {"test": tables[2], "invariant": "markup=both"} | QUICK
+    result = debias(tmp_path / "model.onnx", *tables[:2], **options)
     (like,) = result.by_change.likeness
     values = {name.partition(" × ")[2] for name in like.aucs}
     assert values == {"with mark-up", "without mark-up"}
+    assert result.outcome.where == "test set"
+    assert {row.name.partition(" × ")[2] for row in result.outcome.groups[0].rows} == values
+
+
+def test_each_change_applies_to_training_samples(files):
+    """Another change that applies does not hide it."""
+    sets = files / "train.csv", files / "validation.csv"
+    with pytest.raises(InputError, match="markup applies to none of the 600 samples"):
+        debias(files / "model.onnx", *sets, invariant=["word:film|word:movie", "markup"], **QUICK)
+
+
+def test_a_test_set_that_does_not_judge_says_why(files, few, tmp_path):
+    without = read_csv(files / "validation.csv")[:100]
+    columns = {"text": [row["text"].replace("film", "work") for row in without]}
+    test = write_csv(tmp_path / "test.csv", columns | {"label": [row["label"] for row in without]})
+    sets = files / "train.csv", files / "validation.csv"
+    change = "word:film|word:movie"
+    result = debias(files / "model.onnx", *sets, test=test, invariant=change, **QUICK)
+    assert result.outcome.where == "validation set"
+    said = "The test set does not judge, but validation samples do: "
+    assert any(note.startswith(said) for note in result.cautions)
+    result = debias(DIGITS, *few[:2], test=few[2], invariant="image:jpeg", **QUICK)
+    assert result.outcome.where == "validation set"
+    assert "The test set does not judge, but changed copies of validation samples do." in (
+        result.cautions
+    )
 
 
 def test_without_any_counterexample_copies_alone_repair(files, tmp_path):

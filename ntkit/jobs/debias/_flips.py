@@ -65,12 +65,13 @@ def not_relied_on(reliance: Sequence[Row]) -> str:
         return ""
     told = "; ".join(
         f"{row.name} flips {percent(row.value)} of {row.n} predictions, and a random displacement "
-        f"of the same size flips {percent(row.before)}"
+        f"of the same size flips {percent(row.before)}: the lower 95 % bound of the difference is "
+        f"{100 * _surely(row):.1f} percentage points"
         for row in reliance
     )
     return (
-        f"it does not significantly rely on the change. {told}: a difference of at least "
-        f"{100 * _RELIED:g} percentage points is needed"
+        f"it does not significantly rely on the change. {told}. A bound of at least "
+        f"{100 * _RELIED:g} is needed"
     )
 
 

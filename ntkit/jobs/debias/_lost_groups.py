@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtri
 
 from ntkit._types import Array
 from ntkit.attributes import Attribute, FeatureSet, values_by_name
@@ -35,23 +36,26 @@ class LostGroup:
     """A group of validation samples that loses accuracy with the new head."""
 
     # `row` has its name in a sentence that names the attribute; `full_name` is for any sentence.
+    # `is_sure` says whether more than chance tells that the head relies more, or less.
 
     row: Row
     attribute: str
     full_name: str
     surely: float
     relies_more: bool
+    is_sure: bool = True
 
     def __str__(self) -> str:
-        how = f"relies {self._how} on {self.attribute}: " if self.attribute else ""
-        return f"{how}{self.accuracies}"
+        how = f"relies {self.how} on {self.attribute}: " if self.how else f"{self.attribute}: "
+        return f"{how if self.attribute else ''}{self.accuracies}"
 
     @property
     def in_full(self) -> str:
         """The group with the name of its attribute, and its accuracies."""
         if not self.attribute:
             return self.accuracies
-        return f"{self.full_name}, on which the new head relies {self._how}: {self._shares}"
+        how = f", on which the new head relies {self.how}" * bool(self.how)
+        return f"{self.full_name}{how}: {self._shares}"
 
     @property
     def accuracies(self) -> str:
@@ -64,8 +68,9 @@ class LostGroup:
         return f"{shares} ({self.row.n} samples)"
 
     @property
-    def _how(self) -> str:
-        return "more" if self.relies_more else "less"
+    def how(self) -> str:
+        """How much the new head relies on the attribute; empty if chance may explain it."""
+        return "" if not self.is_sure else "more" if self.relies_more else "less"
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON."""
@@ -73,7 +78,7 @@ class LostGroup:
         return {
             "attribute": self.attribute, "name": row.name, "full_name": self.full_name,
             "count": row.n, "before": row.before, "after": row.value, "surely": self.surely,
-            "relies_more": self.relies_more,
+            "relies_more": self.relies_more if self.is_sure else None,
         }  # fmt: skip
 
 
@@ -130,14 +135,20 @@ class _Test:
     row: Row
     attribute: str
     full_name: str
-    relies_more: bool
+    wider: float
     weight: float
     parts: tuple[_Test, ...] = ()
 
+    @property
+    def relies_more(self) -> bool:
+        """Whether the group differs more from the rest of its class than before."""
+        return self.wider > 0
+
     def group(self, level: float) -> LostGroup:
         """The group, with the lower bound of its loss at a level."""
-        surely = self.row.surely_lost(level)
-        return LostGroup(self.row, self.attribute, self.full_name, surely, self.relies_more)
+        surely, is_sure = self.row.surely_lost(level), abs(self.wider) > -ndtri(level / 2)
+        more = self.relies_more
+        return LostGroup(self.row, self.attribute, self.full_name, surely, more, bool(is_sure))
 
 
 def checked_groups(
@@ -181,16 +192,14 @@ def checked_groups(
         if group.sum() < CHECKED:
             return []
         rest = np.isin(y, [k for k, _ in pairs]) & (value >= 0) & ~group
-        row, others = compare((after, before), [("group", short, group), ("group", "others", rest)])
-        # Whether it differs more from the rest of its class than before; NaN without a rest.
-        gaps = others.value - row.value, (others.before or 0.0) - (row.before or 0.0)
-        more = abs(gaps[0]) > abs(gaps[1])
-        return [_Test(row, of.name, full, more, weight, tuple(parts))]
+        (row,) = compare((after, before), [("group", short, group)])
+        wider = _wider(before.astype(float), after.astype(float), group, rest)
+        return [_Test(row, of.name, full, wider, weight, tuple(parts))]
 
     for k, label in enumerate(classes.tolist()):
         (row,) = compare((after, before), [("class", f"class {label}", y == k)])
         if row.n >= CHECKED:
-            tests.append(_Test(row, "", row.name, False, _CLASSES / len(classes)))
+            tests.append(_Test(row, "", row.name, 0.0, _CLASSES / len(classes)))
     for each in attributes:
         pairs = [(k, value) for k in range(len(classes)) for value in range(len(each.of.names))]
         for pair in pairs if each.losing is None else ():
@@ -210,11 +219,22 @@ def checked_groups(
     return GroupCheck(tuple(lost), tuple(doubtful), tuple(unchecked), bool(feature_sets or named))
 
 
+def _wider(before: Array, after: Array, group: Array, rest: Array) -> float:
+    """Growth of the gap between a group and the rest of its class, in standard errors (Welch)."""
+    if not rest.any():
+        return 0.0
+    signs = [np.sign(right[rest].mean() - right[group].mean()) for right in (before, after)]
+    growth = signs[1] * after - signs[0] * before  # its difference is that of both gaps' sizes
+    difference = float(growth[rest].mean() - growth[group].mean())
+    variance = sum(growth[part].var() / part.sum() for part in (group, rest))
+    return difference / max(float(np.sqrt(variance)), 1e-9)
+
+
 def _listed(heading: str, groups: Sequence[LostGroup]) -> list[str]:
     """A heading and the groups, one line per attribute; empty without groups."""
-    of_attribute = dict[tuple[str, bool], list[LostGroup]]()
+    of_attribute = dict[tuple[str, str], list[LostGroup]]()
     for group in groups:
-        of_attribute.setdefault((group.attribute, group.relies_more), []).append(group)
+        of_attribute.setdefault((group.attribute, group.how), []).append(group)
     lines = [
         "; ".join([f"  {first}", *(group.accuracies for group in others)])
         for first, *others in of_attribute.values()

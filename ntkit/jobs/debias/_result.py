@@ -285,7 +285,8 @@ class DebiasResult:
         if not outcome.is_better or not self.refused:
             return f"{name} makes no difference that can be told{outcome.change_in_words()}"
         limit = f"limit {100 * self.max_cost:g} points"
-        return f"{name} {str(self.refused).removesuffix(')')}; {limit})"
+        group = str(self.refused) if self.refused.how else f"loses: {self.refused.in_full}"
+        return f"{name} {group.removesuffix(')')}; {limit})"
 
     def named_outcome(self) -> str:
         """Sentence on the worst group that the candidate is balanced over, with 95 % intervals."""

@@ -86,6 +86,10 @@ def test_a_change_that_has_nothing_to_do_with_anything_does_no_harm(few):
     result = debias(DIGITS, *few[:2], test=few[2], invariant="image:jpeg", **QUICK)
     if result.written:
         assert result.outcome.average.value > result.outcome.average.before - 0.01
+    else:  # the sentence holds the bound that decides
+        (relied,) = result.by_change.as_dict()["reliance"]
+        bound = f"lower 95 % bound of the difference is {100 * relied['surely']:.1f} percentage"
+        assert bound in result.headline()
     result = debias(DIGITS, *few[:2], invariant="image:centre", **QUICK)
     told = "\n".join(result.by_change.sentences())
     assert ("relies more on" in told) is any(

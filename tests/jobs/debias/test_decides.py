@@ -372,6 +372,25 @@ def test_a_repair_takes_back_what_a_large_group_owed_to_the_shortcut():
     assert check.refused(0.05) is None
 
 
+def test_a_group_that_loses_like_its_class_says_nothing_about_its_attribute():
+    """Whether the head relies more on it is told only where chance does not explain it."""
+    for seed in range(5):
+        rng, y, region, _, is_train = samples(seed)
+        before = rng.random(len(y)) < 0.9
+        after = before & ((y == 1) | (rng.random(len(y)) < 0.8))
+        named = Attribute("column:region", region, ("column:region=0", "column:region=1"))
+        check = checked({}, y, (before, after), is_train, [named])
+        own = [group for group in check.lost if group.attribute]
+        assert own
+        assert "relies" not in "\n".join(map(str, own)) + own[0].in_full
+        assert {group.as_dict()["relies_more"] for group in own} == {None}
+        after = before & ((y == 1) | (region == 0) | (rng.random(len(y)) < 0.6))
+        check = checked({}, y, (before, after), is_train, [named])
+        (group,) = (group for group in check.lost if group.attribute)
+        assert "relies more on column:region: class low with 1" in str(group)
+        assert group.as_dict()["relies_more"]
+
+
 @pytest.mark.more
 def test_false_alarms_are_as_rare_as_asked():
     """Errors that move at random: some group is called lost in at most 5 % of draws."""

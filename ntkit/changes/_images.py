@@ -276,6 +276,21 @@ class OfImages:
         return ChangedImages(paths, X.preprocessing, self.change, draws, others), rows
 
 
+def range_note(samples: Samples, changes: Iterable[Any]) -> list[str]:
+    """A note on what changes of pixels take as black and white in normalised images."""
+    of_pixels = any(each.kind == "image" and not each.unrelates for each in changes)
+    if not of_pixels or samples.kind != "arrays" or not of_images(samples):
+        return []
+    low, high = _range_of(samples.X)
+    if low >= 0:
+        return []
+    return [
+        f"The images have values from {low:.3g} to {high:.3g}. Changes of pixels take these as "
+        "black and white of all channels. Pass image files to change pixels before they are "
+        "normalised."
+    ]
+
+
 def of_images(samples: Samples) -> bool:
     """Whether samples are images that can be changed; copies cannot be changed again."""
     if samples.kind == "images":

@@ -22,7 +22,7 @@ from ntkit.attributes import (
     write_answers,
 )
 from ntkit.attributes.findings import Finding
-from ntkit.changes import changes_given
+from ntkit.changes import changes_given, range_note
 from ntkit.estimators import AutoDebiasClassifier, head_of
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
@@ -455,7 +455,8 @@ def _repair(
     invariance = None
     if said.changes:
         invariance = copies_made(said.changes, data, judging, order)
-        data = replace(data, notes=(*data.notes, *invariance.notes))
+        cautions = (*data.cautions, *range_note(data.sets["validation"], said.changes))
+        data = replace(data, notes=(*data.notes, *invariance.notes), cautions=cautions)
     if "train" not in data.sets:
         check_groups(data.Z["validation"], balanced if known is None else [known.attribute])
     compared: dict[str, Any] = {"named": balanced, "known": known, "invariance": invariance}

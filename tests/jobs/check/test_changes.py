@@ -40,6 +40,17 @@ def test_flips_are_those_that_onnx_runtime_finds(digits):
     assert len(found.rows) == 3  # of accuracies there is no limit
 
 
+def test_what_is_black_and_white_in_normalised_images_is_noted(digits):
+    """Changes of pixels need it; a part of another image does not."""
+    X, y = digits.X_test[:60], digits.y_test[:60]
+    path, limits, noted = marked_digits_model_path(), {"max_flip_rate": 90}, []
+    for low in (0, np.float32(-0.5)):
+        for change in (MARK, "image:brightness=1.2"):
+            notes = check(None, path, (X + low, y), change, limits=limits).notes
+            noted += [(low, change)] * any("black and white" in note for note in notes)
+    assert noted == [(-0.5, "image:brightness=1.2")]
+
+
 def test_the_new_model_may_not_surely_flip_more_than_the_old_one(digits):
     model = FrozenModel.load(marked_digits_model_path())
     pair = model, model.with_head(model.head.scaled(np.zeros(64)))  # never flips

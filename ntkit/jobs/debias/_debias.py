@@ -448,7 +448,7 @@ def _repair(
     # The values of a changed word or column are known, so their groups can be balanced too.
     judging = judging_attributes(said, reader)
     balanced = [each.attribute for each in judging]
-    on_test, left = ([], []) if known is not None else _read_on_test(data, said, judging)
+    on_test, left = ([], []) if known is not None else _read_on_test(data, said, judging, reader)
     few = [note for each in balanced for note in each.few_note("Training and validation set")]
     doubts = () if on_test else left  # the test set does not judge
     data = replace(data, notes=(*data.notes, *left, *few), cautions=(*data.cautions, *doubts))
@@ -563,7 +563,7 @@ def _own_flips(comparison: Comparison, changes: Sequence[str]) -> list[Row]:
 
 
 def _read_on_test(
-    data: Prepared, said: NamedAttributes, judging: Sequence[Judging]
+    data: Prepared, said: NamedAttributes, judging: Sequence[Judging], of_others: AttributeReader
 ) -> tuple[list[Attribute], list[str]]:
     """The attributes that judge as the samples of the test set show them, and notes."""
     # Images and rows of numbers are cut where those of the other sets are. Layers of the test set
@@ -579,7 +579,9 @@ def _read_on_test(
         reader = AttributeReader([data.sets["test"]])
         read = [Judging.of(reader, each.names, each.rules).attribute for each in judging]
     except InputError as error:  # it lacks a column, a layer, or samples of one value
-        return [], [f"{no} validation samples do: {error}"]
+        unread = " Metadata that you pass are not read for it; put the column into its own table."
+        unread *= of_others.user_columns is not None and "metadata:" in str(error)
+        return [], [f"{no} validation samples do: {error}{unread}"]
     names = [name for each in judging for name in chain(*each.names)]
     of_columns = (n for n in reader.column_notes(names) if n not in data.notes)
     notes = [note for each in read for note in each.few_note("The test set")]

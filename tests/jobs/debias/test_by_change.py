@@ -226,6 +226,10 @@ def test_a_test_set_that_does_not_judge_says_why(files, few, tmp_path):
     assert result.outcome.where == "validation set"
     said = "The test set does not judge, but validation samples do: "
     assert any(note.startswith(said) for note in result.cautions)
+    options = {"metadata": files / "sites.csv", "spurious": "metadata:site"} | QUICK
+    result = debias(files / "model.onnx", *sets, test=test, **options)
+    (why,) = (note for note in result.cautions if note.startswith(said))
+    assert "Metadata that you pass are not read for it" in why
     result = debias(DIGITS, *few[:2], test=few[2], invariant="image:jpeg", **QUICK)
     assert result.outcome.where == "validation set"
     assert "The test set does not judge, but changed copies of validation samples do." in (

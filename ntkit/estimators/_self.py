@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
@@ -18,7 +19,7 @@ from ntkit.estimators._base import HEAD, FromHead, OriginalHead
 from ntkit.estimators._scaled_head import read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead, stepped_head
+from ntkit.solver import FittedHead, sgd_steps, stepped_head
 from ntkit.study import Rows, Study
 
 _SELECTIONS = {
@@ -213,17 +214,16 @@ class SELFClassifier(FromHead):
         mass = np.bincount(rows.y_index, weights=rows.weight, minlength=len(self.classes_))
         # The classes are equally likely.
         share = rows.weight / mass[rows.y_index] / (mass > 0).sum()
-        one_hot = np.eye(len(self.classes_))[rows.y_index]
+
+        def batches() -> Iterator[tuple[Array, Array, Array]]:
+            batch, weight = np.arange(len(share)), share
+            for _ in range(self.n_steps):
+                if self.batch_size is not None:
+                    batch = rng.choice(len(share), size=self.batch_size, p=share)
+                    weight = np.full(self.batch_size, 1 / self.batch_size)
+                yield rows.X[batch], rows.y_index[batch], weight
+
+        how = {n: getattr(self, n) for n in ("learning_rate", "momentum", "weight_decay")}
         theta = np.column_stack([start.coef, start.intercept]).astype(np.float64)
-        Z = np.column_stack([rows.X, np.ones(len(rows.X))]).astype(np.float64)
-        velocity = np.zeros_like(theta)
-        for _ in range(self.n_steps):
-            batch, weight = np.arange(len(Z)), share
-            if self.batch_size is not None:
-                batch = rng.choice(len(Z), size=self.batch_size, p=share)
-                weight = np.full(self.batch_size, 1 / self.batch_size)
-            residual = weight[:, None] * (softmax(Z[batch] @ theta.T, axis=1) - one_hot[batch])
-            slope = residual.T @ Z[batch] + self.weight_decay * theta
-            velocity = self.momentum * velocity + slope
-            theta -= self.learning_rate * velocity
+        *_, theta = theta, *sgd_steps(theta, batches(), **how)
         return stepped_head(theta[:, :-1], theta[:, -1], self.classes_, rows.X.dtype, self.n_steps)

@@ -9,9 +9,11 @@ from ntkit.solver._fit_head import (
     stepped_head,
 )
 from ntkit.solver._loss import is_mapped, passes_over, rows_per_chunk, stacked
+from ntkit.solver._sgd import balanced_batches, sgd_steps
 
 __all__ = [
     "FittedHead",
+    "balanced_batches",
     "covariance_of",
     "fit_linear_head",
     "fit_linear_heads",
@@ -19,6 +21,7 @@ __all__ = [
     "passes_over",
     "resolve_device",
     "rows_per_chunk",
+    "sgd_steps",
     "stacked",
     "stepped_head",
 ]

@@ -347,22 +347,14 @@ def suppressed_neurons(
 
 
 def spare_neurons(
-    suppressed: Array,
-    scores: Array,
-    *,
-    aggregation: Aggregation = "union",
-    min_neurons: int = 1,
-    non_constant: Array | None = None,
+    suppressed: Array, scores: Array, *, aggregation: Aggregation, non_constant: Array
 ) -> Array:
-    """Mask that keeps at least ``min_neurons`` non-constant neurons, the smallest scores first."""
-    non_constant = np.ones(scores.shape[1], dtype=bool) if non_constant is None else non_constant
+    """Mask that keeps at least one non-constant neuron, that with the smallest score."""
     compared = np.broadcast_to(severity(scores, aggregation), suppressed.shape)
     spared = np.atleast_2d(suppressed.copy())
     for row, rank in zip(spared, np.atleast_2d(compared), strict=True):
-        missing = min(min_neurons, int(non_constant.sum())) - int((non_constant & ~row).sum())
-        if missing > 0:
-            candidates = np.flatnonzero(row & non_constant)
-            row[candidates[np.argsort(rank[candidates], kind="stable")[:missing]]] = False
+        if non_constant.any() and row[non_constant].all():
+            row[np.where(non_constant, rank, np.inf).argmin()] = False
     return spared.reshape(suppressed.shape)
 
 

@@ -222,9 +222,8 @@ def _ordered(options: Options) -> Any:
         raise InputError(
             f"{option} orders NeuronTune, and --method orders {method}; drop one of them."
         )
-    return NeuronTuneClassifier.as_published(
-        C=options.C, min_neurons=None, random_state=options.seed, **parameters
-    )
+    paper = {"threshold": 0.0, "min_misclassified": 1}
+    return NeuronTuneClassifier(**paper | parameters, C=options.C, random_state=options.seed)
 
 
 def _check_new(out: Path, inputs: list[Path | None], *, force: bool) -> None:

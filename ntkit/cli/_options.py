@@ -107,24 +107,19 @@ InversePenalty = Annotated[
 class NeuronTuneOptions:
     """Parameters of NeuronTuneClassifier."""
 
-    threshold: float | None = of_method("Suppress neurons with a higher score (λ).", "NUMBER")
-    standardize: bool | None = of_method("Measure scores and λ in standard deviations.")
+    threshold: float | None = of_method(
+        "Suppress neurons with a higher score (λ), in standard deviations.", "NUMBER"
+    )
     max_suppressed: float | None = of_method(
         "Largest share of non-constant neurons to suppress.", "SHARE", min=0, max=1
     )
     aggregation: str | None = of_method("union, intersection or per_class.", "NAME")
     statistic: str | None = of_method("median, mean or contribution.", "NAME")
-    error_weight: str | None = of_method(
-        "Weight of misclassified samples: number, balanced or auto.", "WEIGHT"
-    )
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Parameters that are not left to the classifier."""
-        chosen = {name: value for name, value in vars(self).items() if value is not None}
-        if self.error_weight not in (None, "balanced", "auto"):
-            chosen["error_weight"] = _number(str(self.error_weight), "--error-weight")
-        return chosen
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True)

@@ -57,8 +57,8 @@ def command(options: Options, *, context: typer.Context) -> None:
     --recorded takes the file that ntkit parity takes. --deploy writes the model, its tokenizer or
     preprocessor, the class order, an example program, checksums and a card.
 
-    Any of --threshold, --standardize, --max-suppressed, --aggregation, --statistic and
-    --error-weight orders NeuronTune with these parameters.
+    Any of --threshold, --max-suppressed, --aggregation and --statistic orders NeuronTune with
+    these parameters.
 
     Exit codes: 0 decided, 1 the ordered head is not better, 2 an error, 3 questions are open.
     """

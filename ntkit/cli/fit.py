@@ -27,10 +27,8 @@ def command(
     method: str = o.option(
         "Estimator: neurontune, balanced, auto, afr, …", "NAME", default="neurontune"
     ),
-    max_cost: float | None = o.option(
-        "Largest share of accuracy that suppression may cost.", "SHARE"
-    ),
     neurontune: o.NeuronTuneOptions,
+    solver: str | None = o.option("How NeuronTune retrains: optimum or sgd.", "NAME"),
     C: o.InversePenalty = None,
     seed: o.Seed = 0,
     table_options: o.TableOptions,
@@ -43,9 +41,8 @@ def command(
 
     Example: ntkit fit train.store --validation validation.store -o head.onnx
 
-    Training starts from the original head if the store holds it. By default NeuronTune scores
-    neurons in standard deviations and chooses its penalty by cross-validation. By default it
-    suppresses no neuron if that costs too much accuracy; --max-cost 1 allows any cost.
+    Errors are those of the original head if the store holds it. By default NeuronTune chooses its
+    penalty by cross-validation.
 
     Methods: neurontune, neurontune-cv, balanced, auto, afr, jtt, self, evals, leace, leia.
 
@@ -59,7 +56,7 @@ def command(
 
     check_file(out, inputs=[embeddings, validation], force=force)
     train, original = _embeddings(embeddings, table_options)
-    others = {"C": C, "max_cost": max_cost}
+    others = {"C": C, "solver": solver}
     parameters = neurontune.parameters
     parameters |= {name: value for name, value in others.items() if value is not None}
     clf = _estimator(method, parameters, original, seed)
@@ -81,22 +78,15 @@ def command(
     suppressed = getattr(clf, "suppressed_", np.zeros(train.X.shape[1], dtype=bool))
     facts = {"head": str(out), "method": method, "classes": clf.classes_}
     facts["suppressed_neurons"] = np.flatnonzero(suppressed)
-    text = "\n".join(
-        [f"{out}: {_done(clf, train.y)}.", *filter(None, [getattr(clf, "reason_", "")])]
-    )
+    text = "\n".join([f"{out}: {_done(clf)}.", *filter(None, [getattr(clf, "reason_", "")])])
     o.show(facts, json=json, text=text)
 
 
 # The words of a warning in Python, and on the command line.
 _WORDS = {
-    "set max_cost=None and compare with BalancedClassifier": (
-        "use --max-cost 1 and compare with --method balanced"
-    ),
     "Pass more validation samples as X_val": "Pass more samples with --validation",
-    "raise threshold (in standard deviations with standardize=True) or lower max_suppressed": (
-        "raise --threshold or lower --max-suppressed"
-    ),
-    "Raise threshold, set max_cost,": "Raise --threshold, set --max-cost,",
+    "raise threshold or lower max_suppressed": "raise --threshold or lower --max-suppressed",
+    "Raise threshold or": "Raise --threshold or",
 }
 
 
@@ -115,21 +105,14 @@ def _fit(clf: Any, train: Samples, validation: dict[str, Any]) -> None:
         warn(message, warning.category)
 
 
-def _done(clf: Any, y: Any) -> str:
+def _done(clf: Any) -> str:
     """What was fitted, and how many neurons are suppressed."""
-    import numpy as np
-
     name = type(clf).__name__
     mask = getattr(clf, "suppressed_", None)
     if mask is None:
         return name
-    if mask.any():
-        return f"{name}, {mask.sum()} of {len(mask)} neurons suppressed"
-    fitted = getattr(clf, "best_estimator_", clf)
-    why = "the mask was not applied" if fitted.spared_ else "no neuron was suppressed"
-    weights = (fitted.tuning_weight_[y == label] for label in clf.classes_)
-    balanced = all(np.ptp(weight) <= 1e-6 * weight.max() for weight in weights)
-    return f"{'class-balanced' if balanced else 'error-weighted'} head; {why}"
+    n_suppressed = mask.sum() or "none"
+    return f"{name}, {n_suppressed} of {len(mask)} neurons suppressed"
 
 
 def _embeddings(

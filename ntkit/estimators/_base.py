@@ -139,27 +139,17 @@ def _fit_with(takes: tuple[str, ...]) -> Callable[..., Any]:
 _DOCUMENTED = ("X", "y", "sample_weight")
 
 
-@documented
-@dataclass(eq=False, repr=False, kw_only=True)
-class StudyClassifier(ClassifierMixin, FitsRows):
+class HeadClassifier(ClassifierMixin, FitsRows):
     """Base of the classifiers: they learn a head from a study, which several may share."""
 
-    _takes: ClassVar[tuple[str, ...]] = ()
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "identification": IDENTIFICATION,
         "head": HEAD,
         "C": [Interval(Real, 0, None, closed="right")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
-        "tol": [Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "device": [StrOptions({"cpu", "cuda", "auto", "ray"})],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
     }
-
-    tol: float = 1e-5
-    max_iter: int = 1000
-    device: str = "cpu"
 
     @property
     def head_(self) -> LinearHead:
@@ -316,12 +306,33 @@ class StudyClassifier(ClassifierMixin, FitsRows):
         return fit_linear_head(X, y_index, weight, **options)
 
     def _solver_options(self) -> dict[str, Any]:
-        device = resolve_device(self.device)
-        return {"tol": self.tol, "max_iter": self.max_iter, "device": device}
+        """Options of the solver, if they differ from its own."""
+        return {}
 
     def _set_head(self, head: FittedHead) -> None:
         self.coef_, self.intercept_ = np.array(head.coef), np.array(head.intercept)
         self.n_iter_ = np.array([max(1, head.n_iter)])
+
+
+@documented
+@dataclass(eq=False, repr=False, kw_only=True)
+class StudyClassifier(HeadClassifier):
+    """Base of the classifiers with options of the solver."""
+
+    _takes: ClassVar[tuple[str, ...]] = ()
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "device": [StrOptions({"cpu", "cuda", "auto", "ray"})],
+    }
+
+    tol: float = 1e-5
+    max_iter: int = 1000
+    device: str = "cpu"
+
+    def _solver_options(self) -> dict[str, Any]:
+        device = resolve_device(self.device)
+        return {"tol": self.tol, "max_iter": self.max_iter, "device": device}
 
 
 @documented

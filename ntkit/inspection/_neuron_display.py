@@ -118,9 +118,8 @@ class NeuronDisplay(draw.Display):
             another.
         X : array-like of shape (N, D)
             Embeddings, preferably of samples that the original head was not fitted to. With the
-            validation set ``X_val`` of ``fit``, the steps are the estimator's own scores (with its
-            default statistic, in the first round). With ``standardize=True`` they are these scores
-            times the neuron's standard deviation.
+            validation set ``X_val`` of ``fit``, the steps are the scores of NeuronTune's default
+            statistic, times the neuron's standard deviation.
         {y}
         neuron : int or str
             Column of the neuron, or its name if the estimator was fitted to named columns.

@@ -108,10 +108,6 @@ class SpuriousnessDisplay(draw.Display):
             aggregation = "intersection"  # as the estimator reads it
         elif aggregation == "per_class":
             suppressed = clf.suppressed_per_class_
-        if clf.standardize:
-            unit = "standard deviations"
-        else:
-            unit = "logits" if clf.statistic == "contribution" else ""
         return cls(
             clf.spuriousness_scores_,
             suppressed=suppressed,
@@ -119,7 +115,7 @@ class SpuriousnessDisplay(draw.Display):
             aggregation=aggregation,
             classes=clf.classes_,
             neuron_names=draw.neuron_names_of(clf),
-            unit=unit,
+            unit="standard deviations",
         ).plot(ax)
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,35 +23,33 @@ GROUP_BALANCED = "group-balanced"
 YOURS = "yours"
 BY_CHANGE = "by change"
 """Method that chooses the best among the candidates by change and the group-balanced ones."""
+_NEARLY_ALL = 0.95  # share of the non-constant neurons
 DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
 COPIES, LABELLED = "copies", "labelled"
 """Rows of a candidate: both sets with changed copies, or both sets with partly known groups."""
+PUBLISHED: dict[str, Any] = {"threshold": 0.0, "min_misclassified": 1}
+"""The paper's rule: λ = 0, and every class with an error is scored."""
 Unfitted = tuple[Any, str]
 """An estimator, and its rows: "train", "validation", "both", COPIES or LABELLED."""
 
 
 def _default_candidates() -> dict[str, Unfitted]:
     """Candidates of :func:`ntkit.debias` by name, in the order of the table."""
-    # "cells" balances the class × correctness groups. "neurontune" is the paper's method
-    # (ntkit.NeuronTuneClassifier.as_published), except that it does not apply masks of more than
-    # 95 % of the non-constant neurons. The other rules suppress only neurons with high scores.
-    cells: dict[str, Any] = {"error_weight": "balanced"}
+    # "neurontune" has the paper's rule; the others suppress only neurons with high scores. With
+    # each mask, the optimum and its penalty are found anew.
     rules: dict[str, dict[str, Any]] = {
         "": {},
-        "-0.25sd": {"threshold": 0.25, "standardize": True},
-        "-0.5sd": {"threshold": 0.5, "standardize": True},
-        "-half": {"max_suppressed": 0.5, "standardize": True},
+        "-0.5sd": {"threshold": 0.5},
+        "-half": {"max_suppressed": 0.5},
     }
-    published = partial(NeuronTuneClassifier.as_published, min_neurons=None)
     candidates: dict[str, Unfitted] = {
         "class-balanced": (BalancedClassifier(), "train"),
         "class-balanced-validation": (BalancedClassifier(), "validation"),
         "class-balanced-both": (BalancedClassifier(), "both"),
-        "cell-balanced": (published(suppression=0.0, **cells), "train"),
+        "cell-balanced": (AutoDebiasClassifier(recipe="cell-balanced"), "train"),
     }
-    for suffix, extra in (("", {}), ("-cells", cells)):
-        for rule, parameters in rules.items():
-            candidates[f"neurontune{rule}{suffix}"] = published(**parameters, **extra), "train"
+    for suffix, rule in rules.items():
+        candidates[f"neurontune{suffix}"] = NeuronTuneClassifier(**(PUBLISHED | rule)), "train"
     return candidates | {"auto": (AutoDebiasClassifier(), "train")}
 
 
@@ -129,8 +126,7 @@ class Candidate:
 def change_candidates(*, named: bool) -> dict[str, Unfitted]:
     """Candidates of a repair with changed copies."""
     # NeuronTune by change suppresses a share of the neurons: those that the changes move most.
-    rule: dict[str, Any] = {"statistic": "change", "threshold": 0.0, "min_neurons": 1}
-    rule |= {"error_weight": 1.0, "max_cost": None}
+    rule: dict[str, Any] = {"statistic": "change", "threshold": 0.0}
     estimators: dict[str, Any] = {
         "copies": InvariantClassifier(penalties=(0,), originals=True),
         "copies and penalty": InvariantClassifier(originals=False),
@@ -183,12 +179,12 @@ def asked_for(
 
 
 def is_degenerate(clf: Any) -> bool:
-    """Whether the rule of a fitted estimator flags too many neurons to be applied."""
-    return bool(getattr(clf, "suppression", 0.0) and clf.spared_)
+    """Whether a fitted NeuronTune suppresses nearly all neurons, an arbitrary mask."""
+    if not isinstance(clf, NeuronTuneClassifier):
+        return False
+    return bool(clf.suppressed_.sum() > _NEARLY_ALL * clf.non_constant_.sum())
 
 
 def n_suppressed(clf: Any) -> int:
     """Number of neurons that a fitted estimator suppresses."""
-    if not getattr(clf, "suppression", 1.0):
-        return 0
     return int(np.sum(getattr(clf, "suppressed_", 0)))

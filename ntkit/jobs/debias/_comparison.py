@@ -18,8 +18,9 @@ from ntkit.attributes import FEWEST, Attribute
 from ntkit.estimators import (
     AutoDebiasClassifier,
     DFRClassifier,
+    HeadClassifier,
     InvariantClassifier,
-    StudyClassifier,
+    NeuronTuneClassifier,
     head_of,
 )
 from ntkit.exceptions import InputError, SuppressionWarning
@@ -124,7 +125,7 @@ class Comparison:
                 changed_values=invariance.values_of_copies(n, m, len(named)),
             )
         self.C, self.select, self.seed = C, select, seed
-        self._chosen_C: dict[tuple[str, bool], float] = {}
+        self._chosen_C: dict[str, float] = {}
         self.fitted: dict[str, Any] = {}
         self.rows_of: dict[str, str] = {}
         self.candidates: dict[str, Candidate] = {}
@@ -137,7 +138,7 @@ class Comparison:
         n = len(self.train)
         if head is None:
             # Without class weights, a head with a strong penalty predicts only the larger class.
-            C_erm = max(self._C("train", cells=False), 1 / (ERM_ALPHA * n)) if C is None else C
+            C_erm = max(self._C("train"), 1 / (ERM_ALPHA * n)) if C is None else C
             self.original: LinearHead = self.train.heads([self.train.weight], C_erm)[0]
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
@@ -176,8 +177,7 @@ class Comparison:
             if rows in (COPIES, LABELLED):
                 decided["C"] = self.C or known.get("C")
             elif "C" in known:
-                by_cells = getattr(clf, "error_weight", 1) == "balanced"
-                decided["C"] = self._C(rows, cells=by_cells)
+                decided["C"] = self.C if isinstance(clf, NeuronTuneClassifier) else self._C(rows)
         clf.set_params(**{name: decided[name] for name in decided if name in known})
         study = self.with_copies if rows == COPIES else self.study
         if validation is not None:
@@ -199,7 +199,7 @@ class Comparison:
         study = self.study_of(clf, rows, study)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuppressionWarning)
-            if isinstance(clf, StudyClassifier):
+            if isinstance(clf, HeadClassifier):
                 clf.fit_study(study)
             else:
                 validation = {}
@@ -224,24 +224,20 @@ class Comparison:
             study = replace(study, values=None)
         return study if isinstance(clf, InvariantClassifier) else _with_copies_as_rows(study)
 
-    def _C(self, rows: str, *, cells: bool) -> float:
-        """The user's penalty, or the one that "auto" would choose for these rows and weights."""
+    def _C(self, rows: str) -> float:
+        """The user's penalty, or the one that class-balanced retraining has on these rows."""
         if self.C is not None:
             return self.C
-        if (rows, cells) not in self._chosen_C:
+        if rows not in self._chosen_C:
             if self.one_set or rows == "validation":
                 study = self.study.on("both" if self.one_set else rows)
             else:  # "both" in the units of the training set, like "auto"
                 study = replace(self.study, validation=None) if rows == "train" else self.study
-            if cells:
-                clf = AutoDebiasClassifier(recipe="cell-balanced", random_state=self.seed)
-                alpha = clf.fit_study(study).alpha_
-            else:
-                both, gains = study.both, study.train.gains
-                weight, seed = both.balanced(), seed_of(self.seed)
-                alpha = tuned(both, weight, gains=gains, seed=seed).alpha
-            self._chosen_C[rows, cells] = 1 / (alpha * len(study.both))
-        return self._chosen_C[rows, cells]
+            both, gains = study.both, study.train.gains
+            weight, seed = both.balanced(), seed_of(self.seed)
+            alpha = tuned(both, weight, gains=gains, seed=seed).alpha
+            self._chosen_C[rows] = 1 / (alpha * len(study.both))
+        return self._chosen_C[rows]
 
     # -- predictions and rows of the table ----------------------------------------------------
 
@@ -282,15 +278,16 @@ class Comparison:
     def random_mask_row(self, clf: Any, n_masks: int, rows_of: str = "train") -> Candidate:
         """Rate random masks of a candidate's size, retrained with the candidate's weights."""
         study = self.with_copies if rows_of == COPIES else self.study
-        rows = self.study_of(clf, rows_of, study).train
-        rng = np.random.default_rng(self.seed)
-        non_constant, size = np.flatnonzero(clf.non_constant_), int(clf.suppressed_.sum())
-        weight, masks = clf.tuning_weight_, []
-        C = clf.C or 1 / (float(weight.sum()) * clf.alpha_)
-        for _ in range(n_masks):
-            mask = np.zeros(len(clf.non_constant_), dtype=bool)
-            mask[rng.choice(non_constant, size, replace=False)] = True
-            head = rows.heads([weight], C, gains=1.0 - mask)[0]
+        study = self.study_of(clf, rows_of, study)
+        size, masks = n_suppressed(clf), []
+        control = _decided(clf, rows_of).set_params(
+            **{"statistic": "random", "threshold": 0.0, "aggregation": "union"},
+            max_suppressed=min(1.0, (size + 0.5) / int(clf.non_constant_.sum())),
+        )
+        for number in range(n_masks):
+            with warnings.catch_warnings(action="ignore", category=SuppressionWarning):
+                fitted = clone(control).set_params(random_state=self.seed + number)
+                head = head_of(fitted.fit_study(study))
             rated = self.rated(head, head.predict(self.validation.X))
             masks.append({k: v for k, v in rated.items() if v is not None})
         mean: dict[str, Any] = {k: float(np.mean([each[k] for each in masks])) for k in masks[0]}
@@ -501,7 +498,7 @@ class Comparison:
             name = max(sound, key=lambda each: self.candidates[each].score)
         self.chosen, self.max_cost = name, order.max_cost
         self.candidates[name] = replace(self.candidates[name], chosen=True)
-        masked = n_suppressed(fitted[name]) > 0 and hasattr(fitted[name], "tuning_weight_")
+        masked = isinstance(fitted[name], NeuronTuneClassifier) and n_suppressed(fitted[name])
         of = name if masked else "neurontune"
         self.random = self.random_mask_row(fitted[of], order.n_random, rows_of[of])
         # Of groups that a person labelled, the labels may be unrelated to the errors.
@@ -820,6 +817,6 @@ def _decided(clf: Any, rows: str) -> Any:
         chosen = {"recipe": clf.recipe_, "alphas": (clf.alpha_,)}
     elif isinstance(clf, InvariantClassifier) and rows == COPIES:
         chosen = {"penalties": (clf.penalty_,), "alphas": (clf.alpha_,)}
-    elif rows == COPIES:  # on standardised embeddings
-        chosen = {"C": clf.C or 1 / (clf.alpha_ * float(clf.tuning_weight_.sum()))}
+    elif isinstance(clf, NeuronTuneClassifier) and clf.solver == "optimum":
+        chosen = {"C": clf.C_}  # on standardised embeddings
     return clone(clf).set_params(**chosen)

@@ -320,7 +320,7 @@ class Job:
         device = data.embedder.device_ if data.computed else None  # None if all were read
         unit = "standard deviations of each neuron"  # of scores on standardised embeddings
         if getattr(scored, "statistic", None) == "contribution":
-            unit = "standard deviations of its contribution" if scored.standardize else "logits"
+            unit = "standard deviations of its contribution"
         return Report(
             title=name_of(data.model),
             answer=self._answer(result),

@@ -36,6 +36,7 @@ test-more: $(VENV)/.installed-dev
 test-zoo: $(VENV)-zoo/.installed
 	ZOO_TABLE=docs/reference/models_table.md $(VENV)-zoo/bin/pytest -m more tests/zoo
 	$(VENV)-zoo/bin/pytest -m more tests/hosts
+	$(VENV)-zoo/bin/pytest tests/solver/test_sgd.py
 	$(VENV)-zoo/bin/pytest -m "" tests/test_docs.py -k howto
 
 # The Hugging Face Hub, Optimum and MLflow, answering from folders; skore and fairlearn; minutes.

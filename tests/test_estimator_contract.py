@@ -4,6 +4,8 @@ Most checks look at validation, tags and signatures, which the base class decide
 method runs those that depend on what it learns.
 """
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -105,20 +107,20 @@ class InvariantToNoise(InvariantClassifier):
         return super()._study(X, y, sample_weight, X_changed=copies)
 
 
-published = NeuronTuneClassifier.as_published
+published = partial(NeuronTuneClassifier, threshold=0.0, min_misclassified=1, C=1.0)
 QUICK = GroupInference(penalties=[("l2", 0.1)], cv=2, min_accuracy=0, random_state=0)
 EXACT = {"identification": "train", "tol": 1e-10}
 BASES = [  # every path of validation: of the base, of two own `fit`s, and of a transformer
     BalancedClassifier(tol=1e-10),
-    NeuronTuneClassifierCV(thresholds=(0.5,), cv=2, C=1.0, error_weights=(1.0,)),
+    NeuronTuneClassifierCV(thresholds=(0.5,), cv=2, C=1.0),
     InferenceByClass(penalties=[("l2", 0.1), ("l1", 1.0)], cv=2, min_accuracy=0),
     SpuriousNeuronSelector(identification="train"),
 ]
 MODES = [  # every path of learning
     published(),
     published(identification=0.5),
-    published(error_weight=20.0, n_rounds=3, max_suppressed=0.3),
-    published(**EXACT, statistic="contribution", aggregation="per_class", suppression=0.5),
+    published(solver="sgd", max_suppressed=0.3),
+    published(identification="train", statistic="contribution", aggregation="per_class"),
     NeuronTuneClassifier(),
     NeuronTuneClassifierCV((0.5,), cv=2),
     AutoDebiasClassifier(),

@@ -103,18 +103,24 @@ def test_max_suppressed_takes_the_highest_scores(seed, share):
 
 
 @few
-@given(seeds, st.integers(1, 30))
-def test_spare_neurons_keeps_the_smallest_scores(seed, min_neurons):
+@given(seeds, st.sampled_from(["union", "per_class"]))
+def test_spare_neurons_keeps_the_smallest_score_of_all(seed, aggregation):
     rng = np.random.default_rng(seed)
-    scores, non_constant = rng.random(size=(2, 20)), rng.random(20) < 0.7
-    mask = suppressed_neurons(scores, non_constant=non_constant)
-    assert np.array_equal(mask, non_constant)  # every score is positive
-    spared = spare_neurons(mask, scores, min_neurons=min_neurons, non_constant=non_constant)
-    kept = non_constant & ~spared
-    assert kept.sum() == min(min_neurons, non_constant.sum())
-    severity = scores.max(axis=0)
-    if kept.any() and spared.any():
-        assert severity[kept].max() <= severity[spared].min()
+    rule = {"aggregation": aggregation, "non_constant": rng.random(20) < 0.7}
+    scores, alive = rng.random(size=(2, 20)), rule["non_constant"]
+    mask = suppressed_neurons(scores, **rule)
+    assert np.array_equal(np.atleast_2d(mask).all(axis=0), alive)  # every score is positive
+    spared = spare_neurons(mask, scores, **rule)
+    for row, of_row in zip(
+        np.atleast_2d(spared),
+        scores if aggregation == "per_class" else [scores.max(axis=0)],
+        strict=True,
+    ):
+        kept = np.flatnonzero(alive & ~row)
+        assert kept.tolist() == ([np.where(alive, of_row, 2).argmin()] if alive.any() else [])
+    fewer = suppressed_neurons(scores, max_suppressed=0.5, **rule)
+    if alive.sum() > 1:
+        assert np.array_equal(spare_neurons(fewer, scores, **rule), fewer)
 
 
 @few

@@ -78,7 +78,7 @@ def test_images_and_arrays_give_the_same_model(user, tmp_path):
         X = (X[order] * 255).round().astype(np.uint8).astype(np.float32) / 255
         np.savez(tmp_path / f"{part}.npz", X=X, y=y[order])
     options = ["--even-if-worse", "--verbose", *CPU]
-    options += ["--threshold", "0.5", "--standardize", "--error-weight", "balanced"]
+    options += ["--threshold", "0.5"]
     heads = []
     for kind, data in (("", user), (".npz", tmp_path)):
         sets = ("--train", data / f"train{kind}", "--validation", data / f"validation{kind}")
@@ -91,7 +91,6 @@ def test_images_and_arrays_give_the_same_model(user, tmp_path):
         result = json.loads((target / "result.json").read_text())
         assert result["chosen"] == "yours"
         assert result["parameters"]["threshold"] == 0.5
-        assert result["parameters"]["error_weight"] == "balanced"
     assert np.allclose(heads[0].coef, heads[1].coef, atol=1e-3 * np.abs(heads[0].coef).max())
     assert heads[0].classes.tolist() == ["small", "zlarge"]
     refused(*command, says="--force")
@@ -131,7 +130,7 @@ def test_step_by_step(user, tmp_path, digits):
     assert json.loads(done(*embed, "--json")[0])["already_complete"]
     refused("embed", model, user / "validation.npz", "-o", store, says="another samples")
     head, debiased = tmp_path / "head.onnx", tmp_path / "debiased.onnx"
-    fit = ("fit", store, "--validation", user / "validation.store", "--max-cost", "1")
+    fit = ("fit", store, "--validation", user / "validation.store")
     out, err = done(*fit, "-o", head, "--json")
     assert "Warning" not in err
     fitted = json.loads(out)
@@ -165,42 +164,36 @@ def test_fit_takes_the_defaults_of_the_estimator_unless_told(tmp_path, rng):
     np.savez(tmp_path / "train.npz", X=X, y=y)
     asked = {
         "": {},
-        "--error-weight balanced": {"error_weight": "balanced"},
-        "--C 0.1 --no-standardize --threshold 1 --error-weight 2": {
-            "threshold": 1.0, "C": 0.1, "standardize": False, "error_weight": 2.0,
+        "--solver sgd --threshold 0": {"threshold": 0.0, "solver": "sgd"},
+        "--C 0.1 --threshold 1 --aggregation intersection": {
+            "threshold": 1.0, "C": 0.1, "aggregation": "intersection",
         },
-        "--max-cost 0": {"max_cost": 0.0},
-        "--max-cost 1": {"max_cost": 1.0},
     }  # fmt: skip
-    suppressed = {}
     for options, parameters in asked.items():
         head = tmp_path / f"{options.replace(' ', '')}.onnx"
         done("fit", tmp_path / "train.npz", "-o", head, *options.split())
         clf = NeuronTuneClassifier(random_state=0, **parameters).fit(X, y)
         wanted = clf.head_.with_logits(len(clf.classes_))
         assert np.array_equal(FrozenModel.load(head).head.coef, wanted.coef), options
-        suppressed[options] = clf.suppressed_.sum()
-    assert suppressed["--max-cost 1"] > suppressed["--max-cost 0"]
 
 
 @pytest.mark.filterwarnings("always::ntkit.exceptions.SuppressionWarning")
-def test_fit_says_if_no_mask_was_applied(tmp_path, rng):
+def test_fit_says_how_many_neurons_it_suppressed(tmp_path, rng):
     y = rng.integers(0, 2, 600)
     mark = np.where(rng.random(600) < 0.9, y, 1 - y)
     X = np.column_stack([y + rng.normal(size=600), 2 * mark, rng.normal(size=600)])
     np.savez(tmp_path / "train.npz", X=X.astype(np.float32), y=y)
-    command = ["fit", tmp_path / "train.npz", "--error-weight", "1"]
-    out, err = done(*command, "-o", tmp_path / "none.onnx")
-    assert "class-balanced head; the mask was not applied." in out
-    assert "Kept all neurons: suppressing the flagged one would cost" in err
-    assert "use --max-cost 1 and compare with --method balanced." in err
-    out, _ = done(*command, "--max-cost", "1", "-o", tmp_path / "one.onnx")
-    assert "1 of 3 neurons suppressed." in out
+    out, err = done("fit", tmp_path / "train.npz", "-o", tmp_path / "one.onnx")
+    assert "NeuronTuneClassifier, 1 of 3 neurons suppressed." in out
+    command = ["fit", tmp_path / "train.npz", "--threshold", "-9", "--max-suppressed"]
+    out, err = done(*command, "1", "-o", tmp_path / "two.onnx")
+    assert "2 of 3 neurons suppressed." in out
+    assert "raise --threshold or lower --max-suppressed." in err
 
     np.savez(tmp_path / "easy.npz", X=np.column_stack([9 * y, mark]).astype(np.float32), y=y)
     fit = ("fit", tmp_path / "easy.npz", "-o")
     out, err = done(*fit, tmp_path / "easy.onnx")
-    assert "class-balanced head; no neuron was suppressed." in out
+    assert "NeuronTuneClassifier, none of 2 neurons suppressed." in out
     assert "Pass more samples with --validation." in err
     out, _ = done(*fit, tmp_path / "b.onnx", "--method", "balanced")
     assert out.strip().endswith("b.onnx: BalancedClassifier.")
@@ -224,7 +217,6 @@ SETS = "--train {f}/train.npz --validation {f}/validation.npz -o {t}/o"
         ("embed {f}/model.onnx {f}/train.store -o {t}/s", "is an embedding store"),
         ("verify {f}/model.onnx {f}/model.onnx {f}/train.store", "is an embedding store"),
         ("fit {f}/train -o {t}/h.onnx", "not an embedding store"),
-        ("debias {f}/model.onnx --error-weight heavy " + SETS, "not a number"),
         ("debias {f}/train.npz " + SETS, "a model (an ONNX file) comes first"),
         ("debias {f}/model.onnx " + SETS.replace("train.npz", "model.onnx"), "samples are needed"),
         ("debias {f}/model.onnx " + SETS.replace("train.npz", "bare.npz"), "no array 'y'"),

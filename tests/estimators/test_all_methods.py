@@ -38,11 +38,10 @@ from tests.estimators.samples import biased, misled, random_head
 pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 SEED = {"random_state": 0}
 METHODS = {
-    "neurontune": NeuronTuneClassifier(tol=1e-7, **SEED),
-    "neurontune-mean": NeuronTuneClassifier(
-        C=1.0, statistic="mean", error_weight="balanced", tol=1e-7, **SEED
-    ),
-    "neurontune-cv": NeuronTuneClassifierCV((0.0, 0.5), cv=3, C=1.0, tol=1e-7, **SEED),
+    "neurontune": NeuronTuneClassifier(**SEED),
+    "neurontune-mean": NeuronTuneClassifier(C=1.0, statistic="mean", **SEED),
+    "neurontune-sgd": NeuronTuneClassifier(0.0, solver="sgd", epochs=5, **SEED),
+    "neurontune-cv": NeuronTuneClassifierCV((0.0, 0.5), cv=3, C=1.0, **SEED),
     "balanced": BalancedClassifier(tol=1e-7),
     "auto": AutoDebiasClassifier(alphas=(1.0, 0.1), cv=3, tol=1e-7, **SEED),
     "afr": AFRClassifier(tol=1e-7, **SEED),
@@ -56,7 +55,7 @@ METHODS = {
     "dfr": DFRClassifier(Cs=(1.0, 0.1), n_retrains=3, tol=1e-4, **SEED),
     "dfr-weighted": DFRClassifier(variant="weighted", tol=1e-7, **SEED),
     "groupdro": GroupDROClassifier(eta=0.1),
-    "selector": SpuriousNeuronSelector(tol=1e-7, **SEED),
+    "selector": SpuriousNeuronSelector(**SEED),
 }
 GROUPED = {"dfr", "dfr-weighted", "groupdro"}
 
@@ -248,7 +247,9 @@ REFUSED = [
     ("selector", {"aggregation": "per_class"}, {}, "aggregation"),
     ("self", {"selection": "random"}, {}, "selection"),
     ("neurontune-cv", {"thresholds": []}, {}, "no threshold to try"),
-    ("neurontune-cv", {"error_weights": []}, {}, "no error_weight to try"),
+    ("neurontune", {"solver": "adam"}, {}, "solver"),
+    ("neurontune", {"selection": "oracle"}, {}, "selection"),
+    ("neurontune", {"learning_rate": 0.0}, {}, "learning_rate"),
     ("neurontune-cv", {"scoring": "best"}, {}, "best"),
     ("neurontune-cv", {"cv": [(np.arange(5), np.arange(5))]}, {"y": np.sort(Y)}, "lacks a class"),
     ("neurontune-cv", {}, {"y": (np.arange(60) == 0) * 1}, "2 samples of each class"),
@@ -345,11 +346,11 @@ EASY = np.column_stack([9 * y300, rng.normal(size=(300, 3))])  # without errors
 MARK300 = np.where(rng.random(300) < 0.9, y300, 1 - y300)
 HARD = np.column_stack([y300 + rng.normal(size=300), 2 * MARK300, rng.normal(size=300)])
 FITS = {
-    "Kept all neurons": lambda: NeuronTuneClassifier(C=1.0, max_cost=0.0).fit(HARD, y300),
+    "flags all": lambda: NeuronTuneClassifier(-9.0, C=1.0).fit(HARD, y300),
     "misclassifies no training sample": lambda: JTTClassifier().fit(EASY, y300),
     "did not converge": lambda: BalancedClassifier(max_iter=1, C=9.0, tol=1e-9).fit(HARD, y300),
     "or suppressed": lambda: GridSearchCV(
-        NeuronTuneClassifier(C=1.0, error_weight=1.0), {"threshold": [0.5]}, cv=2
+        NeuronTuneClassifier(C=1.0), {"threshold": [0.5]}, cv=2
     ).fit(EASY, y300),
 }
 
@@ -366,7 +367,7 @@ def test_a_warning_points_at_the_line_that_calls_fit(words):
 
 
 def test_a_thread_without_a_caller_warns_as_well():
-    clf = NeuronTuneClassifier(C=1.0, error_weight=1.0)
+    clf = NeuronTuneClassifier(C=1.0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         thread = Thread(target=clf.fit, args=(EASY, y300))

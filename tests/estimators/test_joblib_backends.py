@@ -64,8 +64,8 @@ def fit(estimator, data, **parameters):
 
 
 def search(**options):
-    grid = {"max_suppressed": [0.05, 0.2], "error_weight": [1.0, "balanced"]}
-    classifier = NeuronTuneClassifier.as_published(random_state=0)
+    grid = {"max_suppressed": [0.05, 0.2], "solver": ["optimum", "sgd"]}
+    classifier = NeuronTuneClassifier(0.0, min_misclassified=1, C=1.0, random_state=0)
     return GridSearchCV(classifier, grid, scoring="balanced_accuracy", cv=3, **options)
 
 

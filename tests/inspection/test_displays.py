@@ -46,7 +46,7 @@ def fitted(clf, Z, y, n):
 def two():
     """Two classes with names, 8 neurons."""
     Z, y, mark = spurious_samples(600, 8, ["cat", "dog"])
-    rule = {"max_suppressed": 0.5, "min_misclassified": 1, "max_cost": None}
+    rule = {"max_suppressed": 0.5, "min_misclassified": 1}
     case = fitted(NeuronTuneClassifier(0.3, **rule, random_state=0), Z, y, 300)
     case.groups = np.array([f"{a} with {b} mark" for a, b in zip(y, mark, strict=True)])[300:]
     return case
@@ -57,9 +57,7 @@ def hundred():
     """A hundred classes with long names, 64 neurons; only a few classes make errors."""
     names = [f"{i:02d} a class with a name of some length" for i in range(100)]
     Z, y, _ = spurious_samples(3000, 64, names)
-    clf = NeuronTuneClassifier.as_published(
-        threshold=0.5, standardize=True, random_state=0, tol=1e-2
-    )
+    clf = NeuronTuneClassifier(0.5, min_misclassified=1, C=0.01, random_state=0)
     return fitted(clf, Z, y, 1500)
 
 
@@ -178,7 +176,7 @@ def test_searches_and_selectors_show_what_they_chose(two):
     assert np.array_equal(display.scores, search.best_estimator_.spuriousness_scores_)
     grid = GridSearchCV(two.clf, {"threshold": [0.5]}, cv=2).fit(two.Z, two.y)
     assert SpuriousnessDisplay.from_estimator(grid).threshold == 0.5
-    selector = SpuriousNeuronSelector(threshold=0.3, standardize=True, random_state=0)
+    selector = SpuriousNeuronSelector(threshold=0.3, random_state=0)
     frame = pd.DataFrame(two.Z, columns=[f"feature {i}" for i in range(8)])
     display = SpuriousnessDisplay.from_estimator(selector.fit(frame, two.y))
     assert np.array_equal(display.suppressed, ~selector.get_support())
@@ -223,7 +221,7 @@ def test_many_classes_become_bands(rng, aggregation, combine):
 def test_per_class_masks_have_rings_in_their_class(rng):
     y = rng.integers(0, 3, 300)
     Z = rng.normal(0, 1, (300, 6)) + rng.normal(0, 0.5, (3, 6))[y]
-    clf = NeuronTuneClassifier(0.2, standardize=True, aggregation="per_class", random_state=0)
+    clf = NeuronTuneClassifier(0.2, aggregation="per_class", random_state=0)
     display = SpuriousnessDisplay.from_estimator(clf.fit(Z, y))
     lost = clf.suppressed_per_class_
     assert lost.any()
@@ -242,8 +240,10 @@ def test_per_class_masks_have_rings_in_their_class(rng):
 def test_step_of_the_medians_is_the_score_of_the_estimator(two, published):
     clf, scale = two.clf, two.Z.std(axis=0)
     if published:
-        clf = NeuronTuneClassifier.as_published(head=clf.erm_head_, max_suppressed=0.5)
-        clf, scale = clf.fit(two.Z, two.y), np.ones(8)
+        clf = NeuronTuneClassifier(
+            0.0, head=clf.erm_head_, max_suppressed=0.5, min_misclassified=1, C=1.0
+        )
+        clf.fit(two.Z, two.y)
     for neuron in (0, 7):
         display = NeuronDisplay.from_estimator(clf, two.Z, two.y, neuron=neuron)
         drawn = [b.get_xdata()[0] - a.get_xdata()[0] for a, b in display.medians_]

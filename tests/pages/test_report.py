@@ -319,7 +319,7 @@ def job(tmp_path_factory, digits):
         result = debias(
             marked_digits_model_path(), sets["train"], sets["validation"],
             test=sets["test"], out=out,
-            method="neurontune-half-cells", even_if_worse=True, device="cpu",
+            method="neurontune-half", even_if_worse=True, device="cpu",
         )  # fmt: skip
     return out, result, sets
 
@@ -348,12 +348,12 @@ def test_the_unit_of_scores_is_said_and_groups_that_overlap_are_shown(job, digit
         marked_digits_model_path(), out=tmp_path / "out",
         train=(digits.X_train[:900], digits.y_train[:900]),
         validation=(digits.X_validation[:600], digits.y_validation[:600]),
-        method=NeuronTuneClassifier(statistic="contribution", standardize=False),
+        method=NeuronTuneClassifier(statistic="contribution"),
         test=(X, y, members), device="cpu", n_random=1, even_if_worse=True,
     )  # fmt: skip
     assert result.chosen.worst_group is not None
     text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text
-    assert "Scores are for the validation set, in logits." in text
+    assert "in standard deviations of its contribution." in text
     assert "3 groups" in text
     assert "worst group" in text.lower()
 

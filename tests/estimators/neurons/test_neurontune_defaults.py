@@ -48,39 +48,11 @@ def test_unbiased_data_are_left_alone():
     assert max(lost.values()) <= 0.03, lost
 
 
-def test_published_parameters_are_the_papers():
-    published = NeuronTuneClassifier.as_published()
-    assert (published.threshold, published.standardize, published.error_weight) == (0.0, False, 1.0)
-    assert (published.aggregation, published.statistic) == ("union", "median")
-    assert (published.min_misclassified, published.max_cost) == (1, None)
-    assert published.min_neurons == 1
-    assert NeuronTuneClassifier.as_published(threshold=2.0).threshold == 2.0
-
-
-@pytest.mark.filterwarnings("ignore:Mean class accuracy fell")
-def test_a_mask_that_costs_too_much_is_not_applied():
-    X, y = gaussians(1.5)
-    rule = {"threshold": 0.2, "min_misclassified": 1, "random_state": 0}
-    with pytest.warns(
-        SuppressionWarning,
-        match=r"Kept all neurons: .* cost [\d.]+ points .*\(limit 3\).*max_cost=None",
-    ):
-        careful = NeuronTuneClassifier(**rule).fit(X, y)
-    assert careful.mask_cost_ > careful.max_cost
-    assert not careful.suppressed_.any()
-    allowed = NeuronTuneClassifier(**rule, max_cost=1.0).fit(X, y)
-    assert allowed.suppressed_.any()
-    assert allowed.mask_cost_ == pytest.approx(careful.mask_cost_)
-    assert allowed.score(X, y) < careful.score(X, y)
-    at_the_limit = NeuronTuneClassifier(**rule, max_cost=careful.mask_cost_).fit(X, y)
-    assert np.array_equal(at_the_limit.suppressed_, allowed.suppressed_)
-
-
 @pytest.mark.filterwarnings("ignore:.* non-constant neurons are suppressed")
 def test_warns_where_it_ends_hardly_better_than_guessing():
     X, y = gaussians(1.5)
     with pytest.warns(SuppressionWarning, match=r"fell from \d+ to \d+ %, near guessing \(50 %\)"):
-        NeuronTuneClassifier.as_published(standardize=True, random_state=0).fit(X, y)
+        NeuronTuneClassifier(0.0, min_misclassified=1, random_state=0).fit(X, y)
 
 
 @pytest.mark.filterwarnings(
@@ -90,11 +62,11 @@ def test_a_good_head_that_loses_accuracy_on_biased_samples_is_not_warned_of():
     data, model = load_marked_digits(), FrozenModel.load(marked_digits_model_path())
     embedder = OnnxEmbedder(model, device="cpu")
     Z_train, Z, Z_test = map(embedder.transform, (data.X_train, data.X_validation, data.X_test))
-    for clf in (NeuronTuneClassifier(), NeuronTuneClassifier.as_published()):
+    for clf in (NeuronTuneClassifier(), NeuronTuneClassifier(0.0, solver="sgd")):
         clf.set_params(head=model.head, random_state=0)
         clf.fit(Z_train, data.y_train, X_val=Z, y_val=data.y_validation)
         lost = np.mean(model.head.predict(Z) == data.y_validation) - clf.score(Z, data.y_validation)
-        assert lost > 0.05
+        assert lost > 0.03
         worst = [
             worst_group_accuracy(data.y_test, head.predict(Z_test), groups=data.groups_test)
             for head in (model.head, clf)
@@ -109,5 +81,5 @@ def test_the_penalty_is_chosen_in_units_of_each_neuron():
     with warnings.catch_warnings(action="ignore", category=SuppressionWarning):
         one.fit(X, y)
         other.fit(X * scales + 5, y)
-    assert one.alpha_ == other.alpha_
+    assert pytest.approx(other.C_) == one.C_
     assert np.allclose(one.predict_proba(X), other.predict_proba(X * scales + 5), atol=1e-3)

@@ -11,7 +11,7 @@ from sklearn import config_context
 import ntkit.estimators._base
 import ntkit.study
 from ntkit import debias
-from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, StudyClassifier
+from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, HeadClassifier
 from ntkit.exceptions import InputError
 from ntkit.jobs.debias._candidates import CANDIDATES
 from ntkit.jobs.debias._comparison import Comparison
@@ -57,7 +57,7 @@ def test_a_study_gives_the_head_that_fit_gives(clf):
     X, y = rng.normal(size=(400, 8)), np.repeat(["no", "yes"], 200)
     X[200:] += 1
     study = Study(Rows.of(X, y))
-    assert isinstance(clf, StudyClassifier)
+    assert isinstance(clf, HeadClassifier)
     shared = clf.fit_study(study).head_
     assert shared == clf.fit(X, y).head_
     assert clf.fit_study(study).predict(X).tolist() == clf.predict(X).tolist()

@@ -97,7 +97,7 @@ def test_everything_is_there_if_asked_for(npz, tmp_path, run, all_candidates):
     _, out, _ = run(*command(npz, tmp_path / "out", *more))
     table = (tmp_path / "out" / "table.md").read_text("utf-8")
     assert out.rstrip("\n").replace("\\", "") == table.rstrip("\n").replace("\\", "")
-    for name in ("random mask of ", "neurontune-half-cells", "Embeddings computed on: cpu"):
+    for name in ("random mask of ", "neurontune-half", "Embeddings computed on: cpu"):
         assert name in out
     assert f"Next: open {tmp_path / 'out' / 'report.html'}" in out.splitlines()
 

@@ -107,7 +107,7 @@ class InvariantToNoise(InvariantClassifier):
         return super()._study(X, y, sample_weight, X_changed=copies)
 
 
-published = partial(NeuronTuneClassifier, threshold=0.0, min_misclassified=1, C=1.0)
+published = partial(NeuronTuneClassifier.as_described, solver="optimum", C=1.0)
 QUICK = GroupInference(penalties=[("l2", 0.1)], cv=2, min_accuracy=0, random_state=0)
 EXACT = {"identification": "train", "tol": 1e-10}
 BASES = [  # every path of validation: of the base, of two own `fit`s, and of a transformer

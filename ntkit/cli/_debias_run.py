@@ -222,7 +222,7 @@ def _ordered(options: Options) -> Any:
         raise InputError(
             f"{option} orders NeuronTune, and --method orders {method}; drop one of them."
         )
-    paper = {"threshold": 0.0, "min_misclassified": 1}
+    paper = {"threshold": 0.0, "min_misclassified": 1, "max_cost": None}
     return NeuronTuneClassifier(**paper | parameters, C=options.C, random_state=options.seed)
 
 

@@ -27,6 +27,9 @@ def command(
     method: str = o.option(
         "Estimator: neurontune, balanced, auto, afr, …", "NAME", default="neurontune"
     ),
+    max_cost: float | None = o.option(
+        "Largest share of accuracy that suppression may cost.", "SHARE"
+    ),
     neurontune: o.NeuronTuneOptions,
     solver: str | None = o.option("How NeuronTune retrains: optimum or sgd.", "NAME"),
     C: o.InversePenalty = None,
@@ -42,7 +45,8 @@ def command(
     Example: ntkit fit train.store --validation validation.store -o head.onnx
 
     Errors are those of the original head if the store holds it. By default NeuronTune chooses its
-    penalty by cross-validation.
+    penalty by cross-validation, and suppresses no neuron if that costs too much accuracy;
+    --max-cost 1 allows any cost.
 
     Methods: neurontune, neurontune-cv, balanced, auto, afr, jtt, self, evals, leace, leia.
 
@@ -56,7 +60,7 @@ def command(
 
     check_file(out, inputs=[embeddings, validation], force=force)
     train, original = _embeddings(embeddings, table_options)
-    others = {"C": C, "solver": solver}
+    others = {"C": C, "max_cost": max_cost, "solver": solver}
     parameters = neurontune.parameters
     parameters |= {name: value for name, value in others.items() if value is not None}
     clf = _estimator(method, parameters, original, seed)
@@ -84,6 +88,9 @@ def command(
 
 # The words of a warning in Python, and on the command line.
 _WORDS = {
+    "set max_cost=None and compare with BalancedClassifier": (
+        "use --max-cost 1 and compare with --method balanced"
+    ),
     "Pass more validation samples as X_val": "Pass more samples with --validation",
     "raise threshold or lower max_suppressed": "raise --threshold or lower --max-suppressed",
     "Raise threshold or": "Raise --threshold or",

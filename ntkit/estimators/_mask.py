@@ -1,4 +1,4 @@
-"""From scores to the mask of one round, and its warnings."""
+"""Scores of the neurons by the errors of a head, the mask, and its warnings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ import numpy as np
 from ntkit._types import Array
 from ntkit._warn import warn
 from ntkit.exceptions import SuppressionWarning
-from ntkit.spuriousness import Aggregation, spare_neurons, suppressed_neurons
+from ntkit.head import LinearHead
+from ntkit.spuriousness import (
+    Aggregation,
+    spare_neurons,
+    spuriousness_scores,
+    suppressed_neurons,
+)
+from ntkit.study import Rows
 
 _MUCH = 0.7  # share of non-constant neurons above which a mask is not selective
 _SILENT = ContextVar("silent", default=False)
@@ -31,6 +38,33 @@ class Mask:
     def everywhere(self) -> Array:
         """Neurons suppressed for every class, shape (D,)."""
         return self.columns if self.columns.ndim == 1 else np.asarray(self.columns.all(axis=0))
+
+
+def error_scores(
+    scored: Rows, logits: Array, head: LinearHead, statistic: str, min_misclassified: int
+) -> Array:
+    """Spuriousness scores (C, D) of a head's errors, in standard deviations."""
+    coef = head.coef if len(head.coef) > 1 else np.vstack([0 * head.coef, head.coef])
+    label, others = scored.y_index, logits.astype(float)
+    others[np.arange(len(others)), label] = -np.inf
+    rival = others.argmax(axis=1)  # the strongest wrong class
+
+    def read(values: Array, rows: Array, neurons: slice) -> Array:
+        if statistic == "contribution":
+            values = values * (coef[rival[rows], neurons] - coef[label[rows], neurons]).T
+        return np.abs(values) if statistic == "magnitude" else values
+
+    return spuriousness_scores(
+        scored.X,
+        label,
+        logits.argmax(axis=1) != label,
+        np.arange(len(scored.classes)),
+        sample_weight=scored.weight,
+        statistic="mean" if statistic == "mean" else "median",
+        standardize=True,
+        min_misclassified=min_misclassified,
+        transform=read,
+    )
 
 
 def make_mask(
@@ -91,3 +125,16 @@ def warn_about(mask: Mask, scores: Array, non_constant: Array, min_misclassified
     else:
         return
     warn(message, SuppressionWarning)
+
+
+def warn_of_cost(n_suppressed: int, cost: float, max_cost: float) -> None:
+    """Warn that a mask is not applied because of its accuracy cost."""
+    if _SILENT.get():
+        return
+    flagged = "flagged one" if n_suppressed == 1 else f"{n_suppressed} flagged ones"
+    warn(
+        f"Kept all neurons: suppressing the {flagged} would cost {100 * cost:.1f} points of "
+        f"cross-validated accuracy (limit {100 * max_cost:g}). If that accuracy comes from a "
+        "shortcut, set max_cost=None and compare with BalancedClassifier.",
+        SuppressionWarning,
+    )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass, replace
+from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -24,10 +24,10 @@ from ntkit.estimators._base import (
     HeadClassifier,
     OriginalHead,
 )
-from ntkit.estimators._mask import Mask, make_mask, warn_about
+from ntkit.estimators._mask import Mask, error_scores, make_mask, warn_about, warn_of_cost
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead, balanced_batches, sgd_steps, stepped_head
+from ntkit.solver import FittedHead, fit_by_sgd
 from ntkit.spuriousness import (
     change_scores,
     non_constant_neurons,
@@ -40,6 +40,7 @@ from ntkit.study import (
     LEAST_ERRORS,
     Rows,
     Study,
+    Tuned,
     identification_sets,
     identified,
     seed_of,
@@ -47,7 +48,8 @@ from ntkit.study import (
 
 _LEAST_LEAD = 0.25  # share of the lead over chance that even a good head loses on biased samples
 _ALPHAS = (*ALPHAS, 100.0)  # with few neurons left, the best penalty is strong
-_MOMENTUM, _WEIGHT_DECAY = 0.9, 1e-4  # of the authors' other last-layer code
+_STATISTICS = {"median", "mean", "magnitude", "contribution", "change", "random"}
+_SGD = {"momentum": 0.9, "weight_decay": 1e-4}  # of the authors' other last-layer code
 
 
 @dataclass(frozen=True)
@@ -69,15 +71,14 @@ class NeuronMaskRule(FitsRows):
         "threshold": [Interval(Real, None, None, closed="both")],
         "max_suppressed": [Interval(Real, 0, 1, closed="both")],
         "aggregation": [StrOptions({"union", "intersection", "per_class"})],
-        "statistic": [StrOptions({"median", "mean", "contribution", "change", "random"})],
-        "activation": [StrOptions({"signed", "magnitude"})],
+        "statistic": [StrOptions(_STATISTICS)],
         "min_misclassified": [Interval(Integral, 1, None, closed="left")],
+        "max_cost": [Interval(Real, 0, 1, closed="both"), None],
     }
 
     max_suppressed: float = 1.0
     aggregation: str = "union"
     statistic: str = "median"
-    activation: str = "signed"
     min_misclassified: int = LEAST_ERRORS
     identification: Any = 5
 
@@ -111,17 +112,20 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
         Neurons to suppress: those that any class flags, those that every scored class flags, or in
         each class's weights those that this class flags. With two classes only the difference of
         the two weight rows matters, so "per_class" equals "intersection".
-    statistic : {"median", "mean", "contribution", "change", "random"}, default="median"
-        Statistic that is compared between misclassified and correct samples: the median or mean
-        activation, or the median contribution. The contribution is the activation times its push
-        toward the strongest wrong logit. "change" scores a neuron by the effect of a change that
-        must not matter, instead of by errors: the root mean square of its change from ``X`` to
-        ``X_changed``, the same for every class. "random" is the control: random scores, so a random
-        mask of the size that ``max_suppressed`` gives. Only "median" is the paper's.
-    activation : {"signed", "magnitude"}, default="signed"
-        Compare plain activations, or their absolute values.
+    statistic : str, default="median"
+        Statistic that is compared between misclassified and correct samples: the "median" or "mean"
+        activation, or the median "magnitude" (absolute activation) or "contribution". The
+        contribution is the activation times its push toward the strongest wrong logit. "change"
+        scores a neuron by the effect of a change that must not matter, instead of by errors: the
+        root mean square of its change from ``X`` to ``X_changed``, the same for every class.
+        "random" is the control: random scores, so a random mask of the size that ``max_suppressed``
+        gives. Only "median" is the paper's.
     min_misclassified : int, default=10
         A class with fewer misclassified samples is not scored.
+    max_cost : float or None, default=0.05
+        Largest accepted loss of cross-validated mean class accuracy of a class-balanced head, on
+        the rows for retraining. A mask that costs more is not applied, with a warning. None applies
+        every mask, as "change" and "random" always do.
     {identification}
     {head}
     solver : {"optimum", "sgd"}, default="optimum"
@@ -180,7 +184,7 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
     From the paper: δ, S, λ = 0, and retraining of the last layer with balanced classes, chosen by
     SFit. From its authors' code for other methods: batches, fresh head, momentum and weight decay.
     Ours: flags of any class, no score of a class with too few errors, λ in standard deviations, at
-    least one neuron that is kept, and "optimum".
+    least one neuron that is kept, ``max_cost``, and "optimum".
 
     References
     ----------
@@ -193,14 +197,14 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
     >>> from ntkit import NeuronTuneClassifier
     >>> from ntkit.metrics import CorrectnessGroupScorer
     {marked}
-    >>> clf = NeuronTuneClassifier(C=1.0, random_state=0).fit(X, y)
+    >>> clf = NeuronTuneClassifier(max_cost=None, C=1.0, random_state=0).fit(X, y)
     >>> clf.suppressed_
     array([False,  True, False])
     >>> clf.head_
     LinearHead(n_neurons=3, 1 silent, classes=[0, 1], one sigmoid logit, float64)
-    >>> search = GridSearchCV(clf, {{"threshold": [0.5, 2.5]}}, scoring=CorrectnessGroupScorer())
+    >>> search = GridSearchCV(clf, {"threshold": [0.5, 2.5]}, scoring=CorrectnessGroupScorer())
     >>> search.fit(X, y).best_params_
-    {{'threshold': 0.5}}
+    {'threshold': 0.5}
     """
 
     _takes: ClassVar[tuple[str, ...]] = ("X_changed", *VALIDATION_SET)
@@ -216,6 +220,7 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
     threshold: float = 0.5
     _: KW_ONLY
     head: OriginalHead = None
+    max_cost: float | None = 0.05
     solver: str = "optimum"
     C: float | None = None  # type: ignore[assignment]  # None is resolved for each fit
     selection: str = "worst_class"
@@ -225,8 +230,8 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
     random_state: Any = None
 
     @classmethod
-    def as_published(cls, **parameters: Any) -> NeuronTuneClassifier:
-        """Deprecated: ``NeuronTuneClassifier(threshold=0, min_misclassified=1, solver="sgd")``.
+    def as_described(cls, **parameters: Any) -> NeuronTuneClassifier:
+        """The method as the paper describes it: λ = 0, every class with an error, any cost, SGD.
 
         Parameters
         ----------
@@ -236,16 +241,40 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
         Returns
         -------
         NeuronTuneClassifier
-            The method as it is described; before, its head was the optimum with ``C=1``.
+            Fitted with ``X_val``, it retrains on ``X``. With ``identification=0.5`` it retrains on
+            half of a validation set that is passed as ``X``, and the other half identifies (†).
+
+        Examples
+        --------
+        >>> from ntkit import NeuronTuneClassifier
+        >>> NeuronTuneClassifier.as_described(batch_size=32)
+        NeuronTuneClassifier(batch_size=32, max_cost=None, min_misclassified=1,
+                             solver='sgd', threshold=0.0)
+        """
+        described: dict[str, Any] = {"threshold": 0.0, "min_misclassified": 1, "max_cost": None}
+        return cls(**(described | {"solver": "sgd"} | parameters))
+
+    @classmethod
+    def as_published(cls, **parameters: Any) -> NeuronTuneClassifier:
+        """Deprecated: :meth:`as_described`.
+
+        Parameters
+        ----------
+        **parameters
+            Parameters of :meth:`as_described`.
+
+        Returns
+        -------
+        NeuronTuneClassifier
+            As of :meth:`as_described`; before, its head was the optimum with ``C=1``.
         """
         warnings.warn(
-            "NeuronTuneClassifier.as_published() will be removed; write NeuronTuneClassifier("
-            "threshold=0, min_misclassified=1, solver='sgd'), which retrains as described.",
+            "NeuronTuneClassifier.as_published() became as_described(), which retrains by SGD as "
+            "described; for the optimum pass solver='optimum' to that.",
             FutureWarning,
             stacklevel=2,
         )
-        described: dict[str, Any] = {"threshold": 0.0, "min_misclassified": 1, "solver": "sgd"}
-        return cls(**(described | parameters))
+        return cls.as_described(**parameters)
 
     def _learn(self, study: Study) -> None:
         found = self._identify(study)
@@ -284,51 +313,26 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
             scored.y_index[wrong & (scored.weight > 0)], minlength=len(self.classes_)
         )
         self.non_constant_ = non_constant_neurons(scored.X, scored.weight)
-        if self.statistic == "random":
-            drawn = np.random.default_rng(seed).uniform(size=tune.X.shape[1])
-            scores = np.tile(drawn, (len(self.classes_), 1))
-        elif self.statistic == "change":
-            scores = self._change_scores(study)
-        else:
-            scores = self._score(scored, logits, original)
+        scores = self._scores(study, scored, logits, original, seed)
         return Identified(tune, scored, original, scores, seed)
 
-    def _score(self, scored: Rows, logits: Array, head: LinearHead) -> Array:
-        """Spuriousness scores (C, D) of a head's errors, in standard deviations."""
-        coef = head.coef if len(head.coef) > 1 else np.vstack([0 * head.coef, head.coef])
-        label, others = scored.y_index, logits.astype(float)
-        others[np.arange(len(others)), label] = -np.inf
-        rival = others.argmax(axis=1)  # the strongest wrong class
-
-        def read(values: Array, rows: Array, neurons: slice) -> Array:
-            if self.statistic == "contribution":
-                values = values * (coef[rival[rows], neurons] - coef[label[rows], neurons]).T
-            return np.abs(values) if self.activation == "magnitude" else values
-
-        return spuriousness_scores(
-            scored.X,
-            label,
-            logits.argmax(axis=1) != label,
-            np.arange(len(self.classes_)),
-            sample_weight=scored.weight,
-            statistic="mean" if self.statistic == "mean" else "median",
-            standardize=True,
-            min_misclassified=self.min_misclassified,
-            transform=read,
-        )
-
-    def _change_scores(self, study: Study) -> Array:
-        """Scores (C, D) of the effect of a change on each neuron, on the training samples."""
-        if study.changed is None:
+    def _scores(
+        self, study: Study, scored: Rows, logits: Array, head: LinearHead, seed: int
+    ) -> Array:
+        """Scores (C, D) by the chosen statistic."""
+        if self.statistic not in ("change", "random"):
+            return error_scores(scored, logits, head, self.statistic, self.min_misclassified)
+        X, weight = study.train.X, study.train.weight
+        if self.statistic == "random":
+            scores = np.asarray(np.random.default_rng(seed).uniform(size=X.shape[1]))
+        elif study.changed is None:
             raise InputError(
                 "statistic='change' scores neurons by changed copies of the samples; pass "
                 "X_changed, or use another statistic."
             )
-        X, weight = study.train.X, study.train.weight
-        changed = study.changed[: len(weight)]
-        if self.activation == "magnitude":
-            X, changed = np.abs(X), np.abs(changed)
-        return np.tile(change_scores(X, changed, weight), (len(self.classes_), 1))
+        else:
+            scores = change_scores(X, study.changed[: len(weight)], weight)
+        return np.tile(scores, (len(self.classes_), 1))
 
     # -- 2. mask: the neurons whose score exceeds the threshold -------------------------------
 
@@ -342,59 +346,58 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
             max_suppressed=self.max_suppressed,
         )
         warn_about(mask, found.scores, self.non_constant_, self.min_misclassified)
+        by_errors = self.statistic not in ("change", "random")
+        if self.max_cost is not None and by_errors and mask.columns.any():
+            cost = self._cost(found, mask)
+            if cost > self.max_cost:
+                warn_of_cost(int(mask.everywhere.sum()), cost, self.max_cost)
+                mask = replace(mask, columns=np.zeros_like(mask.columns))
         self.spuriousness_scores_ = found.scores
         self.suppressed_, self.suppressed_per_class_ = mask.everywhere, mask.per_class
         return mask
+
+    def _cost(self, found: Identified, mask: Mask) -> float:
+        """Cross-validated mean class accuracy that a mask loses; 0 with too few samples."""
+        accuracy = list[float]()
+        for path in (self._path(found, None), self._path(found, mask)):
+            if path.margin is None:
+                return 0.0
+            right = rates(path.margin > 0, path.y_index, path.weight)[0]
+            accuracy.append(float(np.nanmean(right)))
+        return accuracy[0] - accuracy[1]
+
+    def _path(self, found: Identified, mask: Mask | None) -> Tuned:
+        """Class-balanced heads of masked neurons, with the penalty chosen for them."""
+        rows = found.tune
+        gains = np.ones(rows.X.shape[1]) if mask is None else 1.0 - mask.columns
+        how: dict[str, Any] = {"gains": gains, "C": self.C}
+        if self.C is None:
+            how = {"gains": rows.gains * gains, "alphas": _ALPHAS}
+        return self._tuned(rows, rows.balanced(), seed=found.seed, **how)
 
     # -- 3. retrain: a class-balanced head on the remaining neurons ---------------------------
 
     def _retrain(self, found: Identified, mask: Mask) -> FittedHead:
         r"""Minimise :math:`\mathbb{E}_B \, \mathrm{CE}(h_\theta(\tilde v), y)` for balanced B."""
-        self.C_, self.best_epoch_ = float("nan"), 0
+        rows, self.C_, self.best_epoch_ = found.tune, float("nan"), 0
         if self.solver == "sgd":
-            return self._by_sgd(found, mask)
-        rows, gains = found.tune, 1.0 - mask.columns
-        weight = rows.balanced()
-        if self.C is not None:
-            self.C_ = self.C
-            return rows.heads([weight], self.C, gains=gains)[0]
-        how: dict[str, Any] = {"gains": rows.gains * gains, "alphas": _ALPHAS}
-        path = self._tuned(rows, weight, seed=found.seed, **how)
-        self.C_ = 1 / (float(weight.sum()) * path.alpha)
-        return path.head
-
-    def _by_sgd(self, found: Identified, mask: Mask) -> FittedHead:
-        """Train a fresh head, and keep the epoch that is best on the scored samples."""
-        rows, scored, rng = found.tune, found.scored, check_random_state(found.seed)
-        shape = len(self.classes_), rows.X.shape[1]
-        free = np.column_stack([np.broadcast_to(~mask.columns, shape), np.ones(shape[0])])
-        bound = 1 / np.sqrt(shape[1])
-        theta = free * np.column_stack([rng.uniform(-bound, bound, shape), np.zeros(shape[0])])
-        n_batches = max(1, int((rows.weight > 0).sum()) // self.batch_size)
-
-        def batches() -> Iterator[tuple[Array, Array, Array]]:
-            drawn = balanced_batches(rows.y_index, rows.weight, self.batch_size, rng)
-            for batch in islice(drawn, self.epochs * n_batches):
-                yield rows.X[batch], rows.y_index[batch], np.full(len(batch), 1 / len(batch))
-
-        steps = sgd_steps(
-            theta,
-            batches(),
-            learning_rate=self.learning_rate,
-            momentum=_MOMENTUM,
-            weight_decay=_WEIGHT_DECAY,
-            free=free,
-        )
-        best, best_score = None, -np.inf
-        for epoch, theta in enumerate(islice(steps, n_batches - 1, None, n_batches), 1):
-            head = stepped_head(
-                theta[:, :-1], theta[:, -1], self.classes_, rows.X.dtype, epoch * n_batches
+            head, self.best_epoch_ = fit_by_sgd(
+                rows.X,
+                rows.y_index,
+                rows.weight,
+                rows.classes,
+                gains=1.0 - mask.columns,
+                epochs=self.epochs,
+                batch_size=self.batch_size,
+                rng=check_random_state(found.seed),
+                fitness=partial(self._fitness, found.scored),
+                learning_rate=self.learning_rate,
+                **_SGD,
             )
-            score = self._fitness(scored, head)
-            if best is None or score > best_score:
-                best, best_score, self.best_epoch_ = head, score, epoch
-        assert best is not None
-        return best
+            return head
+        path = self._path(found, mask)
+        self.C_ = self.C or 1 / (float(rows.balanced().sum()) * path.alpha)
+        return path.head
 
     def _fitness(self, scored: Rows, head: FittedHead) -> float:
         """Label-free score of an epoch, by ``selection``."""

@@ -38,7 +38,8 @@ class NeuronTuneClassifierCV(NeuronMaskRule, HeadClassifier):
     The choice and the head are those of ``GridSearchCV`` over :class:`NeuronTuneClassifier` with
     the same thresholds, folds and scoring, but faster: the original head, its predictions and the
     spuriousness scores do not depend on the threshold, so each fold computes them once. The default
-    scoring is ``worst_class_correctness_group_accuracy``.
+    scoring is ``worst_class_correctness_group_accuracy``. Masks may cost any accuracy
+    (``max_cost=None``), since the scoring measures it.
 
     Parameters
     ----------
@@ -50,7 +51,7 @@ class NeuronTuneClassifierCV(NeuronMaskRule, HeadClassifier):
     scoring : str or callable, default="worst_class_correctness_group_accuracy"
         A name of :data:`ntkit.metrics.SCORERS` without group labels, one of scikit-learn's, or a
         scorer.
-    max_suppressed, aggregation, statistic, activation, min_misclassified, identification
+    max_suppressed, aggregation, statistic, min_misclassified, identification
         As in :class:`NeuronTuneClassifier`.
     head, solver, C, random_state
         As in :class:`NeuronTuneClassifier`.
@@ -143,8 +144,8 @@ class NeuronTuneClassifierCV(NeuronMaskRule, HeadClassifier):
     def _estimator(self, **parameters: Any) -> NeuronTuneClassifier:
         shared = {*self._get_param_names()} & {*NeuronTuneClassifier._get_param_names()}
         values = {name: getattr(self, name) for name in shared}
-        clf: NeuronTuneClassifier = clone(NeuronTuneClassifier(**(values | parameters)))
-        return clf
+        clf = NeuronTuneClassifier(**values, **parameters, max_cost=None)
+        return clone(clf)  # type: ignore[no-any-return]
 
     def _scores_of_fold(self, study: Study, train: Array, test: Array, scorer: Any) -> Array:
         """Scores of all thresholds on one fold, which identifies once."""

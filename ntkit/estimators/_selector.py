@@ -36,7 +36,7 @@ class SpuriousNeuronSelector(SelectorMixin, NeuronMaskRule):
     ----------
     threshold : float, default=0.0
         λ, in standard deviations of the neuron.
-    max_suppressed, statistic, activation, min_misclassified
+    max_suppressed, statistic, min_misclassified
         As in :class:`NeuronTuneClassifier`, but ``min_misclassified`` is 1 by default.
     aggregation : {"union", "intersection"}, default="union"
         Remove the neurons that any class flags, or that every scored class flags.
@@ -84,7 +84,7 @@ class SpuriousNeuronSelector(SelectorMixin, NeuronMaskRule):
     random_state: Any = None
 
     def _study(self, X: Any, y: Any, sample_weight: Any = None, **known: Any) -> Study:
-        self.estimator_ = NeuronTuneClassifier(**self.get_params(deep=False))
+        self.estimator_ = NeuronTuneClassifier(**self.get_params(deep=False), max_cost=None)
         study = self.estimator_._study(X, y, sample_weight, **known)
         validate_data(self, X, skip_check_array=True)
         return study

@@ -9,12 +9,13 @@ from ntkit.solver._fit_head import (
     stepped_head,
 )
 from ntkit.solver._loss import is_mapped, passes_over, rows_per_chunk, stacked
-from ntkit.solver._sgd import balanced_batches, sgd_steps
+from ntkit.solver._sgd import balanced_batches, fit_by_sgd, sgd_steps
 
 __all__ = [
     "FittedHead",
     "balanced_batches",
     "covariance_of",
+    "fit_by_sgd",
     "fit_linear_head",
     "fit_linear_heads",
     "is_mapped",

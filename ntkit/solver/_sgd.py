@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 from scipy.special import softmax
 
 from ntkit._types import Array
+from ntkit.solver._fit_head import FittedHead, stepped_head
 
 
 def sgd_steps(
@@ -45,3 +47,42 @@ def balanced_batches(
     while True:
         drawn = zip(of_class, shares, strict=True)
         yield np.concatenate([rng.choice(rows, n_drawn, p=p) for rows, p in drawn])
+
+
+def fit_by_sgd(
+    X: Array,
+    y_index: Array,
+    weight: Array,
+    classes: Array,
+    *,
+    gains: Array,
+    epochs: int,
+    batch_size: int,
+    rng: np.random.RandomState,
+    fitness: Callable[[FittedHead], float],
+    **how: float,
+) -> tuple[FittedHead, int]:
+    """A fresh head of class-balanced batches after the epoch of the best fitness, and the epoch.
+
+    Weights begin uniformly in ±1/√D, and those of gain 0, (D,) or (C, D), are and stay 0.
+    """
+    shape = len(classes), X.shape[1]
+    free = np.column_stack([np.broadcast_to(gains, shape), np.ones(shape[0])])
+    bound = 1 / np.sqrt(shape[1])
+    theta = free * np.column_stack([rng.uniform(-bound, bound, shape), np.zeros(shape[0])])
+    n_batches = max(1, int((weight > 0).sum()) // batch_size)
+
+    def batches() -> Iterator[tuple[Array, Array, Array]]:
+        drawn = balanced_batches(y_index, weight, batch_size, rng)
+        for rows in islice(drawn, epochs * n_batches):
+            yield X[rows], y_index[rows], np.full(len(rows), 1 / len(rows))
+
+    steps = sgd_steps(theta, batches(), free=free, **how)
+    best, highest = None, -np.inf
+    for epoch, theta in enumerate(islice(steps, n_batches - 1, None, n_batches), 1):
+        head = stepped_head(theta[:, :-1], theta[:, -1], classes, X.dtype, epoch * n_batches)
+        value = fitness(head)
+        if best is None or value > highest:
+            best, highest = (head, epoch), value
+    assert best is not None
+    return best

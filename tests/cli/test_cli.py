@@ -165,6 +165,7 @@ def test_fit_takes_the_defaults_of_the_estimator_unless_told(tmp_path, rng):
     asked = {
         "": {},
         "--solver sgd --threshold 0": {"threshold": 0.0, "solver": "sgd"},
+        "--max-cost 1": {"max_cost": 1.0},
         "--C 0.1 --threshold 1 --aggregation intersection": {
             "threshold": 1.0, "C": 0.1, "aggregation": "intersection",
         },

@@ -40,7 +40,7 @@ SEED = {"random_state": 0}
 METHODS = {
     "neurontune": NeuronTuneClassifier(**SEED),
     "neurontune-mean": NeuronTuneClassifier(C=1.0, statistic="mean", **SEED),
-    "neurontune-sgd": NeuronTuneClassifier(0.0, solver="sgd", epochs=5, **SEED),
+    "neurontune-sgd": NeuronTuneClassifier.as_described(epochs=5, **SEED),
     "neurontune-cv": NeuronTuneClassifierCV((0.0, 0.5), cv=3, C=1.0, **SEED),
     "balanced": BalancedClassifier(tol=1e-7),
     "auto": AutoDebiasClassifier(alphas=(1.0, 0.1), cv=3, tol=1e-7, **SEED),
@@ -346,7 +346,8 @@ EASY = np.column_stack([9 * y300, rng.normal(size=(300, 3))])  # without errors
 MARK300 = np.where(rng.random(300) < 0.9, y300, 1 - y300)
 HARD = np.column_stack([y300 + rng.normal(size=300), 2 * MARK300, rng.normal(size=300)])
 FITS = {
-    "flags all": lambda: NeuronTuneClassifier(-9.0, C=1.0).fit(HARD, y300),
+    "Kept all neurons": lambda: NeuronTuneClassifier(C=1.0, max_cost=0.0).fit(HARD, y300),
+    "flags all": lambda: NeuronTuneClassifier(-9.0, C=1.0, max_cost=None).fit(HARD, y300),
     "misclassifies no training sample": lambda: JTTClassifier().fit(EASY, y300),
     "did not converge": lambda: BalancedClassifier(max_iter=1, C=9.0, tol=1e-9).fit(HARD, y300),
     "or suppressed": lambda: GridSearchCV(

@@ -65,7 +65,7 @@ def fit(estimator, data, **parameters):
 
 def search(**options):
     grid = {"max_suppressed": [0.05, 0.2], "solver": ["optimum", "sgd"]}
-    classifier = NeuronTuneClassifier(0.0, min_misclassified=1, C=1.0, random_state=0)
+    classifier = NeuronTuneClassifier.as_described(C=1.0, random_state=0)
     return GridSearchCV(classifier, grid, scoring="balanced_accuracy", cv=3, **options)
 
 

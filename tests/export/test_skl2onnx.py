@@ -58,9 +58,8 @@ def data(classes, dtype=np.float32, seed=0):
 
 
 def classifier(C=1.0):
-    options = {"identification": "train", "max_suppressed": 0.4, "min_misclassified": 1}
-    options |= {"random_state": 0}
-    return NeuronTuneClassifier(0.0, **options, C=C)
+    options = {"identification": "train", "max_suppressed": 0.4, "random_state": 0}
+    return NeuronTuneClassifier.as_described(solver="optimum", **options, C=C)
 
 
 def scaled():

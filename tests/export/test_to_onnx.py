@@ -46,7 +46,9 @@ def data(classes, n_samples=120, n_neurons=5, dtype=np.float32):
 
 
 def classifier():
-    return NeuronTuneClassifier(0.0, identification="train", max_suppressed=0.4, C=1.0)
+    return NeuronTuneClassifier.as_described(
+        solver="optimum", identification="train", max_suppressed=0.4, C=1.0
+    )
 
 
 def fitted(classes, dtype=np.float32):

@@ -46,7 +46,7 @@ def fitted(clf, Z, y, n):
 def two():
     """Two classes with names, 8 neurons."""
     Z, y, mark = spurious_samples(600, 8, ["cat", "dog"])
-    rule = {"max_suppressed": 0.5, "min_misclassified": 1}
+    rule = {"max_suppressed": 0.5, "min_misclassified": 1, "max_cost": None}
     case = fitted(NeuronTuneClassifier(0.3, **rule, random_state=0), Z, y, 300)
     case.groups = np.array([f"{a} with {b} mark" for a, b in zip(y, mark, strict=True)])[300:]
     return case
@@ -57,7 +57,7 @@ def hundred():
     """A hundred classes with long names, 64 neurons; only a few classes make errors."""
     names = [f"{i:02d} a class with a name of some length" for i in range(100)]
     Z, y, _ = spurious_samples(3000, 64, names)
-    clf = NeuronTuneClassifier(0.5, min_misclassified=1, C=0.01, random_state=0)
+    clf = NeuronTuneClassifier(0.5, min_misclassified=1, max_cost=None, C=0.01, random_state=0)
     return fitted(clf, Z, y, 1500)
 
 
@@ -221,7 +221,7 @@ def test_many_classes_become_bands(rng, aggregation, combine):
 def test_per_class_masks_have_rings_in_their_class(rng):
     y = rng.integers(0, 3, 300)
     Z = rng.normal(0, 1, (300, 6)) + rng.normal(0, 0.5, (3, 6))[y]
-    clf = NeuronTuneClassifier(0.2, aggregation="per_class", random_state=0)
+    clf = NeuronTuneClassifier(0.2, aggregation="per_class", max_cost=None, random_state=0)
     display = SpuriousnessDisplay.from_estimator(clf.fit(Z, y))
     lost = clf.suppressed_per_class_
     assert lost.any()
@@ -240,8 +240,8 @@ def test_per_class_masks_have_rings_in_their_class(rng):
 def test_step_of_the_medians_is_the_score_of_the_estimator(two, published):
     clf, scale = two.clf, two.Z.std(axis=0)
     if published:
-        clf = NeuronTuneClassifier(
-            0.0, head=clf.erm_head_, max_suppressed=0.5, min_misclassified=1, C=1.0
+        clf = NeuronTuneClassifier.as_described(
+            solver="optimum", head=clf.erm_head_, max_suppressed=0.5, C=1.0
         )
         clf.fit(two.Z, two.y)
     for neuron in (0, 7):

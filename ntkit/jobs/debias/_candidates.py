@@ -27,8 +27,8 @@ _NEARLY_ALL = 0.95  # share of the non-constant neurons
 DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
 COPIES, LABELLED = "copies", "labelled"
 """Rows of a candidate: both sets with changed copies, or both sets with partly known groups."""
-PUBLISHED: dict[str, Any] = {"threshold": 0.0, "min_misclassified": 1}
-"""The paper's rule: λ = 0, and every class with an error is scored."""
+PUBLISHED: dict[str, Any] = {"threshold": 0.0, "min_misclassified": 1, "max_cost": None}
+"""The paper's rule: λ = 0, every class with an error is scored, and a mask may cost anything."""
 Unfitted = tuple[Any, str]
 """An estimator, and its rows: "train", "validation", "both", COPIES or LABELLED."""
 

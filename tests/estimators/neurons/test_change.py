@@ -56,9 +56,6 @@ def test_its_options_hold():
     assert clf.suppressed_.sum() == 1
     per_class = NeuronTuneClassifier(aggregation="per_class", **OPTIONS)
     assert per_class.fit(X, y, X_changed=copies).suppressed_.sum() == 2
-    mirrored = np.where(np.isnan(copies[:, 0]), np.nan, -X)
-    flips = NeuronTuneClassifier(activation="magnitude", **OPTIONS).fit(X, y, X_changed=mirrored)
-    assert (flips.spuriousness_scores_ == 0).all()
 
 
 def test_copies_can_be_samples_too():

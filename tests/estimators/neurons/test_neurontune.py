@@ -27,8 +27,8 @@ data = partial(labelled, width=10, relu=True)
 
 pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 
-published = partial(NeuronTuneClassifier, threshold=0.0, min_misclassified=1, C=1.0)
-by_sgd = partial(NeuronTuneClassifier, threshold=0.0, min_misclassified=1, solver="sgd")
+by_sgd = NeuronTuneClassifier.as_described
+published = partial(by_sgd, solver="optimum", C=1.0)
 
 
 def optimum(X, y, weight, suppressed, C=1.0):
@@ -128,7 +128,7 @@ def test_without_a_mask_it_is_class_balanced_retraining(none):
 def test_the_penalty_is_chosen_with_the_mask_on_the_rows_that_are_retrained():
     X, y = data(9, n=900)
     X, X_val, y, y_val = X[:400], X[400:], y[:400], y[400:]
-    clf = NeuronTuneClassifier(0.0, min_misclassified=1, random_state=3)
+    clf = by_sgd(solver="optimum", random_state=3)
     clf.fit(X, y, X_val=X_val, y_val=y_val)
     assert 0 < clf.suppressed_.sum() < 9
     kept = np.where(clf.suppressed_, 0, 1 / X.std(axis=0))
@@ -185,7 +185,7 @@ def test_statistics_and_activation():
 
     assert np.allclose(scores(), scaled(X))
     assert np.allclose(scores(statistic="mean"), scaled(X, np.mean))
-    assert np.allclose(scores(activation="magnitude"), scaled(np.abs(X)))
+    assert np.allclose(scores(statistic="magnitude"), scaled(np.abs(X)))
     toward_error = X * head.coef[0] * np.where(y == 1, -1, 1)[:, None]
     assert np.allclose(scores(statistic="contribution"), scaled(toward_error))
 
@@ -326,6 +326,7 @@ def test_a_mask_is_the_same_whatever_retrains():
 
 
 def test_the_former_preset_says_what_it_became():
-    with pytest.warns(FutureWarning, match=r"write NeuronTuneClassifier\(threshold=0, min_"):
+    with pytest.warns(FutureWarning, match=r"became as_described\(\)"):
         clf = NeuronTuneClassifier.as_published(epochs=7)
     assert clf.get_params() == by_sgd(epochs=7).get_params()
+    assert (clf.threshold, clf.min_misclassified, clf.max_cost, clf.solver) == (0, 1, None, "sgd")

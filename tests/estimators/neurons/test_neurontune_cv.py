@@ -23,7 +23,10 @@ def test_same_choice_and_head_as_grid_search(solver):
     thresholds = [0.0, 0.5, float("inf")]
     shared = {"solver": solver, "random_state": 0}
     search = GridSearchCV(
-        NeuronTuneClassifier(**shared), {"threshold": thresholds}, cv=3, scoring=get_scorer(scoring)
+        NeuronTuneClassifier(**shared, max_cost=None),
+        {"threshold": thresholds},
+        cv=3,
+        scoring=get_scorer(scoring),
     ).fit(X, y)
     clf = NeuronTuneClassifierCV(thresholds, cv=3, scoring=scoring, **shared).fit(X, y)
     theirs = np.column_stack([search.cv_results_[f"split{i}_test_score"] for i in range(3)])
@@ -52,7 +55,7 @@ def test_identification_set_and_given_head():
     head = LinearHead(np.random.default_rng(0).normal(size=(1, 12)), [0.0], [0, 1])
     clf = NeuronTuneClassifierCV([0.0, 0.3, 0.6], head=head, random_state=0)
     clf.fit(X, y, X_val=X_val, y_val=y_val)
-    again = NeuronTuneClassifier(clf.threshold_, head=head, random_state=0).fit(
+    again = NeuronTuneClassifier(clf.threshold_, max_cost=None, head=head, random_state=0).fit(
         X, y, X_val=X_val, y_val=y_val
     )
     assert np.array_equal(clf.coef_, again.coef_)

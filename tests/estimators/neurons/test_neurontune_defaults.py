@@ -1,12 +1,13 @@
 """NeuronTuneClassifier() as it comes: right for someone who reads nothing."""
 
+import re
 import warnings
 
 import numpy as np
 import pytest
 from sklearn.datasets import load_breast_cancer, load_iris
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -14,6 +15,7 @@ from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.exceptions import SuppressionWarning
 from ntkit.metrics import worst_group_accuracy
+from ntkit.study import seed_of
 
 
 def gaussians(distance, n_classes=2, n=600, shares=None):
@@ -48,11 +50,47 @@ def test_unbiased_data_are_left_alone():
     assert max(lost.values()) <= 0.03, lost
 
 
+@pytest.mark.filterwarnings("ignore:Mean class accuracy fell")
+@pytest.mark.parametrize("solver", ["optimum", "sgd"])
+def test_a_mask_that_costs_too_much_is_not_applied(solver):
+    X, y = gaussians(1.5)
+    rule = {"threshold": 0.2, "min_misclassified": 1, "solver": solver, "random_state": 0}
+    with pytest.warns(
+        SuppressionWarning,
+        match=r"Kept all neurons: .* cost [\d.]+ points .*\(limit 5\).*max_cost=None",
+    ) as told:
+        careful = NeuronTuneClassifier(**rule).fit(X, y)
+    assert not careful.suppressed_.any()
+    cost = float(re.search(r"cost ([\d.]+) points", str(told[-1].message))[1]) / 100
+    assert cost > 0.05
+    allowed = NeuronTuneClassifier(**rule, max_cost=cost + 0.001).fit(X, y)
+    assert allowed.suppressed_.any()
+    with pytest.warns(SuppressionWarning, match="Kept all neurons"):
+        NeuronTuneClassifier(**rule, max_cost=cost - 0.001).fit(X, y)
+    every = NeuronTuneClassifier(**rule, max_cost=None).fit(X, y)
+    assert np.array_equal(every.coef_, allowed.coef_)
+    # scikit-learn's accuracy of both heads, each with its own penalty, differs as much.
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed_of(0))
+    found = {}
+    for kept in (np.ones(16), ~every.suppressed_):
+        scaled = X * kept / X.std(axis=0)
+        by_penalty = [
+            cross_val_predict(
+                LogisticRegression(C=1 / (10.0**k * 480), class_weight="balanced", max_iter=999),
+                scaled, y, cv=folds,
+            )
+            for k in range(-4, 3)
+        ]  # fmt: skip
+        rates = [[(pred == y)[y == c].mean() for c in (0, 1)] for pred in by_penalty]
+        found[bool(kept.all())] = np.mean(max(rates, key=min))
+    assert found[True] - found[False] == pytest.approx(cost, abs=0.02)
+
+
 @pytest.mark.filterwarnings("ignore:.* non-constant neurons are suppressed")
 def test_warns_where_it_ends_hardly_better_than_guessing():
     X, y = gaussians(1.5)
     with pytest.warns(SuppressionWarning, match=r"fell from \d+ to \d+ %, near guessing \(50 %\)"):
-        NeuronTuneClassifier(0.0, min_misclassified=1, random_state=0).fit(X, y)
+        NeuronTuneClassifier.as_described(solver="optimum", random_state=0).fit(X, y)
 
 
 @pytest.mark.filterwarnings(
@@ -62,7 +100,7 @@ def test_a_good_head_that_loses_accuracy_on_biased_samples_is_not_warned_of():
     data, model = load_marked_digits(), FrozenModel.load(marked_digits_model_path())
     embedder = OnnxEmbedder(model, device="cpu")
     Z_train, Z, Z_test = map(embedder.transform, (data.X_train, data.X_validation, data.X_test))
-    for clf in (NeuronTuneClassifier(), NeuronTuneClassifier(0.0, solver="sgd")):
+    for clf in (NeuronTuneClassifier(max_cost=None), NeuronTuneClassifier.as_described()):
         clf.set_params(head=model.head, random_state=0)
         clf.fit(Z_train, data.y_train, X_val=Z, y_val=data.y_validation)
         lost = np.mean(model.head.predict(Z) == data.y_validation) - clf.score(Z, data.y_validation)

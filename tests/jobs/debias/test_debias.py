@@ -114,7 +114,7 @@ def test_a_method_is_ordered_and_the_verdict_compares_it_with_plain_retraining(f
 @pytest.mark.parametrize(
     "own",
     [
-        NeuronTuneClassifier(0.4, min_misclassified=1, C=0.01, random_state=0),
+        NeuronTuneClassifier(0.4, min_misclassified=1, max_cost=None, C=0.01, random_state=0),
         GridSearchCV(
             make_pipeline(MinMaxScaler(), RidgeClassifier()), {"ridgeclassifier__alpha": [0.1, 10]}
         ),

@@ -245,7 +245,7 @@ class DFRClassifier(GroupedClassifier):
     n_retrains : int, default=20
         Number of heads to average (papers: 20 on validation data, 10 on training data). "subsample"
         only.
-    C : float or None, default=1.0
+    C : float or None, default=None
         Inverse strength of the L2 penalty, as in scikit-learn's ``LogisticRegression``. None
         standardises the embeddings and chooses the penalty by cross-validated accuracy, the mean
         over the worse half of the groups. "weighted" only.
@@ -312,7 +312,7 @@ class DFRClassifier(GroupedClassifier):
     variant: str = "subsample"
     Cs: ArrayLike = (1.0, 0.7, 0.3, 0.1, 0.07, 0.03, 0.01)
     n_retrains: int = 20
-    C: float | None = 1.0  # type: ignore[assignment]
+    C: float | None = None  # type: ignore[assignment]
     tol: float = 1e-4
     n_jobs: int | None = None
     random_state: Any = None
@@ -336,7 +336,7 @@ class DFRClassifier(GroupedClassifier):
             self._set_head(self._average(rows, group, start, rng))
 
     def _counts_rows(self) -> bool:
-        return self.variant == "subsample"
+        return self.variant == "subsample" or self.C is None
 
     def _fit_weighted(self, rows: Rows, group: Array) -> None:
         mass = np.bincount(group, weights=rows.weight)

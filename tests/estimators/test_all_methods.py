@@ -53,7 +53,7 @@ METHODS = {
     "leia": LEIAClassifier(tol=1e-7, **SEED),
     "invariant": InvariantClassifier(alphas=(1.0, 0.1), tol=1e-7, **SEED),
     "dfr": DFRClassifier(Cs=(1.0, 0.1), n_retrains=3, tol=1e-4, **SEED),
-    "dfr-weighted": DFRClassifier(variant="weighted", tol=1e-7, **SEED),
+    "dfr-weighted": DFRClassifier(variant="weighted", C=1.0, tol=1e-7, **SEED),
     "groupdro": GroupDROClassifier(eta=0.1),
     "selector": SpuriousNeuronSelector(**SEED),
 }

@@ -154,7 +154,7 @@ def asked_for(
         default = BY_CHANGE
     if partly_known:
         default = f"{GROUP_BALANCED} by labels" if named else GROUP_BALANCED
-        candidates |= {default: (DFRClassifier(variant="weighted", C=None), LABELLED)}
+        candidates |= {default: (DFRClassifier(variant="weighted"), LABELLED)}
     if named:
         default = BY_CHANGE if by_change else GROUP_BALANCED
         candidates |= {GROUP_BALANCED: (AutoDebiasClassifier(recipe="group-balanced"), "train")}

@@ -148,7 +148,7 @@ def test_known_samples_keep_their_values(draw, seed, n_values, share):
     assert q.max(axis=1).min() == 1
     assert 0 < weight.min() <= weight.max() <= 1
     groups, counts = np.unique(n_values * y + said, return_counts=True)
-    clf = DFRClassifier(variant="weighted", group_inference=inference)
+    clf = DFRClassifier(variant="weighted", C=1.0, group_inference=inference)
     clf.fit(X, y, attribute=np.where(np.arange(len(y)) == 0, -1, said))  # all but one
     expected = dict(zip([f"{g // n_values} × {g % n_values}" for g in groups], counts, strict=True))
     found = dict(zip(clf.groups_.tolist(), clf.group_counts_, strict=True))
@@ -293,8 +293,8 @@ def test_answers_about_something_else_do_little_harm(n_answers):
     "clf",
     [
         DFRClassifier(n_retrains=3, Cs=[0.1], random_state=0),
+        DFRClassifier(variant="weighted", C=1.0),
         DFRClassifier(variant="weighted", random_state=0),
-        DFRClassifier(variant="weighted", C=None, random_state=0),
         GroupDROClassifier(eta=0.1),
     ],
     ids=str,
@@ -320,9 +320,9 @@ def test_a_few_answers_do_what_all_groups_do(clf):
 
 def test_nothing_changes_where_all_groups_are_known():
     X, y, a = data()
-    clf = DFRClassifier(variant="weighted").fit(X, y, groups=2 * y + a)
+    clf = DFRClassifier(variant="weighted", C=1.0).fit(X, y, groups=2 * y + a)
     assert clf.group_inference_ is None
-    names = DFRClassifier(variant="weighted").fit(X, y, attribute=a)
+    names = DFRClassifier(variant="weighted", C=1.0).fit(X, y, attribute=a)
     assert names.groups_.tolist() == ["0 × 0", "0 × 1", "1 × 0", "1 × 1"]
     assert np.array_equal(names.coef_, clf.coef_)
 
@@ -330,7 +330,7 @@ def test_nothing_changes_where_all_groups_are_known():
 def test_classes_as_groups_may_be_called_minus_one():
     X, y, _ = data()
     signed = 2 * y - 1
-    clf = DFRClassifier(variant="weighted").fit(X, signed, groups=signed)
+    clf = DFRClassifier(variant="weighted", C=1.0).fit(X, signed, groups=signed)
     assert clf.group_inference_ is None
     assert clf.groups_.tolist() == [-1, 1]
 
@@ -338,7 +338,7 @@ def test_classes_as_groups_may_be_called_minus_one():
 def test_groups_stay_within_their_class():
     X, y, a = data()
     values, _ = answered(2 * y + a, 12)
-    clf = DFRClassifier(variant="weighted", group_inference=GroupInference(**QUICK))
+    clf = DFRClassifier(variant="weighted", C=1.0, group_inference=GroupInference(**QUICK))
     clf.fit(X, y, groups=values)
     assert np.array_equal(clf.group_inference_.transduction_ // 2, y)
 
@@ -346,7 +346,7 @@ def test_groups_stay_within_their_class():
 def test_where_nothing_reads_it_the_others_of_a_class_are_one_more_group():
     X, y, a = data(clear=0.0)
     values, _ = asked_in_every_group(y, a, 5, seed=0)
-    for clf in (DFRClassifier(variant="weighted"), GroupDROClassifier(eta=0.1)):
+    for clf in (DFRClassifier(variant="weighted", C=1.0), GroupDROClassifier(eta=0.1)):
         clf.group_inference = GroupInference(**QUICK, min_accuracy=1.0)
         with pytest.warns(UserWarning, match="samples of a class without it are one more group"):
             clf.fit(X, y, attribute=values)

@@ -69,7 +69,7 @@ def test_the_candidate_is_dfr_on_what_is_known(feature_set, values, crossed):
     made, name, clf = fitted(values, feature_set, crossed=crossed)
     assert name == "group-balanced"
     Z, y = np.concatenate([made.train.X, made.validation.X]), np.concatenate([Y, HELD[1]])
-    own = DFRClassifier(variant="weighted", C=None, random_state=0)
+    own = DFRClassifier(variant="weighted", random_state=0)
     given = {"attribute": values, "feature_sets": feature_set} if crossed else {"groups": values}
     silent = nullcontext() if feature_set is BOTH else pytest.warns(UserWarning, match="predicts")
     with silent:

@@ -130,7 +130,7 @@ def test_step_by_step(user, tmp_path, digits):
     assert json.loads(done(*embed, "--json")[0])["already_complete"]
     refused("embed", model, user / "validation.npz", "-o", store, says="another samples")
     head, debiased = tmp_path / "head.onnx", tmp_path / "debiased.onnx"
-    fit = ("fit", store, "--validation", user / "validation.store")
+    fit = ("fit", store, "--validation", user / "validation.store", "--max-cost", "1")
     out, err = done(*fit, "-o", head, "--json")
     assert "Warning" not in err
     fitted = json.loads(out)
@@ -184,10 +184,15 @@ def test_fit_says_how_many_neurons_it_suppressed(tmp_path, rng):
     mark = np.where(rng.random(600) < 0.9, y, 1 - y)
     X = np.column_stack([y + rng.normal(size=600), 2 * mark, rng.normal(size=600)])
     np.savez(tmp_path / "train.npz", X=X.astype(np.float32), y=y)
-    out, err = done("fit", tmp_path / "train.npz", "-o", tmp_path / "one.onnx")
+    command = ["fit", tmp_path / "train.npz"]
+    out, err = done(*command, "-o", tmp_path / "none.onnx")
+    assert "NeuronTuneClassifier, none of 3 neurons suppressed." in out
+    assert "Kept all neurons: suppressing the flagged one would cost" in err
+    assert "use --max-cost 1 and compare with --method balanced." in err
+    command += ["--max-cost", "1"]
+    out, _ = done(*command, "-o", tmp_path / "one.onnx")
     assert "NeuronTuneClassifier, 1 of 3 neurons suppressed." in out
-    command = ["fit", tmp_path / "train.npz", "--threshold", "-9", "--max-suppressed"]
-    out, err = done(*command, "1", "-o", tmp_path / "two.onnx")
+    out, err = done(*command, "--threshold", "-9", "-o", tmp_path / "two.onnx")
     assert "2 of 3 neurons suppressed." in out
     assert "raise --threshold or lower --max-suppressed." in err
 

@@ -6,24 +6,50 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from numbers import Integral, Real
+from typing import Any, ClassVar
 
 import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._types import Array
 from ntkit._warn import warn
+from ntkit.estimators._base import FitsRows
 from ntkit.exceptions import SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.spuriousness import (
     Aggregation,
+    sfit,
     spare_neurons,
     spuriousness_scores,
     suppressed_neurons,
 )
-from ntkit.study import Rows
+from ntkit.study import LEAST_ERRORS, Rows
 
+_STATISTICS = {"median", "mean", "magnitude", "contribution", "change", "random"}
+_LEAST_LEAD = 0.25  # share of the lead over chance that even a good head loses on biased samples
 _MUCH = 0.7  # share of non-constant neurons above which a mask is not selective
 _SILENT = ContextVar("silent", default=False)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class NeuronMaskRule(FitsRows):
+    """Parameters of the rule that suppresses neurons."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "threshold": [Interval(Real, None, None, closed="both")],
+        "max_suppressed": [Interval(Real, 0, 1, closed="both")],
+        "aggregation": [StrOptions({"union", "intersection", "per_class"})],
+        "statistic": [StrOptions(_STATISTICS)],
+        "min_misclassified": [Interval(Integral, 1, None, closed="left")],
+        "max_cost": [Interval(Real, 0, 1, closed="both"), None],
+    }
+
+    max_suppressed: float = 1.0
+    aggregation: str = "union"
+    statistic: str = "median"
+    min_misclassified: int = LEAST_ERRORS
+    identification: Any = 5
 
 
 @dataclass(frozen=True)
@@ -65,6 +91,19 @@ def error_scores(
         min_misclassified=min_misclassified,
         transform=read,
     )
+
+
+def sfit_of(scored: Rows, wrong: Array, min_misclassified: int) -> float:
+    r""":math:`\sum_{i,y} |\delta_i^y|` of a head's errors, in units of the activation."""
+    scores = spuriousness_scores(
+        scored.X,
+        scored.y_index,
+        wrong,
+        np.arange(len(scored.classes)),
+        sample_weight=scored.weight,
+        min_misclassified=min_misclassified,
+    )
+    return sfit(scores)
 
 
 def make_mask(
@@ -138,3 +177,14 @@ def warn_of_cost(n_suppressed: int, cost: float, max_cost: float) -> None:
         "shortcut, set max_cost=None and compare with BalancedClassifier.",
         SuppressionWarning,
     )
+
+
+def warn_of_guessing(before: float, after: float, n_classes: int) -> None:
+    """Warn if a retrained head is hardly better than guessing, by mean class accuracy."""
+    chance = 1 / n_classes
+    if after - chance < _LEAST_LEAD * (before - chance) and not _SILENT.get():
+        warn(
+            f"Mean class accuracy fell from {100 * before:.0f} to {100 * after:.0f} %, near "
+            f"guessing ({100 * chance:.0f} %). Raise threshold or keep the original head.",
+            SuppressionWarning,
+        )

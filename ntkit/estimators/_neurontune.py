@@ -16,28 +16,32 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit._checks import rates
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit._warn import warn
 from ntkit.estimators._base import (
     OPTIONAL_C,
     VALIDATION_SET,
-    FitsRows,
     HeadClassifier,
     OriginalHead,
 )
-from ntkit.estimators._mask import Mask, error_scores, make_mask, warn_about, warn_of_cost
-from ntkit.exceptions import InputError, SuppressionWarning
+from ntkit.estimators._mask import (
+    Mask,
+    NeuronMaskRule,
+    error_scores,
+    make_mask,
+    sfit_of,
+    warn_about,
+    warn_of_cost,
+    warn_of_guessing,
+)
+from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_by_sgd
 from ntkit.spuriousness import (
     change_scores,
     non_constant_neurons,
-    sfit,
-    spuriousness_scores,
 )
 from ntkit.study import (
     ALPHAS,
     ERM_ALPHA,
-    LEAST_ERRORS,
     Rows,
     Study,
     Tuned,
@@ -46,9 +50,7 @@ from ntkit.study import (
     seed_of,
 )
 
-_LEAST_LEAD = 0.25  # share of the lead over chance that even a good head loses on biased samples
 _ALPHAS = (*ALPHAS, 100.0)  # with few neurons left, the best penalty is strong
-_STATISTICS = {"median", "mean", "magnitude", "contribution", "change", "random"}
 _SGD = {"momentum": 0.9, "weight_decay": 1e-4}  # of the authors' other last-layer code
 
 
@@ -61,26 +63,6 @@ class Identified:
     original: LinearHead
     scores: Array
     seed: int
-
-
-@dataclass(eq=False, repr=False, kw_only=True)
-class NeuronMaskRule(FitsRows):
-    """Parameters of the rule that suppresses neurons."""
-
-    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "threshold": [Interval(Real, None, None, closed="both")],
-        "max_suppressed": [Interval(Real, 0, 1, closed="both")],
-        "aggregation": [StrOptions({"union", "intersection", "per_class"})],
-        "statistic": [StrOptions(_STATISTICS)],
-        "min_misclassified": [Interval(Integral, 1, None, closed="left")],
-        "max_cost": [Interval(Real, 0, 1, closed="both"), None],
-    }
-
-    max_suppressed: float = 1.0
-    aggregation: str = "union"
-    statistic: str = "median"
-    min_misclassified: int = LEAST_ERRORS
-    identification: Any = 5
 
 
 @documented
@@ -283,16 +265,9 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
         self._set_head(head)
         scored = found.scored
         wrong = head.logits(scored.X).argmax(axis=1) != scored.y_index
-        self.sfit_ = self._sfit(scored, wrong)
-        # Warn if the retrained head is hardly better than guessing.
-        after = 1 - np.nanmean(rates(wrong, scored.y_index, scored.weight)[0])
-        before, chance = 1 - self._erm_errors.mean(), 1 / len(self._erm_errors)
-        if after - chance < _LEAST_LEAD * (before - chance):
-            message = (
-                f"Mean class accuracy fell from {100 * before:.0f} to {100 * after:.0f} %, near "
-                f"guessing ({100 * chance:.0f} %). Raise threshold or keep the original head."
-            )
-            warn(message, SuppressionWarning)
+        self.sfit_ = sfit_of(scored, wrong, self.min_misclassified)
+        after = 1 - float(np.nanmean(rates(wrong, scored.y_index, scored.weight)[0]))
+        warn_of_guessing(1 - float(self._erm_errors.mean()), after, len(self._erm_errors))
 
     # -- 1. identify: the errors of the original head, and the scores of the neurons ----------
 
@@ -403,23 +378,11 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
         """Label-free score of an epoch, by ``selection``."""
         wrong = head.logits(scored.X).argmax(axis=1) != scored.y_index
         if self.selection == "sfit":
-            return self._sfit(scored, wrong)
+            return sfit_of(scored, wrong, self.min_misclassified)
         if self.selection == "average":
             return -float(np.average(wrong, weights=scored.weight))
         errors, mass = rates(wrong, scored.y_index, scored.weight)
         return -float(errors[mass > 0].max())
-
-    def _sfit(self, scored: Rows, wrong: Array) -> float:
-        r""":math:`\sum_{i,y} |\delta_i^y|` of a head's errors, in units of the activation."""
-        scores = spuriousness_scores(
-            scored.X,
-            scored.y_index,
-            wrong,
-            np.arange(len(self.classes_)),
-            sample_weight=scored.weight,
-            min_misclassified=self.min_misclassified,
-        )
-        return sfit(scores)
 
     def _fit_heads(
         self, rows: Rows, weights: Sequence[Array], gains: Array | None = None

@@ -19,8 +19,8 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import VALIDATION_SET, HeadClassifier, OriginalHead
-from ntkit.estimators._mask import without_words
-from ntkit.estimators._neurontune import NeuronMaskRule, NeuronTuneClassifier
+from ntkit.estimators._mask import NeuronMaskRule, without_words
+from ntkit.estimators._neurontune import NeuronTuneClassifier
 from ntkit.exceptions import InputError
 from ntkit.metrics import get_scorer
 from ntkit.study import Rows, Study, stratified_folds

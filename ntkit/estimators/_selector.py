@@ -13,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntkit._doc import documented
 from ntkit.estimators._base import VALIDATION_SET, OriginalHead
-from ntkit.estimators._neurontune import NeuronMaskRule, NeuronTuneClassifier
+from ntkit.estimators._mask import NeuronMaskRule
+from ntkit.estimators._neurontune import NeuronTuneClassifier
 from ntkit.study import Study
 
 

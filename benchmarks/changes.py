@@ -544,8 +544,6 @@ def by_change(problem: Problem, change: str, seed: int) -> dict[str, Row]:
         "NeuronTune by change, 50 %": {
             "threshold": 0.0,
             "max_suppressed": 0.5,
-            "max_cost": None,
-            "error_weight": 1.0,
         },
     }
     rng = np.random.default_rng([seed, 5])
@@ -554,12 +552,13 @@ def by_change(problem: Problem, change: str, seed: int) -> dict[str, Row]:
         clf = NeuronTuneClassifier(statistic="change", random_state=seed, **options)
         clf.fit(train.Z, train.y, X_changed=copies)
         n, live = int(clf.suppressed_.sum()), np.flatnonzero(clf.non_constant_)
-        rows[name] = rated(problem, margin_of(clf)) | {"n_suppressed": n, "alpha": clf.alpha_}
+        alpha = 1 / (len(train.y) * clf.C_)
+        rows[name] = rated(problem, margin_of(clf)) | {"n_suppressed": n, "alpha": alpha}
         drawn_masks = []
         for _ in range(n_masks if n else 0):
             keep = np.ones(train.Z.shape[1], dtype=bool)
             keep[rng.choice(live, n, replace=False)] = False
-            plain = InvariantClassifier(alphas=(clf.alpha_,)).fit(train.Z[:, keep], train.y)
+            plain = InvariantClassifier(alphas=(alpha,)).fit(train.Z[:, keep], train.y)
             drawn_masks.append(rated(problem, margin_of(plain, keep)))
         if drawn_masks:
             rows[f"random masks, as many as {name}"] = averaged(drawn_masks)
@@ -583,10 +582,8 @@ def moved(problem: Problem, change: str) -> Array:
 def error_scores(problem: Problem, seed: int) -> Array:
     """NeuronTune's own score of each neuron, the largest over the classes, (D,)."""
     train = problem.train
-    options: Row = {"max_cost": None}
-    if train.Z.shape[1] >= WIDE:
-        options |= {"C": 1 / len(train.y), "error_weight": 1.0}
-    clf = NeuronTuneClassifier(random_state=seed, **options).fit(train.Z, train.y)
+    C = 1 / len(train.y) if train.Z.shape[1] >= WIDE else None
+    clf = NeuronTuneClassifier(C=C, random_state=seed).fit(train.Z, train.y)
     scores = np.where(np.isnan(clf.spuriousness_scores_), -np.inf, clf.spuriousness_scores_)
     top = scores.max(axis=0)
     return np.where(np.isfinite(top), top, -1e9)

@@ -49,6 +49,7 @@ from ntkit.head import LinearHead
 from ntkit.jobs.debias._candidates import (
     CANDIDATES,
     OTHER_METHODS,
+    PUBLISHED,
     is_degenerate,
     n_suppressed,
 )
@@ -71,10 +72,9 @@ READINGS = {
     for activation in ("signed", "magnitude")
     for aggregation in ("union", "intersection", "per_class")
 }
-SUPPRESSIONS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
 RIDGES = (0.001, 0.01, 0.1, 1.0, 10.0)
-guarded = partial(NeuronTuneClassifier.as_published, min_neurons=None)
-"""The published method, but for masks of more than 95 % of the neurons: those are not applied."""
+by_paper = partial(NeuronTuneClassifier, **PUBLISHED)
+"""NeuronTune by the paper's rule; retrained to the optimum, so that only the mask differs."""
 
 
 # -- one run ----------------------------------------------------------------------------------
@@ -96,7 +96,6 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
         )
         sweeps = {
             "reading": readings(comparison),
-            "suppression": suppressions(comparison),
             "ridge": ridges(comparison),
         }
     return {
@@ -168,7 +167,7 @@ def validation_predictions(
 def control_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
     """What the candidates are compared with; "tuned-C" is chosen on the rows that are fitted.
 
-    Plain error weights, and the grid that "auto" had before, are what ntkit.debias does not offer.
+    The grid that "auto" had before is what ntkit.debias does not offer.
     """
     heads = {
         "ERM-tuned-C": tuned(comparison.train, None, comparison.seed),
@@ -179,9 +178,7 @@ def control_rows(comparison: Comparison) -> dict[str, dict[str, Any]]:
             joined(comparison.train, comparison.validation), "balanced", comparison.seed
         ),
     }
-    weighted = NeuronTuneClassifier.as_published(suppression=0.0, error_weight=20.0)
     narrow = AutoDebiasClassifier(alphas=(0.1, 1.0, 10.0))
-    heads["errors-times-20"] = comparison.fit(weighted, "both")[0].head_
     heads["auto-alphas-0.1-to-10"] = comparison.fit(narrow)[0].head_
     return {name: rated(comparison, head) | {"n_suppressed": 0} for name, head in heads.items()}
 
@@ -274,7 +271,7 @@ def readings(comparison: Comparison) -> dict[str, dict[str, float]]:
     """Union, intersection and one mask for each class, of activations and of their magnitudes."""
     found = {}
     for name, parameters in READINGS.items():
-        clf, _ = comparison.fit(guarded(**parameters))
+        clf, _ = comparison.fit(by_paper(**parameters))
         figures = rated(comparison, clf.head_)
         flagged = clf.suppressed_per_class_
         found[name] = {
@@ -285,19 +282,6 @@ def readings(comparison: Comparison) -> dict[str, dict[str, float]]:
     return found
 
 
-def suppressions(comparison: Comparison) -> dict[str, dict[str, float]]:
-    """Partial masks, with the weak penalty of alpha 0.001 and with the default one."""
-    n = len(comparison.train.y)
-    found = {}
-    for alpha in (0.001, 1.0):
-        for suppression in SUPPRESSIONS:
-            estimator = guarded(suppression=suppression, C=1 / (alpha * n))
-            clf, _ = comparison.fit(estimator, as_is=True)
-            figures = rated(comparison, clf.head_)
-            found[f"{alpha:g}, {suppression:g}"] = {"worst_group": figures["worst_group"]}
-    return found
-
-
 def ridges(comparison: Comparison) -> dict[str, dict[str, float]]:
     """Suppressed, a random mask of the same size and no mask, by penalty."""
     n = len(comparison.train.y)
@@ -305,7 +289,7 @@ def ridges(comparison: Comparison) -> dict[str, dict[str, float]]:
     for alpha in RIDGES:
         C = 1 / (alpha * n)
         plain, _ = comparison.fit(BalancedClassifier(C=C), as_is=True)
-        clf, _ = comparison.fit(guarded(C=C), as_is=True)
+        clf, _ = comparison.fit(by_paper(C=C), as_is=True)
         found[f"{alpha:g}"] = {
             "class-balanced": rated(comparison, plain.head_)["worst_group"],
             "neurontune": rated(comparison, clf.head_)["worst_group"],

@@ -88,7 +88,6 @@ class Tables:
             (f"What each rule picked, of {self.n_runs()} runs", self.picks()),
             ("What suppression adds, points", self.suppression()),
             ("The same by penalty: worst group, %", self.by_ridge(ridge_header)),
-            ("Partial masks: worst group, %", self.sweep("suppression", "ridge, suppression")),
             (
                 "Readings of the rule: worst group, %",
                 self.sweep("reading", "aggregation, activation"),
@@ -281,8 +280,7 @@ class Tables:
         pairs = [
             ("neurontune", "random mask"),
             ("neurontune", "class-balanced"),
-            ("neurontune-cells", "cell-balanced"),
-            ("neurontune-half-cells", "cell-balanced"),
+            ("neurontune-half", "class-balanced"),
         ]
         best = [
             [r["judged"]["best"] - r["judged"]["best_without_masks"] for r in c]

@@ -100,7 +100,7 @@ def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Head
     both = joined(comparison.train, comparison.validation)
     yield "0 | ERM", evidence.tuned(both, None, seed), True
     yield "0 | class-balanced", evidence.tuned(both, "balanced", seed), True
-    yield "0 | NeuronTune", comparison.fit(NeuronTuneClassifier.as_published())[0], True
+    yield "0 | NeuronTune", comparison.fit(evidence.by_paper())[0], True
     for name, estimator in OTHER_METHODS.items():
         yield f"0 | {name}", comparison.fit(estimator)[0], True
     auto = AutoDebiasClassifier()
@@ -111,21 +111,14 @@ def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Head
 
 
 def of_random_masks(comparison: Comparison, clf: NeuronTuneClassifier, shares: Array) -> Findings:
-    """Means over random masks of the size of a fitted one, with its penalty and weights."""
+    """Means over random masks of the size of a fitted one, with its penalty."""
     train = comparison.train
     rng, live = np.random.default_rng(comparison.seed), np.flatnonzero(clf.non_constant_)
     found = []
     for _ in range(MASKS):
         mask = np.zeros(train.X.shape[1], dtype=bool)
         mask[rng.choice(live, evidence.n_suppressed(clf), replace=False)] = True
-        head = retrain_head(
-            train.X,
-            train.y,
-            sample_weight=clf.tuning_weight_,
-            class_weight=None,
-            suppressed=mask,
-            C=clf.C or 1 / (float(clf.tuning_weight_.sum()) * clf.alpha_),
-        )
+        head = retrain_head(train.X, train.y, suppressed=mask, C=clf.C_)
         found.append(rated(head, comparison.test, shares))
     return {key: float(np.mean([row[key] for row in found])) for key in found[0]}
 

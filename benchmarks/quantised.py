@@ -166,7 +166,7 @@ class Body:
     @property
     def C(self) -> float:
         """The penalty of class-balanced retraining."""
-        return self.comparison._C("both", cells=False)
+        return self.comparison._C("both")
 
 
 def judged(part: Rows | Part, labels: Array, before: Array) -> dict[str, float]:

@@ -488,13 +488,13 @@ def identification_shares(n: int, width: int, rounds: int) -> dict[str, Any]:
     def identify(rows: slice) -> float:
         """Scores and mask, and SFit from scores of a head's new errors."""
         scores = spuriousness_scores(X[rows], y[rows], wrong[rows], classes)
-        suppressed_neurons(scores, live=non_constant_neurons(X[rows]))
+        suppressed_neurons(scores, non_constant=non_constant_neurons(X[rows]))
         return sfit(
             spuriousness_scores(X[rows], y[rows], predicted(head, X[rows]) != y[rows], classes)
         )
 
     everything, half = slice(None), slice(0, n // 2)
-    whole = NeuronTuneClassifier.as_published()
+    whole = NeuronTuneClassifier(0.0, min_misclassified=1, C=1.0)
     seconds, _ = in_turn(
         {
             "all rows": lambda: identify(everything),

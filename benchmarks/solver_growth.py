@@ -70,7 +70,7 @@ def work_at(axis: str, value: int, divisor: int) -> Callable[[], int]:
     if axis == "thresholds":
         X, y = embeddings(5000 // divisor, 256 // divisor, 2)
         thresholds = np.linspace(0, 1, value).tolist()
-        search = NeuronTuneClassifierCV(thresholds, standardize=True, random_state=0)
+        search = NeuronTuneClassifierCV(thresholds, random_state=0)
         return lambda: int(search.fit(X, y).n_iter_.max())
     shape = {
         "rows": (value, WIDTH // divisor, 2),

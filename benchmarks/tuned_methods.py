@@ -109,15 +109,14 @@ def balanced(task: Task, mask: Array | None = None) -> Fits:
 
 def published_mask(task: Task, threshold: float = 0.0) -> tuple[Array, Array]:
     """What the published rule suppresses, and which neurons there are."""
-    clf = NeuronTuneClassifier.as_published(
-        threshold=threshold, standardize=threshold > 0, C=1 / len(task.train.y), head=task.head
-    )
+    C = 1 / len(task.train.y)
+    clf = NeuronTuneClassifier(threshold, min_misclassified=1, head=task.head, C=C)
     clf = task.fitted(clf)
     return np.asarray(clf.suppressed_, dtype=bool), np.flatnonzero(clf.non_constant_)
 
 
 def neurontune(task: Task) -> Fits:
-    """As published, on the training split, by threshold in standard deviations and penalty."""
+    """The paper's rule, on the training split, by threshold in standard deviations and penalty."""
     rows = task.rows["train"]
     for threshold in (0.0, 0.5, 1.0):
         mask, _ = published_mask(task, threshold)

@@ -93,7 +93,7 @@ def with_validation(
     if everything:
         rows |= evidence.candidate_rows(comparison)
         rows |= evidence.control_rows(comparison)
-        rows |= halved(comparison) | as_published(comparison)
+        rows |= halved(comparison) | hardly_penalised(comparison)
     rows |= evidence.reference_rows(comparison)
     in_percent(rows, test, shares)
     return {"rows": rows} | ({"ridge": evidence.ridges(comparison)} if everything else {})
@@ -123,7 +123,7 @@ def few_rows(comparison: Comparison) -> dict[str, Findings]:
     auto, _ = comparison.fit(AutoDebiasClassifier())
     rows["auto"] = evidence.rated(comparison, auto.head_) | {"recipe": auto.recipe_}
     rows[evidence.WRITTEN] = evidence.written_row(comparison, auto)
-    mask, _ = comparison.fit(evidence.guarded())
+    mask, _ = comparison.fit(evidence.by_paper())
     rows["neurontune"] = evidence.rated(comparison, mask.head_)
     for row in rows.values():
         row["n_suppressed"] = 0
@@ -152,7 +152,7 @@ def halved(comparison: Comparison) -> dict[str, Findings]:
     for alpha in sorted(ALPHAS, reverse=True):
         C = 1 / (alpha * n)
         plain, _ = comparison.fit(BalancedClassifier(C=C), as_is=True, validation=seen)
-        masked, _ = comparison.fit(evidence.guarded(C=C), as_is=True, validation=seen)
+        masked, _ = comparison.fit(evidence.by_paper(C=C), as_is=True, validation=seen)
         rng, mask = np.random.default_rng(comparison.seed), np.zeros(held.X.shape[1], dtype=bool)
         size, live = evidence.n_suppressed(masked), np.flatnonzero(masked.non_constant_)
         mask[rng.choice(live, size, replace=False)] = True
@@ -172,9 +172,9 @@ def halved(comparison: Comparison) -> dict[str, Findings]:
     return {name: row for name, (_, row) in best.items()}
 
 
-def as_published(comparison: Comparison) -> dict[str, Findings]:
+def hardly_penalised(comparison: Comparison) -> dict[str, Findings]:
     """NeuronTune with hardly a penalty, ``C=1``, and random masks of its size."""
-    clf, _ = comparison.fit(evidence.guarded(), as_is=True)
+    clf, _ = comparison.fit(evidence.by_paper(C=1.0), as_is=True)
     own = evidence.rated(comparison, clf.head_) | {"n_suppressed": evidence.n_suppressed(clf)}
     return {"neurontune, C = 1": own, "random mask, C = 1": of_random_masks(comparison, clf)}
 

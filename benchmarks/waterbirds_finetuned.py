@@ -43,7 +43,6 @@ from ntkit.estimators import (
     EVaLSClassifier,
     JTTClassifier,
     LEACEClassifier,
-    NeuronTuneClassifier,
     SELFClassifier,
     retrain_head,
 )
@@ -54,7 +53,7 @@ from ntkit.jobs.label import margins_of
 from ntkit.metrics import sfit_score, worst_class_accuracy, worst_group_accuracy
 from ntkit.study import ALPHAS, Rows
 from splits import taken
-from waterbirds import as_published, few_rows, in_percent, rated, samples, without_answers
+from waterbirds import few_rows, hardly_penalised, in_percent, rated, samples, without_answers
 
 Array = NDArray[Any]
 Findings = dict[str, Any]
@@ -119,7 +118,7 @@ def validation(splits: dict[str, Birds], head: LinearHead, seed: int) -> Finding
         rows[name] = evidence.rated(comparison, clf.head_) | {"n_suppressed": n_suppressed(clf)}
     balanced = evidence.tuned(comparison.validation, "balanced", seed)
     rows["class-balanced-validation-tuned-C"] = evidence.rated(comparison, balanced)
-    rows |= as_published(comparison) | evidence.reference_rows(comparison)
+    rows |= hardly_penalised(comparison) | evidence.reference_rows(comparison)
     in_percent(rows, splits["test"], np.bincount(splits["train"].groups))
     return {"rows": rows, "ridge": evidence.ridges(comparison)}
 
@@ -132,7 +131,7 @@ def halves(splits: dict[str, Birds], head: LinearHead, seed: int) -> Findings:
     comparison = compared(splits, head, seed)
     first, second = comparison.halves[0]
     seen, scored = (taken(comparison.validation, rows) for rows in (first, second))
-    masked, _ = comparison.fit(NeuronTuneClassifier.as_published(), "train", first, as_is=True)
+    masked, _ = comparison.fit(evidence.by_paper(C=1.0), "train", first, as_is=True)
     mask, live = masked.suppressed_, np.flatnonzero(masked.non_constant_)
     rng = np.random.default_rng(seed)
     drawn = [

@@ -583,7 +583,7 @@ def error_scores(problem: Problem, seed: int) -> Array:
     """NeuronTune's own score of each neuron, the largest over the classes, (D,)."""
     train = problem.train
     C = 1 / len(train.y) if train.Z.shape[1] >= WIDE else None
-    clf = NeuronTuneClassifier(C=C, random_state=seed).fit(train.Z, train.y)
+    clf = NeuronTuneClassifier(max_cost=None, C=C, random_state=seed).fit(train.Z, train.y)
     scores = np.where(np.isnan(clf.spuriousness_scores_), -np.inf, clf.spuriousness_scores_)
     top = scores.max(axis=0)
     return np.where(np.isfinite(top), top, -1e9)

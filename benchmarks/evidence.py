@@ -68,8 +68,8 @@ Array = NDArray[Any]
 TRAINED_ON_IT = ("Sneaker", "T-shirt", "Pullover")
 """Data sets whose network was trained on the training set."""
 READINGS = {
-    f"{aggregation}, {activation}": {"aggregation": aggregation, "activation": activation}
-    for activation in ("signed", "magnitude")
+    f"{aggregation}, {statistic}": {"aggregation": aggregation, "statistic": statistic}
+    for statistic in ("median", "magnitude")
     for aggregation in ("union", "intersection", "per_class")
 }
 RIDGES = (0.001, 0.01, 0.1, 1.0, 10.0)

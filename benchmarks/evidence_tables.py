@@ -90,11 +90,11 @@ class Tables:
             ("The same by penalty: worst group, %", self.by_ridge(ridge_header)),
             (
                 "Readings of the rule: worst group, %",
-                self.sweep("reading", "aggregation, activation"),
+                self.sweep("reading", "aggregation, statistic"),
             ),
             (
                 "Readings of the rule: neurons suppressed for every class",
-                self.sweep("reading", "aggregation, activation", "n_suppressed"),
+                self.sweep("reading", "aggregation, statistic", "n_suppressed"),
             ),
             ("Neurons suppressed", self.suppressed()),
             ("`auto` and class-balanced retraining against the references, points", self.auto()),

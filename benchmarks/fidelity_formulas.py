@@ -29,7 +29,7 @@ def neurontune() -> list[Row]:
     for seed in (*SEEDS, 3, 4):
         for n_classes in (2, 3):
             train, held = sample(seed, n_classes, n=1200).halves()
-            clf = NeuronTuneClassifier(0.0, min_misclassified=1, head=train.head, C=1.0)
+            clf = NeuronTuneClassifier.as_described(solver="optimum", head=train.head, C=1.0)
             clf.fit(train.X, train.y, X_val=held.X, y_val=held.y)
             delta = naive_scores(held, train.head.predict(held.X))
             scaled = delta / held.X.std(axis=0)

@@ -1,4 +1,4 @@
-"""Time of fitting NeuronTuneClassifier(0.0, C=1.0), as a ratio to one LogisticRegression.
+"""Time of fitting NeuronTune's optimum with ``C=1``, as a ratio to one LogisticRegression.
 
     python benchmarks/fit.py [--json FILE]
 
@@ -47,7 +47,7 @@ def compare(shape: tuple[int, int, int], repeats: int) -> dict[str, object]:
     train, held = slice(0, n), slice(n, None)
     fits = {
         "logistic regression": lambda: LogisticRegression().fit(X[train], y[train]),
-        "neurontune": lambda: NeuronTuneClassifier(0.0, min_misclassified=1, C=1.0).fit(
+        "neurontune": lambda: NeuronTuneClassifier.as_described(solver="optimum", C=1.0).fit(
             X[train], y[train], X_val=X[held], y_val=y[held]
         ),
     }

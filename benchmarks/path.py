@@ -46,7 +46,7 @@ def main() -> None:
 
     start = time.perf_counter()
     search = GridSearchCV(
-        NeuronTuneClassifier(**shared),
+        NeuronTuneClassifier(max_cost=None, **shared),
         {"threshold": thresholds},
         cv=arguments.folds,
         scoring=scoring,

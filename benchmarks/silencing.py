@@ -174,7 +174,8 @@ def tuned(heads: Sequence[LinearHead], validation: Sample) -> int:
 def flagged(head: LinearHead, train: Sample, validation: Sample, threshold: float) -> Array:
     """What the published rule suppresses, above a threshold in standard deviations."""
     C = 1 / len(train.y)
-    clf = NeuronTuneClassifier(threshold, min_misclassified=1, head=head, C=C)
+    how = {"threshold": threshold, "solver": "optimum", "head": head, "C": C}
+    clf = NeuronTuneClassifier.as_described(**how)
     clf.fit(train.Z, train.y, X_val=validation.Z, y_val=validation.y)
     return np.asarray(clf.suppressed_, dtype=bool)
 

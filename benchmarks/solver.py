@@ -388,7 +388,7 @@ def dfr(case: Case, rounds: int) -> list[dict[str, Any]]:
     """The published loop against both variants of the estimator."""
 
     def estimator(variant: str) -> FittedHead:
-        model = DFRClassifier(variant=variant, random_state=0)
+        model = DFRClassifier(variant=variant, C=1.0, random_state=0)
         return solution_of(model.fit(case.X, case.y, groups=case.group))
 
     works: dict[str, Callable[[], Any]] = {
@@ -494,7 +494,7 @@ def identification_shares(n: int, width: int, rounds: int) -> dict[str, Any]:
         )
 
     everything, half = slice(None), slice(0, n // 2)
-    whole = NeuronTuneClassifier(0.0, min_misclassified=1, C=1.0)
+    whole = NeuronTuneClassifier.as_described(solver="optimum", C=1.0)
     seconds, _ = in_turn(
         {
             "all rows": lambda: identify(everything),

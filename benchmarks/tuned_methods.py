@@ -110,7 +110,8 @@ def balanced(task: Task, mask: Array | None = None) -> Fits:
 def published_mask(task: Task, threshold: float = 0.0) -> tuple[Array, Array]:
     """What the published rule suppresses, and which neurons there are."""
     C = 1 / len(task.train.y)
-    clf = NeuronTuneClassifier(threshold, min_misclassified=1, head=task.head, C=C)
+    how = {"threshold": threshold, "solver": "optimum", "head": task.head, "C": C}
+    clf = NeuronTuneClassifier.as_described(**how)
     clf = task.fitted(clf)
     return np.asarray(clf.suppressed_, dtype=bool), np.flatnonzero(clf.non_constant_)
 

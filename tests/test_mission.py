@@ -37,7 +37,7 @@ def test_a_searched_pipeline_is_the_network_that_is_written(zoo, tmp_path):
     Z, Z_val, Z_test = (OnnxEmbedder(model, device="cpu").transform(x) for x in (X, X_val, X_test))
 
     with sklearn.config_context(enable_metadata_routing=True):
-        clf = NeuronTuneClassifier(C=1.0, random_state=0)
+        clf = NeuronTuneClassifier(C=1.0, max_cost=None, random_state=0)
         pipeline = Pipeline(
             [("scale", StandardScaler()), ("clf", clf.set_fit_request(X_val=True, y_val=True))],
             transform_input=["X_val"],

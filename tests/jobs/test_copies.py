@@ -477,7 +477,7 @@ def test_estimators_tell_coarse_rows_apart():
     Z = rng.integers(0, 2, (600, 4)).astype(float)
     y = (rng.random(600) < 0.2 + 0.5 * Z[:, 0]).astype(int)
     fine = Z + 1e-9 * rng.normal(size=Z.shape)
-    clf = NeuronTuneClassifier(random_state=0)
+    clf = NeuronTuneClassifier(max_cost=None, random_state=0)
     with pytest.warns(SuppressionWarning):
         heads = [clf.fit(X, y).head_.coef for X in (Z, fine)]
     np.testing.assert_allclose(*heads, atol=1e-4)

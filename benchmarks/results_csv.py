@@ -359,10 +359,10 @@ def page_tables(rows: Sequence[Row]) -> dict[str, dict[str, str]]:
     }
 
 
-def with_tables(page: str, tables: dict[str, str]) -> str:
+def with_tables(page: str, tables: dict[str, str], by: str = "benchmarks/results_csv.py") -> str:
     """A page with the tables between their markers."""
     for name, text in tables.items():
-        start, end = f"<!-- {name}, by benchmarks/results_csv.py -->\n", "<!-- end -->"
+        start, end = f"<!-- {name}, by {by} -->\n", "<!-- end -->"
         before, found, rest = page.partition(start)
         if not found or end not in rest:
             raise ValueError(f"the page lacks the markers {start!r} and {end!r}")

@@ -167,15 +167,20 @@ def hidden(net: MLPClassifier, X: Array) -> Array:
     return X
 
 
-def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
-    """Fit all heads once; accuracies on clean test labels in percent."""
+def parts(name: str, noise: float, seed: int) -> tuple[Array, Array, Array, tuple[Array, ...]]:
+    """Standardised inputs, classes, labels of which some are turned, and rows of the three sets."""
     rng = np.random.default_rng(seed)
     X, y = (DATA | CLUSTERED | ASIDE)[name](rng)
     mean, std = X.mean(axis=0), X.std(axis=0)
     X = (X - mean) / np.where(std > 0, std, 1)
     rest, test = train_test_split(np.arange(len(y)), test_size=1 / 3, stratify=y, random_state=seed)
     train, held = train_test_split(rest, test_size=1 / 3, stratify=y[rest], random_state=seed)
-    labels = turned(y, noise, rng)
+    return X, y, turned(y, noise, rng), (train, held, test)
+
+
+def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
+    """Fit all heads once; accuracies on clean test labels in percent."""
+    X, y, labels, (train, held, test) = parts(name, noise, seed)
     feature_set = array(X[np.concatenate([train, held])], kind="input")
     head = None
     if memorised:

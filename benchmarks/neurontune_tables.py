@@ -96,6 +96,11 @@ def worst(row: Row) -> float:
     return 100 * min(h / n for h, n in zip(row["hits"], row["counts"], strict=True))
 
 
+def mean_and_deviation(values: Sequence[float]) -> str:
+    """Mean ± standard deviation."""
+    return f"{np.mean(values):.1f} ± {np.std(values):.1f}"
+
+
 def average(row: Row) -> float:
     """Mean accuracy of the groups, %."""
     return 100 * float(np.mean([h / n for h, n in zip(row["hits"], row["counts"], strict=True)]))
@@ -193,7 +198,7 @@ def settings(rows: Sequence[Row]) -> str:
             name: [worst(row) for row in some if row["method"] == f"{name}, {end}"]
             for name in ("mask", "no mask", "random")
         }
-        cells = [f"{np.mean(v):.1f} ± {np.std(v):.1f}" for v in values.values()]
+        cells = [mean_and_deviation(v) for v in values.values()]
         lines.append([end.replace("head ", ""), *cells])
     return table(["head that errs, batch, rate", "found neurons", "no mask", "random"], lines)
 

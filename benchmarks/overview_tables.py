@@ -16,7 +16,7 @@ Findings = dict[str, Any]
 NAMES = {
     "0 | ERM": "ERM",
     "0 | class-balanced": "class-balanced retraining",
-    "0 | NeuronTune": "NeuronTune as published",
+    "0 | NeuronTune": "NeuronTune, our reading",
     "0 | random mask": "random mask of its size",
     "balanced, by class": "class-balanced ‡",
     "neurontune, by class": "NeuronTune ‡",
@@ -291,7 +291,7 @@ def figures(runs: Runs, key: str) -> str:
 SHOWN = {
     ORIGINAL: ("ERM", "#000000", "X"),
     "0 | class-balanced": ("class-balanced", "#999999", "s"),
-    "0 | NeuronTune": ("NeuronTune as published", "#D55E00", "D"),
+    "0 | NeuronTune": ("NeuronTune, our reading", "#D55E00", "D"),
     "0 | afr": ("AFR, defaults", "#56B4E9", "P"),
     "0 | jtt": ("JTT, defaults", "#0072B2", "p"),
     "48 | SSA": ("SSA, 48 labels", "#E69F00", "v"),

@@ -306,7 +306,7 @@ def of_public() -> Iterator[Row]:
 SHORT = (
     ("none", "ERM", CROSS),
     ("none", "class-balanced retraining", CROSS),
-    ("none", "NeuronTune as published", CROSS),
+    ("none", "NeuronTune, our reading", CROSS),
     ("none", "JTT", TUNED_BY["‡"]),
     ("none", "JTT", DEFAULTS),
     ("none", "ntkit, `--method auto`", CROSS),
@@ -480,20 +480,20 @@ FREE = {
 
 
 def by_rule(rows: Sequence[Row]) -> str:
-    """Points below DFR at defaults (NeuronTune: as published), and with what each rule chooses."""
+    """Points below DFR at defaults (NeuronTune: λ = 0), and with what each rule chooses."""
     short = {line[1]: line[2::3] for line in rows_under("overview", "### In short")[1:]}
     rules, *lines = rows_under("overview", "### Who chooses among 24 configurations")
     chosen = {line[0]: dict(zip(rules, line, strict=True)) for line in lines}
     shown = {"injected": "injected", "natural": "natural", "none": "no shortcut"}
     table_rows = []
     for method, row in FREE.items():
-        untuned = "NeuronTune as published" if method == "NeuronTune" else method
+        untuned = "NeuronTune, our reading" if method == "NeuronTune" else method
         default = short.get(untuned) or gaps_of(rows, method)
         cells = [" / ".join(default)]
         for rule in RULES:
             names = [f"{shown[kind]}: {rule}" for kind in KINDS]
             cells.append(" / ".join(chosen[row][name] for name in names) if row else "–")
-        label = "NeuronTune (default: as published)" if method == "NeuronTune" else method
+        label = "NeuronTune (default: λ = 0)" if method == "NeuronTune" else method
         table_rows.append([label, *cells])
     header = ["method", "defaults", "worst class", "worst class × correctness", "worst group †"]
     return table(header, table_rows)

@@ -1,8 +1,11 @@
 """NeuronTune by solver and mask: rows are counts, a random mask has the size of the other."""
 
+import re
+
 import pytest
 
 import neurontune
+import neurontune_tables
 
 
 @pytest.fixture(scope="module")
@@ -32,3 +35,73 @@ def test_tables_take_the_worst_class_and_the_mean_over_sets(rows):
     (line,) = [line for line in text.splitlines() if line.startswith("| sgd, mask |")]
     first = neurontune.worst(row)
     assert line == f"| sgd, mask | {(first + 25) / 2:.1f} | {first:.1f} | 25.0 |"
+
+
+# -- the pages and the file of rows
+
+
+@pytest.fixture(scope="module")
+def kept():
+    return neurontune_tables.read()
+
+
+def pages(rows):
+    """The pages with the tables of these rows."""
+    made = {}
+    for page, parts in neurontune_tables.page_tables(rows).items():
+        text = (neurontune_tables.FOLDER / page).read_text(encoding="utf-8")
+        made[page] = text, neurontune_tables.with_tables(text, parts, neurontune_tables.MARKER)
+    return made
+
+
+def test_the_pages_are_made_of_the_rows(kept):
+    for page, (now, made) in pages(kept).items():
+        assert now == made, f"{page}: run benchmarks/neurontune_tables.py"
+
+
+SHOWN = [
+    ("sets", "TuxScenes", "sgd, mask"),
+    ("sets", "Waterbirds, official", "optimum, mask"),
+    ("sets", "Adult", "the default"),
+    ("sets", "iris", "optimum, no mask"),
+    ("half", "Waterbirds, official", "sgd, random"),
+    ("settings", "Waterbirds, official", "mask, head C = 1, batch 32, rate 0.001"),
+]
+
+
+@pytest.mark.parametrize(("part", "data", "method"), SHOWN)
+def test_another_cell_of_the_rows_is_another_page(kept, part, data, method):
+    key = {"part": part, "data": data, "method": method, "embeddings": "raw"}
+    other = [dict(row) for row in kept]
+    row = next(row for row in other if all(row[name] == value for name, value in key.items()))
+    row["hits"] = [0, *row["hits"][1:]]
+    assert any(now != made for now, made in pages(other).values())
+
+
+def test_numbers_in_the_text_of_the_page_are_of_the_rows(kept):
+    text = pages(kept)["published.md"][0]
+    for name, method in (("As published it has", "DFR as published"), ("ours", "DFR, weighted")):
+        (said,) = re.findall(rf"{name}\s+(\d+\.\d ± \d+\.\d)", text)
+        found = [neurontune_tables.worst(row) for row in kept if row["method"] == method]
+        assert said == neurontune_tables.mean_and_deviation(found)
+
+
+def test_the_mask_is_worth_what_the_page_says_on_waterbirds(kept):
+    """With the better head that errs 12 points or more, with the other 9; random masks nothing."""
+    some = [row for row in kept if row["part"] == "settings"]
+    for C, least, gain in (("1", 70, 12), ("0.01", 67, 9)):
+        for end in (
+            f"head C = {C}, batch {b}, rate {r}" for b in (32, 128) for r in ("0.001", "0.0001")
+        ):
+            mean = {
+                name: sum(v) / len(v)
+                for name in ("mask", "no mask", "random")
+                if (
+                    v := [
+                        neurontune_tables.worst(r) for r in some if r["method"] == f"{name}, {end}"
+                    ]
+                )
+            }
+            assert mean["mask"] > least
+            assert mean["mask"] - mean["no mask"] > gain
+            assert abs(mean["random"] - mean["no mask"]) < 5

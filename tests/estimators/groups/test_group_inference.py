@@ -129,6 +129,7 @@ def test_an_answer_that_everything_contradicts_stays_and_weighs_little():
     assert np.allclose(literal.weights_[known], 1)
 
 
+@pytest.mark.filterwarnings("ignore:.*feature set predicts")
 @given(st.data(), st.integers(0, 10_000), st.integers(2, 3), st.sampled_from([0.5, 0.9, 0.995]))
 @settings(max_examples=8, deadline=None)
 def test_known_samples_keep_their_values(draw, seed, n_values, share):

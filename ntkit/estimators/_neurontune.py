@@ -337,8 +337,8 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
         for path in (self._path(found, None), self._path(found, mask)):
             if path.margin is None:
                 return 0.0
-            right = rates(path.margin > 0, path.y_index, path.weight)[0]
-            accuracy.append(float(np.nanmean(right)))
+            of_classes = rates(path.margin > 0, path.y_index, path.weight)[0]
+            accuracy.append(float(np.nanmean(of_classes)))
         return accuracy[0] - accuracy[1]
 
     def _path(self, found: Identified, mask: Mask | None) -> Tuned:
@@ -379,9 +379,8 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
         wrong = head.logits(scored.X).argmax(axis=1) != scored.y_index
         if self.selection == "sfit":
             return sfit_of(scored, wrong, self.min_misclassified)
-        if self.selection == "average":
-            return -float(np.average(wrong, weights=scored.weight))
-        errors, mass = rates(wrong, scored.y_index, scored.weight)
+        of = scored.y_index if self.selection == "worst_class" else np.zeros_like(scored.y_index)
+        errors, mass = rates(wrong, of, scored.weight)
         return -float(errors[mass > 0].max())
 
     def _fit_heads(

@@ -519,7 +519,9 @@ def test_rows_of_memory_maps_can_be_labelled(tmp_path):
     known = completed(PARTIAL, (Y, HELD[1]), BOTH)
     heads = [
         known.fit(
-            DFRClassifier(variant="weighted"), Study(Rows.of(a, Y), Rows.of(b, HELD[1])), None
+            DFRClassifier(variant="weighted", random_state=0),
+            Study(Rows.of(a, Y), Rows.of(b, HELD[1])),
+            None,
         ).coef_
         for a, b in (mapped, (X, HELD[0]))
     ]

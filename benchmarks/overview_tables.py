@@ -86,14 +86,17 @@ Runs = dict[str, list[dict[str, Findings]]]
 
 
 def runs_of(results: Sequence[Findings]) -> Runs:
-    """Rows of every draw with all parts, by data set."""
+    """Rows of every draw by data set; draws without ERM or DFR only if no draw has it."""
+    last = {(each["data"], each["draw"], each.get("part")): each["rows"] for each in results}
     joined: dict[tuple[str, int], dict[str, Findings]] = {}
-    for result in results:
-        joined.setdefault((result["data"], result["draw"]), {}).update(result["rows"])
+    for (data, draw, _), rows in last.items():
+        joined.setdefault((data, draw), {}).update(rows)
+    needed = [n for n in (ORIGINAL, REFERENCE) if any(n in rows for rows in joined.values())]
     runs: Runs = {}
-    for (data, _), rows in joined.items():
-        if all(name in rows for name in (ORIGINAL, REFERENCE)):
-            for name in CONFIRMED if has_names(data) and "0 | original" in rows else ():
+    for (data, draw), rows in joined.items():
+        if all(name in rows for name in needed):
+            asked = (data, draw, "one") in last and has_names(data)
+            for name in CONFIRMED if asked and "0 | original" in rows else ():
                 rows.setdefault(name, rows["0 | original"])
             runs.setdefault(data, []).append(rows)
     return dict(sorted(runs.items(), key=lambda item: list(KINDS).index(kind_of(item[0]))))
@@ -105,44 +108,52 @@ def values(rows: Sequence[dict[str, Findings]], name: str, key: str) -> list[flo
 
 
 def gaps(rows: Sequence[dict[str, Findings]], name: str) -> list[float]:
-    """Points of worst-group accuracy below DFR, in every draw that has the row."""
-    return [row[REFERENCE]["worst"] - row[name]["worst"] for row in rows if name in row]
+    """Points of worst-group accuracy below DFR, in every draw that has both rows."""
+    both = [row for row in rows if {name, REFERENCE} <= set(row)]
+    return [row[REFERENCE]["worst"] - row[name]["worst"] for row in both]
 
 
 def accuracy_costs(rows: Sequence[dict[str, Findings]], name: str) -> list[float]:
-    """Points of average accuracy below ERM, by training shares."""
-    return [row[ORIGINAL]["average"] - row[name]["average"] for row in rows if name in row]
+    """Points of average accuracy below ERM by training shares, in draws that have both rows."""
+    both = [row for row in rows if {name, ORIGINAL} <= set(row)]
+    return [row[ORIGINAL]["average"] - row[name]["average"] for row in both]
 
 
 def tables(results: Sequence[Findings]) -> str:
-    """All tables, as Markdown."""
+    """All tables of what was run, as Markdown."""
     runs = runs_of(results)
     draws = {data: len(rows) for data, rows in runs.items()}
     counted = "; ".join(f"{data}: {n}" for data, n in draws.items())
-    return "\n\n".join(
-        [
-            "### In short",
-            summary(runs),
-            "### Goals set before the runs",
-            goals(runs),
-            "### Who chooses among 24 configurations",
-            by_rule(runs),
-            "### Worst group, %",
-            figures(runs, "worst"),
-            "### Average by training shares, %",
-            figures(runs, "average"),
-            f"Seeds of {counted}.\n",
-        ]
-    )
+    seen = {name for rows in runs.values() for row in rows for name in row}
+    parts = [LEGEND.format("; ".join(runs))]
+    if {ORIGINAL, REFERENCE} <= seen:
+        parts += ["### In short", summary(runs)]
+    if {name for name, *_ in ASKED.values()} <= seen:
+        parts += ["### Goals set before the runs", goals(runs)]
+    if any(f"{method}, by class" in seen for method in TUNED):
+        parts += ["### Who chooses among 24 configurations", by_rule(runs)]
+    parts += ["### Worst group, %", figures(runs, "worst")]
+    parts += ["### Average by training shares, %", figures(runs, "average")]
+    return "\n\n".join([*parts, f"Seeds of {counted}.\n"])
+
+
+LEGEND = """Means over the data sets that were run: {}.
+
+* *gap*: points of worst-group accuracy below DFR; *worst set*: the largest mean gap of a data set.
+* *accuracy cost*: points of average accuracy below ERM. Negative numbers are gains.
+* ‡ is tuned by half of the validation set. † sees group labels. ◊ has ntkit's defaults.
+* "half of validation": the group labels of half of the validation set choose the configuration."""
 
 
 def names_of(runs: Runs) -> list[str]:
-    """Rows of the tables: the known ones, with those of :mod:`your_method` among them."""
+    """Rows that were run, in the order of the tables; of your methods last of their labels."""
     seen = {name for rows in runs.values() for row in rows for name in row}
-    yours = [name for name in seen - {*NAMES, "0 | original"} if name.startswith("0 | ")]
+    yours = sorted(seen - {*NAMES, "0 | original"})
+    free, told = ([n for n in yours if n.startswith(labels)] for labels in ("0 | ", "all | "))
     known = list(NAMES)
     first = known.index("1 | balanced over it")
-    return [*known[:first], *sorted(yours), *known[first:]]
+    order = [*known[:first], *free, *known[first:], *told]
+    return [name for name in order if name in seen]
 
 
 def answers_and_name(name: str) -> list[str]:
@@ -161,20 +172,20 @@ def summary(runs: Runs) -> str:
     names = [name for name in names_of(runs) if name not in DEFAULTS]
     lines = [answers_and_name(name) for name in names]
     for kind, title in KINDS.items():
-        sets = [rows for data, rows in runs.items() if kind_of(data) == kind]
+        of_kind = [data for data in runs if kind_of(data) == kind]
+        sets = [runs[data] for data in of_kind]
         if not sets:
             continue
-        header += [f"{title}: gap", "worst set", "accuracy cost"]
+        several = len(sets) > 1
+        header += [f"{title if several else of_kind[0]}: gap", *["worst set"] * several]
+        header += ["accuracy cost"]
         for line, name in zip(lines, names, strict=True):
             of_sets = [np.mean(gaps(rows, name)) for rows in sets if gaps(rows, name)]
             cost = [
                 np.mean(accuracy_costs(rows, name)) for rows in sets if accuracy_costs(rows, name)
             ]
-            line += (
-                [f"{np.mean(of_sets):.1f}", f"{max(of_sets):.1f}", f"{np.mean(cost):.1f}"]
-                if of_sets
-                else ["–"] * 3
-            )
+            shown = [np.mean(of_sets), *[max(of_sets)] * several, np.mean(cost)] if of_sets else []
+            line += [f"{value:.1f}" for value in shown] or ["–"] * (2 + several)
     return table(header, lines)
 
 

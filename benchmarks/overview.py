@@ -16,7 +16,8 @@ would leave in the model: the original head if the other one is not better. It w
 without an answer; then "--method auto" is what it is told. Each part of a data set and draw is one
 line of RESULTS, and is not run again.
 
-``--method MODULE:CLASS`` adds a classifier of your own, see :mod:`your_method`.
+``--method MODULE:CLASS`` adds a classifier of your own, see :mod:`your_method`. It runs again if
+the file of its module has changed.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -74,8 +76,7 @@ def run(problem: Problem, part: str, seed: int) -> dict[str, Findings]:
     plain = Comparison(problem.train, problem.validation, problem.test, head=None, seed=seed)
     assert plain.test is not None
     if ":" in part:
-        head = your_method.fitted(part, plain.train, plain.validation)
-        return {your_method.row_of(part): rated(head, plain.test, shares)}
+        return yours(part, plain, shares)
     rows: dict[str, Findings] = {}
     for name, head, standardised in PARTS[part](problem, plain, seed):
         test = plain.test if standardised else problem.test
@@ -189,11 +190,31 @@ def tuned(problem: Problem, seed: int) -> dict[str, Findings]:
         if method == "erm":
             task = replace(task, head=tuned_alike.original_head(task, run_of))
         for rule in tuned_alike.RULES:
-            picked = tuned_alike.chosen(run_of, rule)
-            test = picked["test"]
-            figures = {"worst": test["worst"], "average": test["adjusted"]}
-            found[f"{method}, by {rule}"] = figures | {"given": picked["given"]}
+            found[f"{method}, by {rule}"] = picked(run_of, rule)
     return found
+
+
+def picked(run_of: Findings, rule: str) -> Findings:
+    """Test accuracies in % of the configuration that a rule chooses, and its parameters."""
+    best = tuned_alike.chosen(run_of, rule)
+    test = best["test"]
+    return {"worst": test["worst"], "average": test["adjusted"], "given": best["given"]}
+
+
+def yours(spec: str, comparison: Comparison, shares: Array) -> dict[str, Findings]:
+    """The row of a method of :mod:`your_method`, tuned if it has more than one configuration."""
+    method, validation = your_method.loaded(spec), comparison.validation
+    (given, *others) = your_method.configurations(method)
+    if others:
+        rows = tuned_alike.rows_of(comparison.train)
+        task, half = tuned_alike.halved(comparison.train, rows, validation, comparison.seed)
+        fits = partial(your_method.fits, method)
+        run_of = tuned_alike.run(spec, task, half, comparison.test, fits)
+        row = picked(run_of, "group" if your_method.sees_groups(method) else "class")
+    else:
+        head = your_method.fitted(method, comparison.train, validation, given)
+        row = rated(head, comparison.test, shares)
+    return {your_method.row_of(spec, method): row}
 
 
 PARTS: dict[str, Callable[[Problem, Comparison, int], Rows]] = {
@@ -230,7 +251,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--data", nargs="+", metavar="NAME", help=names_in_help())
     parser.add_argument("--parts", nargs="+", choices=[*PARTS, "tuned"], default=[*PARTS, "tuned"])
-    parser.add_argument("--method", nargs="+", default=[], help="your classifier: MODULE:CLASS")
+    parser.add_argument("--method", nargs="+", default=[], help="your classifiers: MODULE:CLASS")
     parser.add_argument("--markdown", type=Path, help="write the tables here")
     parser.add_argument("--plot", type=Path, help="draw the plot here (needs matplotlib)")
     arguments = parser.parse_args()
@@ -245,12 +266,17 @@ def main() -> None:
     for spec in arguments.method:
         try:
             your_method.loaded(spec)
-        except (ImportError, AttributeError, ValueError) as error:
+        except (ImportError, AttributeError) as error:
             parser.error(f"--method {spec}: {error}. Run this in the folder of your module.")
-    known = [json.loads(line) for line in results.open()] if results.exists() else []
+        except (TypeError, ValueError) as error:
+            parser.error(f"--method {spec}: {error}")
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    known = [json.loads(line) for line in lines]
+    version = {spec: your_method.version_of(spec) for spec in arguments.method}
+    known = [f for f in known if version.get(f["part"], f.get("version")) == f.get("version")]
     done = {(found["data"], found["draw"], found["part"]) for found in known}
     for draw, name in product(arguments.draws, names):
-        parts = [*arguments.parts, *arguments.method]
+        parts = [*arguments.method, *arguments.parts]
         parts = [part for part in parts if (name, draw, part) not in done]
         try:
             problem = ways[name](arguments.data_dir, draw) if parts else None
@@ -263,7 +289,13 @@ def main() -> None:
                 rows = run(problem, part, draw)
             found = {"data": name, "draw": draw, "part": part, "rows": rows}
             found["seconds"] = time.perf_counter() - start
-            print(f"{name}, draw {draw}, {part}: {found['seconds']:.0f} s", flush=True)
+            said = f"{name}, draw {draw}, {part}: {found['seconds']:.0f} s"
+            if part in version:
+                found["version"] = version[part]
+                (row,) = rows.values()
+                said += f", worst group {row['worst']:.1f} %"
+                said += f", chosen: {row['given']}" if "given" in row else ""
+            print(said, flush=True)
             with results.open("a") as file:
                 file.write(json.dumps(found, default=float) + "\n")
             known.append(found)

@@ -9,6 +9,7 @@ the worst group, as papers choose.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from sklearn.model_selection import train_test_split
 from ntkit import LinearHead
 from ntkit.study import Rows
 from splits import taken
-from tuned_methods import METHODS, Task, by_ridge
+from tuned_methods import METHODS, Fits, Task, by_ridge
 from waterbirds import rated
 
 Array = NDArray[Any]
@@ -61,15 +62,24 @@ def scores(predicts: Any, half: Rows, wrong: Array) -> dict[str, list[float]]:
     return found | {"average": [float(right.mean())]}
 
 
-def run(method: str, task: Task, half: Rows, test: Rows) -> Findings:
-    """Fit every configuration, score it on the half that chooses, rate it on the test split."""
+def run(
+    method: str,
+    task: Task,
+    half: Rows,
+    test: Rows,
+    fits: Callable[[Task], Fits] | None = None,
+) -> Findings:
+    """Fit every configuration, score it on the half that chooses, rate it on the test split.
+
+    ``fits`` yields the configurations of a method that is not in ``tuned_methods.py``.
+    """
     assert task.train.groups is not None
     shares = np.bincount(task.train.groups)
     wrong = np.zeros(len(half.y), dtype=int)
     if task.head is not None:
         wrong = (task.head.predict(half.X) != half.y).astype(int)
     start, tried = time.perf_counter(), []
-    for given, clf in METHODS[method][1](task):
+    for given, clf in (fits or METHODS[method][1])(task):
         figures = {"scores": scores(clf, half, wrong), "test": rated(clf, test, shares)}
         tried.append({"given": given} | figures)
     return {"method": method, "seed": task.seed, "tried": tried, "s": time.perf_counter() - start}

@@ -2,21 +2,28 @@
 
 import io
 import re
+import shlex
 import sys
 from contextlib import redirect_stdout
+from importlib import invalidate_caches
 
 import numpy as np
 import pytest
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.tree import DecisionTreeClassifier
 
+import bench_data
 import overview
 import results_csv
 import your_method
+from ntkit.estimators import DFRClassifier
+from ntkit.jobs.debias._comparison import Comparison
 from ntkit.study import Rows
 from overview_data import Problem
-from overview_tables import ORIGINAL, REFERENCE, figures, names_of, runs_of
+from overview_tables import ORIGINAL, REFERENCE, figures, names_of, runs_of, tables
 from results_csv import DOCS
+from tuned_alike import halved, rows_of
 
 ROOT = DOCS.parents[1]
 
@@ -43,10 +50,10 @@ def test_the_file_and_the_pages_are_what_the_tables_say(rows):
     assert (DOCS / "results.csv").read_text(encoding="utf-8") == results_csv.as_csv(rows)
     assert (DOCS / "results_tables.md").read_text("utf-8") == results_csv.full_tables(rows)
     assert "{include} results_tables.md" in (DOCS / "results.md").read_text(encoding="utf-8")
-    for name, tables in results_csv.page_tables(rows).items():
+    for name, written in results_csv.page_tables(rows).items():
         page = (DOCS / name).read_text(encoding="utf-8")
-        assert results_csv.with_tables(page, tables) == page
-        assert all(text in page for text in tables.values())
+        assert results_csv.with_tables(page, written) == page
+        assert all(text in page for text in written.values())
     with pytest.raises(ValueError, match="lacks the markers"):
         results_csv.with_tables("# Results\n", {"main table": "| |"})
 
@@ -91,8 +98,8 @@ def test_the_file_is_complete_and_plausible(rows):
 
 def test_the_readme_quotes_the_short_table():
     short = main_table()
-    tables = tables_of((ROOT / "README.md").read_text(encoding="utf-8"))
-    quoted = [each for each in tables if each[0][:2] == ["method", "labels"]]
+    read = tables_of((ROOT / "README.md").read_text(encoding="utf-8"))
+    quoted = [each for each in read if each[0][:2] == ["method", "labels"]]
     assert quoted
     for header, _, *lines in quoted:
         place = [short[0].index(name) for name in header]
@@ -187,6 +194,46 @@ class WithValidation(DummyClassifier):
         return super().fit(X, y)
 
 
+class WithGroups(DummyClassifier):
+    def fit(self, X, y, *, groups):
+        self.told = {"groups": groups}
+        return super().fit(X, y)
+
+
+class WithAttribute(DummyClassifier):
+    def fit(self, X, y, X_val, y_val, attribute, attribute_val):  # returns None
+        self.told = {"attribute": attribute, "attribute_val": attribute_val}
+        super().fit(X, y)
+
+
+class WithGrid(LogisticRegression):
+    """A grid of penalties."""
+
+
+class WithBoth(LogisticRegression):
+    def fit(self, X, y, groups):
+        weight = 1 / np.bincount(groups)[groups]
+        return super().fit(X, y, sample_weight=weight / weight.mean())
+
+
+class TooMany(LogisticRegression):
+    """A grid that is larger than it may be."""
+
+
+class Misspelt(LogisticRegression):
+    """A grid of a parameter that there is not."""
+
+
+def tree(depth=1):
+    return DecisionTreeClassifier(max_depth=depth)
+
+
+WithGrid.GRID = WithBoth.GRID = {"C": [1e-6, 0.01, 1.0]}
+TooMany.GRID = {"C": [*range(1, 26)]}
+Misspelt.GRID = {"c": [1.0]}
+tree.GRID = {"depth": [1, 2]}
+
+
 def made_up(n, seed):
     rng = np.random.default_rng(seed)
     y, a = rng.integers(0, 2, n), rng.integers(0, 2, n)
@@ -204,15 +251,93 @@ def test_your_classifier_is_fitted_on_all_rows_and_rated_on_test(problem):
     (name, row), *_ = overview.run(problem, spec, 0).items()
     assert name == "0 | LogisticRegression"
     assert 0 < row["worst"] <= row["average"] < 100
-    clf = your_method.fitted(spec, problem.train, problem.validation)
+    clf = your_method.fitted(LogisticRegression, problem.train, problem.validation, {})
     both = np.concatenate([problem.train.X, problem.validation.X])
     y = np.concatenate([problem.train.y, problem.validation.y])
     np.testing.assert_allclose(clf.coef_, LogisticRegression().fit(both, y).coef_, rtol=1e-3)
 
 
-def test_your_classifier_gets_the_validation_set_if_it_takes_one(problem, monkeypatch):
-    monkeypatch.setattr(your_method, "loaded", lambda spec: WithValidation)
-    assert your_method.fitted("a:b", problem.train, problem.validation).sizes == (80, 40)
+def test_your_classifier_gets_the_validation_set_if_it_takes_one(problem):
+    clf = your_method.fitted(WithValidation, problem.train, problem.validation, {})
+    assert clf.sizes == (80, 40)
+    assert your_method.row_of("m:WithValidation", WithValidation) == "0 | WithValidation"
+
+
+def test_your_classifier_gets_the_groups_of_its_rows_if_it_takes_them(problem):
+    train, validation = problem.train, problem.validation
+    told = your_method.fitted(WithGroups, train, validation, {}).told
+    np.testing.assert_array_equal(told["groups"], np.r_[train.groups, validation.groups])
+    told = your_method.fitted(WithAttribute, train, validation, {}).told
+    np.testing.assert_array_equal(told["attribute"], train.groups % 2)
+    np.testing.assert_array_equal(told["attribute_val"], validation.groups % 2)
+    for method in (WithGroups, WithAttribute, DFRClassifier):
+        name = method.__name__
+        assert your_method.row_of(f"m:{name}", method) == f"all | {name} †"
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "rule"),
+    [
+        (WithGrid, "0 | WithGrid ‡", "class"),
+        (WithBoth, "all | WithBoth ‡†", "group"),
+        (tree, "0 | tree ‡", "class"),
+    ],
+)
+def test_your_grid_is_tuned_as_every_method_is(problem, method, name, rule):
+    [(found, row)] = overview.run(problem, f"{__name__}:{method.__name__}", 0).items()
+    plain = Comparison(problem.train, problem.validation, problem.test, head=None, seed=0)
+    task, half = halved(plain.train, rows_of(plain.train), plain.validation, 0)
+    kept, best = {}, (-1.0, 0.0)
+    for given in your_method.configurations(method):
+        clf = your_method.fitted(method, task.train, task.validation, given)
+        right = clf.predict(half.X) == half.y
+        parts = half.groups if rule == "group" else half.y
+        accuracy = [right[parts == part].mean() for part in np.unique(parts)]
+        if (min(accuracy), np.mean(accuracy)) > best:
+            kept, best = given, (min(accuracy), np.mean(accuracy))
+    assert found == name
+    assert row["given"] == kept
+    assert 0 < row["worst"] <= row["average"] < 100
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (TooMany, "GRID has 25 configurations, 24 are allowed. Remove values."),
+        (Misspelt, "unexpected keyword argument 'c'"),
+    ],
+)
+def test_a_wrong_grid_is_refused_before_anything_runs(
+    method, message, tmp_path, monkeypatch, capsys
+):
+    arguments = [str(tmp_path), "results.jsonl", "--method", f"{__name__}:{method.__name__}"]
+    monkeypatch.setattr(sys, "argv", ["overview.py", *arguments])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(SystemExit):
+        overview.main()
+    assert message in capsys.readouterr().err
+
+
+def test_your_changed_module_runs_again(problem, tmp_path, monkeypatch, capsys):
+    text = "from sklearn.dummy import DummyClassifier\nclass Again(DummyClassifier):\n    {}\n"
+    module, spec = tmp_path / "again_for_a_test.py", "again_for_a_test:Again"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(overview, "problems", lambda *_: {"Adult": lambda folder, draw: problem})
+    arguments = [".", "results.jsonl", "--draws", "0", "--data", "Adult", "--parts", "all"]
+    files = ["--method", spec, "--markdown", "tables.md"]
+    monkeypatch.setattr(sys, "argv", ["overview.py", *arguments, *files])
+    ran = []
+    for body in ("pass", "pass", "def fit(self, X, y, groups): return super().fit(X, y)"):
+        module.write_text(text.format(body))
+        sys.modules.pop("again_for_a_test", None)
+        invalidate_caches()
+        overview.main()
+        ran.append(f"Adult, draw 0, {spec}" in capsys.readouterr().out)
+    assert ran == [True, False, True]
+    written = (tmp_path / "tables.md").read_text(encoding="utf-8")
+    assert "| all | Again † |" in written
+    assert "| 0 | Again |" not in written
 
 
 def test_a_module_in_the_working_folder_is_found(tmp_path, monkeypatch):
@@ -231,3 +356,39 @@ def test_your_row_stands_in_the_tables():
     )
     assert "0 | Mine" in names_of(runs)
     assert "| 0 | Mine | 50.0 |" in figures(runs, "worst").replace(" ± 0.0", "")
+
+
+def test_the_tables_show_what_was_run_and_nothing_else():
+    row = {"worst": 50.0, "average": 60.0}
+    zero = {ORIGINAL: row, "0 | original": {"worst": 1.0, "average": 2.0}}
+    parts = [("zero", zero), ("all", {REFERENCE: row}), ("one", {})]
+    results = [
+        {"data": "Adult, 95 %", "draw": 0, "part": part, "rows": rows} for part, rows in parts
+    ]
+    (alone, both, asked) = (tables(results[: n + 1]) for n in range(3))
+    for text in (alone, both, asked):
+        assert text.startswith("Means over the data sets that were run: Adult, 95 %.")
+        assert "Goals" not in text
+        assert "24 configurations" not in text
+        assert "| – |" not in text
+    assert "In short" not in alone  # there is no DFR to compare with
+    assert "| Adult, 95 %: gap | accuracy cost |" in both
+    assert "one yes" not in both
+    assert "| one yes | ntkit, `debias` | 1.0 |" in asked.replace(" ± 0.0", "")
+
+
+def test_the_commands_of_the_page_are_options_of_the_scripts():
+    page = (DOCS / "results.md").read_text(encoding="utf-8")
+    blocks = [b.replace("\\\n", " ") for b in re.findall(r"```bash\n(.*?)```", page, re.DOTALL)]
+    (build,) = (b for b in blocks if "bench_data.py" in b)
+    names = build.partition("--only ")[2].partition("#")[0].split()
+    assert set(names) < set(bench_data.BUILDERS)
+    (run,) = (b for b in blocks if "overview.py" in b)
+    words = shlex.split(run, comments=True)
+    data = words[words.index("--data") + 1 : words.index("--parts")]
+    assert set(data) <= set(overview.problems(None, []))
+    (code,) = (b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "GRID" in b)
+    module = {}
+    exec(code, module)
+    assert your_method.row_of("my_module:MyMethod", module["MyMethod"]) == "all | MyMethod ‡†"
+    assert "| all | MyMethod ‡† |" in page

@@ -223,7 +223,7 @@ def _wider(before: Array, after: Array, group: Array, rest: Array) -> float:
     """Growth of the gap between a group and the rest of its class, in standard errors (Welch)."""
     if not rest.any():
         return 0.0
-    signs = [np.sign(right[rest].mean() - right[group].mean()) for right in (before, after)]
+    signs = [np.sign(each[rest].mean() - each[group].mean()) for each in (before, after)]
     growth = signs[1] * after - signs[0] * before  # its difference is that of both gaps' sizes
     difference = float(growth[rest].mean() - growth[group].mean())
     variance = sum(growth[part].var() / part.sum() for part in (group, rest))

@@ -15,6 +15,7 @@ import io
 import json
 import sys
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -106,10 +107,17 @@ def average(row: Row) -> float:
     return 100 * float(np.mean([h / n for h, n in zip(row["hits"], row["counts"], strict=True)]))
 
 
-def of_sets(rows: Sequence[Row], *, harmless: bool = False) -> list[Row]:
-    """Rows of all sets with a shortcut, or without one, on embeddings as they are."""
+def of_sets(rows: Sequence[Row], kind: str = "biased") -> list[Row]:
+    """Rows of a kind of set on embeddings as they are: biased, harmless or kept aside."""
     some = [row for row in rows if (row["part"], row["embeddings"]) == ("sets", "raw")]
-    return [r for r in some if r["data"].startswith(HARMLESS) == harmless]
+    return [row for row in some if kind_of(row["data"]) == kind]
+
+
+def kind_of(name: str) -> str:
+    """Whether a set is one of those with a shortcut, has none, or was kept aside."""
+    if name in BIASED:
+        return "biased"
+    return "harmless" if name.startswith(HARMLESS) else "aside"
 
 
 def mean_of(rows: Sequence[Row], method: str, of: Callable[[Row], float]) -> dict[str, float]:
@@ -157,35 +165,40 @@ def gain(rows: Sequence[Row], method: str, other: str) -> list[str]:
 
 def neurons(rows: Sequence[Row]) -> str:
     """Found neurons compared with random ones and none, for each way to retrain."""
-    biased, lines = of_sets(rows), []
-    for solver, title in (("sgd", "SGD"), ("optimum", "optimum, own penalty")):
-        for other in ("random", "no mask"):
-            lines.append([
-                title, {"random": "random neurons", "no mask": "no mask"}[other],
-                *gain(biased, f"{solver}, mask", f"{solver}, {other}"),
-            ])  # fmt: skip
-    return table(["retraining", "found neurons minus", "worst group, points", "sets"], lines)
+    lines = []
+    titles = {"sgd": "SGD", "optimum": "optimum, own penalty"}
+    others = {"random": "random neurons", "no mask": "no mask"}
+    for kind, where in (("biased", "14 sets"), ("aside", "7 sets kept aside")):
+        some = of_sets(rows, kind)
+        for solver, other in product(titles, others):
+            if mean_of(some, f"{solver}, mask", worst):
+                cells = gain(some, f"{solver}, mask", f"{solver}, {other}")
+                lines.append([titles[solver], others[other], where, *cells])
+    head = ["retraining", "found neurons minus", "data", "worst group, points", "sets with a gain"]
+    return table(head, lines)
 
 
 def methods(rows: Sequence[Row]) -> str:
     """Worst group and mean of the groups with a shortcut, and worst class without one."""
-    lines, names = [], list[set[str]]()
-    for harmless in (False, True):  # the sets that every method has
-        some = of_sets(rows, harmless=harmless)
+    of_kind, sizes = dict[str, list[Row]](), list[int]()
+    for kind in ("biased", "aside", "harmless"):
+        some = of_sets(rows, kind)
         each = [{row["data"] for row in some if row["method"] == name} for name in NAMES]
-        names.append(set.intersection(*each))
+        shared = set.intersection(*filter(None, each))  # the sets of every method that was run
+        of_kind[kind] = [row for row in some if row["data"] in shared]
+        sizes.append(len(shared))
+    of_kind["birds"] = [row for row in of_kind["biased"] if row["data"] == BIRDS]
+    lines = []
     for method, title in NAMES.items():
         cells = []
-        for harmless in (False, True):
-            some = [r for r in of_sets(rows, harmless=harmless) if r["data"] in names[harmless]]
+        for some in of_kind.values():
             found = [mean_of(some, method, of) for of in (worst, average)]
-            cells.append(" / ".join(f"{np.mean([*each.values()]):.1f}" for each in found))
-        birds = [mean_of(of_sets(rows), method, of).get(BIRDS) for of in (worst, average)]
-        cells.insert(1, "–" if birds[0] is None else " / ".join(f"{x:.1f}" for x in birds))
+            means = [f"{np.mean([*each.values()]):.1f}" for each in found if each]
+            cells.append(" / ".join(means) or "–")
         lines.append([title, *cells])
-    n, n_harmless = map(len, names)
-    head = ["method", f"{n} sets", "Waterbirds, official", f"{n_harmless} sets without a shortcut"]
-    return table(head, lines)
+    biased, aside, harmless = sizes
+    head = ["method", f"{biased} sets", f"{aside} kept aside", f"{harmless} without a shortcut"]
+    return table([*head, "Waterbirds, official"], lines)
 
 
 def settings(rows: Sequence[Row]) -> str:

@@ -348,7 +348,7 @@ def test_the_unit_of_scores_is_said_and_groups_that_overlap_are_shown(job, digit
         marked_digits_model_path(), out=tmp_path / "out",
         train=(digits.X_train[:900], digits.y_train[:900]),
         validation=(digits.X_validation[:600], digits.y_validation[:600]),
-        method=NeuronTuneClassifier(statistic="contribution"),
+        method=NeuronTuneClassifier(statistic="contribution", max_cost=None),
         test=(X, y, members), device="cpu", n_random=1, even_if_worse=True,
     )  # fmt: skip
     assert result.chosen.worst_group is not None

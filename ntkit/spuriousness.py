@@ -131,7 +131,7 @@ def spuriousness_scores(
     .. math:: \delta_i^y = \mathrm{Med}(\bar V_i^y) - \mathrm{Med}(\hat V_i^y)
 
     where :math:`\bar V_i^y` and :math:`\hat V_i^y` are the activations of neuron i over the samples
-    of class y that were misclassified and correctly classified (arXiv 2505.24048, Sec. 4).
+    of class y that were misclassified and correctly classified (arXiv 2505.24048).
 
     Parameters
     ----------

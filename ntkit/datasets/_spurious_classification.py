@@ -60,7 +60,7 @@ def make_spurious_classification(
     :math:`\|\beta\| = \|\gamma\| = 1`. These are the samples at which
     :math:`\beta^\top x_\mathrm{core} + \varepsilon_\mathrm{core}`, with standard normal core
     features, happens to be y. The model follows a summary of the theory of NeuronTune (arXiv
-    2505.24048, Sec. 4); the paper's own model may differ in details.
+    2505.24048); the paper's own model may differ in details.
 
     Parameters
     ----------

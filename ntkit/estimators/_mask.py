@@ -182,7 +182,8 @@ def warn_of_cost(n_suppressed: int, cost: float, max_cost: float) -> None:
 def warn_of_guessing(before: float, after: float, n_classes: int) -> None:
     """Warn if a retrained head is hardly better than guessing, by mean class accuracy."""
     chance = 1 / n_classes
-    if after - chance < _LEAST_LEAD * (before - chance) and not _SILENT.get():
+    near = after < before and after - chance < _LEAST_LEAD * (before - chance)
+    if near and not _SILENT.get():
         warn(
             f"Mean class accuracy fell from {100 * before:.0f} to {100 * after:.0f} %, near "
             f"guessing ({100 * chance:.0f} %). Raise threshold or keep the original head.",

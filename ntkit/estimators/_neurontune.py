@@ -55,7 +55,7 @@ _SGD = {"momentum": 0.9, "weight_decay": 1e-4}  # of the authors' other last-lay
 
 
 @dataclass(frozen=True)
-class Identified:
+class Scoring:
     """Result of the first step: rows for retraining, scored rows, original head, scores (C, D)."""
 
     tune: Rows
@@ -267,11 +267,11 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
         wrong = head.logits(scored.X).argmax(axis=1) != scored.y_index
         self.sfit_ = sfit_of(scored, wrong, self.min_misclassified)
         after = 1 - float(np.nanmean(rates(wrong, scored.y_index, scored.weight)[0]))
-        warn_of_guessing(1 - float(self._erm_errors.mean()), after, len(self._erm_errors))
+        warn_of_guessing(1 - float(self._erm_errors.mean()), after, len(self.classes_))
 
     # -- 1. identify: the errors of the original head, and the scores of the neurons ----------
 
-    def _identify(self, study: Study) -> Identified:
+    def _identify(self, study: Study) -> Scoring:
         r"""Scores :math:`\delta_i^y` of the neurons by the errors of the original head."""
         seed = seed_of(self.random_state)
         tune, scored, folds = identification_sets(study, self.identification, seed)
@@ -289,7 +289,7 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
         )
         self.non_constant_ = non_constant_neurons(scored.X, scored.weight)
         scores = self._scores(study, scored, logits, original, seed)
-        return Identified(tune, scored, original, scores, seed)
+        return Scoring(tune, scored, original, scores, seed)
 
     def _scores(
         self, study: Study, scored: Rows, logits: Array, head: LinearHead, seed: int
@@ -311,7 +311,7 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
 
     # -- 2. mask: the neurons whose score exceeds the threshold -------------------------------
 
-    def _mask(self, found: Identified) -> Mask:
+    def _mask(self, found: Scoring) -> Mask:
         r"""The neurons :math:`S = \{i : \delta_i^y > \lambda\}` to suppress."""
         mask = make_mask(
             found.scores,
@@ -331,7 +331,7 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
         self.suppressed_, self.suppressed_per_class_ = mask.everywhere, mask.per_class
         return mask
 
-    def _cost(self, found: Identified, mask: Mask) -> float:
+    def _cost(self, found: Scoring, mask: Mask) -> float:
         """Cross-validated mean class accuracy that a mask loses; 0 with too few samples."""
         accuracy = list[float]()
         for path in (self._path(found, None), self._path(found, mask)):
@@ -341,7 +341,7 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
             accuracy.append(float(np.nanmean(of_classes)))
         return accuracy[0] - accuracy[1]
 
-    def _path(self, found: Identified, mask: Mask | None) -> Tuned:
+    def _path(self, found: Scoring, mask: Mask | None) -> Tuned:
         """Class-balanced heads of masked neurons, with the penalty chosen for them."""
         rows = found.tune
         gains = np.ones(rows.X.shape[1]) if mask is None else 1.0 - mask.columns
@@ -352,7 +352,7 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
 
     # -- 3. retrain: a class-balanced head on the remaining neurons ---------------------------
 
-    def _retrain(self, found: Identified, mask: Mask) -> FittedHead:
+    def _retrain(self, found: Scoring, mask: Mask) -> FittedHead:
         r"""Minimise :math:`\mathbb{E}_B \, \mathrm{CE}(h_\theta(\tilde v), y)` for balanced B."""
         rows, self.C_, self.best_epoch_ = found.tune, float("nan"), 0
         if self.solver == "sgd":

@@ -34,7 +34,7 @@ class SpuriousnessDisplay(draw.Display):
     Parameters
     ----------
     scores : ndarray of shape (C, D)
-        Spuriousness scores :math:`\delta_i^y` (arXiv 2505.24048, Sec. 4); a row of NaN for a
+        Spuriousness scores :math:`\delta_i^y` (arXiv 2505.24048); a row of NaN for a
         class that is not scored.
     suppressed : ndarray of bool, shape (D,) or (C, D)
         Suppressed neurons, or those suppressed in each class's weights.

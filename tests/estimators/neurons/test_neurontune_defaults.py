@@ -121,3 +121,19 @@ def test_the_penalty_is_chosen_in_units_of_each_neuron():
         other.fit(X * scales + 5, y)
     assert pytest.approx(other.C_) == one.C_
     assert np.allclose(one.predict_proba(X), other.predict_proba(X * scales + 5), atol=1e-3)
+
+
+def test_a_rise_or_a_validation_set_of_one_class_is_not_called_guessing():
+    X, y = gaussians(1.5)
+    told = []
+    for fit in (
+        lambda clf: clf.fit(X[:5], [0, 1, 0, 1, 0]),
+        lambda clf: clf.fit(X, y, X_val=X[y == 0], y_val=y[y == 0]),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            fit(NeuronTuneClassifier(random_state=0))
+        told += [str(each.message) for each in caught]
+    fell = [re.search(r"fell from (\d+) to (\d+) %", each) for each in told]
+    assert all(int(found[1]) > int(found[2]) for found in fell if found)
+    assert not any("guessing (100 %)" in each for each in told)

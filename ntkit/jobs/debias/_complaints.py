@@ -486,7 +486,7 @@ def _next(
     result: ComplaintsResult, model: FrozenModel, complaints: Samples, traffic: Samples
 ) -> str:
     """The next command: which answers change, or what the model says about the complaints."""
-    samples, file = (traffic, "changed.csv") if result.written else (complaints, "complaints.csv")
+    samples, file = (traffic, "changed.csv") if result.written else (complaints, "predictions.csv")
     source, known = next(iter(samples.sources), None), arguments()
     if None in (model.path, source, known):
         if not result.written:

@@ -22,6 +22,7 @@ from ntkit.changes._images import (
     PARTS,
     ImageChange,
     OfImages,
+    check_black_and_white,
     image_change,
     of_images,
     part_elsewhere,
@@ -136,10 +137,21 @@ class Change:
         """Whether a part of each copy is from a sample of any class, so that both are unrelated."""
         return bool(getattr(self._apply, "donor", False))
 
+    @property
+    def of_pixels(self) -> bool:
+        """Whether it needs black and white, if the samples are images."""
+        return bool(getattr(self._apply, "of_pixels", False))
+
     def check_sets(self, sets: Sequence[Samples]) -> None:
-        """Raise an InputError if a copy that a user made has the name of samples in two sets."""
+        """Raise an InputError if sets do not suit the change.
+
+        A copy that a user made must not have the name of samples in two sets. Some changes of
+        images need black and white.
+        """
         if isinstance(self._apply, OfFolder):
             self._apply.check_sets(sets)
+        for samples in sets if self.of_pixels else ():
+            check_black_and_white(self.name, samples)
 
     def __str__(self) -> str:
         return self.name
@@ -268,7 +280,7 @@ def changes_given(*given: Any) -> tuple[Change, ...]:
 
 def as_seen(samples: Samples) -> Samples:
     """Images as the model sees them, unchanged, for display next to their copies."""
-    same = Change("unchanged", "image", OfImages("unchanged", ImageChange()))
+    same = Change("unchanged", "image", OfImages("unchanged", ImageChange(any_scale=True)))
     return same.copies(samples)[0] if of_images(samples) else samples
 
 

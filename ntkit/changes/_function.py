@@ -25,6 +25,7 @@ class OfFunction:
     name: str
     function: Callable[..., Any]
     donor: bool
+    of_pixels = True
 
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
         if of_images(samples):

@@ -39,9 +39,13 @@ _FEATHER = 0.05  # of the shorter side: the edge of a part
 class ImageChange:
     """Changed image: as a file (``stored``), and as the model sees it (``seen``)."""
 
+    # In any scale (``any_scale``) the changed pixels are the same mixtures of pixels of one
+    # channel. So black and white need not be known.
+
     seen: Callable[[Pixels, Pixels | None, np.random.Generator], Pixels] | None = None
     stored: Callable[[Image.Image], Image.Image] | None = None
     donor: bool = False
+    any_scale: bool = False
 
 
 def ellipse(height: int, width: int, share: float) -> Pixels:
@@ -72,7 +76,7 @@ def _of_another(mask_of: Callable[[int, int, np.random.Generator], Pixels]) -> I
         mask = mask_of(image.shape[0], image.shape[1], rng)
         return np.asarray(mask * _sized(donor, image) + (1 - mask) * image, dtype=np.float32)
 
-    return ImageChange(seen, donor=True)
+    return ImageChange(seen, donor=True, any_scale=True)
 
 
 def _sized(donor: Pixels, like: Pixels) -> Pixels:
@@ -187,7 +191,7 @@ _KINDS: dict[str, _Kind] = {
         *(_INSIDE, 1, 200, "% of the sides that its ellipse takes"),
     ),
     "blur": _Kind(
-        lambda sigma: _of_pixels(lambda image, rng: _blurred(image, sigma)),
+        lambda sigma: ImageChange(lambda image, _, rng: _blurred(image, sigma), any_scale=True),
         *(2, 0.1, 1000, "deviation in pixels"),
     ),
     "jpeg": _Kind(_jpeg, 75, 1, 100, "quality"),
@@ -258,12 +262,19 @@ class OfImages:
         """Whether a part comes from another image."""
         return self.change.donor
 
+    @property
+    def of_pixels(self) -> bool:
+        """Whether it needs black and white."""
+        return not self.change.any_scale
+
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
         if not of_images(samples):
             raise InputError(
                 f"{self.name!r} changes images, but {samples.called('the set')} contains "
                 f"{samples.kind}; name another change, such as word:NAME or column:NAME."
             )
+        if self.of_pixels:
+            check_black_and_white(self.name, samples)
         of = np.full(len(samples), -1)
         if self.change.donor:
             of = donors(len(samples), samples.y, folds, generator(self.name, seed))
@@ -271,24 +282,64 @@ class OfImages:
         draws = Draws(self.name, seed, rows, of[rows], self.version)
         X = samples.X
         if samples.kind == "arrays":
-            return ChangedArray(X, self.change, draws), rows
+            return ChangedArray(X, self.change, draws, _range_of(samples)[:2]), rows
         paths, others = [X.paths[i] for i in rows], [X.paths[i] for i in draws.donors]
         return ChangedImages(paths, X.preprocessing, self.change, draws, others), rows
 
 
-def range_note(samples: Samples, changes: Iterable[Any]) -> list[str]:
-    """A note on what changes of pixels take as black and white in normalised images."""
-    of_pixels = any(each.kind == "image" and not each.unrelates for each in changes)
-    if not of_pixels or samples.kind != "arrays" or not of_images(samples):
+def range_notes(samples: Samples) -> list[str]:
+    """A note on black and white of images in an array, if ntkit takes them from the values."""
+    if samples.kind != "arrays" or not of_images(samples):
         return []
-    low, high = _range_of(samples.X)
-    if low >= 0:
+    low, high, known = _range_of(samples)
+    if known:
         return []
+    if low < 0:
+        return [
+            f"The images have values from {low:.3g} to {high:.3g}, as normalised images have. "
+            "ntkit tries no changes that need black and white, such as image:grey. Pass image "
+            "files with --mean and --std (preprocessing=) to try them."
+        ]
     return [
-        f"The images have values from {low:.3g} to {high:.3g}. Changes of pixels take these as "
-        "black and white of all channels. Pass image files to change pixels before they are "
-        "normalised."
+        f"The images have values up to {high:.5g}. Changes of pixels take 0 as black and "
+        f"{high:.5g} as white. If they are not, pass image files, or values from 0 to 255."
     ]
+
+
+def has_black_and_white(samples: Samples) -> bool:
+    """Whether the range of pixels is known, or 0 is black; also of samples without pixels."""
+    if samples.kind != "arrays" or not of_images(samples):
+        return True
+    low, _, known = _range_of(samples)
+    return known or low >= 0
+
+
+def check_black_and_white(name: str, samples: Samples) -> None:
+    """Raise an error for a change of normalised images in an array."""
+    if not has_black_and_white(samples):
+        low, high = samples.value_range
+        raise InputError(
+            f"{name!r} needs black and white, but {samples.called('the array')} has values from "
+            f"{low:.3g} to {high:.3g}, as normalised images have. Pass image files with --mean and "
+            "--std (preprocessing=)."
+        )
+
+
+_ROUNDING = 1e-3  # of values from 0 to 1
+_BLACKEST = -0.9  # some pixel of images from −1 to 1; black minus a mean is above
+
+
+def _range_of(samples: Samples) -> tuple[float, float, bool]:
+    """Values of black and white in an array of images, and whether these are known."""
+    low, high = samples.value_range
+    if low >= -_ROUNDING:
+        if high <= 1 + _ROUNDING:
+            return 0.0, 1.0, True
+        known = samples.X.dtype == np.uint8 or 64 < high <= 255
+        return 0.0, 255.0 if known else high, known
+    if -1 - _ROUNDING <= low <= _BLACKEST and high <= 1 + _ROUNDING:
+        return -1.0, 1.0, True
+    return low, max(high, low + 1), False
 
 
 def of_images(samples: Samples) -> bool:
@@ -394,10 +445,12 @@ def _plain(image: Image.Image, steps: ImagePreprocessing) -> Image.Image:
 class ChangedArray:
     """Copies of images in an array of shape (N, C, H, W) or (N, H, W, C)."""
 
-    def __init__(self, X: Array, change: ImageChange, draws: Draws) -> None:
-        self._X, self._change, self._draws = X, change, draws
+    def __init__(
+        self, X: Array, change: ImageChange, draws: Draws, black_white: tuple[float, float]
+    ) -> None:
+        self._X, self._change, self._draws, self._black_white = X, change, draws, black_white
         self._first = X.shape[1] in (1, 3)
-        self._low, self._high = _range_of(X)
+        self._low, self._high = map(np.float32, black_white)
         self.shape, self.dtype = (len(draws.rows), *X.shape[1:]), X.dtype
 
     def __len__(self) -> int:
@@ -412,7 +465,7 @@ class ChangedArray:
 
     def take(self, rows: Iterable[int]) -> ChangedArray:
         """Some of the copies, in the order of these rows."""
-        return ChangedArray(self._X, self._change, self._draws.take([*rows]))
+        return ChangedArray(self._X, self._change, self._draws.take([*rows]), self._black_white)
 
     def seen(self, row: int) -> Pixels:
         """A copy in pixels from 0 to 255, (H, W, C)."""
@@ -451,13 +504,3 @@ class ChangedArray:
 def _image_of(pixels: Pixels) -> Image.Image:
     whole = np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
     return Image.fromarray(whole[..., 0] if whole.shape[2] == 1 else whole)
-
-
-def _range_of(X: Array) -> tuple[np.float32, np.float32]:
-    """Values of black and white: 0 and 1, or 255 if the values say so, else their range."""
-    some = np.asarray(X[:: max(1, len(X) // 1000)], dtype=np.float32)
-    low, high = float(some.min(initial=0)), float(some.max(initial=0))
-    if low >= 0:
-        whole = 255.0 if X.dtype == np.uint8 or 64 < high <= 255 else high
-        low, high = 0.0, 1.0 if high <= 1 else whole
-    return np.float32(low), np.float32(high if high > low else low + 1)

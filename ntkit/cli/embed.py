@@ -49,7 +49,7 @@ def command(
     For several machines, run one command per part: --shard 1/4 to --shard 4/4. Then join the
     parts with ntkit merge.
     """
-    from ntkit.changes import change_named
+    from ntkit.changes import change_named, range_notes
     from ntkit.extraction import EmbeddingStore, OnnxEmbedder
     from ntkit.jobs.copies import copies_to_store
     from ntkit.samples import is_finished, read_manifest
@@ -61,6 +61,8 @@ def command(
         raise InputError("--seed is the seed of changed copies; name a --change as well.")
     if change is not None:
         originals, skipped = len(samples), samples.skipped
+        for note in range_notes(samples) if change_named(change).of_pixels else ():
+            o.say(f"Note: {note}", err=True)
         samples, _ = copies_to_store(samples, change_named(change), seed=seed or 0)
         samples = replace(samples, skipped=skipped)
         if not len(samples):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -207,6 +208,14 @@ class Samples:
         }
         table = None if self.table is None else self.table.take(at)
         return replace(self, X=rows_of(self.X, rows), table=table, **taken)
+
+    @cached_property
+    def value_range(self) -> tuple[float, float]:
+        """Smallest and largest value of an array; missing values do not count."""
+        if not self.X.size:
+            return 0.0, 0.0
+        low, high = (extreme.reduce(self.X, axis=None) for extreme in (np.fmin, np.fmax))
+        return float(low), float(high)
 
     def measured(self, by: type[MeasuredImages] = MeasuredImages) -> Samples:
         """The same samples for one run: the model's reading hashes and measures image files."""

@@ -92,6 +92,60 @@ def test_a_part_of_an_array_comes_from_one_other_image_and_the_rest_stays(layout
     np.testing.assert_array_equal(X, before)
 
 
+def copied(name, X, rows=None):
+    """Copies of an array of images by a change, in float64."""
+    return change_named(f"image:{name}").copies(Samples(X), rows)[0].X[:].astype(float)
+
+
+KNOWN = {
+    "0 to 1": lambda X: X / 255, "-1 to 1": lambda X: X / 127.5 - 1, "0 to 255": lambda X: X,
+}  # fmt: skip
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+NORMALISED = {
+    "imagenet": lambda X: (X / 255 - MEAN) / STD, "less the mean": lambda X: X / 255 - MEAN,
+}  # fmt: skip
+IN_ANY_SCALE = ("bottom right", "border", "centre", "blur")
+
+
+@pytest.mark.parametrize("scale", KNOWN)
+@pytest.mark.parametrize("name", ["bottom right", *OTHERS])
+def test_a_change_is_the_same_in_all_known_scales(name, scale):
+    X, scaled = noise(), KNOWN[scale]
+    X[0, 0, 0] = 0  # some pixel is black
+    new = copied(name, scaled(X.astype(np.float32)))
+    expected = scaled(copied(name, X.astype(np.float32)))
+    np.testing.assert_allclose(new, expected, atol=1e-5 * (255 if scale == "0 to 255" else 1))
+
+
+@pytest.mark.parametrize("scale", NORMALISED)
+@pytest.mark.parametrize("name", ["bottom right", *OTHERS])
+def test_a_change_of_normalised_images_is_the_same_or_refused(name, scale):
+    """It is not another change under the same name."""
+    X, normalised = noise().astype(np.float32), NORMALISED[scale]
+    if name in IN_ANY_SCALE:
+        new, expected = copied(name, normalised(X)), normalised(copied(name, X))
+        np.testing.assert_allclose(new, expected, atol=1e-5)
+        return
+    with pytest.raises(InputError, match=r"needs black and white, .* Pass image files with --mean"):
+        copied(name, normalised(X))
+    with pytest.raises(InputError, match="'half' needs black and white"):
+        change_from(lambda image: image / 2, "half").copies(Samples(normalised(X)))
+
+
+@pytest.mark.parametrize("values", [16, 40_000])
+def test_white_is_the_largest_value_of_the_whole_set(values):
+    """Wherever it is, and whichever samples are copied."""
+    X = (noise(2500, size=(4, 4)) / 255 * (values / 2)).astype(np.float32)
+    order = np.random.default_rng(0).permutation(len(X))
+    for row in (1, 2, 1337):
+        X[row, 0, 0] = values
+        new = copied("brightness=3", X, [5, 6])
+        np.testing.assert_allclose(new, np.minimum(X[[5, 6]] * 3, values), rtol=1e-5)
+        shuffled = copied("brightness=3", X[order])
+        np.testing.assert_array_equal(shuffled, copied("brightness=3", X)[order])
+        X[row, 0, 0] = 0
+
+
 def test_copies_of_an_array_are_made_when_they_are_read():
     made = []
     X = noise(20)

@@ -22,6 +22,7 @@ from ntkit.changes import (
     bank_of,
     change_named,
     control_of,
+    has_black_and_white,
     has_markup,
 )
 from ntkit.exceptions import InputError
@@ -237,6 +238,8 @@ def changes_of(
     """
     # The winners of a ranking look better than they are. So the results with intervals come from
     # the half of the samples that was not used for the ranking.
+    if not has_black_and_white(samples):
+        changes = [change for change in changes if not change.of_pixels]
     if head is None or samples.embedded or not changes or not len(samples) or most < 1:
         return None
     budget = budget_for(len(samples)) if budget is None else budget

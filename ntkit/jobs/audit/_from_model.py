@@ -17,6 +17,7 @@ from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, rules_of
 from ntkit.attributes.findings import AuditedPredictions, Finding, Findings, findings_of_all
+from ntkit.changes import range_notes
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     Embedded,
@@ -381,7 +382,8 @@ def audit_model(
         fits = None if order is None else tuple(order.classes.tolist())
         result = replace(_with_unlabelled(result, extra), class_order=fits)
     flips = changed(result.findings)
-    notes = [*samples.reading_notes(), *notes, *result.notes, *([flips.note()] if flips else ())]
+    of_flips = [flips.note(), *range_notes(samples)] if flips else ()
+    notes = [*samples.reading_notes(), *notes, *result.notes, *of_flips]
     return replace(result, changes=flips, notes=tuple(dict.fromkeys(notes)))
 
 
@@ -604,7 +606,7 @@ def _of_changes(
         alpha,
         cross_fitted=False,
         inputs=samples.looks(),
-        notes=(changes.note(),),
+        notes=(changes.note(), *range_notes(samples)),
         model=model.sha256(),
         changes=changes,
         labelled=False,

@@ -14,7 +14,7 @@ from ntkit._doc import documented
 from ntkit._labels import listed_in_order
 from ntkit._text import listed, named_apart
 from ntkit._types import Array
-from ntkit.changes import changes_given, range_note
+from ntkit.changes import changes_given, range_notes
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, TextPreprocessing
 from ntkit.jobs.check import _samples as of_samples
@@ -191,7 +191,8 @@ def check_read(
         for n, (_, at) in copies.items()
         if not len(at)
     ]
-    notes += range_note(models[0].samples, changes.values())
+    if any(change.of_pixels for change in changes.values()):
+        notes += range_notes(models[0].samples)
     positive = None if threshold is None else models[-1].classes.tolist()[1]
     for each, name, level, embedder in zip(models, names, levels, embedders, strict=True):
         notes += [*each.notes]

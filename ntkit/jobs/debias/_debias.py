@@ -22,7 +22,7 @@ from ntkit.attributes import (
     write_answers,
 )
 from ntkit.attributes.findings import Finding
-from ntkit.changes import changes_given, range_note
+from ntkit.changes import changes_given, range_notes
 from ntkit.estimators import AutoDebiasClassifier, head_of
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
@@ -455,7 +455,8 @@ def _repair(
     invariance = None
     if said.changes:
         invariance = copies_made(said.changes, data, judging, order)
-        cautions = (*data.cautions, *range_note(data.sets["validation"], said.changes))
+        of_ranges = dict.fromkeys(n for name in data.pooled for n in range_notes(data.sets[name]))
+        cautions = (*data.cautions, *of_ranges)
         data = replace(data, notes=(*data.notes, *invariance.notes), cautions=cautions)
     if "train" not in data.sets:
         check_groups(data.Z["validation"], balanced if known is None else [known.attribute])
@@ -686,17 +687,18 @@ def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
     """Test the changes of the questions, so that a person sees which predictions flip."""
     of_questions = [change_for(finding) for finding in questions_of(audit)]
     changes = {change.name: change for change in of_questions if change is not None}
+    samples = data.sets["validation"]
     found = changes_of_samples(
         data.embedder,
         data.model.head,
-        data.sets["validation"],
+        samples,
         [*changes.values()],
         data.Z["validation"].X,
         seed=order.seed,
         second=_SECOND,
-        budget=min(_BUDGET, budget_for(len(data.sets["validation"]))),
+        budget=min(_BUDGET, budget_for(len(samples))),
     )
-    notes = () if found is None else (found.note(),)
+    notes = () if found is None else (found.note(), *range_notes(samples))
     return replace(audit, changes=found, notes=(*audit.notes, *notes))
 
 

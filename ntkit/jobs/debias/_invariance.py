@@ -235,8 +235,6 @@ def copies_made(
     # the other half.
     n_folds = zip(sets, (_FOLDS, 2) if len(sets) > 1 else (_FOLDS,), strict=True)
     folds = {name: donor_folds(data.Z[name], order.seed, n) for name, n in n_folds}
-    for change in changes:
-        change.check_sets([*sets.values()])
     n_copies = {name: _counted(changes, sets[name], name, order.seed, folds[name]) for name in sets}
     for name, counts in n_copies.items():
         idle = [change for change, n in zip(changes, counts, strict=True) if not n]

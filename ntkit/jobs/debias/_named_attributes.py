@@ -88,6 +88,8 @@ class NamedAttributes:
         of_files = early and all(isinstance(each.X, AuditedImages) for each in reader.sets)
         later = OF_IMAGES if of_files else ()
         reader.check_spellings(self.all_names)
+        for change in self.changes:
+            change.check_sets(reader.sets)
         for names in self.names:
             if not any(layer_of(name) or name in later for name in chain(*names)):
                 varying(reader, names, self.rules)

@@ -494,3 +494,20 @@ def test_a_table_with_and_without_labels(tmp_path):
     # A label column that is named must be there.
     refused("audit", tmp_path / "m.onnx", data, "-o", tmp_path / "no", "--label-column", "target",
             says="'target'")  # fmt: skip
+
+
+def test_an_audit_of_normalised_images_tries_what_needs_no_black_and_white(digits):
+    X, y = digits.X_validation[:200], digits.y_validation[:200]
+    told, tried = {}, {}
+    for name, images in {"known": X, "few": X * 16, "normalised": (X - 0.5) / 0.2}.items():
+        audit = audit_model(
+            marked_digits_model_path(), (images, y), trust_inputs=True, device="cpu",
+            feature_sets=["image"],
+        )  # fmt: skip
+        tried[name] = {row.name for row in audit.changes.tried}
+        told[name] = [note for note in audit.notes if "black and" in note]
+    assert tried["known"] == tried["few"]
+    assert len(tried["normalised"]) == 12  # nine parts, border, centre, blur
+    assert tried["normalised"] < tried["known"]
+    assert [*map(len, told.values())] == [0, 1, 1]
+    assert "ntkit tries no changes that need black and white" in told["normalised"][0]

@@ -40,15 +40,24 @@ def test_flips_are_those_that_onnx_runtime_finds(digits):
     assert len(found.rows) == 3  # of accuracies there is no limit
 
 
-def test_what_is_black_and_white_in_normalised_images_is_noted(digits):
-    """Changes of pixels need it; a part of another image does not."""
+def test_black_and_white_of_an_array_are_known_noted_or_refused(digits):
+    """Changes of pixels need them; a part of another image does not."""
     X, y = digits.X_test[:60], digits.y_test[:60]
-    path, limits, noted = marked_digits_model_path(), {"max_flip_rate": 90}, []
-    for low in (0, np.float32(-0.5)):
+    path, limits, outcomes = marked_digits_model_path(), {"max_flip_rate": 90}, {}
+    scaled = {"known": 2 * X - 1, "few": X * 16, "normalised": (X - 0.5) / 0.2}
+    for name, images in scaled.items():
         for change in (MARK, "image:brightness=1.2"):
-            notes = check(None, path, (X + low, y), change, limits=limits).notes
-            noted += [(low, change)] * any("black and white" in note for note in notes)
-    assert noted == [(-0.5, "image:brightness=1.2")]
+            try:
+                notes = check(None, path, (images, y), change, limits=limits).notes
+                told = [note for note in notes if "as black and" in note]
+            except InputError as error:
+                told = [str(error)]
+            outcomes[name, change[6:12]] = told
+    few, refused = (outcomes.pop(k)[0] for k in (("few", "bright"), ("normalised", "bright")))
+    assert not any(outcomes.values())
+    assert few.startswith("The images have values up to 16. ")
+    assert "needs black and white" in refused
+    assert "values from -2.5 to 2.5" in refused
 
 
 def test_the_new_model_may_not_surely_flip_more_than_the_old_one(digits):

@@ -103,6 +103,15 @@ def test_the_bound_that_decides_is_in_the_sentence(few):
     assert "black and white" not in "".join(result.cautions)
 
 
+def test_a_change_of_normalised_images_is_refused_before_anything_is_embedded(few, monkeypatch):
+    for name in ("iter_batches", "outputs", "transform"):
+        monkeypatch.setattr(ntkit.OnnxEmbedder, name, None)
+    sets = [((X - 0.5) / 0.2, y) for X, y, *_ in few]
+    for change in ("image:grey", change_from(lambda image: 255 - image, "inverted")):
+        with pytest.raises(InputError, match=r"needs black and white, .* values from -2.5 to 2.5"):
+            debias(DIGITS, *sets[:2], invariant=change, **QUICK)
+
+
 def test_real_groups_judge_where_a_word_names_them(by_words):
     result = by_words
     assert result.helped

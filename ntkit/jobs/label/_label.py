@@ -169,24 +169,25 @@ def label_samples(
             texts=inputs.texts,
             inputs=None if samples.embedded else samples.X,
         )
+        # Folds and random choices go by content, not by the order of the samples in their file.
+        order = np.argsort(digests, kind="stable")
+        feature_sets = {name: values[order] for name, values in feature_sets.items()}
+        y, ordered = samples.y[order], [contents[row] for row in order]
 
         def inferred(some: Labels) -> GroupInference:
             clf = GroupInference(random_state=random_state)
-            clf.fit(feature_sets, samples.y, some.of_contents(contents))
-            return clf
+            return clf.fit(feature_sets, y, some.of_contents(ordered))
 
         inference = inferred(labels) if labels.n_answers else None
         earlier = [*map(inferred, _earlier_labels(labels, folder.looked_at))]
-        margins = margins_of(embedded.Z, samples.y, random_state=random_state)
+        margins = margins_of(feature_sets["embedding"], y, random_state=random_state)
         known = {*labels.contents.values()}
-        seen = np.array([0 if content in known else -1 for content in contents])
+        seen = np.array([0 if content in known else -1 for content in ordered])
         repeats = np.ones(len(contents), dtype=bool)
-        repeats[distinct(digests)[0]] = False
+        repeats[distinct(digests[order])[0]] = False
         seen[repeats] = 0  # one question for each content
-        rows = next_questions(
-            samples.y, seen, margins=margins, inference=inference, n=batch,
-            random_state=random_state,
-        )  # fmt: skip
+        options: dict[str, Any] = {"inference": inference, "random_state": random_state}
+        rows = order[next_questions(y, seen, margins=margins, n=batch, **options)]
 
         new = [v for n, v in labels.answers.items() if before.answers.get(n, "") != v]
         number = folder.batch + bool(new or folder.labels is None)
@@ -202,21 +203,21 @@ def label_samples(
             match = samples.fit_to(model)
             head = match.model.head
             assert head is not None  # the same model
-            predicted = head.predict(embedded.Z)
-            right, notes = predicted == samples.y, [*notes, *match.notes]
-            order = class_order(samples.y, predicted, head.classes)
-            notes += [] if order is None else [order.sentence()]
+            predicted = head.predict(feature_sets["embedding"])
+            right, notes = predicted == y, [*notes, *match.notes]
+            classes = class_order(y, predicted, head.classes)
+            notes += [] if classes is None else [classes.sentence()]
         groups = tuple[Group, ...]()
         if inference is not None:
-            attribute = labels.of_contents(contents)
-            groups = groups_of(samples.y, attribute, inference, right, labels.values)
+            attribute = labels.of_contents(ordered)
+            groups = groups_of(y, attribute, inference, right, labels.values)
         return Labelling(
             path=folder.path,
             labels=labels,
             n_new=sum(value is not None for value in new),
             asked=tuple(names[i] for i in rows),
             table=table,
-            progress=None if inference is None else progress(samples.y, inference, earlier),
+            progress=None if inference is None else progress(y, inference, earlier),
             groups=groups,
             feature_set=None if inference is None else inference.feature_set_,
             of_head="cross-fitted heads" if head is None else THE_MODEL,

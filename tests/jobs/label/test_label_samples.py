@@ -81,6 +81,24 @@ def answered(answered_once, tmp_path):
     return shutil.copytree(answered_once, tmp_path / "out")
 
 
+def test_batches_ask_for_the_same_contents_in_any_order_and_with_copies(model, tmp_path):
+    rng = np.random.default_rng(1)
+    forms = [np.arange(N), rng.permutation(N), np.repeat(rng.permutation(N), rng.integers(1, 6, N))]
+    batches = []
+    for i, form in enumerate(forms):
+        out = tmp_path / str(i)
+        first = form[[*map(int, ask(model, out, form).asked)]]
+        with (out / "labels.csv").open("w", newline="", encoding="utf-8") as file:
+            rows = zip(form, MARK[form], strict=True)
+            given = [[j, ["no", "yes"][mark]] for j, (row, mark) in enumerate(rows) if row in first]
+            csv.writer(file).writerows([["id", QUESTION], *given])
+        second = ask(model, out, form)
+        progress = (second.progress, [group.as_dict() for group in second.groups])
+        batches.append((first.tolist(), form[[*map(int, second.asked)]].tolist(), progress))
+    assert len({*batches[0][0], *batches[0][1]}) == 32
+    assert batches[0] == batches[1] == batches[2]
+
+
 def test_erased_labels_still_count_and_are_named(model, asked, asked_once):
     """A label read once is kept; only ? takes it back. A page's next labels.csv erases nothing."""
 

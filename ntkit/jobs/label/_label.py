@@ -176,7 +176,8 @@ def label_samples(
 
         def inferred(some: Labels) -> GroupInference:
             clf = GroupInference(random_state=random_state)
-            return clf.fit(feature_sets, y, some.of_contents(ordered))
+            clf.fit(feature_sets, y, some.of_contents(ordered))
+            return clf
 
         inference = inferred(labels) if labels.n_answers else None
         earlier = [*map(inferred, _earlier_labels(labels, folder.looked_at))]

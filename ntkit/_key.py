@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import chain
 from typing import Any
 
-from ntkit._labels import composed
+from ntkit._labels import composed, plain_label, plain_value
 from ntkit._text import shortened
 from ntkit.exceptions import InputError
 
@@ -164,6 +165,22 @@ def group_name(*parts: Any) -> str:
 
 TIMES = " × "
 """Joins the class and the values of a group."""
+
+
+def written_otherwise(names: Iterable[str], others: Collection[str]) -> tuple[str, str] | None:
+    """A name that the others lack, and the one whose value differs only in the way it is written.
+
+    They are names of values, such as ``column:sex=Female``, or of groups.
+    """
+
+    def plain(name: str) -> tuple[str, ...]:
+        keys = map(Key.of, name.split(TIMES))
+        parts = [(plain_label(f"{k.origin}{k.sign}"), plain_value(k.value)) for k in keys]
+        return tuple(chain(*parts))
+
+    twins = {plain(other): other for other in others if other not in {*names}}
+    missing = (name for name in names if name not in others)
+    return next(((name, twins[plain(name)]) for name in missing if plain(name) in twins), None)
 
 
 def parts_of_change(name: str) -> tuple[Key, ...]:

@@ -10,13 +10,15 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from skl2onnx import to_onnx
+from sklearn.neural_network import MLPClassifier
 
 from data_made_up import KINDS, write_samples
 from ntkit import FrozenModel
 from ntkit._disk import sha256_of
 from ntkit._output import RECORD
 from ntkit.datasets import marked_digits_model_path
-from tests.cases import CLASSES, done, ntkit, write_images
+from tests.cases import CLASSES, done, ntkit, read_csv, write_csv, write_images
 
 MARK = "metadata:mark=yes"
 DEVICE = ("--device", "cpu", "--quiet")
@@ -312,6 +314,48 @@ def test_the_next_check_reads_the_groups_of_a_change(made, tmp_path, kind, optio
     assert limits["slices"]
     rows = [line for line in told.splitlines() if line.startswith(tuple(limits["slices"]))]
     assert len(rows) == len(limits["slices"])
+
+
+def test_every_limit_is_of_a_group_that_a_check_reads(tmp_path, rng):
+    """Sites, most of them with a few samples of each class: these are joined to one row."""
+    columns = ["m0", "m1", "m2", "x0", "x1"]
+    x = np.array([[1, 0], [0, 1], [-1, -1]])
+
+    def drawn(name, n, share):
+        y = rng.integers(0, 3, n)
+        led = np.where(rng.random(n) < share, y, rng.integers(0, 3, n))
+        site = np.where(rng.random(n) < 0.7, led, rng.integers(3, 30, n))
+        X = np.column_stack([2 * np.eye(3)[led], x[y]]) + rng.normal(0, 0.5, (n, 5))
+        table = {
+            **dict(zip(columns, X.round(3).T, strict=True)),
+            "site": [f"s{v}" for v in site],
+            "label": y,
+        }
+        return write_csv(tmp_path / f"{name}.csv", table), X.round(3).astype(np.float32), y
+
+    _, X, y = drawn("network", 1500, 0.97)
+    model = MLPClassifier((16,), random_state=0, early_stopping=True).fit(X, y)
+    onnx = to_onnx(model, X[:1], options={"zipmap": False})
+    (tmp_path / "model.onnx").write_bytes(onnx.SerializeToString())
+    sets = [f"--{part}={drawn(part, 1200, 0.9)[0]}" for part in ("train", "validation")]
+    options = ["--columns", ",".join(columns), "--spurious", "metadata:site", "--force"]
+    done("debias", tmp_path / "model.onnx", *sets, *options, "-o", tmp_path / "out", *DEVICE)
+    file = tmp_path / "out" / "repair-limits.toml"
+    assert "others, groups of fewer than 10 samples" in file.read_text("utf-8")
+    slices = tomllib.loads(file.read_text("utf-8"))["slices"]
+    new = tmp_path / "out" / "debiased.onnx"
+    code, told, err = ntkit("check", tmp_path / "model.onnx", new, drawn("fresh", 1200, 0.9)[0],
+                            "--columns", ",".join(columns), "--json", *DEVICE)  # fmt: skip
+    assert code in (0, 3), err
+    sizes = {row["name"]: row["samples"] for row in json.loads(told)["rows"]}
+    assert all(sizes[name] for name in slices)
+    other = read_csv(tmp_path / "fresh.csv")
+    upper = {c: [row[c].upper() for row in other] for c in other[0]}  # S1 for s1
+    write_csv(tmp_path / "upper.csv", upper)
+    code, _, err = ntkit("check", tmp_path / "model.onnx", new, tmp_path / "upper.csv",
+                         "--columns", ",".join(columns), *DEVICE)  # fmt: skip
+    assert code == 2
+    assert "Write one value in one way in both" in err
 
 
 def test_another_row_of_the_table_has_no_limits(repaired, tmp_path):

@@ -248,3 +248,16 @@ def test_random_files_have_the_results_of_clean_ones(seed, tmp_path):
             [(ran[0], ran[0] == 2 or result()) for ran, result in (c(folder) for c in COMMANDS)]
         )
     assert results[0] == results[1], ways
+
+
+def test_a_test_set_spells_values_like_the_other_sets(tmp_path):
+    """Otherwise no group would be one that the shortcut helps."""
+    files = Files(tmp_path / "clean")
+    folder, mark = files.written(), files.facts["mark"]
+    write_csv(folder / "all.csv", {**files.data, "mark": mark})
+    other = np.where(mark == "yes", "Yes", "NO")
+    write_csv(folder / "test.csv", {**files.data, "mark": other})
+    command = ["debias", folder / "model.onnx", folder / "all.csv", "--test", folder / "test.csv"]
+    code, _, err = ntkit(*command, "--spurious", "metadata:mark", "-o", folder / "out", *PLAIN)
+    assert code == 2
+    assert "Write one value in one way in all" in err

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._key import TIMES, Key, group_name, lacking, values_in
+from ntkit._key import TIMES, Key, group_name, lacking, values_in, written_otherwise
 from ntkit._text import counted, listed
 from ntkit._types import Array
 from ntkit.attributes import (
@@ -190,6 +190,12 @@ def sliced(
     if labels is not None:
         by_value = reader.labelled(labels, key)
         slices |= _of_classes(by_value, samples.y, repr(labels.question), slices)
+    twins = written_otherwise(of_groups, slices)
+    if twins is not None:
+        raise InputError(
+            f"The limits are of {twins[0]!r}, and these samples have {twins[1]!r}. Write one value "
+            "in one way in both."
+        )
     for title in of_groups:  # none of these samples is in a group that has no slice yet
         slices.setdefault(title, np.zeros(len(samples.y), dtype=np.int8))
         stated[title] = limits.slices[title]

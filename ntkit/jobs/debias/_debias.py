@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
+from ntkit._key import written_otherwise
 from ntkit.attributes import (
     Answer,
     Answers,
@@ -583,6 +584,13 @@ def _read_on_test(
         unread = " Metadata that you pass are not read for it; put the column into its own table."
         unread *= of_others.user_columns is not None and "metadata:" in str(error)
         return [], [f"{no} validation samples do: {error}{unread}"]
+    for each, own in zip(judging, read, strict=True):
+        twins = written_otherwise(own.names, each.attribute.names)
+        if twins is not None:
+            raise InputError(
+                f"The test set has {twins[0]!r}, and the other sets have {twins[1]!r}. Write one "
+                "value in one way in all."
+            )
     names = [name for each in judging for name in chain(*each.names)]
     of_columns = (n for n in reader.column_notes(names) if n not in data.notes)
     notes = [note for each in read for note in each.few_note("The test set")]

@@ -84,6 +84,8 @@ class NamedGroups:
         there are more than two classes.
     helped : frozenset of str
         Names of the groups that the shortcut helps; it misleads the others.
+    joined : frozenset of str
+        Names of the rows that join several small groups.
     shares : tuple of float
         P(class) · P(value) of each row, as frequent as in these samples. Empty for a mean in which
         each group counts alike.
@@ -99,6 +101,7 @@ class NamedGroups:
     name: str
     rows: tuple[Row, ...]
     helped: frozenset[str] = frozenset()
+    joined: frozenset[str] = frozenset()
     shares: tuple[float, ...] = ()
     source: Source = "read"
     fewest: int = 1
@@ -217,9 +220,10 @@ class NamedGroups:
         last_worst = min(self.filled, key=lambda row: row.value)
         name = "class" if self.source == "classes" else "group"
         of_before = f" ({first_worst.name})" * (first_worst is not last_worst)
+        what = "label" if self.source == "labelled" else "sample"  # of other samples as well
         parts.append(
             f"Worst {name}: {100 * (worst.before or 0):.1f}{of_before} → {100 * worst.value:.1f} % "
-            f"({last_worst.name}, {counted(last_worst.n, 'sample')})."
+            f"({last_worst.name}, {counted(last_worst.n, what)})."
         )
         return " ".join(parts)
 
@@ -261,6 +265,7 @@ def named_groups(
     # Labels may name groups of one class each: values that no other class has.
     pairs = {*zip(y[known].tolist(), attribute.value[known].tolist(), strict=True)}
     of_one_class = source == "labelled" and len(pairs) == len({v for _, v in pairs})
+    of_several = set[str]()
     for k, label in enumerate(classes):
         joined: dict[bool, list[int]] = {True: [], False: []}
         for v, value in enumerate(attribute.names):
@@ -273,8 +278,10 @@ def named_groups(
         for is_helped, some in joined.items():
             inside, share = (y == label) & np.isin(attribute.value, some), shares[k, some].sum()
             others = str(attribute.names[some[0]]) if len(some) == 1 else f"{len(some)} others"
+            others += ", helped" * (is_helped and min(map(len, joined.values())) > 1)
             if inside.any() or (some and not of_one_class):
                 cells.append((group_name(label, others), inside, float(share), is_helped))
+                of_several |= {group_name(label, others)} if len(some) > 1 else set()
     names, members, of_cells, helps = zip(*cells, strict=True)
     subsets: list[tuple[Kind, Any, Array]]
     subsets = [("group", *each) for each in zip(names, members, strict=True)]
@@ -283,7 +290,9 @@ def named_groups(
     of_cells = of_cells if source == "read" else ()
     origins = {Key.of(str(value)).origin for value in attribute.names}
     name = origins.pop() if len(origins) == 1 else attribute.name
-    return NamedGroups(name, tuple(rows), of_helped, of_cells, source, fewest)
+    return NamedGroups(
+        name, tuple(rows), of_helped, frozenset(of_several), of_cells, source, fewest
+    )
 
 
 def crossed_groups(
@@ -307,7 +316,8 @@ def crossed_groups(
         shares.append(float(np.prod([part[known].mean() for part in parts])))
     called = " and ".join(each.name for each in attributes)
     rows = tuple(compare(right, cells))
-    return NamedGroups(called, rows, frozenset(of_helped), tuple(shares), "crossed", FEWEST)
+    helps = frozenset(of_helped)
+    return NamedGroups(called, rows, helps, shares=tuple(shares), source="crossed", fewest=FEWEST)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ntkit.jobs.audit import Names
 from ntkit.jobs.check import ChangeLimits, Limits, SliceLimits
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import NamedAttributes
-from ntkit.jobs.debias._outcome import NamedGroups
+from ntkit.jobs.debias._outcome import FEW, NamedGroups
 from ntkit.metrics import Row
 
 _WRONG = 0.02  # probability that a right repair does not pass on new data of this size
@@ -46,7 +46,9 @@ def repair_limits(
     slices, none = dict[str, SliceLimits](), list[str]()
     for (each, row), whole in zip(groups, of_all, strict=True):
         of_group = _of_group(each, row, whole, n_limits, few[str(row.name)])
-        if of_group == SliceLimits():
+        if row.name in each.joined:  # no slice of a check has this name
+            none.append(f"{row.name}, groups of fewer than {FEW} samples")
+        elif of_group == SliceLimits():
             fewer = ", and fewer for the test" * (few[str(row.name)] < row.n)
             none.append(f"{row.name} ({row.n} validation samples{fewer})")
         else:
@@ -124,7 +126,8 @@ def _of_group(groups: NamedGroups, row: Row, whole: Row, n_limits: int, few: int
         value = min(row.value, whole.value)
         least = value - _margin(value * (1 - value), row.n, few, n_limits)
         # The original then passes at most so often, for its accuracy is uncertain as well.
-        error = (sqrt(2) - 1) * sqrt(before * (1 - before) / row.n)
+        share = (before * row.n + 0.5) / (row.n + 1)
+        error = (sqrt(2) - 1) * sqrt(share * (1 - share) / row.n)
         if least > max(_LEAST, before + float(ndtri(_REFUSED)) * error):
             return SliceLimits(accuracy=floor(1000 * least) / 10)
     return SliceLimits(max_drop=_largest_drop(row, whole, n_limits, few))

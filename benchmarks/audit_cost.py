@@ -65,7 +65,7 @@ def texts(folder: Path, n: int) -> tuple[FrozenModel, Samples]:
     embedding = data_texts.LAST_STATES[data_texts.L3]
     model = FrozenModel.load(encoder, embedding=embedding, pooling="mean")
     steps = TextPreprocessing.for_model(model, data_texts.TOKENIZER.fetched(cache), 128)
-    samples = read_samples(path, preprocessing=steps, inputs=model.inputs, keep_table=True)
+    samples = read_samples(path, preprocessing=steps, inputs=model.inputs)
     return with_head(model, (None, 384)), samples
 
 

@@ -82,9 +82,7 @@ class OfFolder:
             options = {"text_column": first} | ({"text_pair_column": second[0]} if second else {})
         elif samples.kind == "columns":
             options = {"columns": samples.columns}
-        copies = read_samples(
-            path, preprocessing=samples.steps, labels="optional", keep_table=True, **options
-        )
+        copies = read_samples(path, preprocessing=samples.steps, labels="optional", **options)
         if copies.kind != samples.kind:
             raise InputError(
                 f"{self.name!r} contains {copies.kind}, but {samples.called('the set')} contains "

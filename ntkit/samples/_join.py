@@ -21,7 +21,7 @@ from ntkit.exceptions import InputError
 from ntkit.samples._columns import named_like_a_prediction
 from ntkit.samples._copies import Places, note_on_copies
 from ntkit.samples._samples import Samples
-from ntkit.samples._table import TABLES, read_table
+from ntkit.samples._table import read_table
 
 _OF_A_MODEL = ("margin", "changed")  # as ntkit predict names them
 MADE_OF_CLASSES = ("label", "group")
@@ -32,15 +32,9 @@ def table_of(samples: Samples) -> Mapping[str, Array] | None:
     """All columns of single values of the table that samples were read from, or of their index."""
     if samples.index:
         return _columns_of_index(samples)
-    if samples.table is not None:
-        return {n: v for n, v in samples.table.columns.items() if v.ndim == 1}
-    paths = samples.sources
-    if len(paths) != 1 or paths[0].suffix.lower() not in TABLES or not paths[0].exists():
+    if samples.table is None:
         return None
-    table = read_table(paths[0])
-    if len(table) != len(samples):
-        return None
-    return {n: v for n, v in table.columns.items() if table.list_length(n) is None}
+    return {n: v for n, v in samples.table.columns.items() if v.ndim == 1}
 
 
 def _columns_of_index(samples: Samples) -> Mapping[str, Array] | None:

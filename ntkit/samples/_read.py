@@ -74,7 +74,7 @@ def read(
         steps = preprocessing or preprocessing_for(model, Path(data))
         classes = () if model.head is None else model.head.classes.tolist()
         own = {"preprocessing": steps, "inputs": model.inputs, "classes": classes}
-        options = own | {"keep_table": True} | options
+        options = own | options
         if model.label is not None:
             options |= {"label": model.label, "other_labels": model.label_names}
             options |= {"keep_unknown": keep_unknown}
@@ -121,7 +121,7 @@ def read_samples(
     group_column: str = "group",
     delimiter: str | None = None,
     skip_bad: bool = False,
-    keep_table: bool = False,
+    keep_table: bool = True,
     label: str | None = None,
     other_labels: Sequence[str] = (),
     keep_unknown: bool = False,
@@ -161,7 +161,8 @@ def read_samples(
     skip_bad : bool
         Leave out images that cannot be decoded, instead of raising an error.
     keep_table : bool
-        Keep all columns of a table in memory, as ``Samples.table``.
+        Keep all columns of a table in memory, as ``Samples.table``. They name samples, and hold
+        their metadata.
     label : str, optional
         One label of samples that have several. Its column, by default of the same name, holds 0, 1
         or nothing; samples without a value are left out. ``y`` is then "not LABEL" or "LABEL". The

@@ -149,7 +149,7 @@ def test_a_table_of_copies(tmp_path):
         return tmp_path / name
 
     given = table("t.csv", id=["x", "y", "z"], a=[1, 2, 3], b=[0, 0, 0], label=[0, 1, 0])
-    samples = read_samples(given, keep_table=True)
+    samples = read_samples(given)
     copies_path = table("c.csv", b=[7, 8], a=[9, 9], id=["z", "w"], more=["p", "q"])
     copies, at = change_named(f"folder:{copies_path}").copies(samples)
     assert at.tolist() == [2]
@@ -169,7 +169,7 @@ def test_a_table_of_changed_texts(tmp_path):
     for name, texts in (("t.csv", ["a film", "a dog"]), ("c.csv", ["a cat", "a hat"])):
         frame = pd.DataFrame({"id": [1, 2], "text": texts, "label": [0, 1]})
         frame.to_csv(tmp_path / name, index=False)
-    samples = read_samples(tmp_path / "t.csv", preprocessing=steps, keep_table=True)
+    samples = read_samples(tmp_path / "t.csv", preprocessing=steps)
     copies, _at = change_named(f"folder:{tmp_path / 'c.csv'}").copies(samples, [1])
     assert copies.X.texts == ["a hat"] == copies.table.columns["text"].tolist()
 
@@ -202,7 +202,7 @@ def test_a_store_of_copies_is_not_one_of_originals_nor_of_other_copies(tmp_path,
 def test_a_stored_copy_has_the_name_of_its_original_or_its_row(tmp_path):
     frame = pd.DataFrame({"id": ["x", "y", "z"], "a": [1, 1, 2], "b": [3, 4, 5]})
     frame.to_csv(tmp_path / "t.csv", index=False)
-    options = {"labels": "optional", "columns": ["a", "b"], "keep_table": True}
+    options = {"labels": "optional", "columns": ["a", "b"]}
     named = read_samples(tmp_path / "t.csv", **options)
     copies, _ = copies_to_store(named, change_named("column:a=2"), seed=7)
     assert copies.ids.tolist() == ["x", "y"]

@@ -20,7 +20,7 @@ def table(tmp_path):
         {"id": [f"p{i}" for i in range(N)], "age": rng.integers(20, 60, N), "female": sex,
          "male": 1 - sex, "same": 1, "label": rng.integers(0, 2, N)}
     ).to_csv(path, index=False)  # fmt: skip
-    return read_samples(path, keep_table=True)
+    return read_samples(path)
 
 
 def test_a_column_comes_from_another_row_of_another_value(table):

@@ -287,10 +287,10 @@ def test_texts_that_cannot_be_read(columns, options, words, steps, tmp_path):
 def test_a_kept_table_has_all_columns_with_their_roles(tmp_path):
     rows = [f"{i},{i % 2},a b {i},{'AB'[i % 3 % 2]},g" for i in range(20)]
     path = write(tmp_path / "t.csv", "\n".join(["age,label,note,site,group", *rows]))
-    kept = read_samples(path, columns=["age"], keep_table=True).table
+    kept = read_samples(path, columns=["age"]).table
     assert list(kept.columns) == ["age", "label", "note", "site", "group"]
     assert kept.rest["site"].tolist()[:3] == ["A", "B", "A"]
-    assert read_samples(path, columns=["age"]).table is None
+    assert read_samples(path, columns=["age"], keep_table=False).table is None
     (tmp_path / "tokenizer.json").write_text("{}")  # read when the texts are used
     named = [TensorInfo("age", ("N", 1), "float32"), TensorInfo("site", ("N", 1), "string")]
     for options, inputs, rest in (
@@ -299,7 +299,7 @@ def test_a_kept_table_has_all_columns_with_their_roles(tmp_path):
          ("note",), ["age", "site"]),
         ({"inputs": named}, ("age", "site"), ["note"]),
     ):  # fmt: skip
-        kept = read_samples(path, keep_table=True, **options).table
+        kept = read_samples(path, **options).table
         assert (kept.inputs, list(kept.rest)) == (inputs, rest)
 
 

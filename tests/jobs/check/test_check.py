@@ -208,7 +208,18 @@ def table(old, y, tmp_path_factory):
     frame["site"] = np.where(np.arange(300) % 10 == 0, None, np.where(np.arange(300) < 3, "B", "A"))
     path = tmp_path_factory.mktemp("table") / "data.csv"
     frame.to_csv(path, index=False)
-    return read_samples(path, inputs=old.inputs, columns=columns, keep_table=True)
+    return read_samples(path, inputs=old.inputs, columns=columns)
+
+
+def test_slices_of_some_rows_of_a_table_are_of_these(old, table):
+    """In any order, and not of as many rows of the file."""
+    order = np.random.default_rng(0).permutation(300)
+    for rows in (order, order[:200]):
+        found = check(old, old, table.take(rows), slices=["metadata:site"], limits={"average": 50})
+        in_site = rows[table.table.columns["site"][rows] == "A"]
+        right = ntkit.predict(old, table.X[in_site], device="cpu").labels == table.y[in_site]
+        row = found.row("metadata:site=A")
+        assert (row.n, row.value) == (len(in_site), pytest.approx(np.mean(right)))
 
 
 def test_slices_of_a_table(old, table):

@@ -14,7 +14,7 @@ from ntkit.attributes import FEWEST
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
 from ntkit.jobs.audit import AttributeReader
-from ntkit.samples import read_table
+from ntkit.samples import read
 from tests import models as zoo
 from tests.cases import read_csv, write_csv
 from tests.jobs.debias.conftest import (
@@ -155,8 +155,9 @@ def test_a_column_that_an_audit_takes_for_metadata(files, tmp_path, run):
 
 
 def test_what_is_given_goes_before_the_tables_own_columns(files):
-    tables = [read_table(files / f"{name}-sites.csv") for name in ("train", "validation")]
-    sets = [Samples(np.zeros((len(t), 1)), np.zeros(len(t)), sources=(t.path,)) for t in tables]
+    model = FrozenModel.load(files / "model.onnx")
+    paths = (files / f"{name}-sites.csv" for name in ("train", "validation"))
+    sets = [read(path, model) for path in paths]
     assert AttributeReader(sets).metadata.keys() == {"text", "site"}
     other = AttributeReader(sets, {"site": ["C"] * 1000, "age": range(1000)}).metadata
     assert (*other["site"][:2], other.keys()) == ("C", "C", {"text", "site", "age"})
@@ -172,7 +173,7 @@ def test_columns_of_a_table_of_numbers(tmp_path):
         columns = dict(zip("abcdef", X.T.tolist(), strict=True)) | {"label": y} | more
         path = write_csv(tmp_path / f"{name}.csv", columns)
         options = {"columns": "abcdef", "group_column": "group"}
-        sets.append(read_samples(path, keep_table=name == "validation", **options))
+        sets.append(read_samples(path, **options))
     feature_sets = AttributeReader(sets).feature_sets()
     read = {name for each in feature_sets for block in each.blocks() for name in block.names}
     assert {name.split(":")[1].split(">")[0].split("=")[0] for name in read} == {*"abcdef", "site"}

@@ -185,11 +185,15 @@ def check_read(
     predicted, flips = list[Array](), list[dict[str, Array]]()
     options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
     embedders += running(models, n_sets=1 + len(changes), **options)
-    copies = {n: change.copies(models[0].samples) for n, change in changes.items()}
+    of_first = {n: change.copies(models[0].samples) for n, change in changes.items()}
+    copies = [of_first]
+    if models[-1].samples.X is not models[0].samples.X:  # each model gets its own copies
+        copies += [{n: change.copies(samples) for n, change in changes.items()}]
+    changed = {n: np.unique(np.concatenate([of[n][1] for of in copies])) for n in changes}
     notes += [
         f"{n} changes the model's input of none of the {len(samples)} samples."
-        for n, (_, at) in copies.items()
-        if not len(at)
+        for n, rows in changed.items()
+        if not len(rows)
     ]
     if any(change.of_pixels for change in changes.values()):
         notes += range_notes(models[0].samples)
@@ -208,9 +212,8 @@ def check_read(
                 _refuse_other_order(each, models[-1], name)
             notes += order_notes(each.samples.y, by_itself, each.classes, name, strict=strict)
         predicted.append(pred)
-        if each.samples.X is not models[0].samples.X:
-            copies = {n: change.copies(each.samples) for n, change in changes.items()}
-        flips.append({n: _flips(each, predict, pred, *made) for n, made in copies.items()})
+        made = copies[0 if each is models[0] else -1]
+        flips.append({n: _flips(each, predict, pred, *made[n], changed[n]) for n in changes})
     if threshold is None:
         notes += _threshold_notes([each.model for each in models], labels, names)
     else:
@@ -294,10 +297,12 @@ def _predicted(
 
 
 def _flips(
-    match: Match, predict: Callable[[Match], Any], predicted: Array, copies: Samples, at: Array
-) -> Array:
+    match: Match, predict: Callable[[Match], Any], predicted: Array, copies: Samples, at: Array,
+    changed: Array,
+) -> Array:  # fmt: skip
     """Whether the changed copy is predicted differently: 1, 0, or −1 without a copy; int8."""
     flips = np.full(predicted.shape, -1, dtype=np.int8)
+    flips[changed] = 0  # this model reads the same, though the copy differs for another
     if len(at):
         flips[at] = predict(replace(match, samples=copies))[0] != predicted[at]
     return flips

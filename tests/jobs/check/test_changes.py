@@ -112,6 +112,34 @@ def test_words_columns_and_functions(tmp_path):
         check(None, *both, "word:nobody", limits={"max_flip_rate": 5})
 
 
+def test_a_change_that_one_model_does_not_read_flips_none_of_its_predictions(tmp_path):
+    """The samples count, though they have a copy for the other model only."""
+    rng = np.random.default_rng(0)
+    rows = [" ".join(rng.choice(["FOX", "dog", "Lazy", "run"], 4)) for _ in range(200)]
+    paths = {}
+    for name, tokenizer in (("lower", texts.word_pieces()), ("bytes", texts.bytes_of_texts())):
+        backbone = texts.text_model(tmp_path / name, n_tokens=300)
+        tokenizer.save(str(tmp_path / name / "tokenizer.json"))
+        head = ntkit.LinearHead(rng.normal(size=(2, 6)), [0.0, 0.1], [0, 1])
+        paths[name] = tmp_path / name / "model.onnx"
+        backbone.with_head(head).save(paths[name], force=True)
+    y, table = np.arange(200) % 2, tmp_path / "t.csv"
+    pd.DataFrame({"text": rows, "label": y}).to_csv(table, index=False)
+    pd.DataFrame({"text": [row.upper() for row in rows]}).to_csv(tmp_path / "u.csv", index=False)
+    plain, upper = (
+        ntkit.predict(paths["bytes"], tmp_path / name, device="cpu").labels
+        for name in ("t.csv", "u.csv")
+    )
+    share = np.mean(plain != upper)
+    assert share > 0.1
+    for old, new in (("lower", "bytes"), ("bytes", "lower")):
+        found = check(paths[old], paths[new], table, "case:upper", limits={"max_flip_rate": 90})
+        row = found.row("change case:upper")
+        shares = {old: row.before, new: row.value}
+        assert (row.n, shares["lower"], shares["bytes"]) == (200, 0, pytest.approx(share))
+        assert "of none of the" not in str(found.notes)
+
+
 def test_a_change_behind_the_cut_of_a_text_is_no_test(tmp_path):
     """In the check, the audit and the repair; a note says how many texts are cut."""
     rng = np.random.default_rng(0)

@@ -94,9 +94,15 @@ def _digests_of(X: Any, start: int, stop: int) -> Iterator[bytes]:
         X = np.asarray(X)
     if isinstance(X, np.ndarray):
         step = max(1, CHUNK // max(1, X.itemsize * int(np.prod(X.shape[1:]))))
-        cuts = range(start, stop, step)
-        return chain.from_iterable(digests_of_rows(X[at : min(at + step, stop)]) for at in cuts)
+        parts = (X[at : min(at + step, stop)] for at in range(start, stop, step))
+        return chain.from_iterable(digests_of_rows(_in_single(part)) for part in parts)
     return _of_sequence(X, start, stop)
+
+
+def _in_single(rows: Array) -> Array:
+    """Numbers of double precision as tables in files are read, so that both have one digest."""
+    with np.errstate(over="ignore"):
+        return rows.astype(np.float32) if rows.dtype == np.float64 else rows
 
 
 def _of_sequence(X: Any, start: int, stop: int) -> Iterator[bytes]:

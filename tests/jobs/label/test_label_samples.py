@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,6 +45,15 @@ def save(path, answers, header=QUESTION):
     """What the page saves, or a person fills in."""
     with path.open("w", newline="", encoding="utf-8-sig") as file:
         csv.writer(file).writerows([["id", header], *answers.items()])
+
+
+def fill_in(out):
+    """Answer in the table of the first questions."""
+    with (out / "questions-1.csv").open(newline="") as file:
+        header, *lines = csv.reader(file)
+    lines = [[*line[:-1], ["no", "yes"][MARK[int(line[0])]]] for line in lines]
+    with (out / "questions-1.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *lines])
 
 
 def truth(names):
@@ -504,6 +514,24 @@ def test_answers_go_with_their_samples_to_other_rows(model, answered, tmp_path, 
     assert json.loads((answered / "answers.json").read_text())["looked_at"] == [16]
 
 
+@pytest.mark.parametrize("other", ["float32", "frame", "csv"])
+def test_answers_go_with_their_samples_in_other_forms(model, tmp_path, other):
+    """A number is the one that the model takes, from a file, an array or a DataFrame."""
+    exact = X.astype(np.float64).round(3)  # as a file has them, none of them in single precision
+    ask(model, tmp_path / "out", X=exact)
+    fill_in(tmp_path / "out")
+    exact, y = exact[PERMUTED], Y[PERMUTED]
+    if other == "csv":
+        columns = {f"x{i}": x for i, x in enumerate(exact.T)} | {"label": y}
+        samples = write_csv(tmp_path / "samples.csv", columns)
+    else:
+        frame = pd.DataFrame(exact)
+        samples = (exact.astype(np.float32) if other == "float32" else frame, y)
+    found = label_samples(model, samples, tmp_path / "out", batch=16, device="cpu")
+    assert len(found.labels.answers) == 16
+    assert all_right(found.labels, PERMUTED)
+
+
 def test_answers_of_another_file_and_of_a_table_go_by_content_too(
     model, answered, asked_once, tmp_path
 ):
@@ -512,11 +540,7 @@ def test_answers_of_another_file_and_of_a_table_go_by_content_too(
     assert all_right(found.labels, PERMUTED)
     # A person fills in the table of a question, and somebody sorts the data meanwhile.
     out = shutil.copytree(asked_once[0], tmp_path / "sorted")
-    with (out / "questions-1.csv").open(newline="") as file:
-        header, *lines = csv.reader(file)
-    lines = [[*line[:-1], ["no", "yes"][MARK[int(line[0])]]] for line in lines]
-    with (out / "questions-1.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header, *lines])
+    fill_in(out)
     found = ask(model, out, PERMUTED)
     assert len(found.labels.answers) == 16
     assert all_right(found.labels, PERMUTED)

@@ -296,9 +296,9 @@ class DataOptions(TableOptions):
             classes=of_model.named_classes(),
         )
 
-    def read_inputs(self, path: Path, model: FrozenModel, *, keep_table: bool = False) -> Samples:
+    def read_inputs(self, path: Path, model: FrozenModel, **options: bool) -> Samples:
         """Read samples that a model is to run on; they need no labels."""
-        samples = self.read(path, model, labels="optional", keep_table=keep_table)
+        samples = self.read(path, model, "optional", **({"keep_table": False} | options))
         if samples.embedded:
             raise InputError(
                 f"{path} is an embedding store, but this command needs inputs of the model: "

@@ -56,7 +56,8 @@ def command(
 
     refuse_folder_of_inputs(out, [model, data, *data_options.files])
     frozen = model_options.load(model)
-    samples = data_options.read_inputs(data, frozen, keep_table=change is not None)
+    keep = {"keep_table": change is not None, "every_label": True}
+    samples = data_options.read_inputs(data, frozen, **keep)
     if change is None and seed is not None:
         raise InputError("--seed is the seed of changed copies; name a --change as well.")
     if change is not None:

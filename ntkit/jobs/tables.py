@@ -389,6 +389,7 @@ def text_column(table: Table, roles: TableRoles) -> str | None:
 def inputs_in(table: Table, roles: TableRoles) -> list[str]:
     """Columns of a table without another role."""
     taken = {roles.label, roles.group, roles.key, *roles.prediction, *roles.scores}
+    taken |= set() if roles.one is None else {roles.one, f"label_{roles.one}"}
     return [name for name in table.columns if name not in taken]
 
 

@@ -151,11 +151,11 @@ class Metadata:
             )
         if len(named) == len(sets) and (key is not None or chosen in columns):
             rows = matching_rows(look, *named, key=chosen, where=name)
-            return cls(
-                joined(look, rows, chosen),
-                f"{name} is matched by its column {chosen!r}: it names {(rows >= 0).sum()} of "
-                f"{len(rows)} samples.",
+            n = int((rows >= 0).sum())
+            note = (
+                f"{name} is matched by its column {chosen!r}: it names {n} of {len(rows)} samples."
             )
+            return cls(joined(look, rows, chosen), note + _ON_FEW * (2 * n < len(rows)))
         if key is not None:
             raise InputError(
                 f"The samples have no column {key!r} to match metadata by; leave --id-column "
@@ -179,6 +179,11 @@ class Metadata:
         check_order(look, sets, name)
         unused = f", because the samples have no names for its column {chosen!r}"
         return cls(look, f"{name} is matched row by row{unused * (chosen in look)}.")
+
+
+_ON_FEW = (
+    " If these were not drawn at random, accuracies of its groups are not those of all samples."
+)
 
 
 def _in_folders(sets: Sequence[Samples], key: str | None) -> Metadata | None:

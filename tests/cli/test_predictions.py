@@ -144,6 +144,20 @@ def test_several_labels_and_one_of_them(five, tmp_path):
         assert results(*tables, tmp_path / "test.npz", *limits) == expected
 
 
+def test_metadata_of_few_samples_say_how_many_and_what_they_cannot_show(tmp_path):
+    table = write_csv(tmp_path / "t.csv", DATA | {"prediction": NEW})
+    for n in (N // 3, N):
+        device = {"id": NAMES[:n], "device": ["a", "b", "c"] * N}
+        device["device"] = device["device"][:n]
+        named = ("--metadata", write_csv(tmp_path / "m.csv", device), "--id-column", "id")
+        _, audit = done("audit", "--predictions", table, table, *named, "-o", tmp_path / str(n))
+        sliced = ("--slice", "metadata:device", "--average", 50)
+        _, check = done("check", "--predictions", table, *named, *sliced)
+        for told in (audit, check):
+            assert f"it names {n} of {N} samples" in told
+            assert ("not those of all samples" in told) is (n < N)
+
+
 def test_rows_in_any_order_and_classes_in_any_form(check):
     expected, said = check({"id": NAMES, "prediction": NEW})
     assert "matched by their column 'id'" in said

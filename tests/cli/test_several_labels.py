@@ -7,7 +7,7 @@ import onnx
 import pandas as pd
 import pytest
 
-from tests.cases import ntkit, refused, write_csv
+from tests.cases import done, ntkit, refused, write_csv
 from tests.several_labels import LABELS
 
 
@@ -82,3 +82,36 @@ def test_one_label_of_a_table_takes_no_columns_of_another_kind(tmp_path):
     assert ntkit(*check)[0] in (0, 3)
     for more in (["--score-columns", "prob_a"], ["--prediction-column", "prob_a"]):
         refused(*check, *more, says="--label a reads the column prediction_a")
+
+
+def test_a_store_keeps_every_label(five, tmp_path):
+    data = table_of(five, tmp_path / "t.csv", large=[1, 0, np.nan, 1] * 10)
+    done("embed", five.model, data, "-o", tmp_path / "store", "--device", "cpu")
+    for options in ((), ("--label", "large")):
+        of_file, of_store = (
+            json.loads(ntkit("check", five.model, samples, "--json", "--average", 50, *options)[1])
+            for samples in (data, tmp_path / "store")
+        )
+        assert of_file["rows"] == of_store["rows"]
+
+
+def test_an_audit_of_predictions_of_one_label_is_about_this_label(tmp_path):
+    rng = np.random.default_rng(0)
+    urgent, billing = rng.integers(0, 2, (2, 600))
+    site = np.where(rng.random(600) < 0.9, urgent, 1 - urgent)
+    columns = {"site": np.array(["A", "B"])[site], "urgent": urgent, "billing": billing}
+    columns |= {"prediction_urgent": site, "prediction_billing": billing}
+    table, out = write_csv(tmp_path / "p.csv", columns), tmp_path / "audit"
+    told, _ = done("audit", "--predictions", table, table, "--label", "urgent", "-o", out)
+    assert told.startswith("Label 'urgent': the model is right on ")
+    facts = json.loads((out / "audit.json").read_text())
+    assert (facts["label"], facts["positives"]) == ("urgent", urgent.sum())
+    assert facts["looked_at"] == {"column": 4}  # two sites, and the other label
+
+
+def test_an_audit_without_labels_is_about_the_label_that_is_named(five, tmp_path):
+    pd.DataFrame(five.X["test"][:200]).to_csv(tmp_path / "x.csv", index=False)
+    out = tmp_path / "audit"
+    done("audit", five.model, tmp_path / "x.csv", "--label", "even", "-o", out, "--device", "cpu")
+    facts = json.loads((out / "audit.json").read_text())
+    assert (facts["label"], facts["positives"]) == ("even", None)

@@ -610,6 +610,7 @@ def _of_changes(
         model=model.sha256(),
         changes=changes,
         labelled=False,
+        label=model.label,
     )
 
 

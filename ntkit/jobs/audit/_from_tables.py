@@ -12,6 +12,7 @@ from ntkit.attributes import FeatureSet, array, columns, words
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AuditedImages, of_inputs
 from ntkit.jobs.audit._audit import audit
+from ntkit.jobs.audit._labels import attributes_of
 from ntkit.jobs.audit._result import Audit
 from ntkit.jobs.tables import PREDICTIONS, TableRoles, inputs_in, read_predicted
 from ntkit.samples import Metadata, Samples, Table, is_prose, named_like_a_prediction
@@ -50,7 +51,9 @@ def audit_tables(
         metadata = metadata.without_copies(read.places)
         feature_sets.append(columns(metadata.columns, kind="metadata"))
         looks = replace(looks, metadata=metadata.columns)
-        notes += [metadata.note] * (roles.key is None)
+        notes.append(metadata.note)
+    if roles.one is not None:
+        feature_sets = attributes_of(feature_sets, roles.one, [roles.one], samples.y == roles.one)
     result = audit(
         samples.y,
         read.predictions[0],
@@ -59,7 +62,7 @@ def audit_tables(
         trust_inputs=roles.sure,
     )
     notes = [*read.notes, *notes, *result.notes]
-    return replace(result, inputs=looks, notes=tuple(notes))
+    return replace(result, inputs=looks, notes=tuple(notes), label=roles.one)
 
 
 def _feature_sets(

@@ -61,7 +61,8 @@ def test_several_tables_are_matched_by_name_or_position(audit, tmp_path):
     meta = {"key": some, "site": np.array(["A", "B"])[FILM[some]]}
     preds = {"key": range(N), "label": Y, "pred": PRED}
     found, _, err = audit(preds, moved, "--id-column", "key", metadata=meta)
-    assert err == ""
+    (note,) = err.splitlines()
+    assert note.endswith(f"by its column 'key': it names {N // 2} of {N} samples.")
     assert {s["name"]: s["n_known"] for s in found["findings"]}["word:film"] == N
     assert found["looked_at"] == {"word": 2, "metadata": 3}
     # By a column id that both have, without being asked.

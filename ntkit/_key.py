@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -40,10 +39,9 @@ def marked(text: str) -> str:
     return short if short == text else f"{short} ({sha256(text.encode()).hexdigest()[:8]})"
 
 
-def names_apart(texts: Collection[str]) -> list[str]:
-    """Texts for names: a long one is cut, and gets a digest if another one is cut to the same."""
-    counts = Counter(map(shown, texts))
-    return [shown(text) if counts[shown(text)] == 1 else marked(text) for text in texts]
+def names_apart(texts: Iterable[str]) -> list[str]:
+    """Texts for names, the same in every set: a long one is cut, and gets a digest of the whole."""
+    return [*map(marked, texts)]
 
 
 @dataclass(frozen=True)

@@ -96,3 +96,11 @@ def test_no_other_module_takes_a_name_apart():
     assert there <= ELSEWHERE
     assert CUTS.search('name.removeprefix("word:")')
     assert CUTS.search("name.partition(':')")
+
+
+def test_a_long_value_has_one_name_whatever_the_others_are():
+    """Groups of two sets are compared by their names."""
+    long, alike = "a" * 80 + "1", "a" * 80 + "2"
+    (alone,) = names_apart([long])
+    assert names_apart([alike, long]) == [names_apart([alike])[0], alone]
+    assert len({alone, *names_apart([alike])}) == 2

@@ -99,7 +99,7 @@ def _digests_of(X: Any, start: int, stop: int) -> Iterator[bytes]:
     return _of_sequence(X, start, stop)
 
 
-def _in_single(rows: Array) -> Array:
+def _in_single(rows: Any) -> Any:
     """Numbers of double precision as tables in files are read, so that both have one digest."""
     with np.errstate(over="ignore"):
         return rows.astype(np.float32) if rows.dtype == np.float64 else rows

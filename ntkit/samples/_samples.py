@@ -369,9 +369,6 @@ class Samples:
             matched = model.matched_to(labels)
             note = [f"{name}: {matched.matched_by}" if name else str(matched.matched_by)]
             return Match(matched, self, tuple(note) if matched.matched_by else ())
-        samples = self
-        if labels.dtype.kind in "fb" and classes.dtype.kind in "iu":  # 1.0 and True, written as 1
-            samples = replace(self, y=self.y.astype(classes.dtype))
         n, whose = len(classes), name or "the model"
         present = f"Of {whose}'s {n} classes there are samples of {listed(labels)}."
         if not model.has_class_names:
@@ -379,7 +376,7 @@ class Samples:
                 " The model does not name its classes, so labels are their positions from 0 on. If "
                 "they are not, name the classes with --classes (classes= in Python)."
             )
-        return Match(model, samples, (present,) if len(labels) < n else ())
+        return Match(model, self, (present,) if len(labels) < n else ())
 
     def as_recorded(self, model: FrozenModel) -> Samples:
         """Use the truncation and padding that ntkit recorded in a model, unless a user set them."""

@@ -9,7 +9,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from ntkit import FrozenModel, OnnxEmbedder
+from ntkit import FrozenModel, OnnxEmbedder, check
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
     EmbeddingStore,
@@ -19,6 +19,8 @@ from ntkit.extraction import (
     read_samples,
 )
 from ntkit.model import TensorInfo
+from ntkit.samples import read
+from tests.jobs.label.models import rows, write_model
 
 PREPROCESSING = ImagePreprocessing((4, 4))
 NAMES = ["ant/1.png", "ant/2.jpg", "bee/deep/3.png", "cow/4.bmp", "cow/5.PNG"]
@@ -431,3 +433,16 @@ def test_images_of_whole_numbers_for_a_model_of_floats_are_noted(tmp_path, dtype
     np.savez(tmp_path / "t.npz", X=table, y=[0, 1, 0, 1])
     of_table = [TensorInfo("row", ("N", 2), "float32")]
     assert "whole numbers" not in " ".join(read_samples(tmp_path / "t.npz", inputs=of_table).notes)
+
+
+@pytest.mark.parametrize("kind", [bool, float, int, np.uint8, object])
+def test_labels_equal_to_classes_of_the_model_are_these(kind, tmp_path):
+    """True, 1.0 and 1 are one class, with one name in tables and limits."""
+    X, y, _ = rows()
+    model = FrozenModel.load(write_model(tmp_path / "model.onnx"))
+    head = model.head.scaled(np.array([2, 0.4, 0, 1, 1, 1]))
+    results = [check(model, model.with_head(head), (X, labels), slices=["input #1 high"])
+               for labels in (y, y.astype(kind))]  # fmt: skip
+    names = [[str(row.name) for row in result.rows] for result in results]
+    assert names[0] == names[1]
+    assert {*map(type, read((X, y.astype(kind)), model).y.tolist())} == {int}

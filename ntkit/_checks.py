@@ -154,6 +154,17 @@ def check_weight(sample_weight: ArrayLike | None, n: int) -> Array:
     return np.asarray(weight)
 
 
+def check_magnitude(Z: Array, name: str) -> None:
+    """Raise an error for finite values whose squares, summed, would overflow."""
+    kind = np.result_type(Z.dtype, np.float32)
+    largest = max(float(Z.max()), -float(Z.min()))
+    if largest > 1e-3 * float(np.sqrt(np.finfo(kind).max)):
+        raise InputError(
+            f"{name} has values up to {largest:.2g}, whose squares are too large for {kind}. "
+            "Divide each column by its standard deviation."
+        )
+
+
 def check_embeddings(Z: ArrayLike, n: int) -> Array:
     """Embeddings as a numeric array of shape (n, D) without NaN."""
     Z = np.asarray(Z)

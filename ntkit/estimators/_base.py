@@ -21,7 +21,7 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from ntkit._checks import check_index
+from ntkit._checks import check_index, check_magnitude
 from ntkit._doc import documented
 from ntkit._labels import differing_classes, unknown_labels
 from ntkit._types import Array
@@ -217,6 +217,7 @@ class HeadClassifier(ClassifierMixin, FitsRows):
 
     def _rows(self, X: Any, y: Any, sample_weight: Any) -> Rows:
         X, y = validate_data(self, X, y, dtype=kept_dtypes(X))
+        check_magnitude(X, "X")
         try:
             self.classes_, y_index = np.unique(y, return_inverse=True)
         except TypeError as error:
@@ -250,6 +251,7 @@ class HeadClassifier(ClassifierMixin, FitsRows):
         if problem is not None:
             raise InputError(problem)
         weight = checked_weight(sample_weight, X, "sample_weight_val")
+        check_magnitude(X, "X_val")
         X = np.asarray(X, dtype=train.X.dtype)
         warn_if_split(len(train), len(X))
         warn_of_another_scale(train.X, X)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -109,6 +109,12 @@ class NeuronTuneClassifierCV(NeuronMaskRule, HeadClassifier):
         """Score the path on every fold, choose, and refit the choice to all samples."""
         if not len(self.thresholds):
             raise InputError("There is no threshold to try; pass at least one.")
+        for threshold in self.thresholds:
+            if not isinstance(threshold, Real) or threshold != threshold:
+                raise InputError(
+                    f"thresholds holds {threshold!r}, which is not a number; write 0.5, for "
+                    "example."
+                )
         scorer, splits = get_scorer(self.scoring), list(self._splits(study.train))
         of_fold = partial(_with_config, get_config(), self._scores_of_fold)
         folds = Parallel(n_jobs=self.n_jobs, prefer="threads")(

@@ -247,6 +247,9 @@ REFUSED = [
     ("selector", {"aggregation": "per_class"}, {}, "aggregation"),
     ("self", {"selection": "random"}, {}, "selection"),
     ("neurontune-cv", {"thresholds": []}, {}, "no threshold to try"),
+    ("neurontune-cv", {"thresholds": ["0.5", "a"]}, {}, "thresholds holds '0.5', which is not a n"),
+    ("neurontune-cv", {"thresholds": [0.5, None]}, {}, "thresholds holds None, which is not a num"),
+    ("neurontune", {}, VAL | {"X_val": 1e160 * X}, "X_val has values up to"),
     ("neurontune", {"solver": "adam"}, {}, "solver"),
     ("neurontune", {"selection": "oracle"}, {}, "selection"),
     ("neurontune", {"learning_rate": 0.0}, {}, "learning_rate"),
@@ -269,6 +272,16 @@ def test_what_does_not_fit_is_refused(name, parameters, change, message):
     with pytest.raises((ValueError, TypeError), match=message) as error:
         clf.fit(**({"X": X, "y": Y} | known | change))
     assert len(str(error.value)) < 700
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(("dtype", "factor"), [(np.float64, 1e160), (np.float32, 1e20)])
+def test_embeddings_whose_squares_overflow_are_refused(name, dtype, factor):
+    """Else variances are infinite, and the head predicts one class without a word."""
+    large = X.astype(dtype) * dtype(factor)
+    for sign in (1, -1):
+        with pytest.raises(InputError, match=f"^X has .*too large for {dtype.__name__}"):
+            fitted(name, sign * large, Y, MARK)
 
 
 # -- validation sets in pipelines and searches ----------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._checks import check_magnitude
 from ntkit._contents import row_contents, told_apart
 from ntkit._disk import size_of
 from ntkit._labels import (
@@ -100,6 +101,7 @@ def check_embedded(Z: Mapping[str, Array]) -> None:
                 f"Embeddings of the {name} set hold NaN or infinite values. Check its inputs, or "
                 "run the model in full precision."
             )
+        check_magnitude(np.stack([low, high]), f"The embedding of the {name} set")
         if (low == high).all():
             raise InputError(
                 f"All {len(rows)} embeddings of the {name} set are the same. Check whether its "

@@ -28,6 +28,7 @@ from ntkit.verification import Verification
 from tests import models
 from tests.cases import write_images
 from tests.jobs.debias.conftest import DIGITS, QUICK
+from tests.jobs.label import models as rows_of_label
 
 SCORE = "worst_class_correctness_group_accuracy"
 
@@ -465,3 +466,11 @@ def test_a_repair_reads_the_model_once(few, tmp_path):
     assert result.written
     # The graph with the new head is searched too, and the written file, when it is read back.
     assert found == {"opened": 1, "searched": 3, "sessions": 3}
+
+
+def test_embeddings_whose_squares_overflow_are_refused(tmp_path):
+    path = rows_of_label.write_model(tmp_path / "model.onnx")
+    X, y, _ = rows_of_label.rows()
+    large = X * np.float32(1e20)
+    with pytest.raises(InputError, match="embedding of the train set has values up to"):
+        debias(path, (large, y), (large[:100] + 1e18, y[:100]), method="auto", **QUICK)

@@ -19,6 +19,7 @@ def command(
     before: Path | None = o.option("Another model to compare with, such as the original.", "MODEL"),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
+    id_column: o.IdColumn = None,
     device: o.Device = "auto",
     batch_size: o.BatchSize = None,
     force: o.Force = False,
@@ -53,5 +54,6 @@ def command(
         device=device,
         batch_size=batch_size,
         verbose=not quiet,
+        key=id_column,
     )
     o.show(done, json=json, notes=done.notes)

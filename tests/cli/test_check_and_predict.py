@@ -12,7 +12,8 @@ import pytest
 from ntkit import FrozenModel
 from ntkit.head import LinearHead
 from ntkit.samples import Identified, read
-from tests.cases import CLASSES, N_BARE, N, ntkit, read_csv, refused
+from tests.cases import CLASSES, N_BARE, N, done, ntkit, read_csv, refused, write_csv
+from tests.jobs.label.models import rows, write_model
 
 DEVICE = ("--device", "cpu", "--quiet")
 
@@ -282,3 +283,20 @@ def test_labels_of_samples_make_groups(user, tmp_path):
     (tmp_path / "answers.json").write_text(json.dumps(said))
     refused("check", *models, user / "test.npz", "--answers", tmp_path / "answers.json", *DEVICE,
             says="belongs to one of these samples")  # fmt: skip
+
+
+def test_predictions_are_named_by_the_column_that_check_matches_by(tmp_path):
+    model, (X, y, _) = write_model(tmp_path / "model.onnx"), rows(n=60)
+    names = [f"case {i}" for i in range(60)]
+    columns = dict(zip("abcdef", X.T.tolist(), strict=True)) | {"label": y, "case": names}
+    data = write_csv(tmp_path / "data.csv", columns)
+    out, options = tmp_path / "p.csv", ("--id-column", "case", "--columns", "a,b,c,d,e,f")
+    done("predict", model, data, "-o", out, *options, *DEVICE)
+    table = read_csv(out)
+    assert [row["case"] for row in table] == names
+    moved = write_csv(tmp_path / "moved.csv", {"case": names[::-1], "label": y[::-1]})
+    code, said, _ = ntkit("check", "--predictions", out, moved, *options[:2], "--average", 50)
+    right = np.mean([row["prediction"] == row["label"] for row in table])
+    assert (code, f"Average accuracy {100 * right:.1f} %" in said) == (0, True)
+    refused("predict", model, data, "-o", out, "--id-column", "cas", *options[2:], "--force",
+            says="no column 'cas' that names samples")  # fmt: skip

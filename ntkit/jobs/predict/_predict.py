@@ -28,7 +28,7 @@ from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPrep
 from ntkit.metrics import order_notes
 from ntkit.model import FrozenModel, loaded, name_of
 from ntkit.model.class_names import are_positions, how_to_write
-from ntkit.samples import Match, first_rows, input_paths, read
+from ntkit.samples import Match, first_rows, input_paths, named_by_column, read
 from ntkit.verification import (
     check_head,
     load_pair,
@@ -666,6 +666,7 @@ def write_rows(
     device: str = "auto",
     batch_size: int | None = None,
     verbose: bool = False,
+    key: str | None = None,
 ) -> PredictionTable:
     """Like :func:`write_predictions`, for models that are matched with their samples."""
     check_kind(path)
@@ -698,8 +699,9 @@ def write_rows(
         if not labels and len(known) < len(y) and y.dtype.kind == "f":
             truths = [[int(each) if each == each else ""] for each in y.tolist()]
     counts, given = Counter[str](), [list[Any]() for _ in models]  # predicted classes
-    notes, key = list[str](), samples.named_by
-    named: Sequence[Any] = range(len(samples)) if key == "row" else samples.names
+    own = samples if key is None else named_by_column(samples, key)
+    notes, key = list[str](), own.named_by if key is None or samples.ids is not None else key
+    named: Sequence[Any] = range(len(samples)) if key == "row" else own.names
     if missing := sum(not str(name).strip() for name in named):
         notes.append(
             f"{samples.called()}: the {key} of {counted(missing, 'sample')} is missing, so all "

@@ -62,7 +62,7 @@ class BalancedClassifier(StudyClassifier):
 
     def _learn(self, study: Study) -> None:
         rows = study.train
-        self._set_head(self._fit_head(rows, rows.balanced(self.class_weight)))
+        self._set_head(self._fit_heads(rows, [rows.balanced(self.class_weight)])[0])
 
 
 @documented

@@ -262,7 +262,7 @@ class HeadClassifier(ClassifierMixin, FitsRows):
     def _original_head(self, tune: Rows) -> LinearHead:
         """The head that was passed, in the order of ``classes_``, or an ERM head of the rows."""
         if self.head is None:
-            fitted = self._fit_head(tune, tune.weight)
+            fitted = self._fit_heads(tune, [tune.weight])[0]
             self.erm_head_ = LinearHead(fitted.coef, fitted.intercept, self.classes_)
             return fitted
         head = read_head(self.head, self)
@@ -287,19 +287,10 @@ class HeadClassifier(ClassifierMixin, FitsRows):
         """Choose a penalty for weighted rows with the estimator's solver."""
         return tuned(rows, weight, groups, **self._solver_options(), **how)
 
-    def _fit_head(
-        self, rows: Rows, weight: Array, *, start: LinearHead | None = None, **options: Any
-    ) -> FittedHead:
-        """Fit a head to weighted rows, to the optimum of scikit-learn's objective."""
-        if start is None:
-            return self._fit_heads(rows, [weight], **options)[0]
-        options |= {"start": start, "covariance": lambda: rows.covariance}
-        return self._solved(rows.X, rows.y_index, weight, **options)
-
     def _fit_heads(
         self, rows: Rows, weights: Sequence[Array], gains: Array | None = None
     ) -> list[FittedHead]:
-        """Fit one head for each set of weights of the same rows, all at once."""
+        """Fit a head for each set of weights of the same rows to its optimum, all at once."""
         return rows.heads(weights, self.C, gains=gains, **self._solver_options())
 
     def _solved(self, X: Array, y_index: Array, weight: Array, **options: Any) -> FittedHead:

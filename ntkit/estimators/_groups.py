@@ -343,7 +343,7 @@ class DFRClassifier(GroupedClassifier):
         balanced = rows.weight * (mass.sum() / (len(mass) * mass))[group]
         if self.C is not None:
             self.C_ = self.C
-            self._set_head(self._fit_head(rows, balanced))
+            self._set_head(self._fit_heads(rows, [balanced])[0])
             return
         seed = seed_of(self.random_state)
         chosen = self._tuned(rows, balanced, group, worse_half=True, seed=seed)

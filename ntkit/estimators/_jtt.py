@@ -99,8 +99,8 @@ class JTTClassifier(FromHead):
         self.n_errors_ = np.bincount(rows.y_index[self.error_set_], minlength=len(self.classes_))
         if not self.error_set_.any():
             self._warn_of_no_errors()
-        weight = rows.balanced(self.class_weight)
-        self._set_head(self._fit_head(rows, np.where(self.error_set_, self.up_weight, 1) * weight))
+        weight = np.where(self.error_set_, self.up_weight, 1) * rows.balanced(self.class_weight)
+        self._set_head(self._fit_heads(rows, [weight])[0])
 
     def _counts_rows(self) -> bool:
         return self.head is None and self.identification != "train"

@@ -157,7 +157,7 @@ class LEACEClassifier(FromHead):
         X, dtype = tune.X, tune.X.dtype
         along = (X - self.eraser_mean_.astype(dtype)) @ right.T.astype(dtype)
         erased = replace(tune, X=X - along @ left.T.astype(dtype))
-        self._set_head(self._folded(self._fit_head(erased, weight), left, right))
+        self._set_head(self._folded(self._fit_heads(erased, [weight])[0], left, right))
 
     def erase(self, X: ArrayLike) -> NDArray[Any]:
         """Return the embeddings without the concept, shape (N, D)."""

@@ -317,7 +317,9 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
     ) -> Generator[list[Array], None, None]:
         """All outputs of the graph for consecutive samples, one batch or window at a time."""
         session, done = self._session(layers), start
-        self._check_steady(session, X, settings)
+        if self.__dict__.get("_steady") is not self.frozen_model:  # once for each model
+            check_steady(self.frozen_model, session, X, settings["batch_size"])
+            self.__dict__["_steady"] = self.frozen_model
         batches = run_batches(
             session,
             X,
@@ -334,20 +336,6 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             for embedding, *others in batches:
                 yield [_checked(self.frozen_model, embedding, done), *others]
                 done += len(embedding)
-
-    def _check_steady(self, session: Any, X: Any, settings: Mapping[str, int]) -> None:
-        """Refuse, once for each model, outputs that depend on more than the sample."""
-        if self.__dict__.get("_steady") is self.frozen_model:
-            return
-        inputs, on_gpu = SessionInputs(session, X), device_of(session) != "cpu"
-        size = inputs.fixed_size or max(2, settings["batch_size"])
-
-        def run(some: Any) -> Array:
-            batches = run_batches(session, some, batch_size=size, on_gpu=on_gpu, per_sample=True)
-            return np.concatenate([embedding for embedding, *_ in batches])
-
-        check_steady(self.frozen_model, inputs.X, run, single=size == 1)
-        self.__dict__["_steady"] = self.frozen_model
 
 
 def _checked(model: FrozenModel, embedding: Array, begin: int) -> Array:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from ntkit._types import Array
 from ntkit.exceptions import DeviceError, InputError, ModelError, NtkitError
-from ntkit.extraction._session import available_cpus, sent_to_gpu
+from ntkit.extraction._session import available_cpus, device_of, sent_to_gpu
 from ntkit.model import FrozenModel, name_of
 from ntkit.samples import by_input, first_rows
 
@@ -442,13 +442,17 @@ _HALVES = (TensorProto.FLOAT16, TensorProto.BFLOAT16)
 _SMALLEST = 1e-3  # a largest value below it may be rounding itself
 
 
-def check_steady(
-    model: FrozenModel, X: Any, run: Callable[[Any], Array], *, single: bool = False
-) -> None:
+def check_steady(model: FrozenModel, session: Any, X: Any, batch_size: int) -> None:
     """Refuse a model whose output for a sample is random, or depends on others in its batch."""
-    # `single`: the model takes one sample at a time, so there are no others.
+    inputs, on_gpu = SessionInputs(session, X), device_of(session) != "cpu"
+    size = inputs.fixed_size or max(2, batch_size)
+
+    def run(some: Any) -> Array:
+        batches = run_batches(session, some, batch_size=size, on_gpu=on_gpu, per_sample=True)
+        return np.concatenate([embedding for embedding, *_ in batches])
+
     try:
-        some = first_rows(X, _TRIED)
+        some = first_rows(inputs.X, _TRIED)
         n = len(next(iter(some.values())) if isinstance(some, dict) else some)
         rows = [by_input(some, lambda part, i=i: part[i : i + 1]) for i in range(n)]  # type: ignore[misc]
         if not rows:
@@ -458,7 +462,7 @@ def check_steady(
             within = _COARSE_ROUNDING
         if not _differ(alone, together, within):
             return
-        random = single or _differ(together, run(some), within)
+        random = size == 1 or _differ(together, run(some), within)  # of one, there are no others
     except NtkitError:  # the run of all samples says what is wrong
         return
     name = name_of(model, "The model")
@@ -487,4 +491,4 @@ def _is_coarse(model: FrozenModel) -> bool:
     """Whether weights have half the precision, or are quantised."""
     weights = model.body().graph.initializer
     halves = any(tensor.data_type in _HALVES for tensor in weights)
-    return halves or model.describe()["quantisation"] is not None
+    return halves or model.quantisation is not None

@@ -137,7 +137,7 @@ def replace_weights(model: ir.Model, head: Head, coef: Array, intercept: Array) 
     if plain is None:
         plain = _collapsed(graph, head.region, coef, Runner(Shapes(model)))
     elif plain.quantised:
-        plain = _in_float(graph, plain, head.source)
+        plain = _in_float(graph, plain, head.reads[0])
     _set_weight(graph, plain, coef)
     output = _set_bias(graph, plain, intercept)
     inside = [v for n in plain.after if n.op_type == "QuantizeLinear" for v in n.inputs[:1]]

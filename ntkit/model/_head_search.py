@@ -108,11 +108,6 @@ class Head:
         return self.region.end if plain is None else plain.output
 
     @property
-    def source(self) -> ir.Value:
-        """The (first) tensor that the layer reads."""
-        return self.region.sources[0].value
-
-    @property
     def reads_rows(self) -> bool:
         """Whether the layer's input itself has one row of neurons per sample."""
         return len(self.region.sources) == 1 and self.region.sources[0].is_embedding
@@ -930,7 +925,7 @@ def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head 
         head = find_head(model, logits)
         if not _reads(head, embedding):
             raise HeadNotFoundError(
-                f"The linear layer of the logits {logits!r} reads {head.source.name!r}, not "
+                f"The linear layer of the logits {logits!r} reads {head.reads[0].name!r}, not "
                 f"{embedding!r}; name only one of the two."
             )
         return head
@@ -984,7 +979,7 @@ def _only(heads: list[Head]) -> Head:
     if len(heads) > 1:
         each = (
             f"{head.logits.name!r} ({head.region.kind}, {len(head.region.bias)} logits on "
-            f"{head.source.name!r})"
+            f"{head.reads[0].name!r})"
             for head in heads
         )
         raise HeadNotFoundError(

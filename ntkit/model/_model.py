@@ -52,7 +52,7 @@ from ntkit.model._head_search import (
     label_heads,
     other_decision,
 )
-from ntkit.model._label import THRESHOLDS, Label, Thresholds, label_named, thresholds_of
+from ntkit.model._label import Label, label_named
 from ntkit.model._layers import Layer, layers_of
 from ntkit.model._read_model import (
     LOCATED_BY,
@@ -66,18 +66,22 @@ from ntkit.model._read_model import (
     in_sight,
     located,
     model_of,
+    quantisation_of,
     tail_of,
 )
 from ntkit.model._scores import COMMANDS, SCORES, NoScores, Scores, add_rounded, add_scores
 from ntkit.model.class_names import (
     CLASSES,
+    THRESHOLDS,
     ClassNames,
+    Thresholds,
     are_positions,
     matched,
     names_of,
     problem_type,
     read_json,
     renamed,
+    thresholds_of,
 )
 
 PREPROCESSING = "ntkit.preprocessing"
@@ -589,7 +593,7 @@ class FrozenModel:
         facts = self._facts() | {"names": ClassNames(), "classes": None, "matched_by": None}
         facts |= {"label": replace(label, row=0, alone=True), "sha256": self._sha256}
         head = self._heads_apart[places["logits"]]
-        return FrozenModel(self._model, head, head.source, places, **facts)
+        return FrozenModel(self._model, head, head.reads[0], places, **facts)
 
     @cached_property
     def _heads_apart(self) -> dict[str, Head]:
@@ -729,6 +733,11 @@ class FrozenModel:
             "(dynamic quantisation). So ntkit runs one sample at a time, unless you set "
             "--batch-size (batch_size=)."
         )
+
+    @property
+    def quantisation(self) -> str | None:
+        """Kind of quantisation, such as "dynamic"; None for a float model."""
+        return quantisation_of(self._model)
 
     @cached_property
     def scales_by_batch(self) -> bool:
@@ -976,7 +985,7 @@ def _located_in(
                 return _scored(path, places["logits"], classes, problem, wanted=any_scores)
             apart = _named_apart(heads, dict(model.metadata_props), path)
             head, names = next(iter(heads.values())), ClassNames()
-            parts = model, head, head.source, dict[str, str | None]()
+            parts = model, head, head.reads[0], dict[str, str | None]()
         found = None if apart or label or any(places.values()) or not any_scores else parts[1]
         if found is not None and other_decision(parts[0], found) is not None:
             with suppress(HeadNotFoundError):

@@ -51,10 +51,6 @@ def file_facts(model: ir.Model, path: Path | None) -> dict[str, Any]:
     """Facts of a file and its graph, with or without a head."""
     tensors = [v.const_value for g in model.graphs() for v in g.initializers.values()]
     inputs = (info_of(v) for v in model.graph.inputs if not v.is_initializer())
-    operators = {node.op_type for node in model.graph}
-    kinds = [kind for name, kind in _QUANTISING.items() if name in operators]
-    if any(name.startswith(("QLinear", "QGemm")) for name in operators):
-        kinds = ["static (QOperator)"]
     return {
         "file": str(path) if path else None,
         "producer": f"{model.producer_name or 'unknown'} {model.producer_version or ''}".strip(),
@@ -65,10 +61,18 @@ def file_facts(model: ir.Model, path: Path | None) -> dict[str, Any]:
         "external_data": sorted(
             {str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor)}
         ),
-        "quantisation": next(iter(kinds), None),
+        "quantisation": quantisation_of(model),
         "inputs": [str(i) for i in inputs],
         "outputs": [str(info_of(v)) for v in model.graph.outputs],
     }
+
+
+def quantisation_of(model: ir.Model) -> str | None:
+    """Kind of quantisation by a model's operators; None for a float model."""
+    operators = {node.op_type for node in model.graph}
+    if any(name.startswith(("QLinear", "QGemm")) for name in operators):
+        return "static (QOperator)"
+    return next((kind for name, kind in _QUANTISING.items() if name in operators), None)
 
 
 def head_facts(model: ir.Model, head: Head | None) -> dict[str, Any]:
@@ -116,7 +120,7 @@ def body_of(
     proto = serialised(model_of(graph, model))
     if head is not None:
         n_logits, n_neurons = head.region.weight.shape
-        _typed(proto.graph.output[0], head, head.source, 2, n_neurons)
+        _typed(proto.graph.output[0], head, head.reads[0], 2, n_neurons)
         for value in proto.graph.output[1:2] if logits else ():
             _typed(value, head, head.logits, head.region.rank, n_logits)
     return proto
@@ -257,7 +261,7 @@ def located(model: ir.Model, places: Mapping[str, str | None]) -> Located:
     if pooling is not None:
         embedding = pooled(model, embedding, pooling).name
     head = find_head(model, logits) if embedding is None else head_at(model, embedding, logits)
-    source = value_named(model.graph, embedding or "") if head is None else head.source
+    source = value_named(model.graph, embedding or "") if head is None else head.reads[0]
     return model, head, source, places
 
 

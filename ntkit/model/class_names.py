@@ -1,4 +1,4 @@
-"""Names of a model's classes, from the places of exporters; literal data only, never executed."""
+"""A model's class names, task and thresholds, where exporters write them; data, never executed."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from ntkit import _text
 from ntkit._labels import composed, differing_classes, one_form, same_names, unknown_labels
 from ntkit._labels import listed as listed_labels
 from ntkit._types import Array
-from ntkit.exceptions import InputError
+from ntkit.exceptions import InputError, ModelError
 
 CLASSES = "ntkit.classes"
+THRESHOLDS = "ntkit.thresholds"
+"""Thresholds by name in a file that ntkit wrote, next to which no config.json may lie."""
 POSITIONS = "positions"
 _METADATA = ("names", "id2label", "class_names", "classes", "labels")
 _CONFIG = "config.json"
@@ -28,6 +31,7 @@ _IN_CONFIG = ("id2label", "label_names")
 _OF_OPENVINO = "model_info multilabel"
 _NAMES_OF_OPENVINO = "model_info labels"
 _LISTS = ("labels.txt", "classes.txt")
+_ALIKE = 1e-6  # thresholds of the graph and of a file
 _MOST_BYTES = 4 * 2**20  # 20 000 classes of ImageNet take one tenth of it
 _PLACEHOLDER = re.compile(r"LABEL_(\d+)")
 # The output of repr() for {int: str}, [str] and (str,); nothing else reaches the parser. The
@@ -101,10 +105,7 @@ def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, s
         return metadata[_PROBLEM], f"metadata {_PROBLEM!r}"
     if metadata.get(_OF_OPENVINO, "").lower() == "true":
         return "multi_label_classification", f"metadata {_OF_OPENVINO!r}"
-    for folder in folders_of(path):
-        config = read_json(_text_of(folder / _CONFIG))
-        if not isinstance(config, dict):
-            continue
+    for config in _configs(path):
         if isinstance(config.get(_PROBLEM), str):
             return config[_PROBLEM], f"{_CONFIG} ({_PROBLEM})"
         labels = config.get("id2label")
@@ -113,10 +114,81 @@ def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, s
     return None
 
 
-def config_of(path: Path | None) -> dict[str, Any]:
-    """Content of the model's ``config.json``; empty if there is none that can be read."""
+def _configs(path: Path | None) -> Iterator[dict[str, Any]]:
+    """Contents of the model's ``config.json``, the nearest first, if they can be read."""
     contents = (read_json(_text_of(folder / _CONFIG)) for folder in folders_of(path))
-    return next((each for each in contents if isinstance(each, dict)), {})
+    return (each for each in contents if isinstance(each, dict))
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Probabilities above which a model gives its labels, and their source."""
+
+    values: tuple[float, ...]
+    source: str
+
+
+def thresholds_of(
+    names: Sequence[str],
+    metadata: Mapping[str, str],
+    path: Path | None,
+    in_graph: tuple[float, ...] | None = None,
+) -> Thresholds:
+    """Threshold of each label: of the graph, the metadata, or config.json, else 0.5."""
+    # `thresholds` or `threshold`: a number, a list, or a number for each name or position. OpenVINO
+    # writes `model_info confidence_threshold`. A number that is not between 0 and 1 is an error in
+    # the former, and means something else in the latter.
+    config = next(_configs(path), {})
+    several = [
+        (_parsed(metadata.get(THRESHOLDS)), f"metadata {THRESHOLDS!r}"),
+        (_parsed(metadata.get("thresholds")), "metadata 'thresholds'"),
+        (config.get("thresholds"), "config.json (thresholds)"),
+    ]
+    keys = ("threshold", "model_info confidence_threshold")
+    one = [(_parsed(metadata.get(key)), f"metadata {key!r}") for key in keys]
+    one += [(config.get("threshold"), "config.json (threshold)")]
+    one = [each for each in one if isinstance(each[0], dict | list) or _is_threshold(each[0])]
+    places = ((value, source) for value, source in [*several, *one] if value is not None)
+    written, source = next(places, (None, ""))
+    if not names:  # a threshold of 0.5 decides as the class does
+        each = [*written.values()] if isinstance(written, dict) else written
+        each = each if isinstance(each, list) else [each]
+        return Thresholds(
+            (), "by default" if {*map(str, each)} <= {"None", "0.5"} else f"of {source}"
+        )
+    if written is None:
+        default = Thresholds((0.5,) * len(names), "by default")
+        return default if in_graph is None else Thresholds(in_graph, "of the graph")
+    if isinstance(written, dict):
+        by_name = {composed(name): value for name, value in written.items()}
+        written = [by_name.get(composed(n), by_name.get(str(i))) for i, n in enumerate(names)]
+    values = written if isinstance(written, list) else [written] * len(names)
+    numbers = tuple(float(x) for x in values if _is_threshold(x))
+    if len(numbers) != len(names):
+        raise ModelError(
+            f"The model's thresholds ({source}) are not a number between 0 and 1 for each of its "
+            f"{len(names)} labels; correct them."
+        )
+    for name, number, shown in zip(names, numbers, in_graph or numbers, strict=True):
+        if abs(number - shown) > _ALIKE:
+            raise ModelError(
+                f"The model's graph decides on the label {name!r} at {shown:g}, but {source} says "
+                f"{number:g}; correct one of them."
+            )
+    return Thresholds(numbers, f"of {source}")
+
+
+def _parsed(text: str | None) -> Any:
+    """An entry of the metadata: JSON, or numbers in a row."""
+    for form in ("{}", "[{}]"):
+        with suppress(ValueError, RecursionError):
+            return None if text is None else json.loads(form.format(text))
+    return text
+
+
+def _is_threshold(value: Any) -> bool:
+    """Whether a value is a number between 0 and 1."""
+    return isinstance(value, int | float) and 0 < value < 1
 
 
 def names_in(metadata: Mapping[str, str]) -> dict[str, tuple[Any, ...]]:

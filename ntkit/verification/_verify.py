@@ -51,7 +51,7 @@ _BY_PRECISION = {
 def tolerance_of(model: FrozenModel, *dtypes: str) -> float:
     """Tolerance of the coarsest precision among the model's own and other element types."""
     kinds = {tensor.dtype for tensor in (model.embedding, model.logits) if tensor is not None}
-    if model.describe().get("quantisation") is not None:
+    if model.quantisation is not None:
         kinds.add("quantised")
     return max(_BY_PRECISION.get(name, TOLERANCE) for name in (*kinds, *dtypes))
 

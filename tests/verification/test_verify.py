@@ -253,7 +253,7 @@ def test_tolerances_follow_the_precision(zoo, model, tmp_path, monkeypatch):
     assert tolerance_of(model) == 1e-4
     assert tolerance_of(half) == 2**-7
     assert tolerance_of(model, "bfloat16") == 2**-4
-    monkeypatch.setattr(FrozenModel, "describe", lambda self: {"quantisation": "8 bits"})
+    monkeypatch.setattr(FrozenModel, "quantisation", "8 bits")
     assert tolerance_of(model) == 2e-2
 
 

@@ -9,7 +9,6 @@ from ntkit.attributes.findings._finding import MOST_INFERRED as MOST_INFERRED
 from ntkit.attributes.findings._finding import Finding
 from ntkit.attributes.findings._finding import Findings as Findings
 from ntkit.attributes.findings._finding import find_findings as find_findings
-from ntkit.attributes.findings._finding import findings_of_all as findings_of_all
 from ntkit.attributes.findings._statistics import ALIKE as ALIKE
 from ntkit.attributes.findings._statistics import NAMELESS as NAMELESS  # for other packages
 from ntkit.attributes.findings._statistics import AuditedPredictions as AuditedPredictions

@@ -312,17 +312,6 @@ Problem = tuple[Sequence[FeatureSet], AuditedPredictions]
 """Attributes to test, and the predictions whose errors may depend on them."""
 
 
-def ranking_of(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions) -> Ranking:
-    """Test every attribute of every feature set."""
-    return rankings_of([(feature_sets, predictions)])[0]
-
-
-def rankings_of(problems: Sequence[Problem]) -> list[Ranking]:
-    """Test the attributes of several problems, with one correction for all tests."""
-    tested = [_tested(*problem) for problem in problems]
-    return _corrected(tested, problems)
-
-
 def _tested(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions) -> Ranking:
     """Test every attribute, one block at a time; the p-values are not corrected yet."""
     names, origins, numbers = list[str](), list[str](), list[int]()
@@ -357,13 +346,14 @@ def _tested(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions)
     )
 
 
-def _corrected(tested: Sequence[Ranking], problems: Sequence[Problem]) -> list[Ranking]:
-    """The rankings with p-values corrected within each kind, and for the number of kinds."""
+def rankings_of(problems: Sequence[Problem]) -> list[Ranking]:
+    """Test the attributes of several problems, with one correction for all tests."""
     # Each kind of feature set gets an equal share of the chance of a false alarm, and Holm's
     # correction counts the attributes of one kind: thousands of channels do not raise the threshold
     # for two hundred words. By Bonferroni's bound, the total chance of a false alarm stays the
     # same. All problems share this chance: the tests of a kind are counted over all of them.
     # Conjunctions are a kind of their own.
+    tested = [_tested(*problem) for problem in problems]
     kinds, n_tests = list[Array](), list[Array]()
     for ranking, (feature_sets, predictions) in zip(tested, problems, strict=True):
         C = len(predictions.classes)
@@ -408,15 +398,8 @@ class Findings:
         return tuple(tuple(side[0] for side in one.values) for one in self.findings)
 
 
-def find_findings(
-    feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions, alpha: float
-) -> Findings:
-    """Test all attributes of all feature sets."""
-    return findings_of_all([(feature_sets, predictions)], alpha)[0]
-
-
-def findings_of_all(problems: Sequence[Problem], alpha: float) -> list[Findings]:
-    """Findings of several problems; alpha is the chance of any false finding in all of them."""
+def find_findings(problems: Sequence[Problem], alpha: float) -> list[Findings]:
+    """Findings of each problem; alpha is the chance of any false finding in all of them."""
     rankings = rankings_of(problems)
     return [
         _findings_of(*problem, ranking, alpha)

@@ -101,7 +101,7 @@ def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
     """The audit with the findings that only a retrained last layer would have."""
     original = audit.predictions
     predictions = from_labels(original.classes[original.y_index], pred, original.weight)
-    newly = find_findings(audit.feature_sets, predictions, audit.alpha)
+    (newly,) = find_findings([(audit.feature_sets, predictions)], audit.alpha)
     known, n = audit.findings, len(audit.findings)
     new = np.arange(len(newly.findings))
     if known and len(new):  # new is a finding that shares no name and no values with the known
@@ -280,7 +280,7 @@ def audit(
     return Audit(
         predictions,
         tuple(sets),
-        find_findings(sets, predictions, alpha),
+        find_findings([(sets, predictions)], alpha)[0],
         alpha,
         cross_fitted=embeddings is not None,
         notes=(*of_index, *notes, *(note for each in sets for note in each.notes())),

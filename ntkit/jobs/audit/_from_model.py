@@ -16,7 +16,7 @@ from ntkit._key import Key
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, rules_of
-from ntkit.attributes.findings import AuditedPredictions, Finding, Findings, findings_of_all
+from ntkit.attributes.findings import AuditedPredictions, Finding, Findings, find_findings
 from ntkit.changes import range_notes
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
@@ -509,7 +509,7 @@ def _of_labels(
         first, *rest = opposites
         also = f" So it is with {listed(rest)}." * bool(rest)
         raise InputError(f"{opposites[first]}{also} {TO_GO_ON}")
-    findings = findings_of_all([*problems.values()], alpha) if problems else []
+    findings = find_findings([*problems.values()], alpha) if problems else []
     looks = samples.looks()
     audits = dict[str, Audit]()
     for (name, (mine_sets, predictions)), found in zip(problems.items(), findings, strict=True):

@@ -179,16 +179,11 @@ class _Comparison:
         """Pass, fail, too few, or unchanged, which is too few in a slice that nothing changed."""
         if self.alike and self.limit in _LOSSES:
             return "pass"
-        outcome = self._outcome()
-        nothing = self.part.n > 0 and self.part.lost == self.part.gained == 0
-        of_losses = self.limit in (*_DROPS, "max_new_errors") and self.part.kind == "slice"
-        return "unchanged" if outcome == "too few" and nothing and of_losses else outcome
-
-    def _outcome(self) -> Outcome:
         (lost, gained, _), n = self.counts, self.part.n
+        passes = fails = False
         if n < _FEWEST or (self.limit == _SEPARATE and self._pair[0][1] < _FEWEST):
-            return "too few"
-        if self.limit in _DIFFERENCES:
+            pass  # too few to say
+        elif self.limit in _DIFFERENCES:
             fails = below(gained, lost, n, -self.bound, self.bad)
             # No number of samples can show that two flip rates are equal. So this limit passes
             # unless the new model flips significantly more.
@@ -200,7 +195,11 @@ class _Comparison:
             passes, fails = high <= self.bound, low > self.bound
             if self.limit in _LEAST:
                 passes, fails = low >= self.bound, high < self.bound
-        return "pass" if passes else "fail" if fails else "too few"
+        if passes or fails:
+            return "pass" if passes else "fail"
+        nothing = n > 0 and self.part.lost == self.part.gained == 0
+        of_losses = self.limit in (*_DROPS, "max_new_errors") and self.part.kind == "slice"
+        return "unchanged" if nothing and of_losses else "too few"
 
     def verdict(self) -> Verdict:
         """The outcome with its numbers, and the number of samples that would decide it."""

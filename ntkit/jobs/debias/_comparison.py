@@ -56,6 +56,7 @@ from ntkit.jobs.debias._outcome import (
     RepairOutcome,
     Source,
     crossed_groups,
+    deciding_groups,
     helped_groups,
     named_groups,
     outcome_of,
@@ -258,7 +259,7 @@ class Comparison:
         worst_group = None if groups is None else worst_group_accuracy(y, pred, groups=groups)
         if groups is None and self.named_on_test:
             right = pred == y
-            of = _deciding(self._groups(self.named_on_test, y, (right, right)))
+            of = deciding_groups(self._groups(self.named_on_test, y, (right, right)))
             worst_group = min((row.value for each in of for row in each.filled), default=None)
         return {
             "score": named_score(
@@ -635,7 +636,7 @@ class Comparison:
         said = [each.take(rows) for each in self.said]
         if not all((each.value >= 0).any() for each in said):  # labels of training samples alone
             return None
-        groups = _deciding(self._groups(said, y, right, by_copies, rows))
+        groups = deciding_groups(self._groups(said, y, right, by_copies, rows))
         means = [each.first or each.mean for each in groups if each.filled]
         return min((mean.value for mean in means), default=None)
 
@@ -771,12 +772,6 @@ class Comparison:
         if len(groups) > len(y):
             right = np.append(right, of_copies() == y[self.judge.copies.of])
         return replace(row, worst_named=min(each.value for each in groups.rows(right)))
-
-
-def _deciding(groups: Sequence[NamedGroups]) -> list[NamedGroups]:
-    """Groups that decide the outcome."""
-    none = Row("average", "average", 0, 0)
-    return RepairOutcome("", tuple(groups), none, "").deciding
 
 
 def _moments(X: Array) -> tuple[Array, Array]:

@@ -27,7 +27,6 @@ from ntkit.jobs.debias._named_attributes import (
     NamedAttributes,
     check_varies,
     classes_of,
-    varying,
 )
 from ntkit.jobs.debias._order import Order
 from ntkit.study import Rows, stratified_folds
@@ -82,7 +81,7 @@ def with_offered(
         if offered is not None:
             changes.setdefault(offered.name, offered)
             try:
-                varying(reader, names, named.rules)
+                check_varies(reader.attribute(names, named.rules), classes_of(reader))
             except ClassItself:
                 replaced.append(
                     f"{offered.name} has one value in each class, so ntkit cannot balance groups. "
@@ -110,11 +109,12 @@ class Judging:
     ) -> Judging:
         """Read it from samples; raises an error if it does not vary within a class."""
         if names:
-            return cls(varying(reader, names, rules), names, rules)
-        marked = np.fromiter(map(has_markup, reader.texts or ()), int)
-        attribute = Attribute("mark-up", marked, ("without mark-up", "with mark-up"))
+            attribute = reader.attribute(names, rules)
+        else:
+            marked = np.fromiter(map(has_markup, reader.texts or ()), int)
+            attribute = Attribute("mark-up", marked, ("without mark-up", "with mark-up"))
         check_varies(attribute, classes_of(reader))
-        return cls(attribute)
+        return cls(attribute, names, rules)
 
     def of_copies(self, originals: Samples, copies: Samples) -> Array:
         """Its value in each changed copy, −1 if unknown."""

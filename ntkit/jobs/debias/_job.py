@@ -39,7 +39,7 @@ from ntkit.jobs.debias._inputs import MOST_SHARED, Prepared
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE, REPORT_FILE, RUN_FILE, Order
-from ntkit.jobs.debias._outcome import PROBABLY
+from ntkit.jobs.debias._outcome import PROBABLY, deciding_groups
 from ntkit.jobs.debias._repair_limits import comments_on, repair_limits
 from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.report import arguments, commands, facts_of_job, from_here, options_again, quoted
@@ -372,8 +372,8 @@ class Job:
             question = f"Does the repair help if {' and '.join(names)} must not matter?"
         elif self.order.new_head:
             question = "How accurate is the new last layer?"
-        groups = list[Groups]()
-        for each in sorted(outcome.groups, key=lambda each: each not in outcome.deciding):
+        groups, first = list[Groups](), deciding_groups(outcome.groups)
+        for each in sorted(outcome.groups, key=lambda each: each not in first):
             what = _TITLES.get(each.source, "Class × {}").format(each.name)
             tags = dict.fromkeys(each.helped, "the shortcut helped")
             groups.append(
@@ -381,7 +381,7 @@ class Job:
                     f"{what}, {outcome.where}",
                     [row.with_intervals() for row in each.rows],
                     tags,
-                    first=each in outcome.deciding,
+                    first=each in first,
                 )
             )
         of = "" if label is None else f"Label {label!r}: "

@@ -92,7 +92,7 @@ class NamedAttributes:
             change.check_sets(reader.sets)
         for names in self.names:
             if not any(layer_of(name) or name in later for name in chain(*names)):
-                varying(reader, names, self.rules)
+                check_varies(reader.attribute(names, self.rules), classes_of(reader))
         rules = self.answers.rules
 
         def values_of(name: str) -> Array:
@@ -117,15 +117,6 @@ class NamedAttributes:
             model=model.sha256() if of_layers else self.answers.model,
         )
         return replace(self, rules=rules, answers=whole)
-
-
-def varying(
-    reader: AttributeReader, names: Names, rules: Mapping[str, Rule] | None = None
-) -> Attribute:
-    """Read an attribute; raise an error if it does not vary within a class."""
-    attribute = reader.attribute(names, rules)
-    check_varies(attribute, classes_of(reader))
-    return attribute
 
 
 def classes_of(reader: AttributeReader) -> Array:

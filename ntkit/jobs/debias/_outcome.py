@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import Any, Literal
@@ -320,6 +320,13 @@ def crossed_groups(
     return NamedGroups(called, rows, helps, shares=tuple(shares), source="crossed", fewest=FEWEST)
 
 
+def deciding_groups(groups: Sequence[NamedGroups]) -> list[NamedGroups]:
+    """Groups that decide the outcome: of all named attributes together if these have samples."""
+    # One of several says little while the class depends on the others.
+    crossed = [each for each in groups if each.source == "crossed"]
+    return crossed or [*groups]
+
+
 @dataclass(frozen=True)
 class RepairOutcome:
     """How the new head compares with the original one, by the groups of what a person named.
@@ -370,21 +377,15 @@ class RepairOutcome:
         """Whether nothing was named, so that the classes are the groups."""
         return self.groups[0].source == "classes"
 
-    @property
-    def deciding(self) -> list[NamedGroups]:
-        """Groups that decide the word: of all named attributes together if these have samples."""
-        # One of several says little while the class depends on the others.
-        crossed = [each for each in self.groups if each.source == "crossed"]
-        return crossed or [*self.groups]
-
     def lines(self, by: str = "", *, deciding: bool = False) -> list[str]:
         """The results in words, a line for each attribute; ``by`` names a head that is not written.
 
         Groups that decide come first; ``deciding`` leaves out the others. The average follows if it
         falls, or if nothing was named.
         """
-        told = sorted(self.groups, key=lambda each: each not in self.deciding)
-        parts = [each.sentence() for each in (self.deciding if deciding else told)]
+        first = deciding_groups(self.groups)
+        others = [] if deciding else [each for each in self.groups if each not in first]
+        parts = [each.sentence() for each in (*first, *others)]
         before, after = self.average.before or 0.0, self.average.value
         if self.of_classes:
             parts[-1] += f" Average: {_shares(before, after)}. No shortcut was named."
@@ -420,14 +421,13 @@ def outcome_of(
     ``fresh`` says whether the samples chose nothing; only then can it be better.
     ``instead`` is the mean that decides if a group has no sample.
     """
-    outcome = RepairOutcome(NONE, tuple(groups), average, where)
     found = list[tuple[str, Row | None, str]]()
-    for each in outcome.deciding:
+    for each in deciding_groups(groups):
         gain = each.gain(instead)
         word = each.word(gain, max_cost, fresh=fresh and where == TEST)
         found.append((word, gain, each.reason(gain, max_cost)))
     word, gain, reason = min(found, key=lambda each: WORDS.index(each[0]))
-    return replace(outcome, word=word, gain=gain, reason=reason)
+    return RepairOutcome(word, tuple(groups), average, where, gain, reason)
 
 
 def _right_of_two(before: Sequence[int], after: Sequence[int]) -> tuple[tuple[int, int], ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from math import ceil, floor, sqrt
-from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
-from ntkit.attributes import Answer, Answers, Rule, layer_of
+from ntkit.attributes import Answer, Answers, layer_of
 from ntkit.jobs.audit import Names
 from ntkit.jobs.check import ChangeLimits, Limits, SliceLimits
 from ntkit.jobs.debias._comparison import Comparison
@@ -102,16 +102,15 @@ def _checkable(said: NamedAttributes, judging: Sequence[Names]) -> tuple[Answers
     # Changed words and columns judge by their groups as well. A check does not read layers, and
     # mark-up has no name.
     spurious = (replace(each, by=None, at=None) for each in said.answers.spurious)
-    answers = {e.name: e for e in spurious if not _of_layers(e.values, e.rules)}
+    answers = {
+        each.name: each
+        for each in spurious
+        if not any(layer_of(name, each.rules.get(name)) for name in chain(*each.values))
+    }
     for names in filter(None, judging[len(said.names) :]):
         answers.setdefault(names[0][0], Answer(names[0][0], "spurious", names))
     readable = [each.values for each in answers.values()]
     return Answers(tuple(answers.values())), [names in readable for names in judging]
-
-
-def _of_layers(values: tuple[tuple[str, ...], ...], rules: Any) -> bool:
-    named: list[tuple[str, Rule | None]] = [(n, rules.get(n)) for of in values for n in of]
-    return any(layer_of(name, rule) is not None for name, rule in named)
 
 
 def _of_group(groups: NamedGroups, row: Row, whole: Row, n_limits: int, few: int) -> SliceLimits:

@@ -3,7 +3,8 @@
 import numpy as np
 
 from ntkit.attributes import Block, FeatureSet
-from ntkit.attributes.findings import AuditedPredictions
+from ntkit.attributes.findings import AuditedPredictions, find_findings
+from ntkit.attributes.findings._finding import rankings_of
 
 
 def view_of(values, names=None, kind="word", known=None, exact=True):
@@ -26,3 +27,11 @@ def planted(n=2000, n_classes=2, n_others=30, leaning=0.5, agreement=0.9, seed=0
     pred = np.where(rng.random(n) < leaning, led, y)
     values = np.column_stack([has, others])
     return values, AuditedPredictions(np.arange(n_classes), y, pred, np.ones(n))
+
+
+def findings_in(feature_sets, predictions, alpha=0.05):
+    return find_findings([(feature_sets, predictions)], alpha)[0]
+
+
+def ranking_of(feature_sets, predictions):
+    return rankings_of([(feature_sets, predictions)])[0]

@@ -8,17 +8,15 @@ from scipy.stats import fisher_exact, hypergeom
 
 from ntkit._key import conditions_in
 from ntkit.attributes import columns
-from ntkit.attributes.findings import AuditedPredictions, find_findings
+from ntkit.attributes.findings import AuditedPredictions
 from ntkit.metrics.contrasts import _exact
-from tests.attributes.findings.builders import view_of
+from tests.attributes.findings.builders import findings_in, view_of
 
 PAIR = "column:device=mobile and column:hour=night"
 
 
 def conjunctions(feature_sets, predictions):
-    return [
-        one for one in find_findings(feature_sets, predictions, 0.05).findings if one.conditions
-    ]
+    return [one for one in findings_in(feature_sets, predictions).findings if one.conditions]
 
 
 def predictions_of(y, chance, rng, n_classes=2):
@@ -46,7 +44,7 @@ def phones(seed, n=4000, n_classes=2, share=0.4):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_the_injected_pair_is_a_finding_like_others(n_classes):
     table, p = phones(0, 8000, n_classes)
-    found = find_findings([columns(table)], p, 0.05)
+    found = findings_in([columns(table)], p)
     at = next(i for i, one in enumerate(found.findings) if one.conditions)
     one = found.findings[at]
     assert (one.name, one.conditions) == (PAIR, tuple(PAIR.split(" and ")))
@@ -124,7 +122,7 @@ def test_the_number_of_tests_does_not_depend_on_the_errors():
     for share in (0.1, 0.4):
         table, p = phones(0, 2000, share=share)
         n = len([name for block in columns(table).blocks() for name in block.names])
-        counts.add(find_findings([columns(table)], p, 0.05).n_conjunctions)
+        counts.add(findings_in([columns(table)], p).n_conjunctions)
     (count,) = counts  # both classes may be predicted wrongly
     assert 20 < count <= n * (n - 1)
 
@@ -133,19 +131,19 @@ def test_of_many_conditions_at_most_twenty_pairs_are_tested_on_other_samples():
     y, _, chance = none(rng := np.random.default_rng(0))
     has = rng.random((len(y), 400)) < 0.3
     p = predictions_of(y, chance, rng)
-    assert 0 < find_findings([view_of(has)], p, 0.05).n_conjunctions <= 20
+    assert 0 < findings_in([view_of(has)], p).n_conjunctions <= 20
 
 
 def test_few_samples_are_not_tested():
     table, p = phones(0, 60)
-    assert find_findings([columns(table)], p, 0.05).n_conjunctions == 0
+    assert findings_in([columns(table)], p).n_conjunctions == 0
 
 
 def test_neurons_are_no_conditions():
     rng = np.random.default_rng(0)
     y, has, _ = none(rng)
     p = predictions_of(y, 0.3, rng)
-    found = find_findings([view_of(has, kind="layer", exact=False)], p, 0.05)
+    found = findings_in([view_of(has, kind="layer", exact=False)], p)
     assert found.n_conjunctions == 0
 
 

@@ -10,20 +10,19 @@ from hypothesis import strategies as st
 from ntkit.attributes import columns
 from ntkit.attributes.findings import (
     AuditedPredictions,
-    find_findings,
     one_shortcut,
     within_class_correlation,
 )
-from ntkit.attributes.findings._finding import families, ranking_of
+from ntkit.attributes.findings._finding import families
 from ntkit.metrics import Row, holm
 from ntkit.metrics.contrasts import contrast
-from tests.attributes.findings.builders import planted, view_of
+from tests.attributes.findings.builders import findings_in, planted, ranking_of, view_of
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 6])
 def test_the_planted_one_is_first_and_alone(n_classes):
     values, p = planted(n_classes=n_classes)
-    (found,) = find_findings([view_of(values)], p, 0.05).findings
+    (found,) = findings_in([view_of(values)], p).findings
     assert found.name == "word:0"
     assert found.present == (found.goes_with == 0)
     assert not found.agrees(found.worst)
@@ -33,7 +32,7 @@ def test_the_planted_one_is_first_and_alone(n_classes):
 def test_a_duplicate_is_family_and_its_opposite_the_other_side():
     values, p = planted()
     more = np.column_stack([values, values[:, 0], ~values[:, 0]])
-    found = find_findings([view_of(more)], p, 0.05)
+    found = findings_in([view_of(more)], p)
     (one,) = found.findings
     assert one.name == "word:0"
     assert one.same == ("word:31",)
@@ -48,7 +47,7 @@ def test_a_colour_for_each_class_is_one_family():
     colour = np.where(rng.random(4000) < 0.9, y, rng.integers(0, 4, 4000))
     pred = np.where(rng.random(4000) < 0.5, colour, y)
     feature_set = columns({"colour": np.array(list("rgby"))[colour]})
-    found = find_findings(
+    found = findings_in(
         [feature_set], AuditedPredictions(np.arange(4), y, pred, np.ones(4000)), 0.05
     )
     (one,) = found.findings
@@ -59,7 +58,7 @@ def test_a_colour_for_each_class_is_one_family():
 
 def test_cells_are_counts_and_wilsons():
     values, p = planted(n_classes=3)
-    one = find_findings([view_of(values)], p, 0.05).findings[0]
+    one = findings_in([view_of(values)], p).findings[0]
     for group in one.groups:
         rows = (p.y_index == group.name) & (values[:, 0] == group.which)
         assert group.n == rows.sum()
@@ -77,7 +76,7 @@ def test_cells_are_counts_and_wilsons():
 
 def test_examples_are_what_they_are_called():
     values, p = planted()
-    one = find_findings([view_of(values)], p, 0.05).findings[0]
+    one = findings_in([view_of(values)], p).findings[0]
     agrees = values[:, 0] == (p.y_index == 0)
     for name, rows in one.examples.items():
         how, what = name.split(", ")
@@ -102,7 +101,7 @@ def test_errors_at_random_raise_no_alarm(n, most):
     alarms = 0
     for seed in range(n):
         values, p = null(seed)
-        found = find_findings([view_of(values)], p, 0.05).findings
+        found = findings_in([view_of(values)], p).findings
         alarms += bool(found)
     assert alarms <= most  # of 400, 20 are expected at most; 5 % of such tests would show 28
 
@@ -116,8 +115,8 @@ def test_of_what_is_inferred_the_five_clearest_families_are_asked_about(exact):
     p = AuditedPredictions(
         np.arange(2), y, np.where(rng.random(len(y)) < 0.9, led, y), np.ones(len(y))
     )
-    found = find_findings([view_of(has.T, kind="layer", exact=exact)], p, 0.05)
-    whole = find_findings([view_of(has.T, kind="word")], p, 0.05)
+    found = findings_in([view_of(has.T, kind="layer", exact=exact)], p)
+    whole = findings_in([view_of(has.T, kind="word")], p)
     assert len(whole.findings) == 8
     shown = [s.name.partition(":")[2] for s in found.findings]
     assert shown == [s.name.partition(":")[2] for s in whole.findings][: 8 if exact else 5]
@@ -131,7 +130,7 @@ def test_one_class_missing():
     wider = AuditedPredictions(
         np.array(["a", "b", "c", "never"]), p.y_index, p.pred_index, p.weight
     )
-    one = find_findings([view_of(values)], wider, 0.05).findings[0]
+    one = findings_in([view_of(values)], wider).findings[0]
     assert one.name == "word:0"
     assert {group.name for group in one.groups} == {"a", "b", "c"}
 
@@ -139,7 +138,7 @@ def test_one_class_missing():
 def test_nothing_to_find():
     values, p = planted()
     right = AuditedPredictions(p.classes, p.y_index, p.y_index, p.weight)
-    found = find_findings([view_of(values)], right, 0.05)
+    found = findings_in([view_of(values)], right)
     assert found.findings == ()
     assert found.n_looked_at == {"word": 31}
     assert found.values.shape == (len(values), 0)
@@ -149,7 +148,7 @@ def test_a_word_stands_for_words_and_not_for_a_neuron_that_sees_it():
     values, p = planted()
     neuron = np.where(np.random.default_rng(1).random(len(values)) < 0.95, ~values[:, 0], 0)
     seen = view_of(neuron[:, None], ("embedding #3 high",), kind="embedding", exact=False)
-    found = find_findings([view_of(values), seen], p, 0.05)
+    found = findings_in([view_of(values), seen], p)
     (one,) = found.findings
     assert (one.name, one.opposed) == ("word:0", ("embedding #3 high",))
     assert one.values == (("word:0",),)
@@ -162,7 +161,7 @@ def test_what_has_a_name_leads_a_neuron_that_sees_it_better():
     neuron = view_of(values[:, :1], ("layer:relu #3 mean high",), kind="layer", exact=False)
     bright = values[:, 0] ^ (np.random.default_rng(1).random(len(values)) < 0.1)
     measured = view_of(bright[:, None], (name,), kind="image", exact=False)
-    found = find_findings([neuron, measured], p, 0.05)
+    found = findings_in([neuron, measured], p)
     (one,) = found.findings
     assert (one.name, one.feature_set, one.values) == (name, "image", ((name,),))
     assert one.same == ("layer:relu #3 mean high",)
@@ -252,7 +251,7 @@ def test_what_agrees_within_classes_is_one_finding_that_is_named_for_the_first()
     p = AuditedPredictions(np.arange(2), y, pred, np.ones(len(y)))
     names = ("word:border", "word:wide", "word:other")
     columns = np.stack([values[:, 0], wider, values[:, 1]], axis=1)
-    found = find_findings([view_of(columns, names)], p, 0.05)
+    found = findings_in([view_of(columns, names)], p)
     first, second = sorted(found.findings, key=lambda each: each.name)
     assert (first.name, first.same, first.values) == (
         "word:border",
@@ -276,7 +275,7 @@ def test_what_has_no_name_is_asked_only_if_nothing_named_explains_its_errors():
         luck = rng.random(len(y))
         pred = np.where(luck < 0.3, named, np.where((luck < 0.6) & hides, hidden, y))
         p = AuditedPredictions(np.arange(2), y, pred, np.ones(len(y)))
-        found = find_findings([neurons, words], p, 0.05).findings
+        found = findings_in([neurons, words], p).findings
         assert [each.name for each in found] == [
             "word:named",
             *["layer:relu #2 mean high"] * hides,
@@ -286,7 +285,7 @@ def test_what_has_no_name_is_asked_only_if_nothing_named_explains_its_errors():
 
 def test_accuracy_if_class_and_attribute_were_unrelated():
     values, p = planted(agreement=0.8)
-    (one,) = find_findings([view_of(values)], p, 0.05).findings
+    (one,) = findings_in([view_of(values)], p).findings
     has, right = values[:, 0].astype(bool), p.y_index == p.pred_index
     expected = sum(
         (p.y_index == k).mean() * (has == v).mean() * right[(p.y_index == k) & (has == v)].mean()
@@ -296,7 +295,7 @@ def test_accuracy_if_class_and_attribute_were_unrelated():
     assert one.unrelated.value == pytest.approx(expected)
     kept = has | (p.y_index != 0)  # no sample of class 0 lacks it
     p = AuditedPredictions(p.classes, *(a[kept] for a in (p.y_index, p.pred_index, p.weight)))
-    (one,) = find_findings([view_of(values[kept])], p, 0.05).findings
+    (one,) = findings_in([view_of(values[kept])], p).findings
     assert one.unrelated is None
 
 

@@ -11,7 +11,7 @@ from scipy.stats import binom
 
 import ntkit
 from ntkit.attributes import Block, FeatureSet
-from ntkit.attributes.findings import AuditedPredictions, findings_of_all
+from ntkit.attributes.findings import AuditedPredictions, find_findings
 from ntkit.cli import main
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit import LabelAudits, write_audit
@@ -120,7 +120,7 @@ def test_all_labels_share_the_chance_of_a_false_finding():
             facts = FeatureSet("fact", True, n, partial(iter, [block]))
             pred = np.where(wrong, 1 - y, y)
             problems.append(([facts], AuditedPredictions(np.arange(2), y, pred, np.ones(n))))
-        alarms += any(found.findings for found in findings_of_all(problems, alpha))
+        alarms += any(found.findings for found in find_findings(problems, alpha))
     # With a correction for each label alone, two of five would have a false finding.
     assert alarms <= binom.ppf(0.999, seeds, alpha)
 

@@ -15,6 +15,7 @@ from ntkit.jobs.debias._outcome import (
     TEST,
     NamedGroups,
     crossed_groups,
+    deciding_groups,
     helped_groups,
     named_groups,
     outcome_of,
@@ -182,7 +183,7 @@ def test_groups_of_two_attributes_decide_together():
     assert both.first.value == pytest.approx(np.dot(weights, accuracies))
     average = compare(right, [("average", "average", np.arange(n))])[0]
     outcome = outcome_of([*single, both], average, TEST, 0.05)
-    assert outcome.deciding == [both]
+    assert deciding_groups(outcome.groups) == [both]
     assert outcome.gain is both.first
     assert len(outcome.lines()) == 3
     together = "If column:a and column:b and the class were unrelated"

@@ -49,7 +49,6 @@ from ntkit.head import LinearHead
 from ntkit.jobs.debias._candidates import (
     CANDIDATES,
     OTHER_METHODS,
-    PUBLISHED,
     is_degenerate,
     n_suppressed,
 )
@@ -73,8 +72,8 @@ READINGS = {
     for aggregation in ("union", "intersection", "per_class")
 }
 RIDGES = (0.001, 0.01, 0.1, 1.0, 10.0)
-by_paper = partial(NeuronTuneClassifier, **PUBLISHED)
-"""NeuronTune by the paper's rule; retrained to the optimum, so that only the mask differs."""
+by_paper = partial(NeuronTuneClassifier.as_described, solver="optimum")
+"""NeuronTune by its rule as described; retrained to the optimum, so that only the mask differs."""
 
 
 # -- one run ----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Fidelity: next to plain loops, written from the definitions in the papers."""
+"""Fidelity: next to plain loops, written from the definitions of the methods."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ntkit.study import Rows, split_in_two
 
 
 def neurontune() -> list[Row]:
-    """Scores, union, mask, class-balanced retraining and SFit (arXiv 2505.24048, Sec. 4)."""
+    """Scores, union, mask, class-balanced retraining, SFit: our reading of arXiv 2505.24048."""
     scores, masks, heads, sums = [], [], [], []
     for seed in (*SEEDS, 3, 4):
         for n_classes in (2, 3):

@@ -202,6 +202,12 @@ head_ : LinearHead
     Weights and bias together.
 erm_head_ : LinearHead
     The original head, in the order of ``classes_``.
+spuriousness_scores_ : ndarray of shape (C, D)
+    Scores; NaN rows for classes that could not be scored.
+suppressed_ : ndarray of bool, shape (D,)
+    Neurons that the rule suppresses for every class.
+n_errors_ : ndarray of shape (C,)
+    Misclassified samples of each class, by the original head.
 groups_ : ndarray of shape (G,)
     Group labels.
 group_inference_ : GroupInference or None

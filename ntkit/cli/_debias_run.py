@@ -222,8 +222,8 @@ def _ordered(options: Options) -> Any:
         raise InputError(
             f"{option} orders NeuronTune, and --method orders {method}; drop one of them."
         )
-    paper = {"threshold": 0.0, "min_misclassified": 1, "max_cost": None}
-    return NeuronTuneClassifier(**paper | parameters, C=options.C, random_state=options.seed)
+    parameters = {"solver": "optimum", "C": options.C, "random_state": options.seed} | parameters
+    return NeuronTuneClassifier.as_described(**parameters)
 
 
 def _check_new(out: Path, inputs: list[Path | None], *, force: bool) -> None:

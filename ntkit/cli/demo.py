@@ -100,12 +100,12 @@ def _forget(out: Path) -> None:
 
 
 def _neurons(result: DebiasResult) -> str:
-    """Result of the paper's method next to a random mask of its size."""
+    """Result of NeuronTune's rule as described, next to a random mask of its size."""
     rows = {row.name.partition(" of ")[0]: row for row in result.candidates}
-    paper, random = rows["neurontune"], rows["random mask"]
+    found, random = rows["neurontune"], rows["random mask"]
     return (
-        f"\nThe paper's default (neurontune: threshold 0) suppresses {paper.n_suppressed} of "
+        f"\nThe paper's default (neurontune: threshold 0) suppresses {found.n_suppressed} of "
         f"{result.n_non_constant} non-constant neurons. Test set, worst group: "
-        f"{percent(paper.worst_group)}; a random mask of {random.n_suppressed}: "
+        f"{percent(found.worst_group)}; a random mask of {random.n_suppressed}: "
         f"{percent(random.worst_group)}."
     )

@@ -134,17 +134,12 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
     {classes_, coef_}
         Zero on suppressed neurons.
     {intercept_, head_}
-    spuriousness_scores_ : ndarray of shape (C, D)
-        Scores; NaN rows for classes that could not be scored.
-    suppressed_ : ndarray of bool, shape (D,)
-        Neurons whose weights are zero for every class because of the rule.
+    {spuriousness_scores_, suppressed_}
     suppressed_per_class_ : ndarray of bool, shape (C, D)
         Neurons that each class flags (with "per_class": suppresses).
     non_constant_ : ndarray of bool, shape (D,)
         Neurons that vary on the scored samples.
-    {erm_head_}
-    n_errors_ : ndarray of shape (C,)
-        Misclassified samples of each class, by the original head.
+    {erm_head_, n_errors_}
     C_ : float
         ``C``, or the chosen penalty for standardised neurons; NaN with "sgd".
     best_epoch_ : int
@@ -213,7 +208,7 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
 
     @classmethod
     def as_described(cls, **parameters: Any) -> NeuronTuneClassifier:
-        """The method as the paper describes it: λ = 0, every class with an error, any cost, SGD.
+        """NeuronTune as described: λ = 0, every class with an error, any cost, SGD.
 
         Parameters
         ----------

@@ -45,12 +45,7 @@ class SpuriousNeuronSelector(SelectorMixin, NeuronMaskRule):
 
     Attributes
     ----------
-    spuriousness_scores_ : ndarray of shape (C, D)
-        Scores; NaN rows for classes that could not be scored.
-    suppressed_ : ndarray of bool, shape (D,)
-        Neurons that ``transform`` removes.
-    n_errors_ : ndarray of shape (C,)
-        Misclassified samples of each class, by the original head.
+    {spuriousness_scores_, suppressed_, n_errors_}
     estimator_ : NeuronTuneClassifier
         The classifier that scored the neurons.
     {n_features_in_, feature_names_in_}

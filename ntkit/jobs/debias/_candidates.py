@@ -27,16 +27,14 @@ _NEARLY_ALL = 0.95  # share of the non-constant neurons
 DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
 COPIES, LABELLED = "copies", "labelled"
 """Rows of a candidate: both sets with changed copies, or both sets with partly known groups."""
-PUBLISHED: dict[str, Any] = {"threshold": 0.0, "min_misclassified": 1, "max_cost": None}
-"""The paper's rule: λ = 0, every class with an error is scored, and a mask may cost anything."""
 Unfitted = tuple[Any, str]
 """An estimator, and its rows: "train", "validation", "both", COPIES or LABELLED."""
 
 
 def _default_candidates() -> dict[str, Unfitted]:
     """Candidates of :func:`ntkit.debias` by name, in the order of the table."""
-    # "neurontune" has the paper's rule; the others suppress only neurons with high scores. With
-    # each mask, the optimum and its penalty are found anew.
+    # "neurontune" has the rule as described; the others suppress only neurons with high scores.
+    # With each mask, the optimum and its penalty are found anew.
     rules: dict[str, dict[str, Any]] = {
         "": {},
         "-0.5sd": {"threshold": 0.5},
@@ -49,7 +47,8 @@ def _default_candidates() -> dict[str, Unfitted]:
         "cell-balanced": (AutoDebiasClassifier(recipe="cell-balanced"), "train"),
     }
     for suffix, rule in rules.items():
-        candidates[f"neurontune{suffix}"] = NeuronTuneClassifier(**(PUBLISHED | rule)), "train"
+        clf = NeuronTuneClassifier.as_described(solver="optimum", **rule)
+        candidates[f"neurontune{suffix}"] = clf, "train"
     return candidates | {"auto": (AutoDebiasClassifier(), "train")}
 
 

@@ -172,11 +172,11 @@ def debias(
         ``predict.py`` needs ONNX Runtime but not ntkit; ntkit runs it and compares its predictions.
     method : str or classifier, optional
         The head to write. One of: the name of a candidate in the table ("auto" is
-        :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" the paper's rule); "afr",
-        "jtt", "self", "evals", "leace" or "leia"; a label-free score that chooses among the
-        candidates (:data:`~ntkit.metrics.LABEL_FREE_SCORES`); or any classifier that
-        :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``. ntkit sets the
-        classifier's ``head`` parameter, if it has one, to the original head. ``C`` applies to
+        :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" has NeuronTune's rule as
+        described); "afr", "jtt", "self", "evals", "leace" or "leia"; a label-free score that
+        chooses among the candidates (:data:`~ntkit.metrics.LABEL_FREE_SCORES`); or any classifier
+        that :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``. ntkit sets
+        the classifier's ``head`` parameter, if it has one, to the original head. ``C`` applies to
         standardised embeddings.
     new_head : bool
         Fit a new head for labels that are not the model's classes. The original head is then an

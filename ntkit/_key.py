@@ -106,13 +106,6 @@ class Key:
         """The value or threshold after the sign."""
         return self.condition.removeprefix(self.sign)
 
-    @property
-    def layer(self) -> str | None:
-        """Layer of a network that the attribute is read from; None if there is none."""
-        if self.kind not in OF_A_LAYER:
-            return None
-        return self.kind if self.kind == "embedding" else self.what.partition(" ")[0]
-
     def __str__(self) -> str:
         return f"{self.origin}{self.condition}"
 

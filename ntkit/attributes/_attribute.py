@@ -31,6 +31,11 @@ class Group(Row):
     n_copies: int = 0
 
     @property
+    def n_inferred(self) -> int:
+        """Number of samples whose group is inferred."""
+        return self.n - self.n_known - self.n_copies
+
+    @property
     def share(self) -> str:
         """Accuracy and interval in percent."""
         return f"{percent(self.value)} {interval(self.wilson())}"
@@ -42,8 +47,8 @@ class Group(Row):
                 "n_copies": self.n_copies}  # fmt: skip
 
     def __str__(self) -> str:
-        n_inferred, of = self.n - self.n_known - self.n_copies, str(self.n)
-        inferred = f" ({n_inferred} of them inferred)" if n_inferred else ""
+        inferred = f" ({self.n_inferred} of them inferred)" if self.n_inferred else ""
+        of = str(self.n)
         if self.n_copies:
             of = f"{self.n_copies} changed {'copy' if self.n_copies == 1 else 'copies'}"
             if real := self.n - self.n_copies:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
-from ntkit._key import Key
+from ntkit._key import OF_A_LAYER, Key
 from ntkit._types import Array
 from ntkit.attributes._feature_set import (
     Block,
@@ -77,19 +77,20 @@ def layers(activations: Mapping[str, ArrayLike], *, random_state: int = 0) -> Fe
 
     def rule(attribute: str) -> Rule | None:
         key = Key.of(attribute)
-        if key.kind != "layer" or key.layer not in matrices:
+        layer = layer_of(key)
+        if key.kind != "layer" or layer not in matrices:
             return None
-        X = matrices[key.layer]
+        X = matrices[layer]
         if channel := _CHANNEL.fullmatch(key.what):
             return _rule_of_channel(channel, key, X, X.shape[1] // 2)
-        return _fitted_rule(key, fitted(key.layer))
+        return _fitted_rule(key, fitted(layer))
 
     return FeatureSet("layer", False, max(sizes, default=0), blocks, rule=rule)
 
 
 def _fitted_rule(key: Key, of: _Fitted) -> Rule | None:
     """Rule for a high value along a direction, or for the nearest centre."""
-    name, W, b = key.layer or "", of.weights, of.offsets
+    name, W, b = layer_of(key) or "", of.weights, of.offsets
     if direction := _DIRECTION.fullmatch(key.what):
         k = int(direction[1]) - 1
         cut = rule_of_column(name, k, of.scores[:, k], key.condition.strip())
@@ -171,10 +172,13 @@ def _clusters(directions: Array, random_state: int) -> tuple[Array, Array]:
 # -- attributes of other samples, by name --------------------------------------------------------
 
 
-def layer_of(name: str, rule: Rule | None = None) -> str | None:
-    """Layer of an attribute, from its name or rule; None if it has no layer."""
-    layer = Key.of(name).layer
-    return layer if rule is None or layer is None else rule.layer
+def layer_of(name: str | Key, rule: Rule | None = None) -> str | None:
+    """Layer of a network that an attribute is read from, by its name or rule; None without one."""
+    key = Key.of(name)
+    if key.kind not in OF_A_LAYER:
+        return None
+    layer = EMBEDDING if key.kind == EMBEDDING else key.what.partition(" ")[0]
+    return layer if rule is None else rule.layer
 
 
 def is_channel(name: str) -> bool:
@@ -183,9 +187,9 @@ def is_channel(name: str) -> bool:
 
 
 def _channel(key: Key) -> re.Match[str] | None:
-    if key.layer is None or not key.condition:
+    if key.kind not in OF_A_LAYER or not key.condition:
         return None
-    return (_NEURON if key.layer == EMBEDDING else _CHANNEL).fullmatch(key.what)
+    return (_NEURON if key.kind == EMBEDDING else _CHANNEL).fullmatch(key.what)
 
 
 def layer_values(name: str, layers: Mapping[str, Array], rule: Rule | None = None) -> Array:
@@ -207,12 +211,12 @@ def _layer(name: str, layer: str | None, layers: Mapping[str, Array]) -> Array:
 def layer_rule(name: str, layers: Mapping[str, Array]) -> Rule:
     """Rule of a channel or neuron, cut at a quartile of these samples."""
     key = Key.of(name)
-    X, channel = _layer(name, key.layer, layers), _channel(key)
+    X, channel = _layer(name, layer_of(key), layers), _channel(key)
     if channel is None:
         raise InputError(
             f"{name!r} does not say how to compute the attribute; pass the page's answers."
         )
-    channels = X.shape[1] if key.layer == EMBEDDING else X.shape[1] // 2
+    channels = X.shape[1] if key.kind == EMBEDDING else X.shape[1] // 2
     if int(channel[1]) >= channels:
         raise InputError(
             f"The layer of {name!r} has {channels} channels, from #0 on; name one of them."
@@ -228,4 +232,4 @@ def layer_rule(name: str, layers: Mapping[str, Array]) -> Rule:
 
 def _rule_of_channel(channel: re.Match[str], key: Key, X: Array, n_channels: int) -> Rule | None:
     column = int(channel[1]) + n_channels * (channel[2] == "deviation")
-    return rule_of_column(key.layer or "", column, X[:, column], key.condition.strip())
+    return rule_of_column(layer_of(key) or "", column, X[:, column], key.condition.strip())

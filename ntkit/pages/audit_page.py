@@ -14,6 +14,7 @@ import numpy as np
 
 from ntkit._key import OF_A_LAYER, OF_A_TABLE, Key, shown
 from ntkit._types import Array
+from ntkit.attributes import layer_of
 from ntkit.attributes.findings import (
     NAMELESS,
     AuditedPredictions,
@@ -169,8 +170,9 @@ def _of_a_number(key: Key) -> Wording:
 def _of_a_layer(key: Key, layers: Sequence[str]) -> Wording:
     """A neuron, a direction or a cluster, which only examples can explain."""
     place = "the last layer" if key.kind == "embedding" else "an earlier layer"
-    if key.layer in layers:
-        place = f"layer {layers.index(key.layer) + 1} of the {len(layers)} tested layers"
+    layer = layer_of(key) or ""
+    if layer in layers:
+        place = f"layer {layers.index(layer) + 1} of the {len(layers)} tested layers"
     hint = f"{_SEEN} It comes from {place}; in the files: {brief(str(key))}."
     if _CLUSTER.search(key.what):
         title = "A kind of sample that the model distinguishes"

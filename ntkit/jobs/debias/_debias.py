@@ -484,8 +484,9 @@ def _repair(
     if invariance is not None:
         by_change = change_results(data, comparison, invariance, order, named=bool(said.names))
     draft = job.draft(group_check(data, reader, comparison, said.answers.also), by_change)
-    others = other_labels_note(order.resume, draft.answers)  # a share of another head
-    draft = replace(draft, cautions=(*draft.cautions, *others))
+    if order.resume is not None:  # a share of another head
+        others = other_labels_note(order.resume, draft.answers)
+        draft = replace(draft, cautions=(*draft.cautions, *others))
     if not draft.written and order.out is None and order.deploy is None and not order.new_head:
         return draft
     result = job.write(draft)

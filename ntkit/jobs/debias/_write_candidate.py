@@ -93,9 +93,9 @@ def label_of_run(run: Path) -> str | None:
     return None if label is None else str(label)
 
 
-def other_labels_note(run: Path | None, answers: Sequence[Mapping[str, Any]]) -> list[str]:
+def other_labels_note(run: Path, answers: Sequence[Mapping[str, Any]]) -> list[str]:
     """A note if labels of samples are not those that an earlier run used."""
-    earlier = [] if run is None else _record(run).get("answers") or []
+    earlier = _record(run).get("answers") or []
     before = {each.get("name"): each.get("sha256") for each in earlier if isinstance(each, dict)}
     changed = [
         each["name"]

@@ -50,7 +50,7 @@ def attribute_named(
     if key.kind == "word":
         return _of_texts(key, read_from)
     if key.kind == "image":
-        values: Array = read_from.values(str(key))
+        values: Array = read_from.values(name)
         return values
     return _of_columns(key, columns_of(read_from))
 

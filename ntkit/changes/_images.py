@@ -282,7 +282,7 @@ class OfImages:
         draws = Draws(self.name, seed, rows, of[rows], self.version)
         X = samples.X
         if samples.kind == "arrays":
-            return ChangedArray(X, self.change, draws, _range_of(samples)[:2]), rows
+            return ChangedArray(X, self.change, draws, samples.pixel_range[:2]), rows
         paths, others = [X.paths[i] for i in rows], [X.paths[i] for i in draws.donors]
         return ChangedImages(paths, X.preprocessing, self.change, draws, others), rows
 
@@ -291,7 +291,7 @@ def range_notes(samples: Samples) -> list[str]:
     """A note on black and white of images in an array, if ntkit takes them from the values."""
     if samples.kind != "arrays" or not of_images(samples):
         return []
-    low, high, known = _range_of(samples)
+    low, high, known = samples.pixel_range
     if known:
         return []
     if low < 0:
@@ -310,7 +310,7 @@ def has_black_and_white(samples: Samples) -> bool:
     """Whether the range of pixels is known, or 0 is black; also of samples without pixels."""
     if samples.kind != "arrays" or not of_images(samples):
         return True
-    low, _, known = _range_of(samples)
+    low, _, known = samples.pixel_range
     return known or low >= 0
 
 
@@ -323,23 +323,6 @@ def check_black_and_white(name: str, samples: Samples) -> None:
             f"{low:.3g} to {high:.3g}, as normalised images have. Pass image files with --mean and "
             "--std (preprocessing=)."
         )
-
-
-_ROUNDING = 1e-3  # of values from 0 to 1
-_BLACKEST = -0.9  # some pixel of images from −1 to 1; black minus a mean is above
-
-
-def _range_of(samples: Samples) -> tuple[float, float, bool]:
-    """Values of black and white in an array of images, and whether these are known."""
-    low, high = samples.value_range
-    if low >= -_ROUNDING:
-        if high <= 1 + _ROUNDING:
-            return 0.0, 1.0, True
-        known = samples.X.dtype == np.uint8 or 64 < high <= 255
-        return 0.0, 255.0 if known else high, known
-    if -1 - _ROUNDING <= low <= _BLACKEST and high <= 1 + _ROUNDING:
-        return -1.0, 1.0, True
-    return low, max(high, low + 1), False
 
 
 def of_images(samples: Samples) -> bool:

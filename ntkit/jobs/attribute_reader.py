@@ -83,6 +83,18 @@ class AuditedImages(MeasuredImages):
         return {key: values for key, values in columns.items() if len(set(values)) > 1}
 
 
+def _check_one_scale(sets: Iterable[Samples]) -> None:
+    """Raise an error for images in arrays of which some have other values for black and white."""
+    ranges = [s.pixel_range for s in sets if s.kind == "arrays" and len(s)]
+    black_and_white = {(low, high) if known else None for low, high, known in ranges}
+    if len(black_and_white) > 1:
+        said = listed([f"{low:.3g} to {high:.3g}" for low, high, _ in ranges], 3)
+        raise InputError(
+            f"The sets have images with values on different scales ({said}), so their brightness "
+            "cannot be compared. Pass all images on one scale, or as image files."
+        )
+
+
 def _facts(image: Image.Image) -> dict[str, str]:
     camera = ""
     with suppress(*_DAMAGED):
@@ -145,7 +157,7 @@ def of_inputs(
         if facts:
             yield columns(facts, kind="file")
     elif inputs.images is not None:
-        yield image_statistics(inputs.images, len(inputs.images))
+        yield image_statistics(samples.looks_from_0_to_1(), len(inputs.images))
     if inputs.table is None and _is_matrix(X) and not samples.embedded:
         yield array(X, kind="input")
 
@@ -246,6 +258,7 @@ class AttributeReader:
     @cached_property
     def statistics(self) -> Array:
         """Statistics of the images, measured as an audit does, (N, 19)."""
+        _check_one_scale(self.sets)
         parts = list[Array]()
         for samples in self.sets:
             X = samples.X
@@ -254,7 +267,7 @@ class AttributeReader:
             if isinstance(X, AuditedImages):
                 parts.append(X.statistics())
             else:
-                images = samples.looks().images or ()
+                images = samples.looks_from_0_to_1()
                 parts.append(np.stack([statistics_of_image(image) for image in images]))
         return np.concatenate(parts)
 

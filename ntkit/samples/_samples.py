@@ -68,6 +68,9 @@ def arrays_of(X: Any) -> list[Any]:
 Kind = Literal["embeddings", "images", "texts", "columns", "inputs", "arrays"]
 _SHOWN_COLUMNS, _SHOWN_FILES = 20, 5
 
+_ROUNDING = 1e-3  # of values from 0 to 1
+_BLACKEST = -0.9  # some pixel of images from −1 to 1; black minus a mean is above
+
 
 @dataclass(frozen=True, eq=False)
 class ReadTable:
@@ -216,6 +219,28 @@ class Samples:
             return 0.0, 0.0
         low, high = (extreme.reduce(self.X, axis=None) for extreme in (np.fmin, np.fmax))
         return float(low), float(high)
+
+    @property
+    def pixel_range(self) -> tuple[float, float, bool]:
+        """Values of black and white in an array of images, and whether these are known."""
+        low, high = self.value_range
+        if low >= -_ROUNDING:
+            if high <= 1 + _ROUNDING:
+                return 0.0, 1.0, True
+            known = self.X.dtype == np.uint8 or 64 < high <= 255
+            return 0.0, 255.0 if known else high, known
+        if -1 - _ROUNDING <= low <= _BLACKEST and high <= 1 + _ROUNDING:
+            return -1.0, 1.0, True
+        return low, max(high, low + 1), False
+
+    def looks_from_0_to_1(self) -> Any:
+        """Images of an array on one scale; others as they are, if black and white are unknown."""
+        images, (low, high, known) = self.looks().images, self.pixel_range
+        assert images is not None
+        if self.X.dtype == np.uint8 and high == 255:  # as image files
+            return images
+        low, size = (low, high - low) if known else (0.0, 1.0)
+        return Images(len(images), lambda i: (images[i] - np.float32(low)) / np.float32(size))
 
     def measured(self, by: type[MeasuredImages] = MeasuredImages) -> Samples:
         """The same samples for one run: the model's reading hashes and measures image files."""

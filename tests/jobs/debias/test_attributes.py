@@ -1,10 +1,12 @@
 """From a finding to a repaired model: attributes that are named, or answered."""
 
 import json
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_array_equal
 from PIL import Image
 from sklearn.neural_network import MLPClassifier
 
@@ -418,3 +420,29 @@ def test_one_original_has_one_worst_group(three, method):
         if (inside := (y == k) & ((X[:, 5] >= 2) == value)).sum() >= FEWEST
     ]
     assert old.worst_group == min(shares)
+
+
+PICTURES = np.random.default_rng(3).integers(0, 256, (40, 1, 8, 8)).astype(np.uint8)
+SCALES = {
+    "whole": PICTURES,
+    "decimal": PICTURES.astype(np.float32),
+    "from 0 to 1": (PICTURES / 255).astype(np.float32),
+    "from -1 to 1": (PICTURES / 127.5 - 1).astype(np.float32),
+}
+
+
+@pytest.mark.parametrize("one", SCALES)
+def test_images_of_arrays_are_measured_on_one_scale(one):
+    """A cut of one set holds in another one, whose values are written in another type."""
+    name = "image:top left brightness above the median"
+    reader = AttributeReader([Samples(SCALES[one], np.zeros(40))])
+    cut = {name: reader.rule(name)}
+    bright = PICTURES[:, 0, :3, :3].mean(axis=(1, 2))
+    assert_array_equal(reader.values(name, cut), bright > np.median(bright))
+    for other, X in SCALES.items():
+        again = AttributeReader([Samples(X, np.zeros(40))])
+        assert_array_equal(again.values(name, cut), bright > np.median(bright))
+        both = AttributeReader([Samples(SCALES[one], np.zeros(40)), Samples(X, np.zeros(40))])
+        alike = one == other or {one, other} == {"whole", "decimal"}
+        with nullcontext() if alike else pytest.raises(InputError, match="on different scales"):
+            assert_array_equal(both.values(name, cut), np.tile(bright > np.median(bright), 2))

@@ -44,7 +44,6 @@ from ntkit.inputs import MeasuredImages, shown
 from ntkit.samples import (
     MADE_OF_CLASSES,
     Identified,
-    Images,
     Inputs,
     Metadata,
     ReadTable,
@@ -242,18 +241,10 @@ class AttributeReader:
         return None if None in parts else [text for part in parts for text in part or ()]
 
     @cached_property
-    def images(self) -> Any:
-        """Images, decoded one by one."""
+    def images(self) -> list[Any] | None:
+        """Images of each set, decoded one by one; None if a set has none."""
         parts = [each.images for each in self.inputs]
-        if None in parts:
-            return None
-        starts = np.cumsum([0, *map(len, parts)])
-
-        def image(row: int) -> Any:
-            part = int(np.searchsorted(starts, row, side="right")) - 1
-            return parts[part][row - int(starts[part])]
-
-        return Images(self.n, image)
+        return None if None in parts else parts
 
     @cached_property
     def statistics(self) -> Array:

@@ -240,7 +240,7 @@ class Samples:
         if self.X.dtype == np.uint8 and high == 255:  # as image files
             return images
         low, size = (low, high - low) if known else (0.0, 1.0)
-        return Images(len(images), lambda i: (images[i] - np.float32(low)) / np.float32(size))
+        return Images(len(self), lambda i: (images[i] - np.float32(low)) / np.float32(size))
 
     def measured(self, by: type[MeasuredImages] = MeasuredImages) -> Samples:
         """The same samples for one run: the model's reading hashes and measures image files."""

@@ -200,13 +200,14 @@ class NamedGroups:
     def sentence(self) -> str:
         """The first number, the mean of groups if it differs, and the worst group."""
         first, mean, worst = self.first, self.mean, self.worst
-        parts = list[str]()
+        parts, joined = list[str](), ", small ones joined," * bool(self.joined)
         if first is not None:
             shares = _shares(first.before, first.value)
             other = max(
                 abs(mean.value - first.value), abs((mean.before or 0) - (first.before or 0))
             )
-            beside = f" (mean of groups {_shares(mean.before, mean.value)})" * (other > _DIFFERENT)
+            beside = f" (mean of groups{joined} {_shares(mean.before, mean.value)})"
+            beside *= other > _DIFFERENT
             parts.append(
                 f"If {self.name} and the class were unrelated, on data otherwise like this: "
                 f"{shares}{beside}."
@@ -215,6 +216,7 @@ class NamedGroups:
             no = "No sample shows" if self.fewest == 1 else f"Fewer than {self.fewest} samples show"
             none = f"{no} {listed(self.empty, 2)}. " if self.empty else ""
             what = _MEAN_OF[self.source] if self.of_parts is None else _OF_PARTS
+            what += joined.rstrip(",")
             parts.append(f"{none}Mean of {what}: {_shares(mean.before, mean.value)}.")
         first_worst = min(self.filled, key=lambda row: row.before or 0.0)
         last_worst = min(self.filled, key=lambda row: row.value)

@@ -159,6 +159,22 @@ def test_small_groups_of_several_classes_are_joined_by_what_the_shortcut_does():
     assert sum(groups.shares) == pytest.approx(1)
     assert groups.helped == {"a × x", "c × w"}
     assert FEW == 10
+    assert groups.joined == {"c × 2 others"}
+
+
+def test_a_mean_of_joined_groups_is_called_so():
+    """The cost counts each of them by itself."""
+    n = [[200, 5, 5], [100, 90, 4], [100, 3, 60]]
+    before, after = np.full((3, 3), 0.9), np.full((3, 3), 0.8)
+    attribute, y, right = samples(n, before, after, ["a", "b", "c"], ("x", "y", "z"))
+    few = named_groups(attribute, y, right, (), ["a", "b", "c"], source="crossed")
+    assert few.joined
+    assert ", small ones joined: " in few.sentence()
+    attribute, y, right = samples(
+        np.full((3, 3), 50), before, after, ["a", "b", "c"], ("x", "y", "z")
+    )
+    enough = named_groups(attribute, y, right, (), ["a", "b", "c"], source="crossed")
+    assert "joined" not in enough.sentence()
 
 
 def test_groups_of_two_attributes_decide_together():

@@ -132,7 +132,7 @@ def asked(
     for n in steps:
         index = next_questions(
             pool.y,
-            answers,
+            named(answers),
             margins=margins,
             inference=inference,
             n=n - int((answers >= 0).sum()),
@@ -140,8 +140,13 @@ def asked(
         )
         answers = answers.copy()
         answers[index] = said[index]
-        inference = GroupInference(random_state=seed).fit(feature_sets, pool.y, answers)
+        inference = GroupInference(random_state=seed).fit(feature_sets, pool.y, named(answers))
         yield answers, inference
+
+
+def named(answers: Array) -> Array:
+    """The same with None if unknown: -1 next to 1 alone could be a label."""
+    return np.where(answers >= 0, answers, None)
 
 
 def answers_to(pool: Pool, index: Array, said: Array) -> Array:

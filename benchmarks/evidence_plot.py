@@ -17,7 +17,7 @@ METHODS = {
     ORIGINAL: ("ERM", "#000000", "o"),
     "class-balanced-{same}-tuned-C": ("class-balanced, C tuned", "#999999", "s"),
     "random mask": ("random mask", "#56B4E9", "v"),
-    "neurontune": ("NeuronTune, our reading", "#D55E00", "D"),
+    "neurontune": ("NeuronTune, optimum", "#D55E00", "D"),
     "auto": ("auto", "#009E73", "P"),
     "DFR-{same} †": ("DFR, with group labels", "#CC79A7", "*"),
 }

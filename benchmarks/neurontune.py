@@ -12,7 +12,6 @@ DATA_DIR is what ``make bench-data`` built. ``--waterbirds`` takes embeddings of
   Sets without a shortcut have classes in place of groups; "turned" has 5 % of its labels turned.
 * settings: batches, learning rates and two heads that err, on "Waterbirds, official".
 * half: half of the official validation split identifies, the other half retrains (†).
-* validation: DFR on the official validation split, as published and weighted.
 
 "cost 5" applies a mask if it costs at most 5 points of cross-validated accuracy, and "10 errors"
 scores classes with so many. A random mask has the size of "sgd, mask". Every line of ROWS is one
@@ -40,7 +39,6 @@ import no_harm
 from evidence_tables import table
 from ntkit.estimators import (
     AutoDebiasClassifier,
-    DFRClassifier,
     NeuronTuneClassifier,
     retrain_head,
 )
@@ -242,15 +240,7 @@ def of_half(task: Task) -> Fits:
         yield "sgd, random", draw, partial(task.half_masked, draw)
 
 
-def of_dfr(task: Task) -> Fits:
-    """DFR with the groups of the validation set."""
-    rows = task.validation
-    for name, variant in (("DFR as published", "subsample"), ("DFR, weighted", "weighted")):
-        clf = DFRClassifier(variant=variant, random_state=task.seed)
-        yield name, 0, partial(clf.fit, rows.X, rows.y, groups=rows.groups)
-
-
-PARTS = {"sets": of_sets, "settings": of_settings, "half": of_half, "validation": of_dfr}
+PARTS = {"sets": of_sets, "settings": of_settings, "half": of_half}
 
 
 def hits(head: Any, rows: Rows, groups: Array) -> tuple[list[int], list[int]]:
@@ -258,6 +248,11 @@ def hits(head: Any, rows: Rows, groups: Array) -> tuple[list[int], list[int]]:
     right = head.predict(rows.X) == rows.y
     some = [groups == group for group in np.unique(groups)]
     return [int(right[of].sum()) for of in some], [int(of.sum()) for of in some]
+
+
+def n_suppressed(head: Any) -> int:
+    """Neurons that a head suppresses; 0 of other methods."""
+    return int(getattr(head, "suppressed_", np.zeros(1)).sum())
 
 
 def run(task: Task, part: str, done: set[tuple[str, int]]) -> Iterator[Row]:
@@ -270,7 +265,7 @@ def run(task: Task, part: str, done: set[tuple[str, int]]) -> Iterator[Row]:
             warnings.simplefilter("ignore", SuppressionWarning)  # how much is flagged is a column
             clf = fit()
         row: Row = {"method": name, "draw": draw, "n_neurons": task.train.X.shape[1]}
-        row["n_suppressed"] = int(getattr(clf, "suppressed_", np.zeros(1)).sum())
+        row["n_suppressed"] = n_suppressed(clf)
         row["hits"], row["counts"] = hits(clf, task.test, task.test.groups)
         row["validation"] = hits(clf, task.validation, task.validation.y)
         yield row | {"seconds": round(time.perf_counter() - start, 2)}

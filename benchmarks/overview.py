@@ -3,7 +3,7 @@
     make bench-data
     OPENBLAS_NUM_THREADS=1 python benchmarks/overview.py DATA_DIR RESULTS.jsonl
         [--birds CACHE] [--tuned CACHE …] [--draws 0 1 2 3 4] [--data NAME …]
-        [--parts zero one some all tuned] [--method MODULE:CLASS …]
+        [--parts zero one some all alone tuned] [--method MODULE:CLASS …]
         [--markdown FILE] [--plot FILE.svg]
 
 DATA_DIR is what ``make bench-data`` built, by default ``benchmarks/out/data``. Of every draw of
@@ -13,8 +13,10 @@ tables compare methods that see no group label, one confirmed finding, 48 and 96
 and all group labels †. They show the accuracy of the worst group of a balanced test set, and the
 average over groups by their shares of the training set. "debias" is what ``ntkit.debias``
 would leave in the model: the original head if the other one is not better. It writes nothing
-without an answer; then "--method auto" is what it is told. Each part of a data set and draw is one
-line of RESULTS, and is not run again.
+without an answer; then "--method auto" is what it is told. NeuronTune gets the embeddings as they
+are, and so do its random masks. Each line of RESULTS is one fit, with the correct samples and all
+samples of each test group, and the training samples of each group. No part of a data set and draw
+is run again.
 
 ``--method MODULE:CLASS`` adds a classifier of your own, see :mod:`your_method`. It runs again if
 the file of its module has changed.
@@ -26,6 +28,7 @@ import argparse
 import json
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -38,6 +41,7 @@ from numpy.typing import NDArray
 
 import answers
 import evidence
+import neurontune
 import tuned_alike
 import your_method
 from ntkit.attributes import Attribute
@@ -45,52 +49,49 @@ from ntkit.estimators import (
     AutoDebiasClassifier,
     DFRClassifier,
     GroupDROClassifier,
-    NeuronTuneClassifier,
-    retrain_head,
 )
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, LABELLED, OTHER_METHODS
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import PartlyKnown
 from ntkit.jobs.label import margins_of
-from ntkit.metrics import accuracy_by
 from ntkit.study import Rows
-from overview_data import Problem, problems
+from overview_data import Problem, has_names, problems
+from rows import worst
 from splits import joined
 from written import written
 from zero_one import balanced
 
 Array = NDArray[Any]
-Findings = dict[str, Any]
+Row = dict[str, Any]
 Heads = Iterator[tuple[str, Any, bool]]
-"""Name, head, and whether the head is for standardised embeddings."""
+"""Name, head, and whether the head is for standardised embeddings; random masks share a name."""
 COUNTS = (48, 96)
-MASKS = 5
 
 
-def run(problem: Problem, part: str, seed: int) -> dict[str, Findings]:
-    """Results of all rows of a part; a row is called by its number of answers and its method."""
-    if part == "tuned":
-        return tuned(problem, seed)
+def run(problem: Problem, part: str, seed: int) -> list[Row]:
+    """All fits of a part; a method is called by its number of answers and its name."""
     assert problem.train.groups is not None
-    shares = np.bincount(problem.train.groups, minlength=4)
+    known = {"shares": np.bincount(problem.train.groups, minlength=4).tolist()}
+    known["n_neurons"] = problem.train.X.shape[1]
     plain = Comparison(problem.train, problem.validation, problem.test, head=None, seed=seed)
     assert plain.test is not None
+    if part == "tuned":
+        return [known | row for row in tuned(problem, plain)]
     if ":" in part:
-        return yours(part, plain, shares)
-    rows: dict[str, Findings] = {}
+        return [known | yours(part, plain)]
+    rows, draws = list[Row](), Counter[str]()
     for name, head, standardised in PARTS[part](problem, plain, seed):
         test = plain.test if standardised else problem.test
-        rows[name] = rated(head, test, shares)
-        if isinstance(head, NeuronTuneClassifier):
-            rows["0 | random mask"] = of_random_masks(plain, head, shares)
+        rows.append(known | {"method": name, "draw": draws[name]} | rated(head, test))
+        rows[-1]["embeddings"] = "standardised" if standardised else "raw"
+        draws[name] += 1
     return rows
 
 
-def rated(head: Any, test: Rows, shares: Array) -> Findings:
-    """Accuracies in %: of the worst group, and over groups by their shares in training."""
-    by_group = accuracy_by(test.y, head.predict(test.X), test.groups)
-    found = [100 * float(by_group[group]) for group in sorted(by_group)]
-    return {"worst": min(found), "average": float(np.average(found, weights=shares))}
+def rated(head: Any, test: Rows) -> Row:
+    """Correct samples and samples of each test group, and how many neurons are suppressed."""
+    hits, counts = neurontune.hits(head, test, test.groups)
+    return {"n_suppressed": neurontune.n_suppressed(head), "hits": hits, "counts": counts}
 
 
 # -- rows ---------------------------------------------------------------------------------------
@@ -101,7 +102,11 @@ def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Head
     both = joined(comparison.train, comparison.validation)
     yield "0 | ERM", evidence.tuned(both, None, seed), True
     yield "0 | class-balanced", evidence.tuned(both, "balanced", seed), True
-    yield "0 | NeuronTune", comparison.fit(evidence.by_paper())[0], True
+    task = neurontune.Task(problem.train, problem.validation, problem.test, seed)
+    yield "0 | NeuronTune", task.fitted(**neurontune.GRID["sgd, mask"]), False
+    for draw in range(neurontune.N_RANDOM):
+        yield "0 | random mask", task.masked(draw, solver="sgd"), False
+    yield "0 | NeuronTune, default", task.fitted(), False
     for name, estimator in OTHER_METHODS.items():
         yield f"0 | {name}", comparison.fit(estimator)[0], True
     auto = AutoDebiasClassifier()
@@ -111,25 +116,14 @@ def without_answers(problem: Problem, comparison: Comparison, seed: int) -> Head
     yield "0 | --method auto", written(comparison, "auto", fitted, problem.read), True
 
 
-def of_random_masks(comparison: Comparison, clf: NeuronTuneClassifier, shares: Array) -> Findings:
-    """Means over random masks of the size of a fitted one, with its penalty."""
-    train = comparison.train
-    rng, live = np.random.default_rng(comparison.seed), np.flatnonzero(clf.non_constant_)
-    found = []
-    for _ in range(MASKS):
-        mask = np.zeros(train.X.shape[1], dtype=bool)
-        mask[rng.choice(live, evidence.n_suppressed(clf), replace=False)] = True
-        head = retrain_head(train.X, train.y, suppressed=mask, C=clf.C_)
-        found.append(rated(head, comparison.test, shares))
-    return {key: float(np.mean([row[key] for row in found])) for key in found[0]}
-
-
 def with_one(problem: Problem, comparison: Comparison, seed: int) -> Heads:
     """What a person confirms is balanced over; nothing is changed where nothing is recognised."""
     if problem.answer is None:
         return
     _, sides = problem.answer()
     if sides is None:
+        yield "1 | balanced over it", comparison.original, True
+        yield "1 | debias", comparison.original, True
         return
     told, fitted = balanced(problem.train, problem.validation, problem.test, seed, sides)
     yield "1 | balanced over it", fitted, True
@@ -172,56 +166,62 @@ def by_answers(problem: Problem, given: Array, seed: int) -> Any:
 
 def with_all(problem: Problem, comparison: Comparison, seed: int) -> Heads:
     """What is told every group."""
-    both = joined(comparison.train, comparison.validation)
+    both, held = joined(comparison.train, comparison.validation), problem.validation
     yield "all | DFR †", evidence.dfr(both, seed), True
+    published = DFRClassifier(random_state=seed)
+    yield "all | DFR as published †", published.fit(held.X, held.y, groups=held.groups), False
     dro = GroupDROClassifier(C=1 / len(both.y), eta=0.1)
     yield "all | group DRO †", dro.fit(both.X, both.y, groups=both.groups), True
 
 
-def tuned(problem: Problem, seed: int) -> dict[str, Findings]:
+def with_one_set(problem: Problem, comparison: Comparison, seed: int) -> Heads:
+    """What is fitted on the training set alone, or on the validation set alone."""
+    train, held = comparison.train, comparison.validation
+    yield "0 | ERM, training rows", evidence.tuned(train, None, seed), True
+    yield "0 | class-balanced, validation rows", evidence.tuned(held, "balanced", seed), True
+    yield "all | DFR, validation rows †", evidence.dfr(held, seed), True
+
+
+def tuned(problem: Problem, plain: Comparison) -> Iterator[Row]:
     """Every method with 24 configurations, by every rule that may choose among them."""
-    plain = Comparison(problem.train, problem.validation, problem.test, head=None, seed=seed)
-    assert plain.test is not None
     rows = tuned_alike.rows_of(plain.train)
-    task, half = tuned_alike.halved(plain.train, rows, plain.validation, seed)
-    found: dict[str, Findings] = {}
+    task, half = tuned_alike.halved(plain.train, rows, plain.validation, plain.seed)
     for method in TUNED:
         run_of = tuned_alike.run(method, task, half, plain.test)
         if method == "erm":
             task = replace(task, head=tuned_alike.original_head(task, run_of))
         for rule in tuned_alike.RULES:
-            found[f"{method}, by {rule}"] = picked(run_of, rule)
-    return found
+            yield {"method": f"{method}, by {rule}"} | picked(run_of, rule)
 
 
-def picked(run_of: Findings, rule: str) -> Findings:
-    """Test accuracies in % of the configuration that a rule chooses, and its parameters."""
+def picked(run_of: Row, rule: str) -> Row:
+    """The fit of the configuration that a rule chooses, and its parameters."""
     best = tuned_alike.chosen(run_of, rule)
-    test = best["test"]
-    return {"worst": test["worst"], "average": test["adjusted"], "given": best["given"]}
+    found = {name: best["test"][name] for name in ("hits", "counts")}
+    return {"given": best["given"], "draw": 0, "embeddings": "standardised", **found}
 
 
-def yours(spec: str, comparison: Comparison, shares: Array) -> dict[str, Findings]:
-    """The row of a method of :mod:`your_method`, tuned if it has more than one configuration."""
+def yours(spec: str, comparison: Comparison) -> Row:
+    """The fit of a method of :mod:`your_method`, tuned if it has more than one configuration."""
     method, validation = your_method.loaded(spec), comparison.validation
+    known: Row = {"method": your_method.row_of(spec, method)}
     (given, *others) = your_method.configurations(method)
     if others:
         rows = tuned_alike.rows_of(comparison.train)
         task, half = tuned_alike.halved(comparison.train, rows, validation, comparison.seed)
         fits = partial(your_method.fits, method)
         run_of = tuned_alike.run(spec, task, half, comparison.test, fits)
-        row = picked(run_of, "group" if your_method.sees_groups(method) else "class")
-    else:
-        head = your_method.fitted(method, comparison.train, validation, given)
-        row = rated(head, comparison.test, shares)
-    return {your_method.row_of(spec, method): row}
+        return known | picked(run_of, "group" if your_method.sees_groups(method) else "class")
+    head = your_method.fitted(method, comparison.train, validation, given)
+    return known | {"draw": 0, "embeddings": "standardised"} | rated(head, comparison.test)
 
 
-PARTS: dict[str, Callable[[Problem, Comparison, int], Rows]] = {
+PARTS: dict[str, Callable[[Problem, Comparison, int], Heads]] = {
     "zero": without_answers,
     "one": with_one,
     "some": with_some,
     "all": with_all,
+    "alone": with_one_set,
 }
 TUNED = (
     *("erm", "balanced", "masked", "random", "neurontune", "jtt", "evals", "leace"),
@@ -273,11 +273,12 @@ def main() -> None:
     lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
     known = [json.loads(line) for line in lines]
     version = {spec: your_method.version_of(spec) for spec in arguments.method}
-    known = [f for f in known if version.get(f["part"], f.get("version")) == f.get("version")]
-    done = {(found["data"], found["draw"], found["part"]) for found in known}
+    known = [r for r in known if version.get(r["part"], r.get("version")) == r.get("version")]
+    done = {(row["data"], row["seed"], row["part"]) for row in known}
     for draw, name in product(arguments.draws, names):
         parts = [*arguments.method, *arguments.parts]
         parts = [part for part in parts if (name, draw, part) not in done]
+        parts = [part for part in parts if part != "one" or has_names(name)]
         try:
             problem = ways[name](arguments.data_dir, draw) if parts else None
         except FileNotFoundError as error:
@@ -287,18 +288,18 @@ def main() -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 rows = run(problem, part, draw)
-            found = {"data": name, "draw": draw, "part": part, "rows": rows}
-            found["seconds"] = time.perf_counter() - start
-            said = f"{name}, draw {draw}, {part}: {found['seconds']:.0f} s"
+            said = f"{name}, draw {draw}, {part}: {time.perf_counter() - start:.0f} s"
+            key: Row = {"part": part, "data": name, "seed": draw}
             if part in version:
-                found["version"] = version[part]
-                (row,) = rows.values()
-                said += f", worst group {row['worst']:.1f} %"
+                (row,) = rows
+                key["version"] = version[part]
+                said += f", worst group {worst(row):.1f} %"
                 said += f", chosen: {row['given']}" if "given" in row else ""
             print(said, flush=True)
+            rows = [key | row for row in rows]
             with results.open("a") as file:
-                file.write(json.dumps(found, default=float) + "\n")
-            known.append(found)
+                file.writelines(json.dumps(row, default=float) + "\n" for row in rows)
+            known += rows
     if arguments.markdown:
         from overview_tables import tables
 

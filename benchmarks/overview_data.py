@@ -4,7 +4,9 @@ A problem is a training set with a validation set that is distributed like it (s
 has a balanced test set, what may read the attribute, and what a person confirms. The twelve sets of
 the evidence are taken as they are; "no shortcut" takes the validation sets that are balanced over
 the groups in their place, so that class and attribute have nothing to do with each other in all
-that is seen. The real Waterbirds, frozen or fine-tuned, come from caches of ``data_waterbirds.py``.
+that is seen. "balanced validation" (setting 1) has the training set and this validation set. The
+real Waterbirds, frozen or fine-tuned, come from caches of ``data_waterbirds.py``; "official" has
+the official validation split, whose places are balanced.
 """
 
 from __future__ import annotations
@@ -43,7 +45,8 @@ BALANCED = (
 """Data sets whose balanced validation set is large enough to be a problem without a shortcut."""
 NATURAL = ("SpamAssassin", "SpamAssassin, L6", "SpamAssassin, LSA", "Adult")
 """Data sets whose shortcut nobody injected."""
-WITHOUT = ", no shortcut"
+WITHOUT, BALANCED_VALIDATION = ", no shortcut", ", balanced validation"
+OFFICIAL = "Waterbirds, official"
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,9 @@ class Problem:
 
 
 def kind_of(name: str) -> str:
-    """Whether a problem's shortcut is injected, natural, or there is none."""
+    """Whether the shortcut is injected, natural, none, or the validation set is balanced."""
+    if name.endswith(BALANCED_VALIDATION) or name == OFFICIAL:
+        return "balanced"
     if name.endswith(WITHOUT):
         return "none"
     return "natural" if name in NATURAL else "injected"
@@ -93,15 +98,21 @@ def has_names(name: str) -> bool:
     """Whether something of a problem has a name that a person may recognise."""
     if name.startswith("Waterbirds"):
         return name == "Waterbirds, frozen"  # of the others no earlier layers are kept
-    return written.kind_of(name.removesuffix(WITHOUT)) is not None
+    return written.kind_of(source_of(name)) is not None
+
+
+def source_of(name: str) -> str:
+    """The data set of the evidence that a problem is of."""
+    return name.removesuffix(WITHOUT).removesuffix(BALANCED_VALIDATION)
 
 
 def of_evidence(name: str, folder: Path, seed: int) -> Problem:
     """A data set of the evidence, or its balanced validation set."""
-    source = name.removesuffix(WITHOUT)
+    source = source_of(name)
     splits = splits_of(source, folder, seed)
-    train, validation = splits.train, splits.validation["i.i.d."]
-    if source != name:
+    balanced = name.endswith(BALANCED_VALIDATION)
+    train, validation = splits.train, splits.validation["balanced" if balanced else "i.i.d."]
+    if name.endswith(WITHOUT):
         train, validation = two_thirds(splits.validation["balanced"], seed)
     kind = written.kind_of(source)
     both = joined(train, validation)
@@ -117,7 +128,7 @@ def of_evidence(name: str, folder: Path, seed: int) -> Problem:
         views_of_set(source, folder, seed, both.X),
         feature_set,
         answer,
-        source != name or not source.startswith(TRAINED_ON_IT),
+        name.endswith(WITHOUT) or not source.startswith(TRAINED_ON_IT),
     )
 
 
@@ -163,13 +174,22 @@ def of_waterbirds(cache: Path, seed: int, *, frozen: bool) -> Problem:
     return Problem(train_rows, held_rows, test_rows, feature_sets, None, said, frozen)
 
 
+def of_official(cache: Path) -> Problem:
+    """The official training and validation split."""
+    splits = ("train", "val", "test")
+    parts = [waterbirds.samples(data_waterbirds.read(cache, split)) for split in splits]
+    return Problem(*parts, {}, None, None, True)
+
+
 def problems(birds: Path | None, tuned: list[Path]) -> dict[str, Callable[[Path, int], Problem]]:
     """Every problem by its name; a draw of fine-tuned Waterbirds is a network of its own."""
     found: dict[str, Callable[[Path, int], Problem]] = {}
-    for name in [*DATA, *CHECKS, *(n + WITHOUT for n in BALANCED)]:
+    sets = [*DATA, *CHECKS]
+    for name in [*sets, *(n + WITHOUT for n in BALANCED), *(n + BALANCED_VALIDATION for n in sets)]:
         found[name] = lambda folder, seed, name=name: of_evidence(name, folder, seed)
     if birds is not None:
         found["Waterbirds, frozen"] = lambda _, seed: of_waterbirds(birds, seed, frozen=True)
+        found[OFFICIAL] = lambda _, seed: of_official(birds)
     if tuned:
         found["Waterbirds, fine-tuned"] = lambda _, seed: of_waterbirds(
             tuned[seed % len(tuned)], seed, frozen=False

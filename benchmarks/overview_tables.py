@@ -9,17 +9,22 @@ from typing import Any
 import numpy as np
 
 from evidence_tables import mean_std, table
-from overview_data import has_names, kind_of
+from overview_data import kind_of, problems
+from rows import Fit, average
+from rows import worst as worst_group
 from tuned_alike import RULES
 
 Findings = dict[str, Any]
 NAMES = {
     "0 | ERM": "ERM",
     "0 | class-balanced": "class-balanced retraining",
-    "0 | NeuronTune": "NeuronTune, our reading",
+    "0 | ERM, training rows": "ERM on the training set",
+    "0 | class-balanced, validation rows": "class-balanced retraining on the validation set",
+    "0 | NeuronTune": "NeuronTune, as described",
     "0 | random mask": "random mask of its size",
+    "0 | NeuronTune, default": "NeuronTune, ntkit's default",
     "balanced, by class": "class-balanced ‡",
-    "neurontune, by class": "NeuronTune ‡",
+    "neurontune, by class": "NeuronTune, optimum ‡",
     "afr, wider, by class": "AFR ‡",
     "jtt, by class": "JTT ‡",
     "self, wider, by class": "SELF ‡",
@@ -47,7 +52,7 @@ NAMES = {
     "96 | ntkit": "ntkit, `GroupInference` and DFR",
     "96 | debias": "ntkit, `debias`",
     "balanced, by group": "class-balanced ‡†",
-    "neurontune, by group": "NeuronTune ‡†",
+    "neurontune, by group": "NeuronTune, optimum ‡†",
     "afr, wider, by group": "AFR ‡†",
     "jtt, by group": "JTT ‡†",
     "self, wider, by group": "SELF ‡†",
@@ -56,7 +61,9 @@ NAMES = {
     "leia, wider, by group": "LEIA ‡†",
     "groupdro, by group": "group DRO ‡†",
     "all | group DRO †": "group DRO, C not tuned †",
-    "all | DFR †": "DFR †",
+    "all | DFR as published †": "DFR as published, validation set †",
+    "all | DFR, validation rows †": "DFR, weighted, validation set †",
+    "all | DFR †": "DFR, weighted, all rows †",
 }
 """Row to what it is called, in the order of the tables."""
 DEFAULTS = tuple(name for name, shown in NAMES.items() if "◊" in shown)
@@ -64,9 +71,9 @@ DEFAULTS = tuple(name for name, shown in NAMES.items() if "◊" in shown)
 TUNED = {
     "erm": "ERM",
     "balanced": "class-balanced, rows tuned",
-    "masked": "NeuronTune's mask, rows tuned",
+    "masked": "NeuronTune's mask, optimum, rows tuned",
     "random": "random mask of its size, rows tuned",
-    "neurontune": "NeuronTune, threshold tuned",
+    "neurontune": "NeuronTune, optimum, threshold tuned",
     "afr, wider": "AFR",
     "jtt": "JTT",
     "self, wider": "SELF",
@@ -74,32 +81,37 @@ TUNED = {
     "leace": "LEACE on errors",
     "leia, wider": "LEIA",
     "groupdro": "group DRO, rows tuned †",
-    "dfr": "DFR, rows tuned †",
+    "dfr": "DFR, weighted, rows tuned †",
 }
 """Methods with 24 configurations each, by the names that overview.py gives them."""
 REFERENCE = "all | DFR †"
 ORIGINAL = "0 | ERM"
 KINDS = {"injected": "injected", "natural": "natural", "none": "no shortcut"}
-CONFIRMED = ("1 | balanced over it", "1 | debias")
-"""Rows that keep the original head if the person recognised nothing."""
+BALANCED = "balanced"
+"""Kind of the problems with a balanced validation set, which have tables of their own."""
 Runs = dict[str, list[dict[str, Findings]]]
 
 
-def runs_of(results: Sequence[Findings]) -> Runs:
-    """Rows of every draw by data set; draws without ERM or DFR only if no draw has it."""
-    last = {(each["data"], each["draw"], each.get("part")): each["rows"] for each in results}
-    joined: dict[tuple[str, int], dict[str, Findings]] = {}
-    for (data, draw, _), rows in last.items():
-        joined.setdefault((data, draw), {}).update(rows)
-    needed = [n for n in (ORIGINAL, REFERENCE) if any(n in rows for rows in joined.values())]
+def runs_of(rows: Sequence[Fit]) -> Runs:
+    """Rows of every seed by data set; seeds without ERM or DFR only if no seed has it."""
+    fits: dict[tuple[str, int], dict[str, list[Fit]]] = {}
+    for row in rows:
+        found = fits.setdefault((row["data"], row["seed"]), {})
+        found.setdefault(row["method"], []).append(row)
+    needed = [n for n in (ORIGINAL, REFERENCE) if any(n in found for found in fits.values())]
     runs: Runs = {}
-    for (data, draw), rows in joined.items():
-        if all(name in rows for name in needed):
-            asked = (data, draw, "one") in last and has_names(data)
-            for name in CONFIRMED if asked and "0 | original" in rows else ():
-                rows.setdefault(name, rows["0 | original"])
-            runs.setdefault(data, []).append(rows)
-    return dict(sorted(runs.items(), key=lambda item: list(KINDS).index(kind_of(item[0]))))
+    for (data, _), found in sorted(fits.items(), key=lambda item: item[0][1]):
+        if all(name in found for name in needed):
+            figures = {
+                name: {
+                    "worst": float(np.mean([worst_group(row) for row in each])),
+                    "average": float(np.mean([average(row) for row in each])),
+                }
+                for name, each in found.items()
+            }
+            runs.setdefault(data, []).append(figures)
+    kinds, known = [*KINDS, BALANCED], [*problems(Path(), [Path()])]
+    return dict(sorted(runs.items(), key=lambda x: (kinds.index(kind_of(x[0])), known.index(x[0]))))
 
 
 def values(rows: Sequence[dict[str, Findings]], name: str, key: str) -> list[float]:
@@ -119,21 +131,24 @@ def accuracy_costs(rows: Sequence[dict[str, Findings]], name: str) -> list[float
     return [row[ORIGINAL]["average"] - row[name]["average"] for row in both]
 
 
-def tables(results: Sequence[Findings]) -> str:
+def tables(rows: Sequence[Fit]) -> str:
     """All tables of what was run, as Markdown."""
-    runs = runs_of(results)
-    draws = {data: len(rows) for data, rows in runs.items()}
-    counted = "; ".join(f"{data}: {n}" for data, n in draws.items())
-    seen = {name for rows in runs.values() for row in rows for name in row}
-    parts = [LEGEND.format("; ".join(runs))]
+    every = runs_of(rows)
+    balanced = {data: found for data, found in every.items() if kind_of(data) == BALANCED}
+    runs = {data: found for data, found in every.items() if data not in balanced}
+    seen = {name for found in runs.values() for row in found for name in row}
+    parts = [LEGEND.format("; ".join(runs))] if runs else []
     if {ORIGINAL, REFERENCE} <= seen:
         parts += ["### In short", summary(runs)]
     if {name for name, *_ in ASKED.values()} <= seen:
         parts += ["### Goals set before the runs", goals(runs)]
     if any(f"{method}, by class" in seen for method in TUNED):
         parts += ["### Who chooses among 24 configurations", by_rule(runs)]
-    parts += ["### Worst group, %", figures(runs, "worst")]
-    parts += ["### Average by training shares, %", figures(runs, "average")]
+    for title, some in (("", runs), (", balanced validation set", balanced)):
+        if some:
+            parts += [f"### Worst group{title}, %", figures(some, "worst")]
+            parts += [f"### Average by training shares{title}, %", figures(some, "average")]
+    counted = "; ".join(f"{data}: {len(found)}" for data, found in every.items())
     return "\n\n".join([*parts, f"Seeds of {counted}.\n"])
 
 
@@ -302,35 +317,35 @@ def figures(runs: Runs, key: str) -> str:
 SHOWN = {
     ORIGINAL: ("ERM", "#000000", "X"),
     "0 | class-balanced": ("class-balanced", "#999999", "s"),
-    "0 | NeuronTune": ("NeuronTune, our reading", "#D55E00", "D"),
+    "0 | NeuronTune": ("NeuronTune, as described", "#D55E00", "D"),
     "0 | afr": ("AFR, defaults", "#56B4E9", "P"),
     "0 | jtt": ("JTT, defaults", "#0072B2", "p"),
     "48 | SSA": ("SSA, 48 labels", "#E69F00", "v"),
     "0 | --method auto": ("--method auto, no labels", "#8FD3BF", "^"),
     "1 | debias": ("debias, one yes", "#2CA25F", "d"),
     "48 | debias": ("debias, 48 labels", "#004733", "o"),
-    REFERENCE: ("DFR, all group labels", "#CC79A7", "*"),
+    REFERENCE: ("DFR, weighted", "#CC79A7", "*"),
 }
 
 
-def plot(results: Sequence[Findings], path: Path) -> None:
+def plot(rows: Sequence[Fit], path: Path) -> None:
     """A line for every data set, from ERM to DFR, with what ntkit writes between them."""
     import matplotlib as mpl
     from matplotlib import pyplot as plt
 
     mpl.rcParams["svg.hashsalt"] = "ntkit"  # the same plot, the same file
-    runs = runs_of(results)
+    runs = {data: run for data, run in runs_of(rows).items() if kind_of(data) != BALANCED}
     figure, ax = plt.subplots(figsize=(7, 1.4 + 0.5 * len(runs)))
     for j, (row, (label, colour, marker)) in enumerate(SHOWN.items()):
         offset = 0.085 * (j - (len(SHOWN) - 1) / 2)
-        found = [values(rows, row, "worst") for rows in runs.values()]
+        found = [values(of_set, row, "worst") for of_set in runs.values()]
         kept = [(np.mean(v), i + offset) for i, v in enumerate(found) if v]
         size = {"*": 11, "X": 8}.get(marker, 6.5)
         x, y = zip(*kept, strict=True)
         look = {"color": colour, "markersize": size, "markeredgecolor": "white"}
         ax.plot(x, y, marker, label=label, **look, markeredgewidth=0.7, zorder=3 - 0.01 * j)
-    for i, rows in enumerate(runs.values()):
-        ends = [np.mean(values(rows, row, "worst")) for row in (ORIGINAL, REFERENCE)]
+    for i, of_set in enumerate(runs.values()):
+        ends = [np.mean(values(of_set, row, "worst")) for row in (ORIGINAL, REFERENCE)]
         ax.fill_betweenx([i - 0.4, i + 0.4], *ends, color="0.94", zorder=0, linewidth=0)
     kinds = [kind_of(data) for data in runs]
     for i in range(1, len(kinds)):

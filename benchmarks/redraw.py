@@ -9,32 +9,17 @@ from typing import Any
 
 import answers_tables
 import evidence_plot
-import overview_tables
-from results_csv import DOCS, rows_under
+from committed import DOCS, rows_under
 
 HEADING = "## Worst-group accuracy on the test set, %"
 BELOW = "### Points below DFR with all groups on the same rows: mean / worst"
 
 
 def main() -> None:
-    """Draw overview.svg, evidence.svg, checks.svg and answers.svg."""
-    overview_tables.plot(of_overview(), DOCS / "overview.svg")
+    """Draw evidence.svg, checks.svg and answers.svg; results_csv.py draws overview.svg."""
     evidence_plot.plot(of_evidence("evidence"), DOCS / "evidence.svg")
     evidence_plot.plot(of_evidence("checks"), DOCS / "checks.svg")
     answers_tables.plot([of_answers()], DOCS / "answers.svg")
-
-
-def of_overview() -> list[dict[str, Any]]:
-    """One result a data set: the means of its table."""
-    (header, *lines) = rows_under("overview", "### Worst group, %")
-    names = {tuple(overview_tables.answers_and_name(name)): name for name in overview_tables.NAMES}
-    found: dict[str, dict[str, dict[str, float]]] = {data: {} for data in header[2:]}
-    for line in lines:
-        for data, cell in zip(header[2:], line[2:], strict=True):
-            if cell != "–":
-                name = names[line[0], line[1]]
-                found[data][name] = {"worst": float(cell.split()[0]), "average": float("nan")}
-    return [{"data": data, "draw": 0, "rows": rows} for data, rows in found.items()]
 
 
 def of_evidence(name: str) -> dict[tuple[str, str], list[dict[str, Any]]]:

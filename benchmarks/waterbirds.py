@@ -64,10 +64,13 @@ def samples(birds: Birds) -> Rows:
 
 def rated(head: Any, test: Rows, shares: Array) -> Findings:
     """Test accuracies in %: worst group, average, and average by the training split's shares."""
-    right = head.predict(test.X) == test.y
+    right, one = head.predict(test.X) == test.y, np.ones(len(test.y), dtype=int)
     assert test.groups is not None
-    by_group = [100 * float(right[test.groups == g].mean()) for g in range(4)]
+    hits, counts = ([int(of[test.groups == g].sum()) for g in range(4)] for of in (right, one))
+    by_group = [100 * hit / count for hit, count in zip(hits, counts, strict=True)]
     return {
+        "hits": hits,
+        "counts": counts,
         "worst": min(by_group),
         "average": 100 * float(right.mean()),
         "adjusted": float(np.average(by_group, weights=shares)),

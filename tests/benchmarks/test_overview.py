@@ -12,26 +12,32 @@ from overview_tables import ORIGINAL, REFERENCE, by_rule, goals, runs_of, summar
 # -- tables -------------------------------------------------------------------------------------
 
 
-def run_of(data, draw, **worst):
-    figures = {name.replace("_", " "): {"worst": w, "average": 90.0} for name, w in worst.items()}
-    figures[ORIGINAL] = {"worst": 40.0, "average": 95.0}
-    figures[REFERENCE] = {"worst": 80.0, "average": 90.0}
-    return {"data": data, "draw": draw, "part": "all", "rows": figures}
+def fit_of(data, seed, method, worst):
+    """A fit whose worst group is so good, and whose other groups are always right."""
+    return {
+        **{"part": "all", "data": data, "seed": seed, "method": method, "draw": 0},
+        **{"hits": [worst, 100, 100, 100], "counts": [100] * 4, "shares": [1] * 4},
+    }
+
+
+def run_of(data, seed, **worst):
+    figures = {name.replace("_", " "): value for name, value in worst.items()}
+    figures |= {ORIGINAL: 40.0, REFERENCE: 80.0}
+    return [fit_of(data, seed, name, value) for name, value in figures.items()]
 
 
 def test_the_reference_is_no_point_below_itself_and_erm_costs_nothing():
-    runs = runs_of([run_of("Adult", draw) for draw in range(3)])
+    runs = runs_of([fit for seed in range(3) for fit in run_of("Adult", seed)])
     lines = dict(line.strip("| ").split(" | ")[1:3] for line in summary(runs).splitlines()[2:])
-    assert lines["DFR †"] == "0.0"
+    assert lines["DFR, weighted, all rows †"] == "0.0"
     assert lines["ERM"] == "40.0"
 
 
 @given(st.lists(st.floats(0, 100), min_size=2, max_size=5))
 def test_a_goal_is_reached_where_its_figure_says_so(worst):
-    results = [run_of("Adult", draw) for draw in range(len(worst))]
-    for result, value in zip(results, worst, strict=True):
-        result["rows"]["48 | debias"] = {"worst": value, "average": 90.0}
-    (line,) = (x for x in goals(runs_of(results)).splitlines() if x.startswith("| 48 labels"))
+    fits = [fit for seed in range(len(worst)) for fit in run_of("Adult", seed)]
+    fits += [fit_of("Adult", seed, "48 | debias", value) for seed, value in enumerate(worst)]
+    (line,) = (x for x in goals(runs_of(fits)).splitlines() if x.startswith("| 48 labels"))
     gap = np.mean([80 - value for value in worst])
     assert line.count("reached") == int(gap <= 4) + int(gap <= 10)
     assert line.count("**missed**") == int(gap > 4) + int(gap > 10)
@@ -76,8 +82,18 @@ def test_test_figures_choose_nothing(rule):
 
 
 def test_a_rule_that_chooses_better_shows_a_smaller_gap():
-    results = [run_of("Adult", 0)]
+    fits = run_of("Adult", 0)
     for rule, worst in zip(tuned_alike.RULES, (50.0, 60.0, 75.0), strict=True):
-        results[0]["rows"][f"jtt, by {rule}"] = {"worst": worst, "average": 90.0}
-    (line,) = (x for x in by_rule(runs_of(results)).splitlines() if x.startswith("| JTT"))
+        fits.append(fit_of("Adult", 0, f"jtt, by {rule}", worst))
+    (line,) = (x for x in by_rule(runs_of(fits)).splitlines() if x.startswith("| JTT"))
     assert line.strip("| ").split(" | ")[1:] == ["30.0", "20.0", "5.0"]
+
+
+def test_fits_of_a_seed_count_as_their_mean():
+    fits = [*run_of("Adult", 0), *run_of("Adult", 1)]
+    fits += [fit_of("Adult", 0, "0 | random mask", 20.0)]
+    fits += [fit_of("Adult", 0, "0 | random mask", 40.0) | {"draw": 1}]
+    fits += [fit_of("Adult", 1, "0 | random mask", 60.0)]
+    runs = runs_of(fits)["Adult"]
+    assert [run["0 | random mask"]["worst"] for run in runs] == [30.0, 60.0]
+    assert runs[0]["0 | random mask"]["average"] == (30 + 300) / 4

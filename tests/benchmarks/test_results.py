@@ -5,7 +5,9 @@ import re
 import shlex
 import sys
 from contextlib import redirect_stdout
+from dataclasses import replace
 from importlib import invalidate_caches
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,23 +16,39 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier
 
 import bench_data
+import neurontune
 import overview
 import results_csv
+import rows as rows_file
 import your_method
-from ntkit.estimators import DFRClassifier
+from committed import DOCS, rows_under
+from ntkit.estimators import DFRClassifier, NeuronTuneClassifier, retrain_head
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.study import Rows
 from overview_data import Problem
 from overview_tables import ORIGINAL, REFERENCE, figures, names_of, runs_of, tables
-from results_csv import DOCS
+from published import PUBLISHED
 from tuned_alike import halved, rows_of
 
-ROOT = DOCS.parents[1]
+FRONT = ("README.md", "results.md", "methods.md", "published.md")
+ALL_PAGES = {name: DOCS / name for name in FRONT[1:]} | {"README.md": DOCS / results_csv.README}
+MARKED = re.compile(r"<!-- [^>]*, by benchmarks/\w+\.py -->\n.*?<!-- end -->", re.DOTALL)
+CODE = re.compile(r"^```(?!\{).*?^```$", re.DOTALL | re.MULTILINE)
+
+
+def accuracies_in(text):
+    """Numbers from 2 with one decimal; thresholds and rates are smaller."""
+    return [number for number in re.findall(r"\d+\.\d(?!\d)", text) if float(number) >= 2]
 
 
 @pytest.fixture(scope="module")
-def rows():
-    return results_csv.all_rows()
+def fits():
+    return rows_file.read()
+
+
+@pytest.fixture(scope="module")
+def rows(fits):
+    return results_csv.all_rows(fits)
 
 
 def cells_of(line):
@@ -43,39 +61,89 @@ def tables_of(text):
     return [[cells_of(line) for line in each.splitlines()] for each in found]
 
 
-# -- the file and the page ------------------------------------------------------------------------
+def text_of(name):
+    return ALL_PAGES[name].read_text(encoding="utf-8")
 
 
-def test_the_file_and_the_pages_are_what_the_tables_say(rows):
-    assert (DOCS / "results.csv").read_text(encoding="utf-8") == results_csv.as_csv(rows)
-    assert (DOCS / "results_tables.md").read_text("utf-8") == results_csv.full_tables(rows)
-    assert "{include} results_tables.md" in (DOCS / "results.md").read_text(encoding="utf-8")
-    for name, written in results_csv.page_tables(rows).items():
+# -- the file and the pages -----------------------------------------------------------------------
+
+
+def made_of(fits):
+    """What the rows file makes: files and tables by name."""
+    rows, overview = results_csv.all_rows(fits), results_csv.of_overview_alone(fits)
+    made = {
+        "results.csv": results_csv.as_csv(rows),
+        "results_tables.md": results_csv.full_tables(rows),
+        "overview_tables.md": tables(overview),
+    }
+    for name, parts in results_csv.page_tables(rows, fits).items():
         page = (DOCS / name).read_text(encoding="utf-8")
-        assert results_csv.with_tables(page, written) == page
-        assert all(text in page for text in written.values())
+        made[Path(name).name] = results_csv.with_tables(page, parts)
+    return made
+
+
+def test_the_files_and_the_pages_are_made_of_the_rows(fits):
+    for name, text in made_of(fits).items():
+        now = ALL_PAGES.get(name, DOCS / name).read_text(encoding="utf-8")
+        assert now == text, f"{name}: run benchmarks/results_csv.py"
+    assert "{include} results_tables.md" in text_of("results.md")
     with pytest.raises(ValueError, match="lacks the markers"):
         results_csv.with_tables("# Results\n", {"main table": "| |"})
 
 
-def main_table():
-    return tables_of((DOCS / "results.md").read_text(encoding="utf-8"))[0]
+@pytest.mark.parametrize("name", FRONT)
+def test_no_accuracy_of_a_page_is_written_by_hand(name):
+    """Numbers stand in tables that the rows make, in examples of code, or link to a paper."""
+    by_hand = CODE.sub("", MARKED.sub("", text_of(name)))
+    for table in tables_of(by_hand):
+        cells = [cell for line in table for cell in line if not re.match(r"\[.*arxiv\.org", cell)]
+        assert not [cell for cell in cells if accuracies_in(cell)]
 
 
-def test_the_main_table_shows_rows_at_defaults_and_tuned_rows():
-    names = [line[0] for line in main_table()[2:]]
-    assert {"JTT (defaults)", "JTT (worst class)", "JTT (worst group)"} <= set(names)
+def prose_of(name):
+    """Text that no row makes, without code, tables and links."""
+    text = CODE.sub("", MARKED.sub("", text_of(name)))
+    return re.sub(r"^\|.*$|\]\([^)]*\)|`[^`]*`", "", text, flags=re.MULTILINE)
 
 
-def test_defaults_are_as_far_below_dfr_as_the_table_of_the_overview_says(rows):
-    (_, *lines) = results_csv.rows_under("overview", "### In short")
-    shown = next(line for line in lines if line[1] == "ntkit, `auto`")[2::3]
-    own = [
-        row | {"tuned_by": results_csv.DEFAULTS} if "`auto`" in row["method"] else row
-        for row in rows
-    ]
-    found = results_csv.gaps_of(own, "ntkit, `auto`")
-    np.testing.assert_allclose([*map(float, found)], [*map(float, shown)], atol=0.11)
+def test_an_accuracy_in_a_sentence_is_a_papers_or_the_table_has_it(fits):
+    papers = {row["worst_group"] for row in PUBLISHED if row["data_set"] == "Waterbirds"}
+    birds = rows_file.by_set(fits, "0 | ERM, training rows")["Waterbirds, official"]
+    known = papers | {f"{rows_file.mean_of(birds):.1f}"}
+    for name in FRONT:
+        assert set(accuracies_in(prose_of(name))) <= known, name
+
+
+def test_the_readme_says_how_far_below_dfr_labels_end_on_other_problems():
+    text = " ".join(text_of("README.md").split())
+    said = re.search(r"48 labels end (\d+) points below DFR, (\d+) at worst", text).groups()
+    heading = "### Points of worst-group accuracy below DFR with all groups"
+    (line,) = (row for row in rows_under("apart", heading) if row[0] == "48 labels")
+    assert [*said] == [f"{float(cell):.0f}" for cell in line[1:3]]
+
+
+SHOWN = [
+    ("zero", "Sneaker/boot", "0 | NeuronTune", "results.md"),
+    ("zero", "Rotten Tomatoes, LSA", "0 | random mask", "results.md"),
+    ("some", "Adult", "48 | debias", "results.md"),
+    ("some", "Rotten Tomatoes", "48 | debias", "README.md"),
+    ("all", "SpamAssassin", "all | DFR as published †", "results.md"),
+    ("zero", "TuxScenes", "0 | jtt", "results.md"),
+    ("zero", "SpamAssassin, balanced validation", "0 | auto", "methods.md"),
+    ("alone", "Waterbirds, official", "0 | class-balanced, validation rows", "methods.md"),
+    ("alone", "Waterbirds, official", "0 | ERM, training rows", "published.md"),
+    ("half", "Waterbirds, official", "sgd, mask", "published.md"),
+]
+
+
+@pytest.mark.parametrize(("part", "data", "method", "page"), SHOWN)
+def test_another_cell_of_the_rows_is_another_page(fits, part, data, method, page):
+    other = [dict(fit) for fit in fits]
+    wanted = (part, data, method)
+    fit = next(f for f in other if (f["part"], f["data"], f["method"]) == wanted)
+    best = fit["hits"].index(max(fit["hits"]))
+    fit["hits"] = [0 if group == best else hit for group, hit in enumerate(fit["hits"])]
+    assert made_of(other)[page] != text_of(page)
 
 
 def test_the_file_is_complete_and_plausible(rows):
@@ -96,20 +164,8 @@ def test_the_file_is_complete_and_plausible(rows):
     assert all("arXiv" in source for source in published)
 
 
-def test_the_readme_quotes_the_short_table():
-    short = main_table()
-    read = tables_of((ROOT / "README.md").read_text(encoding="utf-8"))
-    quoted = [each for each in read if each[0][:2] == ["method", "labels"]]
-    assert quoted
-    for header, _, *lines in quoted:
-        place = [short[0].index(name) for name in header]
-        known = [[row[i] for i in place] for row in short[2:]]
-        assert lines
-        assert all(line in known for line in lines)
-
-
 def test_the_sentence_of_the_readme_has_means_of_the_file(rows):
-    text = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    text = " ".join(text_of("README.md").split())
     pattern = (
         r"With group labels on (\d+) samples, worst-group accuracy rises from (\d+) to (\d+) %, "
         r"and average accuracy falls from (\d+) to (\d+) % \(mean of \[(\d+) problems from (\w+) "
@@ -121,7 +177,7 @@ def test_the_sentence_of_the_readme_has_means_of_the_file(rows):
 
     def problems(method, labels, tuned_by):
         """Those with a shortcut."""
-        wanted = ("overview_tables.md", "like the training set", method, labels)
+        wanted = ("rows.csv.gz", "like the training set", method, labels)
         names = ("source", "validation_set", "method", "labels")
         chosen = [r for r in rows if tuple(r[name] for name in names) == wanted]
         chosen = [r for r in chosen if r["shortcut"] != "none" and tuned_by in r["tuned_by"]]
@@ -135,7 +191,7 @@ def test_the_sentence_of_the_readme_has_means_of_the_file(rows):
         (repaired, "worst_group", worst[1]),
         (erm, "average", average_before),
         (repaired, "average", average_after),
-        (problems("DFR", "all", "worst group"), "worst_group", dfr),
+        (problems("DFR, weighted, all rows", "all", "worst group"), "worst_group", dfr),
     ):
         mean = np.mean([float(row[column]) for row in found])
         assert abs(mean - int(told)) < 0.55, (column, told)  # means of rounded values
@@ -248,9 +304,9 @@ def problem():
 
 def test_your_classifier_is_fitted_on_all_rows_and_rated_on_test(problem):
     spec = "sklearn.linear_model:LogisticRegression"
-    (name, row), *_ = overview.run(problem, spec, 0).items()
-    assert name == "0 | LogisticRegression"
-    assert 0 < row["worst"] <= row["average"] < 100
+    (fit,) = overview.run(problem, spec, 0)
+    assert fit["method"] == "0 | LogisticRegression"
+    assert 0 < rows_file.worst(fit) <= rows_file.average(fit) < 100
     clf = your_method.fitted(LogisticRegression, problem.train, problem.validation, {})
     both = np.concatenate([problem.train.X, problem.validation.X])
     y = np.concatenate([problem.train.y, problem.validation.y])
@@ -284,7 +340,7 @@ def test_your_classifier_gets_the_groups_of_its_rows_if_it_takes_them(problem):
     ],
 )
 def test_your_grid_is_tuned_as_every_method_is(problem, method, name, rule):
-    [(found, row)] = overview.run(problem, f"{__name__}:{method.__name__}", 0).items()
+    (fit,) = overview.run(problem, f"{__name__}:{method.__name__}", 0)
     plain = Comparison(problem.train, problem.validation, problem.test, head=None, seed=0)
     task, half = halved(plain.train, rows_of(plain.train), plain.validation, 0)
     kept, best = {}, (-1.0, 0.0)
@@ -295,9 +351,9 @@ def test_your_grid_is_tuned_as_every_method_is(problem, method, name, rule):
         accuracy = [right[parts == part].mean() for part in np.unique(parts)]
         if (min(accuracy), np.mean(accuracy)) > best:
             kept, best = given, (min(accuracy), np.mean(accuracy))
-    assert found == name
-    assert row["given"] == kept
-    assert 0 < row["worst"] <= row["average"] < 100
+    assert fit["method"] == name
+    assert fit["given"] == kept
+    assert 0 < rows_file.worst(fit) <= rows_file.average(fit) < 100
 
 
 @pytest.mark.parametrize(
@@ -349,23 +405,22 @@ def test_a_module_in_the_working_folder_is_found(tmp_path, monkeypatch):
         your_method.loaded("mine_for_a_test")
 
 
+def fit_of(method, hits):
+    return {
+        **{"part": "zero", "data": "Adult, 95 %", "seed": 0, "method": method, "draw": 0},
+        **{"hits": [hits, 60], "counts": [100, 100], "shares": [1, 1]},
+    }
+
+
 def test_your_row_stands_in_the_tables():
-    row = {"worst": 50.0, "average": 60.0}
-    runs = runs_of(
-        [{"data": "Adult", "draw": 0, "rows": {ORIGINAL: row, REFERENCE: row, "0 | Mine": row}}]
-    )
+    runs = runs_of([fit_of(name, 50) for name in (ORIGINAL, REFERENCE, "0 | Mine")])
     assert "0 | Mine" in names_of(runs)
     assert "| 0 | Mine | 50.0 |" in figures(runs, "worst").replace(" ± 0.0", "")
 
 
 def test_the_tables_show_what_was_run_and_nothing_else():
-    row = {"worst": 50.0, "average": 60.0}
-    zero = {ORIGINAL: row, "0 | original": {"worst": 1.0, "average": 2.0}}
-    parts = [("zero", zero), ("all", {REFERENCE: row}), ("one", {})]
-    results = [
-        {"data": "Adult, 95 %", "draw": 0, "part": part, "rows": rows} for part, rows in parts
-    ]
-    (alone, both, asked) = (tables(results[: n + 1]) for n in range(3))
+    fits = [fit_of(ORIGINAL, 50), fit_of(REFERENCE, 50), fit_of("1 | debias", 1)]
+    (alone, both, asked) = (tables(fits[: n + 1]) for n in range(3))
     for text in (alone, both, asked):
         assert text.startswith("Means over the data sets that were run: Adult, 95 %.")
         assert "Goals" not in text
@@ -375,6 +430,40 @@ def test_the_tables_show_what_was_run_and_nothing_else():
     assert "| Adult, 95 %: gap | accuracy cost |" in both
     assert "one yes" not in both
     assert "| one yes | ntkit, `debias` | 1.0 |" in asked.replace(" ± 0.0", "")
+
+
+def unnamed(problem, recognised):
+    sides = np.r_[problem.train.groups, problem.validation.groups] % 2 if recognised else None
+    return replace(problem, answer=lambda: ("a", sides))
+
+
+def test_nothing_is_changed_where_a_person_recognises_nothing(problem):
+    original = Comparison(problem.train, problem.validation, problem.test, head=None, seed=0)
+    (as_it_was, *_) = neurontune.hits(original.original, original.test, original.test.groups)
+    for fit in overview.run(unnamed(problem, False), "one", 0):
+        assert fit["hits"] == as_it_was
+    assert overview.run(problem, "one", 0) == []
+
+
+@pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
+def test_neurontune_is_the_rule_as_described_next_to_masks_of_its_size(problem):
+    rng = np.random.default_rng(0)
+    noisy = [
+        Rows.of(np.c_[part.X, rng.normal(size=(len(part.y), 6))], part.y, part.groups)
+        for part in (problem.train, problem.validation, problem.test)
+    ]
+    train, held, test = noisy
+    fits = overview.run(Problem(*noisy, {}, None, None, frozen=True), "zero", 0)
+    (described,) = (fit for fit in fits if fit["method"] == "0 | NeuronTune")
+    head = retrain_head(train.X, train.y, class_weight=None, C=1.0)
+    clf = NeuronTuneClassifier.as_described(head=head, random_state=0)
+    clf.fit(train.X, train.y, X_val=held.X, y_val=held.y)
+    assert described["embeddings"] == "raw"
+    assert described["n_suppressed"] == clf.suppressed_.sum() > 0
+    assert described["hits"] == neurontune.hits(clf, test, test.groups)[0]
+    masks = [fit for fit in fits if fit["method"] == "0 | random mask"]
+    assert [fit["draw"] for fit in masks] == [0, 1, 2]
+    assert {fit["n_suppressed"] for fit in masks} == {described["n_suppressed"]}
 
 
 def test_the_commands_of_the_page_are_options_of_the_scripts():

@@ -34,6 +34,7 @@ def attribute_named(
     table: Any = None,
     metadata: Any = None,
     images: FeatureSet | None = None,
+    files: Any = None,
     numbers: FeatureSet | None = None,
 ) -> Array:
     """One attribute by the name that an audit gives it, read from raw inputs of any samples."""
@@ -43,7 +44,7 @@ def attribute_named(
     key = Key.of(name)
     if key.kind == "input" and numbers is not None:
         return numbers.values(name)
-    inputs = {"word": texts, "column": table, "metadata": metadata, "image": images}
+    inputs = {"word": texts, "column": table, "metadata": metadata, "image": images, "file": files}
     read_from = inputs.get(key.kind) if key.what else None
     if read_from is None:
         raise InputError(_unreadable(key, inputs))
@@ -89,14 +90,15 @@ def _unreadable(key: Key, given: Mapping[str, Any]) -> str:
     )
     if kind in given and rest:
         needed = {"word": "texts", "column": "a table", "metadata": "metadata", "image": "images"}
+        needed["file"] = "image files"
         return f"The attribute {name!r} needs {needed[kind]}, and {could}."
     meant = meant_instead(kind, list(given))
     hint = f"; did you mean {meant[1:-1]}:{rest or '…'}?" if meant and kind not in given else ""
     if not hint and not rest:
         hint = _full_names(name, given)
     return (
-        f"The attribute {name!r} cannot be read from raw inputs (word:…, column:…, metadata:… and "
-        f"image:… can){hint or '.'}"
+        f"The attribute {name!r} cannot be read from raw inputs (word:…, column:…, metadata:…, "
+        f"image:… and file:… can){hint or '.'}"
     )
 
 

@@ -82,15 +82,18 @@ class AuditedImages(MeasuredImages):
         return {key: values for key, values in columns.items() if len(set(values)) > 1}
 
 
-def _check_one_scale(sets: Iterable[Samples]) -> None:
-    """Raise an error for images in arrays of which some have other values for black and white."""
-    ranges = [s.pixel_range for s in sets if s.kind == "arrays" and len(s)]
-    black_and_white = {(low, high) if known else None for low, high, known in ranges}
-    if len(black_and_white) > 1:
-        said = listed([f"{low:.3g} to {high:.3g}" for low, high, _ in ranges], 3)
+def check_one_scale(sets: Iterable[Samples]) -> None:
+    """Raise an error for sets of images some of which have other values for black and white."""
+    # Files are measured from 0 to 1. So are arrays whose black and white are known.
+    sets = [samples for samples in sets if len(samples) and samples.looks().images is not None]
+    ranges = {each.pixel_range for each in sets if each.kind == "arrays"}
+    scales = {(low, high) if known else None for low, high, known in ranges}
+    if len(scales) > 1 or (None in scales and any(each.kind == "images" for each in sets)):
+        said = [f"values from {low:.3g} to {high:.3g}" for low, high, _ in sorted(ranges)]
+        said += ["image files"] * any(each.kind == "images" for each in sets)
         raise InputError(
-            f"The sets have images with values on different scales ({said}), so their brightness "
-            "cannot be compared. Pass all images on one scale, or as image files."
+            f"The sets have images on different scales ({listed(said, 3)}), so their brightness "
+            "cannot be compared. Pass all images in one way."
         )
 
 
@@ -100,6 +103,12 @@ def _facts(image: Image.Image) -> dict[str, str]:
         exif = image.getexif()
         camera = " ".join(str(exif[tag]).strip("\0 ") for tag in _CAMERA if exif.get(tag))
     return {"format": image.format or "", "mode": image.mode, "camera": camera}
+
+
+def _audited(samples: Samples) -> Any:
+    """Image files, measured as by the run of a model; other inputs as they are."""
+    X = samples.X
+    return X if isinstance(X, AuditedImages) else samples.measured(AuditedImages).X
 
 
 FEATURE_SETS = ("word", "column", "input", "metadata", "image", "file", "layer", "embedding")
@@ -249,18 +258,24 @@ class AttributeReader:
     @cached_property
     def statistics(self) -> Array:
         """Statistics of the images, measured as an audit does, (N, 19)."""
-        _check_one_scale(self.sets)
+        check_one_scale(self.sets)
         parts = list[Array]()
         for samples in self.sets:
-            X = samples.X
-            if not isinstance(X, AuditedImages):  # files are measured as by the run of a model
-                X = samples.measured(AuditedImages).X
-            if isinstance(X, AuditedImages):
+            if isinstance(X := _audited(samples), AuditedImages):
                 parts.append(X.statistics())
             else:
                 images = samples.looks_from_0_to_1()
                 parts.append(np.stack([statistics_of_image(image) for image in images]))
         return np.concatenate(parts)
+
+    @cached_property
+    def files(self) -> dict[str, Array] | None:
+        """Format, colour mode and camera of image files; None of other samples."""
+        parts = [_audited(samples) for samples in self.sets]
+        if not all(isinstance(part, AuditedImages) for part in parts):
+            return None
+        facts = [facts for part in parts for _, facts in part.measurements()]
+        return {name: np.array([of[name] for of in facts], dtype=object) for name in facts[0]}
 
     @property
     def numbers(self) -> Array | None:
@@ -428,6 +443,7 @@ class AttributeReader:
         """One attribute by its name in full."""
         kind = Key.of(name).kind
         read = {"word": "texts", "column": "table", "metadata": "metadata", "image": "images"}
+        read["file"] = "files"
         every = kind not in read or getattr(self, read[kind]) is None  # for the error message
         images = self._measured("image:" if every else name)
         numbers = self._measured(name)
@@ -437,6 +453,7 @@ class AttributeReader:
             table=self.table if every or kind == "column" else None,
             metadata=self.metadata if every or kind == "metadata" else self.user_columns,
             images=None if images is None else images[0],
+            files=self.files if kind == "file" else None,
             numbers=None if numbers is None else numbers[0],
         )
 

@@ -31,6 +31,7 @@ from ntkit.jobs.attribute_reader import (
     FEATURE_SETS,
     AttributeReader,
     AuditedImages,
+    check_one_scale,
     tested_feature_sets,
 )
 from ntkit.jobs.audit._audit import TO_GO_ON, audit, cross_fitted
@@ -343,6 +344,7 @@ def audit_model(
             other = without_copies([other], [model], name=called, verbose=verbose)[0].samples
         other.check_made_with(model, "The samples without labels")
         other = other.with_columns_as_in(samples)
+        check_one_scale([samples, other])
         extra = _run(embedder, other, feature_sets, device, checked=own is model)
         notes += [*other.notes, *other.left_out_notes(called)]
     shared: dict[str, Any] = {

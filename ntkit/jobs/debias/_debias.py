@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._key import written_otherwise
+from ntkit._key import Key, written_otherwise
 from ntkit.attributes import (
     Answer,
     Answers,
@@ -33,6 +33,7 @@ from ntkit.extraction import (
     TextPreprocessing,
     layer_names,
 )
+from ntkit.jobs.attribute_reader import check_one_scale
 from ntkit.jobs.audit import (
     AttributeReader,
     Audit,
@@ -580,6 +581,8 @@ def _read_on_test(
         return [], [f"{no} validation samples do: it is read without layers of the model."]
     try:
         reader = AttributeReader([data.sets["test"]])
+        if any(Key.of(part).kind == "image" for each in judging for part in chain(*each.names)):
+            check_one_scale([*of_others.sets, *reader.sets])
         read = [Judging.of(reader, each.names, each.rules).attribute for each in judging]
     except InputError as error:  # it lacks a column, a layer, or samples of one value
         unread = " Metadata that you pass are not read for it; put the column into its own table."

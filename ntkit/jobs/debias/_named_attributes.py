@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._checks import known_labels
-from ntkit._key import values_in
+from ntkit._key import Key, values_in
 from ntkit._labels import meant_instead, none_if_unknown
 from ntkit._types import Array
 from ntkit.attributes import (
@@ -86,18 +86,21 @@ class NamedAttributes:
         """Raise errors for unreadable attributes and contradictory answers."""
         # Early, the model has not read the image files yet, which measures them on the way.
         of_files = early and all(isinstance(each.X, AuditedImages) for each in reader.sets)
-        later = OF_IMAGES if of_files else ()
+
+        def is_later(name: str) -> bool:
+            return of_files and (name in OF_IMAGES or Key.of(name).kind == "file")
+
         reader.check_spellings(self.all_names)
         for change in self.changes:
             change.check_sets(reader.sets)
         for names in self.names:
-            if not any(layer_of(name) or name in later for name in chain(*names)):
+            if not any(layer_of(name) or is_later(name) for name in chain(*names)):
                 check_varies(reader.attribute(names, self.rules), classes_of(reader))
         rules = self.answers.rules
 
         def values_of(name: str) -> Array:
             try:
-                return np.full(reader.n, -1) if name in later else reader.values(name, rules)
+                return np.full(reader.n, -1) if is_later(name) else reader.values(name, rules)
             except InputError:  # these samples do not have the attribute
                 return np.full(reader.n, -1)
 

@@ -13,6 +13,7 @@ from sklearn.neural_network import MLPClassifier
 import ntkit
 from ntkit import FrozenModel, debias
 from ntkit.attributes import FEWEST
+from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
 from ntkit.jobs.audit import AttributeReader
@@ -213,6 +214,28 @@ def test_metadata_in_image_folders(tmp_path):
     (tmp_path / "validation" / "metadata.csv").unlink()
     with pytest.raises(InputError, match="needs metadata"):
         AttributeReader(sets).values("metadata:site=B")
+
+
+def test_what_files_are_is_an_attribute(tmp_path, digits):
+    """An audit asks about the kind of a file, so a yes repairs it and a check has its slice."""
+    sets = {}
+    for name, n in (("train", 600), ("validation", 500)):
+        X, y, groups = (digits[f"{part}_{name}"][:n] for part in ("X", "y", "groups"))
+        for i, (pixels, label) in enumerate(zip((255 * X[:, 0]).astype(np.uint8), y, strict=True)):
+            file = tmp_path / name / f"{label}" / f"{i:04}.{'bmp' if groups[i] % 2 else 'png'}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(file)
+        sets[name] = tmp_path / name
+    model = marked_digits_model_path()
+    found = debias(model, **sets, spurious="file:format=BMP", device="cpu", max_cost=0.3)
+    assert "file:format=BMP" in found.headline()
+    samples = read(sets["validation"], FrozenModel.load(model))
+    bmp = [name.endswith("bmp") for name in samples.names]
+    assert AttributeReader([samples]).values("file:format=BMP").tolist() == bmp
+    checked = ntkit.check(model, model, sets["validation"], slices=["file:format=BMP"])
+    assert {row.name: row.n for row in checked.rows}["file:format=BMP"] == sum(bmp)
+    with pytest.raises(InputError, match="needs image files"):
+        AttributeReader([Samples(digits.X_test, digits.y_test)]).values("file:format=BMP")
 
 
 def test_names_that_are_markup_are_shown_and_not_obeyed(files, tmp_path):

@@ -75,8 +75,8 @@ def _reduced(pixels: Array, factor: int) -> Array:
     return np.floor(means + 0.5).astype(pixels.dtype) if pixels.dtype.kind in "iu" else means
 
 
-def statistics_of_image(image: Any, n_pixels: int | None = None) -> Array:
-    """The statistics of one image, in the order of ``STATISTICS``."""
+def statistics_of_image(image: Any, size: tuple[int, int] | None = None) -> Array:
+    """The statistics of one image, in the order of ``STATISTICS``; ``size`` is that of its file."""
     # Brightness and contrast are the mean and deviation of the grey values. Colourfulness is that
     # of Hasler and Süsstrunk (2003). Redness and blueness are how far these channels exceed the
     # mean of all. Sharpness is the deviation of the Laplacian. Evenness of the border is minus its
@@ -89,14 +89,13 @@ def statistics_of_image(image: Any, n_pixels: int | None = None) -> Array:
             "An image must have the shape (height, width) or (height, width, 3); got "
             f"{pixels.shape}."
         )
-    n_pixels = pixels.shape[0] * pixels.shape[1] if n_pixels is None else n_pixels
+    width, height = size or pixels.shape[1::-1]
     pixels = _reduced(pixels, max(1, min(pixels.shape[:2]) // SIDE))
     scale = 255.0 if pixels.dtype.kind in "iu" else 1.0
     rgb = np.broadcast_to(pixels[:, :, :3], (*pixels.shape[:2], 3)).astype(np.float32)
     rgb /= np.float32(scale)
     red, green, blue = rgb.transpose(2, 0, 1)
     grey = rgb.mean(axis=2)
-    height, width = grey.shape
     border = np.concatenate([grey[0], grey[-1], grey[1:-1, 0], grey[1:-1, -1]])
     one, two = red - green, (red + green) / 2 - blue
     spread, shift = np.hypot(one.std(), two.std()), np.hypot(one.mean(), two.mean())
@@ -117,7 +116,7 @@ def statistics_of_image(image: Any, n_pixels: int | None = None) -> Array:
             (red - grey).mean(),
             (blue - grey).mean(),
             sharpness,
-            n_pixels,
+            width * height,
             width / height,
             border.mean(),
             -border.std(),

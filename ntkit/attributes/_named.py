@@ -92,7 +92,7 @@ def _unreadable(key: Key, given: Mapping[str, Any]) -> str:
         needed = {"word": "texts", "column": "a table", "metadata": "metadata", "image": "images"}
         needed["file"] = "image files"
         return f"The attribute {name!r} needs {needed[kind]}, and {could}."
-    meant = meant_instead(kind, list(given))
+    meant = meant_instead(kind, [k for k in given if k != "file" or k in there])  # not for film
     hint = f"; did you mean {meant[1:-1]}:{rest or '…'}?" if meant and kind not in given else ""
     if not hint and not rest:
         hint = _full_names(name, given)

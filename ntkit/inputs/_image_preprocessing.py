@@ -76,14 +76,17 @@ def shown(image: Image.Image) -> Image.Image:
     return in_colours(image, "L" if image.mode in ("1", "L", "LA") else "RGB")
 
 
-def resized(image: Image.Image, resize: int | tuple[int, int], resample: int) -> Image.Image:
-    """Resize to (height, width), or the shorter side to a length."""
+def size_after(size: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int, int]:
+    """Width and height after a resize to (height, width), or of the shorter side to a length."""
     if isinstance(resize, int):
         # Rounded down, as torchvision and Hugging Face do.
-        width, height = (resize * side // min(image.size) for side in image.size)
-    else:
-        height, width = resize
-    return image.resize((width, height), Image.Resampling(resample))
+        return resize * size[0] // min(size), resize * size[1] // min(size)
+    return resize[1], resize[0]
+
+
+def resized(image: Image.Image, resize: int | tuple[int, int], resample: int) -> Image.Image:
+    """Resize to (height, width), or the shorter side to a length."""
+    return image.resize(size_after(image.size, resize), Image.Resampling(resample))
 
 
 Config = Mapping[str, Any]
@@ -605,6 +608,16 @@ class ImagePreprocessing:
         if self.resize is not None:
             image = resized(image, self.resize, filter_of(self.resample))
         return self.cropped(np.asarray(image, dtype=np.float32))
+
+    def view(self, image: Image.Image) -> Image.Image:
+        """The part of an upright image that the model sees, in the pixels of its file."""
+        if self.crop is None:
+            return image
+        whole = image.size if self.resize is None else size_after(image.size, self.resize)
+        share = np.minimum(1, np.array(self.crop[::-1]) / whole)
+        sides = np.rint(share * image.size).astype(int).clip(1)
+        left, top = ((image.size - sides) // 2).tolist()
+        return image.crop((left, top, left + int(sides[0]), top + int(sides[1])))
 
     def cropped(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """The centre of resized pixels, (H, W) or (H, W, C); an InputError if it is larger."""

@@ -68,8 +68,9 @@ class AuditedImages(MeasuredImages):
     def measure(self, image: Image.Image) -> tuple[Array, dict[str, str]]:
         """Statistics of an image, and facts about its file."""
         upright = shown(image)
-        pixels = np.asarray(upright.reduce(max(1, min(image.size) // SIDE)))
-        return statistics_of_image(pixels, image.width * image.height), _facts(image)
+        seen = self.preprocessing.view(upright)
+        pixels = np.asarray(seen.reduce(max(1, min(seen.size) // SIDE)))
+        return statistics_of_image(pixels, upright.size), _facts(image)
 
     def statistics(self) -> Array:
         """Statistics of every image, (N, 19)."""

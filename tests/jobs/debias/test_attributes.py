@@ -6,13 +6,14 @@ from contextlib import nullcontext
 import numpy as np
 import pandas as pd
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from sklearn.neural_network import MLPClassifier
 
 import ntkit
 from ntkit import FrozenModel, debias
 from ntkit.attributes import FEWEST
+from ntkit.attributes._images import STATISTICS
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
@@ -214,6 +215,26 @@ def test_metadata_in_image_folders(tmp_path):
     (tmp_path / "validation" / "metadata.csv").unlink()
     with pytest.raises(InputError, match="needs metadata"):
         AttributeReader(sets).values("metadata:site=B")
+
+
+@pytest.mark.parametrize(("resize", "crop"), [(None, (8, 8)), (16, (8, 8)), ((32, 16), (16, 8))])
+def test_images_are_measured_as_the_model_sees_them(tmp_path, rng, resize, crop):
+    """A frame that a centre crop removes says nothing; size and ratio are those of the file."""
+    pictures = rng.integers(0, 256, (30, 8, 8)).astype(np.uint8)
+    for i, picture in enumerate(pictures):
+        whole = np.full((16, 16), rng.integers(256), np.uint8)
+        whole[4:12, 4:12] = picture
+        file = tmp_path / "files" / f"{i % 2}" / f"{i:02}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(whole).save(file)
+    steps = ImagePreprocessing(resize=resize, crop=crop, channels=1)
+    samples = read_samples(tmp_path / "files", preprocessing=steps)
+    order = [int(name[-6:-4]) for name in samples.names]
+    arrays = Samples(pictures[order][:, None], samples.y)
+    found, expected = (AttributeReader([each]).statistics for each in (samples, arrays))
+    of_file = [STATISTICS.index(name) for name in ("size", "aspect ratio")]
+    assert_allclose(found[:, of_file], np.tile([256, 1], (30, 1)))
+    assert_allclose(np.delete(found, of_file, 1), np.delete(expected, of_file, 1), atol=1e-6)
 
 
 def test_what_files_are_is_an_attribute(tmp_path, digits):

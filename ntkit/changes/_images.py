@@ -396,7 +396,8 @@ class ChangedImages(ImageFiles):
             if change.seen is None:
                 return pixels
             donor = None if other is None else steps.seen(other)
-            return np.clip(change.seen(pixels, donor, self._draws.generator(row)), 0, 255)
+            changed = np.clip(change.seen(pixels, donor, self._draws.generator(row)), 0, 255)
+            return np.rint(changed) if steps.scale == 1 else changed  # for whole numbers as inputs
         except (ValueError, OSError) as error:
             raise InputError(
                 f"{self.paths[row]} cannot be changed: {error}; repair or remove the file."

@@ -483,7 +483,7 @@ class ImagePreprocessing:
     def for_input(cls, shape: Sequence[Any] | None, dtype: str = "float32") -> ImagePreprocessing:
         """Guess from a model's input shape: layout, channels and size; pixels scaled to 0 … 1.
 
-        If the model's input has unsigned integers, the pixels stay 0 … 255.
+        If the model's input has integers that hold 255, the pixels stay 0 … 255.
 
         Parameters
         ----------
@@ -507,7 +507,7 @@ class ImagePreprocessing:
         fixed = isinstance(height, int) and isinstance(width, int)
         return cls(
             resize=(height, width) if fixed else None,
-            scale=1.0 if dtype.startswith("uint") else 1 / 255,
+            scale=1.0 if "int" in dtype and dtype != "int8" else 1 / 255,
             layout="NHWC" if nhwc else "NCHW",
             channels=channels if channels in (1, 3) else 3,
             source=_ASSUMED,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -106,6 +107,20 @@ def _facts(image: Image.Image) -> dict[str, str]:
     return {"format": image.format or "", "mode": image.mode, "camera": camera}
 
 
+_AS_GIVEN = "image as given"
+"""Layer of rules of images that are not measured from black to white."""
+
+
+def _as_given(of_images: FeatureSet) -> FeatureSet:
+    """Statistics of images whose rules tell that black and white are unknown."""
+
+    def rule(name: str) -> Rule | None:
+        of = of_images.rule(name)
+        return None if of is None else replace(of, layer=_AS_GIVEN)
+
+    return replace(of_images, rule=rule)
+
+
 def _audited(samples: Samples) -> Any:
     """Image files, measured as by the run of a model; other inputs as they are."""
     X = samples.X
@@ -166,7 +181,8 @@ def of_inputs(
         if facts:
             yield columns(facts, kind="file")
     elif inputs.images is not None:
-        yield image_statistics(samples.looks_from_0_to_1(), len(inputs.images))
+        of_images = image_statistics(samples.looks_from_0_to_1(), len(inputs.images))
+        yield of_images if samples.pixel_range[2] else _as_given(of_images)
     if inputs.table is None and _is_matrix(X) and not samples.embedded:
         yield array(X, kind="input")
 
@@ -268,6 +284,11 @@ class AttributeReader:
                 images = samples.looks_from_0_to_1()
                 parts.append(np.stack([statistics_of_image(image) for image in images]))
         return np.concatenate(parts)
+
+    @cached_property
+    def _are_as_given(self) -> bool:
+        """Whether black and white of some images in arrays are unknown."""
+        return any(not each.pixel_range[2] for each in self.sets)
 
     @cached_property
     def files(self) -> dict[str, Array] | None:
@@ -419,7 +440,10 @@ class AttributeReader:
         """The feature set that an attribute of numbers belongs to, and the numbers."""
         kind = Key.of(name).kind
         if kind == "image" and self.images is not None:
-            return image_feature_set(lambda: self.statistics, self.n), lambda: self.statistics
+            of_images = image_feature_set(lambda: self.statistics, self.n)
+            return _as_given(
+                of_images
+            ) if self._are_as_given else of_images, lambda: self.statistics
         if kind == "input" and (numbers := self.numbers) is not None:
             return array(numbers, kind="input"), lambda: numbers
         return None
@@ -429,6 +453,11 @@ class AttributeReader:
         if layer_of(name) is not None:
             return layer_values(name, self.layers, rule)
         if rule is not None and (measured := self._measured(name)) is not None:
+            if measured[0].kind == "image" and self._are_as_given != (rule.layer == _AS_GIVEN):
+                raise InputError(
+                    f"{name!r} is cut in images on another scale: one set is normalised, or its "
+                    "black and white are unknown, and the other is not. Pass these in the same way."
+                )
             return rule.values(measured[1]())
         pairs = conditions_in(name)
         if not pairs:

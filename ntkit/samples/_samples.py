@@ -223,6 +223,8 @@ class Samples:
     @property
     def pixel_range(self) -> tuple[float, float, bool]:
         """Values of black and white in an array of images, and whether these are known."""
+        if self.kind != "arrays":  # as image files have them
+            return 0.0, 255.0, True
         low, high = self.value_range
         if low >= -_ROUNDING:
             if high <= 1 + _ROUNDING:
@@ -237,7 +239,7 @@ class Samples:
         """Images of an array on one scale; others as they are, if black and white are unknown."""
         images, (low, high, known) = self.looks().images, self.pixel_range
         assert images is not None
-        if self.X.dtype == np.uint8 and high == 255:  # as image files
+        if self.kind != "arrays" or (self.X.dtype == np.uint8 and high == 255):
             return images
         low, size = (low, high - low) if known else (0.0, 1.0)
         return Images(len(self), lambda i: (images[i] - np.float32(low)) / np.float32(size))

@@ -311,3 +311,13 @@ def test_a_function_that_was_edited_makes_other_contents(images):
     )
     assert halved == again
     assert not {*halved} & {*other}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_copies_of_files_are_whole_numbers_for_a_model_that_takes_them(name, tmp_path):
+    """An input of integers refuses others."""
+    steps = ImagePreprocessing(scale=1.0)
+    files = read_samples(folder_of(tmp_path / "set", noise()), preprocessing=steps)
+    copies, _ = change_named(f"image:{name}").copies(files)
+    values = copies.X[: len(copies)]
+    assert np.array_equal(values, np.rint(values))

@@ -336,7 +336,13 @@ def test_a_guess_from_the_models_input():
         ((None, "c", None, None), ImagePreprocessing()),
     ]:
         assert ImagePreprocessing.for_input(shape) == wanted
-        for dtype, scale in {"uint8": 1, "uint16": 1, "int8": 1 / 255, "double": 1 / 255}.items():
+        for dtype, scale in {
+            "uint8": 1,
+            "uint16": 1,
+            "int32": 1,
+            "int8": 1 / 255,
+            "double": 1 / 255,
+        }.items():
             assert ImagePreprocessing.for_input(shape, dtype) == replace(wanted, scale=scale)
     for shape in (None, ("n", 6), ("n", 3, 4)):
         with pytest.raises(InputError, match="four axes"):

@@ -490,3 +490,16 @@ def test_images_of_arrays_are_measured_on_one_scale(one):
         alike = one == other or {one, other} == {"whole", "decimal"}
         with nullcontext() if alike else pytest.raises(InputError, match="on different scales"):
             assert_array_equal(both.values(name, cut), np.tile(bright > np.median(bright), 2))
+
+
+def test_a_cut_of_images_does_not_hold_in_normalised_ones():
+    name = "image:top left brightness above the median"
+    given = {form: AttributeReader([Samples(X, np.zeros(40))]) for form, X in SCALES.items()}
+    normalised = ((PICTURES / 255 - 0.48) / 0.23).astype(np.float32)
+    given["normalised"] = AttributeReader([Samples(normalised, np.zeros(40))])
+    of_whole, of_normalised = given["whole"].rule(name), given["normalised"].rule(name)
+    values = given["whole"].values(name, {name: of_whole})
+    assert_array_equal(given["normalised"].values(name, {name: of_normalised}), values)
+    for reader, rule in (("normalised", of_whole), ("decimal", of_normalised)):
+        with pytest.raises(InputError, match="on another scale"):
+            given[reader].values(name, {name: rule})

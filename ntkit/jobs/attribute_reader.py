@@ -121,12 +121,6 @@ def _as_given(of_images: FeatureSet) -> FeatureSet:
     return replace(of_images, rule=rule)
 
 
-def _audited(samples: Samples) -> Any:
-    """Image files, measured as by the run of a model; other inputs as they are."""
-    X = samples.X
-    return X if isinstance(X, AuditedImages) else samples.measured(AuditedImages).X
-
-
 FEATURE_SETS = ("word", "column", "input", "metadata", "image", "file", "layer", "embedding")
 """Kinds of feature sets that ntkit makes from the samples and the model."""
 
@@ -278,7 +272,7 @@ class AttributeReader:
         check_one_scale(self.sets)
         parts = list[Array]()
         for samples in self.sets:
-            if isinstance(X := _audited(samples), AuditedImages):
+            if isinstance(X := samples.measured(AuditedImages).X, AuditedImages):  # as a run does
                 parts.append(X.statistics())
             else:
                 images = samples.looks_from_0_to_1()
@@ -293,7 +287,7 @@ class AttributeReader:
     @cached_property
     def files(self) -> dict[str, Array] | None:
         """Format, colour mode and camera of image files; None of other samples."""
-        parts = [_audited(samples) for samples in self.sets]
+        parts = [samples.measured(AuditedImages).X for samples in self.sets]
         if not all(isinstance(part, AuditedImages) for part in parts):
             return None
         facts = [facts for part in parts for _, facts in part.measurements()]

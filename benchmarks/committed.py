@@ -16,6 +16,7 @@ DOCS = Path(__file__).parents[1] / "docs" / "benchmarks"
 Row = dict[str, str]
 RUN = "run"
 TO_TUNE_BY = "groups, to tune"
+VALIDATION_ALONE = "of the validation set"
 LIKE_TRAINING = "like the training set"
 OVER_GROUPS = "balanced over the groups"
 CROSS = "cross-validation"

@@ -15,11 +15,12 @@ from ntkit._checks import (
     check_labels,
     check_predicted,
     check_weight,
+    index_of,
     labels_of_one_type,
     positions_of,
 )
 from ntkit._doc import documented
-from ntkit._join import columns_of, in_order
+from ntkit._join import KEYS, columns_of, in_order
 from ntkit._labels import listed, listed_in_order, spelt_as
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet, array, columns, image_statistics, values_by_name, words
@@ -127,6 +128,20 @@ def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
     return replace(audit, retraining=retraining)
 
 
+def _check_order(table: Any, ids: Sequence[str] | None) -> None:
+    """Raise an error for a table that names the same samples in another order."""
+    named = {"Its index": index_of(table)} | {key: table.get(key) for key in KEYS}
+    for where, names in named.items():
+        if ids is None or names is None:
+            continue
+        one, other = ([*map(str, values)] for values in (names, ids))
+        if one != other and sorted(one) == sorted(other):
+            raise InputError(
+                f"The table has the samples of ids= in another order ({where}). Pass its rows in "
+                "the order of ids."
+            )
+
+
 @documented
 def audit(
     y: ArrayLike,
@@ -227,6 +242,7 @@ def audit(
     if texts is not None:
         sets.append(words(texts))
     if table is not None:
+        _check_order(table, ids)
         sets.append(columns(table))
     matched = None
     if metadata is not None:

@@ -331,3 +331,17 @@ def test_opposite_categories_are_two_values():
     found = ntkit.audit(Y, PRED, table={"site": site})
     assert {*found.findings[0].values} == {("column:site=B",), ("column:site=A",)}
     assert " against column:site=" in str(found)
+
+
+@pytest.mark.parametrize("form", ["index", "id", "file_name"])
+def test_a_table_that_names_the_samples_in_another_order_is_refused(rng, form):
+    y = rng.integers(0, 2, 200)
+    ids, place = [f"s{i:03}" for i in range(200)], rng.permutation(200)
+    table = pd.DataFrame({"camera": np.where(y[place], "A", "B")}, index=np.array(ids)[place])
+    if form != "index":
+        table = table.rename_axis(form).reset_index()
+    with pytest.raises(InputError, match="in another order"):
+        ntkit.audit(y, np.zeros(200, int), table=table, ids=ids)
+    ordered = table.iloc[np.argsort(place)].reset_index(drop=form != "index")
+    found = ntkit.audit(y, np.zeros(200, int), table=ordered, ids=ids)
+    assert found.as_dict()["accuracy"] == pytest.approx(np.mean(y == 0))

@@ -12,6 +12,8 @@ DATA_DIR is what ``make bench-data`` built. ``--waterbirds`` takes embeddings of
   Sets without a shortcut have classes in place of groups; "turned" has 5 % of its labels turned.
 * settings: batches, learning rates and two heads that err, on "Waterbirds, official".
 * half: half of the official validation split identifies, the other half retrains (†).
+* fine-tuned: found neurons, none and random ones, also with halves. ``--waterbirds`` has the
+  embeddings of one network of ``finetune_waterbirds.py``.
 
 "cost 5" applies a mask if it costs at most 5 points of cross-validated accuracy, and "10 errors"
 scores classes with so many. A random mask has the size of "sgd, mask". Every line of ROWS is one
@@ -55,6 +57,7 @@ N_RANDOM, N_RANDOM_SETTINGS = 3, 4
 TURNED = ", turned"
 HARMLESS = tuple(name + end for name in no_harm.DATA for end in ("", TURNED))
 WATERBIRDS, OFFICIAL = "Waterbirds", "Waterbirds, official"
+TUNED = "Waterbirds, fine-tuned, official"
 
 
 @dataclass(frozen=True)
@@ -174,8 +177,8 @@ def task_of(name: str, arguments: argparse.Namespace, seed: int) -> Task:
         return Task(splits.train, splits.validation["i.i.d."], splits.test, seed)
     if name in HARMLESS:
         return harmless(name, seed)
-    if name in (WATERBIRDS, OFFICIAL):
-        return waterbirds(arguments.waterbirds, seed, official=name == OFFICIAL)
+    if name in (WATERBIRDS, OFFICIAL, TUNED):
+        return waterbirds(arguments.waterbirds, seed, official=name != WATERBIRDS)
     import data_apart
 
     pool = data_apart.PROBLEMS[name](arguments.apart, seed)
@@ -240,7 +243,18 @@ def of_half(task: Task) -> Fits:
         yield "sgd, random", draw, partial(task.half_masked, draw)
 
 
-PARTS = {"sets": of_sets, "settings": of_settings, "half": of_half}
+def of_tuned(task: Task) -> Fits:
+    """Neurons that are found, none and random ones; the halves of the validation set as well."""
+    for name in ("ERM", "sgd, mask", "sgd, no mask", "optimum, mask", "optimum, no mask"):
+        yield name, 0, partial(METHODS[name], task)
+    for name, solver in RANDOM.items():
+        for draw in range(N_RANDOM):
+            yield name, draw, partial(task.masked, draw, solver=solver)
+    for name, draw, fit in of_half(task):
+        yield f"half, {name}", draw, fit
+
+
+PARTS = {"sets": of_sets, "settings": of_settings, "half": of_half, "fine-tuned": of_tuned}
 
 
 def hits(head: Any, rows: Rows, groups: Array) -> tuple[list[int], list[int]]:
@@ -365,7 +379,7 @@ def main() -> None:
     units = "standardised" if a.standardised else "raw"
     for part in a.parts:
         for seed in range(a.seeds):
-            for name in a.data if part == "sets" else [OFFICIAL]:
+            for name in {"sets": a.data, "fine-tuned": [TUNED]}.get(part, [OFFICIAL]):
                 key = {"part": part, "data": name, "seed": seed, "embeddings": units}
                 same = [row for row in rows if all(row[k] == v for k, v in key.items())]
                 task = task_of(name, a, seed)

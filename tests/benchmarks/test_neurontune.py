@@ -64,6 +64,8 @@ SHOWN = [
     ("sets", "Adult", "the default"),
     ("sets", "iris", "optimum, no mask"),
     ("half", "Waterbirds, official", "sgd, random"),
+    ("fine-tuned", "Waterbirds, fine-tuned, official", "sgd, no mask"),
+    ("fine-tuned", "Waterbirds, fine-tuned, official", "half, sgd, mask"),
     ("settings", "Waterbirds, official", "mask, head C = 1, batch 32, rate 0.001"),
 ]
 

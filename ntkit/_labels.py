@@ -238,14 +238,9 @@ def spelling(name: Any) -> str:
 
 
 def spelt_as(labels: Any, known: Any = (), *, where: str = "The labels") -> Array:
-    """Labels spelt like known ones of the same Unicode text; all others in its composed form.
-
-    Truth values and decimals that are known whole numbers become these: True and 1.0 are 1.
-    """
+    """Labels spelt like known ones of the same Unicode text; all others in its composed form."""
     # Labels are compared as they are everywhere else, so this is done once, where they come in.
-    array, whole = np.asarray(labels), np.asarray(known)
-    if array.ndim == 1 and array.dtype.kind in "bf" and whole.dtype.kind in "iu":
-        return array.astype(whole.dtype) if np.isin(array, whole).all() else array
+    array = np.asarray(labels)
     if array.ndim != 1 or array.dtype.kind not in "UO":
         return array
     spelling = _by_text(known)

@@ -104,7 +104,10 @@ def read(
         samples = _complete(data, model.inputs, labels, missing, "add them")
     if samples.y is None or model.head is None:
         return samples
-    y = spelt_as(samples.y, model.head.classes, where=samples.called())
+    classes = model.head.classes
+    y = spelt_as(samples.y, classes, where=samples.called())
+    if y.ndim == 1 and y.dtype.kind in "bf" and classes.dtype.kind in "iu":  # True and 1.0 are 1
+        y = y.astype(classes.dtype) if np.isin(y, classes).all() else y
     return samples if y is samples.y else replace(samples, y=y)
 
 

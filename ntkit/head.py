@@ -112,12 +112,13 @@ class LinearHead:
             raise InputError(
                 f"The head reads embeddings of shape (N, {self.n_neurons}); got {Z.shape}."
             )
-        if Z.dtype == self.coef.dtype or Z.nbytes <= _BLOCK:
-            logits = Z @ self.coef.T
-        else:  # the product would convert many rows at once
-            step = max(1, _BLOCK // (Z.itemsize * Z.shape[1]))
-            blocks = (Z[start : start + step] for start in range(0, len(Z), step))
-            logits = np.concatenate([block @ self.coef.T for block in blocks])
+        with np.errstate(invalid="ignore"):  # set though all is finite (OpenBLAS issue 1924)
+            if Z.dtype == self.coef.dtype or Z.nbytes <= _BLOCK:
+                logits = Z @ self.coef.T
+            else:  # the product would convert many rows at once
+                step = max(1, _BLOCK // (Z.itemsize * Z.shape[1]))
+                blocks = (Z[start : start + step] for start in range(0, len(Z), step))
+                logits = np.concatenate([block @ self.coef.T for block in blocks])
         logits = logits + self.intercept
         return np.asarray(logits[:, 0] if self.n_logits == 1 else logits)
 

@@ -130,9 +130,11 @@ def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
 
 def _check_order(table: Any, ids: Sequence[str] | None) -> None:
     """Raise an error for a table that names the same samples in another order."""
-    named = {"Its index": index_of(table)} | {key: table.get(key) for key in KEYS}
-    for where, names in named.items():
-        if ids is None or names is None:
+    if ids is None:
+        return
+    named = {"Its index": index_of(table), **columns_of(table)}
+    for where in ("Its index", *KEYS):
+        if (names := named.get(where)) is None:
             continue
         one, other = ([*map(str, values)] for values in (names, ids))
         if one != other and sorted(one) == sorted(other):

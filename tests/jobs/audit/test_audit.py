@@ -345,3 +345,5 @@ def test_a_table_that_names_the_samples_in_another_order_is_refused(rng, form):
     ordered = table.iloc[np.argsort(place)].reset_index(drop=form != "index")
     found = ntkit.audit(y, np.zeros(200, int), table=ordered, ids=ids)
     assert found.as_dict()["accuracy"] == pytest.approx(np.mean(y == 0))
+    with pytest.raises(InputError, match="must be a DataFrame or a mapping"):
+        ntkit.audit(y, np.zeros(200, int), table=["A"] * 200, ids=ids)

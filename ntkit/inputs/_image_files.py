@@ -10,10 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
 from functools import cache
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from ntkit.inputs._image_preprocessing import ImagePreprocessing
 
 _T = TypeVar("_T")
 _READERS = 8  # files read at once; hashing, decoding and reading release the interpreter
+_KEPT_FILES, _KEPT_BYTES = 4096, 1 << 14  # files, and bytes of each, that are kept for the model
 # Pillow opens these by running another program, or not at all.
 _NO_PICTURES = frozenset(["BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"])
 
@@ -107,11 +108,15 @@ class ImageFiles:
         path = self.paths[row]
         try:
             with _opened(path) as file:
-                return hashlib.file_digest(file, _blake).digest()
+                return self._hashed(file, row)
         except OSError as error:
             raise InputError(
                 f"{path} cannot be read ({error.strerror or error}); remove it or pass --skip-bad."
             ) from error
+
+    def _hashed(self, file: BufferedReader, row: int) -> bytes:
+        """Digest of an opened file."""
+        return hashlib.file_digest(file, _blake).digest()
 
 
 class MeasuredImages(ImageFiles):
@@ -125,6 +130,7 @@ class MeasuredImages(ImageFiles):
         self._places: Sequence[int] = range(len(files))
         self._digests: list[bytes | None] = [None] * len(files)
         self._measurements: list[Any] = [None] * len(files)
+        self._kept = dict[int, bytes]()  # contents of small files that were only hashed yet
         self._inputs = np.empty((0,), np.float32)
 
     def take(self, rows: Iterable[int]) -> ImageFiles:
@@ -157,10 +163,11 @@ class MeasuredImages(ImageFiles):
 
     def _image(self, row: int) -> Image.Image:
         path, at = self.paths[row], self._places[row]
-        with _refusing(path), _opened(path) as file:
+        kept = self._kept.pop(at, None)
+        with _refusing(path), _opened(path) if kept is None else BytesIO(kept) as file:
             self._digests[at] = hashlib.file_digest(file, _blake).digest()
             file.seek(0)
-            image = _decoded(file)
+            image = _decoded(file, path)
         self._measurements[at] = self.measure(image)
         return image
 
@@ -169,20 +176,27 @@ class MeasuredImages(ImageFiles):
         digest = self._digests[at] = self._digests[at] or super()._digest(row)
         return digest
 
+    def _hashed(self, file: BufferedReader, row: int) -> bytes:
+        head = file.read(_KEPT_BYTES + 1)
+        if len(head) <= _KEPT_BYTES and len(self._kept) < _KEPT_FILES:
+            self._kept[self._places[row]] = head
+        file.seek(0)
+        return super()._hashed(file, row)
+
 
 def decode(path: Path) -> Image.Image:
     """Open and decode an image file."""
     with _refusing(path), _opened(path) as file:
-        return _decoded(file)
+        return _decoded(file, path)
 
 
-def _decoded(file: BufferedReader) -> Image.Image:
+def _decoded(file: IO[bytes], path: Path) -> Image.Image:
     try:
         with Image.open(file, formats=_formats()) as image:
             image.load()
             return image
     except UnidentifiedImageError:  # the message would show the file object
-        raise OSError(f"cannot identify image file {str(file.name)!r}") from None
+        raise OSError(f"cannot identify image file {str(path)!r}") from None
 
 
 def _opened(path: Path) -> BufferedReader:

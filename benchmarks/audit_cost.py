@@ -31,7 +31,6 @@ from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing, rea
 from packages import default_cache
 
 CLASSES = ("fresh", "rotten")
-INPUTS = ("word", "column", "metadata", "image", "file")
 OF_INPUTS = "feature sets of inputs"
 
 

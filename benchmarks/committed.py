@@ -197,7 +197,7 @@ OF_APART = {
     "DFR †": ("DFR", "all", BY_HALF),
     "DFR at its defaults †": ("DFR", "all", DEFAULTS),
 }
-"""Columns of ``apart.py`` to method, labels and what tunes it. The others are counts of labels."""
+"""Columns of the table to method, labels and what tunes it. The others are counts of labels."""
 
 
 def row_of_apart(name: str, validation: str, source: str, seeds: str) -> Row:

@@ -16,7 +16,7 @@ import argparse
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from answers_data import Pool
 from data_adult import mostly_agreeing
 from labels_data import agreeing, image_model
 from ntkit import FrozenModel, OnnxEmbedder
-from ntkit.extraction import Samples, TextPreprocessing, Texts, embedded_with_layers
+from ntkit.extraction import embedded_with_layers
 from ntkit.jobs.label import feature_sets_of
 from packages import default_cache
 from splits import drawn
@@ -40,25 +40,6 @@ from splits import drawn
 Array = NDArray[Any]
 MOST = 4000
 """Samples in a pool."""
-
-
-@dataclass(frozen=True)
-class ApartPool(Pool):
-    """A pool with its raw inputs.
-
-    Attributes
-    ----------
-    raw, raw_test : list of str, ndarray or None
-        Texts, rows of the network's table, or images (N, height, width[, 3]) from 0 to 255.
-        :func:`with_raw` reads images that a pool does not keep.
-    images, images_test : ndarray or None
-        Row numbers of images in what :func:`with_raw` reads.
-    """
-
-    raw: Any = None
-    raw_test: Any = None
-    images: Any = None
-    images_test: Any = None
 
 
 # -- splits --------------------------------------------------------------------------------------
@@ -119,8 +100,7 @@ def pool_of(
     layers: Mapping[str, Array] | None = None,
     texts: Sequence[str] | None = None,
     columns: Array | None = None,
-    **others: Any,
-) -> ApartPool:
+) -> Pool:
     """The pool and its feature sets; layers and columns are those of all samples."""
     found = feature_sets_of(
         Z[rows],
@@ -128,10 +108,7 @@ def pool_of(
         texts=None if texts is None else [texts[i] for i in rows],
         inputs=None if columns is None else columns[rows],
     )
-    if texts is not None:
-        others |= {"raw": [texts[i] for i in rows], "raw_test": [texts[i] for i in test]}
-    parts = (Z[rows], y[rows], a[rows], found, Z[test], y[test], (2 * y + a)[test])
-    return ApartPool(*parts, **others)
+    return Pool(Z[rows], y[rows], a[rows], found, Z[test], y[test], (2 * y + a)[test])
 
 
 # -- tables --------------------------------------------------------------------------------------
@@ -156,7 +133,7 @@ def table(
     hide: str | None = None,
     seen: float = 1 / 2,
     **how: Any,
-) -> ApartPool:
+) -> Pool:
     """People or windows that a network of two layers has not seen; it saw others, biased."""
     from skl2onnx import to_onnx
     from sklearn.pipeline import make_pipeline
@@ -179,9 +156,7 @@ def table(
     Z = OnnxEmbedder(FrozenModel.load(path), device="cpu", batch_size=512).transform(X)
     rows, test = split(2 * y + a, seed, n_test, **how)
     columns = X[:, [i for i, column in enumerate(names) if column != hide]]
-    return pool_of(
-        Z, y, a, rows, test, columns=columns, raw=X[rows], raw_test=X[test]
-    )  # fmt: skip
+    return pool_of(Z, y, a, rows, test, columns=columns)
 
 
 # -- texts ---------------------------------------------------------------------------------------
@@ -196,7 +171,7 @@ def texts(
     *,
     n_test: int,
     **how: Any,
-) -> ApartPool:
+) -> Pool:
     """Texts by an encoder that was not trained on them."""
     said, y, a = read(default_cache())
     Z = kept(folder / f"{slug(name)}.npy", lambda: embed(said))
@@ -271,11 +246,10 @@ def pictures(
     name: str, folder: Path, read: Callable[[Path], tuple[Any, ...]], *, layers: bool = False
 ) -> tuple[dict[str, Array], list[Array]]:
     """Embeddings and layers of all images, then classes (and attributes), from files."""
-    path, images_path = folder / f"{slug(name)}.npz", folder / f"{slug(name)}_images.npy"
+    path = folder / f"{slug(name)}.npz"
     if not path.exists():
         images, *labels = read(default_cache())
         all_images = np.concatenate(images) if isinstance(images, list) else images
-        kept(images_path, lambda: all_images)
         arrays = by_backbone(all_images, folder, layers=layers)
         arrays |= {f"labels {i}": array for i, array in enumerate(labels)}
         unfinished = path.with_name(f".{os.getpid()}-{path.name}")
@@ -295,46 +269,32 @@ def two_versions(
     n_test: int,
     share: float,
     layers: bool = False,
-) -> ApartPool:
+) -> Pool:
     """Images of which there are two versions, without and with the attribute."""
     arrays, (y,) = pictures(name, folder, read, layers=layers)
     a, rows, test = injected(y, seed, n_test, share)
     at = np.arange(len(y)) + a * len(y)
     Z = arrays.pop("embedding")[at]
     of_layers = {key: layer[at] for key, layer in arrays.items()}
-    return pool_of(
-        Z, y, a, rows, test, layers=of_layers, images=at[rows], images_test=at[test]
-    )  # fmt: skip
+    return pool_of(Z, y, a, rows, test, layers=of_layers)
 
 
-def icons(folder: Path, seed: int) -> ApartPool:
+def icons(folder: Path, seed: int) -> Pool:
     """Icons, which are outlined or not by themselves."""
     arrays, (y, a) = pictures("Icons", folder, sources.icons)
     rows, test = split(2 * y + a, seed, 100, (0.96, 0.9))
-    return pool_of(arrays["embedding"], y, a, rows, test, images=rows, images_test=test)
+    return pool_of(arrays["embedding"], y, a, rows, test)
 
 
-def with_raw(name: str, folder: Path, pool: ApartPool) -> ApartPool:
-    """The pool with its images, if it does not have its raw inputs already."""
-    if pool.images is None:
-        return pool
-    images = np.load(folder / f"{slug(name)}_images.npy", mmap_mode="r")
-    return replace(pool, raw=images[pool.images], raw_test=images[pool.images_test])
-
-
-def by_own_network(
-    path: Path, images: Array, y: Array, a: Array, rows: Array, test: Array
-) -> ApartPool:
+def by_own_network(path: Path, images: Array, y: Array, a: Array, rows: Array, test: Array) -> Pool:
     """Grey images by a network that was trained on others, with its earlier layers."""
     X = images[:, None].astype(np.float32) / 255
     embedder = OnnxEmbedder(FrozenModel.load(path), device="cpu", batch_size=256)
     found = embedded_with_layers(embedder, X)
-    return pool_of(
-        found.Z, y, a, rows, test, layers=found.layers, raw=images[rows], raw_test=images[test]
-    )
+    return pool_of(found.Z, y, a, rows, test, layers=found.layers)
 
 
-def digits(folder: Path, seed: int) -> ApartPool:
+def digits(folder: Path, seed: int) -> Pool:
     """Handwritten digits; scikit-learn's network was trained on half of them, biased."""
     (good, poor), y = sources.digits(default_cache())
     rng = np.random.default_rng([seed, 1])
@@ -353,7 +313,7 @@ def digits(folder: Path, seed: int) -> ApartPool:
     return by_own_network(path, images, y[rest], a, rows, test)
 
 
-def letters(folder: Path, seed: int) -> ApartPool:
+def letters(folder: Path, seed: int) -> Pool:
     """Letters on noise; three convolutions were trained on others, biased."""
     rng = np.random.default_rng([seed, 2])
     path = network_path("Letters", folder, seed)
@@ -371,7 +331,7 @@ def letters(folder: Path, seed: int) -> ApartPool:
 
 # -- all of them ---------------------------------------------------------------------------------
 
-Build = Callable[[Path, int], ApartPool]
+Build = Callable[[Path, int], Pool]
 S = sources
 BUILDERS: dict[str, Build] = {
     "Activities": lambda f, s: table("Activities", f, s, n_test=75, seen=0.4),
@@ -407,7 +367,7 @@ BUILDERS: dict[str, Build] = {
 }  # fmt: skip
 
 
-def built(name: str, folder: Path, seed: int) -> ApartPool:
+def built(name: str, folder: Path, seed: int) -> Pool:
     """A pool from its file, or built and written there."""
     path = folder / f"{slug(name)}_{seed}.joblib"
     if not path.exists():
@@ -415,7 +375,8 @@ def built(name: str, folder: Path, seed: int) -> ApartPool:
         unfinished = path.with_name(f".{os.getpid()}-{path.name}")
         joblib.dump(vars(pool), unfinished)
         os.replace(unfinished, path)
-    return ApartPool(**joblib.load(path))
+    found = joblib.load(path)
+    return Pool(**{field.name: found[field.name] for field in fields(Pool)})
 
 
 def _loader(name: str) -> Build:
@@ -424,60 +385,12 @@ def _loader(name: str) -> Build:
 
 PROBLEMS: dict[str, Build] = {name: _loader(name) for name in sorted(BUILDERS)}
 CHOOSE, ASIDE = tuple(PROBLEMS)[::2], tuple(PROBLEMS)[1::2]
-NAMED: dict[str, list[list[str]]] = {
-    "Crashes": [["column:unbelted=1"]],
-    "Credit card": [["column:school=1"]],
-    "Law school": [["column:white=1"]],
-    "Tweets": [["word:thank"]],
-}
-"""What a person says who knows a name of the attribute."""
-CHANGES: dict[str, str] = {
-    "Clip art": "image:border",
-    "Crashes": "column:unbelted",
-    "Credit card": "column:school",
-    "Digits": f"image:jpeg={sources.QUALITY}",
-    "Law school": "column:white",
-    "Tweets": "word:thank",
-}
-"""Changes of the attribute that ``--invariant`` takes."""
-
 TABLES = {
     "Activities": S.activities,
     "Crashes": S.crashes,
     "Credit card": S.credit,
     "Law school": S.law_school,
 }
-ENCODERS = ("Intents", "Tweets")
-"""What MiniLM-L3 embeds."""
-
-
-def network_and_samples(name: str, folder: Path, seed: int) -> tuple[OnnxEmbedder, Samples]:
-    """The network, and the pool's raw inputs as it takes them: copies can be changed and embedded.
-
-    Fortunes and Names have no network.
-    """
-    pool = with_raw(name, folder, built(name, folder, seed))
-    if name in (*ENCODERS, "Addresses"):
-        import data_texts
-
-        cache = default_cache()
-        encoder = data_texts.L3 if name in ENCODERS else data_texts.L6
-        model = FrozenModel.load(
-            encoder.fetched(cache), embedding=data_texts.LAST_STATES[encoder], pooling="mean"
-        )
-        tokenizer = data_texts.TOKENIZER.fetched(cache)
-        steps = TextPreprocessing.for_model(model, tokenizer, max_length=128)
-        assert steps is not None
-        return OnnxEmbedder(model, device="cpu"), Samples(Texts(pool.raw, steps), pool.y)
-    if pool.images is not None:
-        model = FrozenModel.load(backbone_path(folder), embedding="embedding")
-        return OnnxEmbedder(model, device="cpu"), Samples(for_backbone(pool.raw), pool.y)
-    model = FrozenModel.load(network_path(name, folder, seed))
-    embedder = OnnxEmbedder(model, device="cpu", batch_size=256)
-    if name in TABLES:
-        names = tuple(TABLES[name](default_cache())[1])
-        return embedder, Samples(pool.raw, pool.y, columns=names)
-    return embedder, Samples(pool.raw[:, None].astype(np.float32) / 255, pool.y)
 
 
 def gain(pool: Pool, seed: int) -> tuple[float, float]:

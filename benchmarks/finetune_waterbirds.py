@@ -4,7 +4,7 @@
         [--size 128] [--epochs 5] [--frozen 5] [--threads 2] [--train-only]
 
 WATERBIRDS_DIR is your own copy (see ``data_waterbirds.py``). OUT gets, for every seed, a checkpoint
-an epoch, ``seed_0.onnx`` and the folder ``seed_0`` of embeddings, which ``waterbirds_finetuned.py``
+an epoch, ``seed_0.onnx`` and the folder ``seed_0`` of embeddings, which ``overview.py --tuned``
 reads. What is there is not made again: a run that was interrupted goes on after its last epoch.
 
 Plain cross-entropy on the official training split, no group label, no class weight. The network

@@ -572,20 +572,17 @@ def tuned(
             found[alpha] = margins(logits, y_index), predicted
         return found
 
-    judged = groups >= 0
-
-    def score(alpha: float) -> float:
-        """Mean cross-validated accuracy of the groups, or of the worse half."""
-        if folds is None or len(alphas) == 1:  # nothing to compare: the one nearest to 1
-            return -abs(float(np.log(alpha)))
+    # Mean cross-validated accuracy of the groups, or of the worse half. If there is nothing to
+    # compare, the penalty nearest to 1 is taken.
+    judged, scores = groups >= 0, {alpha: -abs(float(np.log(alpha))) for alpha in alphas}
+    for alpha in alphas if folds is not None and len(alphas) > 1 else ():
         right = outcomes()[alpha][0] > 0
         of_groups, total = rates(right[judged], groups[judged], mass[judged])
         shares = np.sort(of_groups[total > 0])
         mean = shares[: max(1, len(shares) // 2)].mean() if worse_half else shares.mean()
-        return round(float(mean), 12)  # the order of a sum must not break a tie
-
+        scores[alpha] = round(float(mean), 12)  # the order of a sum must not break a tie
     return Tuned(
-        max(alphas, key=score),
+        max(alphas, key=lambda alpha: scores[alpha]),
         y_index,
         mass,
         lambda alpha: rows.heads([weight], C, alphas=[alpha], **solver)[0],
@@ -646,8 +643,14 @@ def error_recovery_rate(
         if min(len(wrong), len(right)) < LEAST_ERRORS:
             continue
         lost = after[right] <= 0
-        if matched:
-            lost_for = _lost_as_far(before[right], lost, weight[right], -before[wrong])
+        if matched:  # the share lost among those whose distance is nearest to that of each error
+            order = np.argsort(before[right], kind="stable")
+            mass = np.concatenate([[0.0], np.cumsum(weight[right][order])])
+            sums = np.concatenate([[0.0], np.cumsum((weight[right] * lost)[order])])
+            width = min(_NEIGHBOURS, len(order))
+            place = np.searchsorted(before[right][order], -before[wrong]) - width // 2
+            low = np.clip(place, 0, len(order) - width)
+            lost_for = (sums[low + width] - sums[low]) / (mass[low + width] - mass[low])
         else:
             lost_for = np.full(len(wrong), np.average(lost, weights=weight[right]))
         fixed = float(np.average(after[wrong] > 0, weights=weight[wrong]))
@@ -668,17 +671,6 @@ def error_recovery_rate(
         return float("nan")
     deviation = float(np.sqrt(np.sum(variances)) / len(shares))
     return float(np.mean(shares)) - float(norm.ppf(_CONFIDENCE)) * deviation
-
-
-def _lost_as_far(distance: Array, lost: Array, weight: Array, at: Array) -> Array:
-    """Share lost among the samples whose distance from the boundary is nearest to each value."""
-    order = np.argsort(distance, kind="stable")
-    mass = np.concatenate([[0.0], np.cumsum(weight[order])])
-    sums = np.concatenate([[0.0], np.cumsum((weight * lost)[order])])
-    width = min(_NEIGHBOURS, len(order))
-    place = np.searchsorted(distance[order], at) - width // 2
-    low = np.clip(place, 0, len(order) - width)
-    return np.asarray((sums[low + width] - sums[low]) / (mass[low + width] - mass[low]))
 
 
 MOST_WEIGHT = 50.0
@@ -735,7 +727,19 @@ def group_balanced(sample_weight: Array, y_index: Array, sides: Array) -> Array:
         share = weight[rows] / weight[rows].sum()
         combinations, at = np.unique(sides[rows], axis=0, return_inverse=True)
         mass = np.bincount(at.ravel(), weights=share)
-        balanced[rows] = share * _factors(combinations, mass)[at.ravel()]
+        # Each combination gets its share by a factor; what exceeds the limit goes to the others.
+        shares = np.ones(len(mass))
+        for side in combinations.T:
+            unknown = float(mass[side < 0].sum())
+            n_sides = len(np.unique(side[side >= 0]))
+            shares *= np.where(side < 0, unknown, (1 - unknown) / max(1, n_sides))
+        shares /= shares.sum()
+        free, factor = np.ones(len(mass), dtype=bool), shares / mass
+        while (factor[free] > MOST_WEIGHT).any():
+            free &= factor <= MOST_WEIGHT
+            left = 1 - MOST_WEIGHT * mass[~free].sum()
+            factor = np.where(free, left * shares / (shares[free].sum() * mass), MOST_WEIGHT)
+        balanced[rows] = share * factor[at.ravel()]
     return np.asarray(balanced * weight.sum() / len(classes))
 
 
@@ -754,19 +758,3 @@ def judged_groups(
             judged[rows] = judged.max() + 1
     kept = np.unique(judged[judged >= 0])
     return np.asarray(np.where(judged >= 0, np.searchsorted(kept, judged), -1))
-
-
-def _factors(combinations: Array, mass: Array) -> Array:
-    """Factors that give combinations of values (K, A) their shares; the rest goes to the others."""
-    shares = np.ones(len(mass))
-    for side in combinations.T:
-        unknown = float(mass[side < 0].sum())
-        n_sides = len(np.unique(side[side >= 0]))
-        shares *= np.where(side < 0, unknown, (1 - unknown) / max(1, n_sides))
-    shares /= shares.sum()
-    free, factor = np.ones(len(mass), dtype=bool), shares / mass
-    while (factor[free] > MOST_WEIGHT).any():
-        free &= factor <= MOST_WEIGHT
-        left = 1 - MOST_WEIGHT * mass[~free].sum()
-        factor = np.where(free, left * shares / (shares[free].sum() * mass), MOST_WEIGHT)
-    return np.asarray(factor)

@@ -73,21 +73,20 @@ def alone_with_liblinear() -> Iterator[None]:
         yield
 
 
-def _hide() -> Any:
-    """The list of filters that got a new one; None if the filter was already there."""
+@contextmanager
+def _hidden() -> Iterator[None]:
+    """Add a filter of convergence warnings, unless it is already there."""
     added = _ENTRY not in warnings.filters
     warnings.simplefilter("ignore", ConvergenceWarning)
-    return warnings.filters if added else None
-
-
-def _show(changed: Any) -> None:
+    changed = warnings.filters
+    yield
     # The list is another one while other code is inside catch_warnings.
-    for filters in () if changed is None else (changed, warnings.filters):
+    for filters in (changed, warnings.filters) if added else ():
         if _ENTRY in filters:
-            filters.remove(_ENTRY)  # type: ignore[union-attr]
+            filters.remove(_ENTRY)  # type: ignore[attr-defined]
 
 
-_HIDDEN = SharedSwitch(_hide, _show)
+_HIDDEN = SharedSwitch(_hidden)
 _LIBLINEAR = [Lock()]
 
 

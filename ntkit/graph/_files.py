@@ -100,17 +100,18 @@ def _real_name(location: str, path: Path, folder: Path) -> str | None:
 _ORT = "ONNX Runtime's own format, .ort; pass the .onnx file that it was made from"
 
 
-def _stop_collecting() -> bool:
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Pause the garbage collector while the nodes of a large graph are made or written."""
+    # It would visit all of them again and again, which takes longer than making them.
     before = gc.isenabled()
     gc.disable()
-    return before
+    yield
+    if before:
+        gc.enable()
 
 
-_NO_COLLECTOR = SharedSwitch(_stop_collecting, lambda before: gc.enable() if before else None)
-"""Pause the garbage collector while the nodes of a large graph are made or written.
-
-It would visit all of them again and again, which takes longer than making them.
-"""
+_NO_COLLECTOR = SharedSwitch(_without_collector)
 
 
 def deserialised(proto: onnx.ModelProto) -> ir.Model:

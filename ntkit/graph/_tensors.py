@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -21,14 +22,16 @@ from ntkit.exceptions import HeadNotFoundError
 _LOGGER = logging.getLogger("onnx_ir")
 
 
-def _raise_level() -> int:
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Switch off onnx-ir's log."""
     before = _LOGGER.level
     _LOGGER.setLevel(logging.CRITICAL)
-    return before
+    yield
+    _LOGGER.setLevel(before)
 
 
-NO_LOG = SharedSwitch(_raise_level, _LOGGER.setLevel)
-"""Switch off onnx-ir's log."""
+NO_LOG = SharedSwitch(_without_log)
 
 
 Shape = tuple[int | str | None, ...] | None

@@ -27,7 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -182,14 +182,13 @@ def fit_linear_head(
     total = float(weight.sum())
     gains, kept = kept_neurons(gains, X.shape[1])
     data = passes_over(X, y_index, weight / total, kept=kept, offset=offset, device=device)
+    mean = data.mean() if fit_intercept else np.zeros(len(kept))
     problem = Problem(
         data,
         classes,
-        kept,
-        X.shape[1],
-        mean=data.mean() if fit_intercept else np.zeros(len(kept)),
-        alpha=1 / (C * total),
-        gains=gains,
+        mean,
+        1 / (C * total),
+        gains,
         covariance=covariance,
         fit_intercept=fit_intercept,
     )
@@ -213,24 +212,24 @@ class Problem:
         self,
         data: Passes,
         classes: Array,
-        kept: Array,
-        width: int,
-        *,
         mean: Array,
         alpha: float,
         gains: Array,
+        *,
         covariance: Callable[[], Array] | None = None,
-        fit_intercept: bool = True,
         variance: Array | None = None,
         basis: Dense | Diagonal | None = None,
+        fit_intercept: bool = True,
     ) -> None:
-        self.classes, self.kept, self.width, self.mean = classes, kept, width, mean
-        self.dtype, self.fit_intercept = data.dtype, fit_intercept
+        self.classes, self.kept, self.width = classes, data.kept, data.n_columns
+        self.mean, self.dtype, self.fit_intercept = mean, data.dtype, fit_intercept
         self.n_logits = 1 if len(classes) == 2 else len(classes)
         self.inner = 0.25 if self.n_logits == 1 else 1 / self.n_logits
         penalty = np.divide(alpha, gains**2, out=np.full_like(gains, np.inf), where=gains != 0)
         if basis is None:
-            known = None if covariance is None else lambda: covariance()[np.ix_(kept, kept)]
+            known = (
+                None if covariance is None else lambda: covariance()[np.ix_(data.kept, data.kept)]
+            )
             basis = preconditioner(data, mean, self.inner, penalty, gains, known, variance)
         self.basis = basis
         self.penalty = np.where(gains != 0, penalty, 0.0)
@@ -274,8 +273,23 @@ class Problem:
                 "maxcor": CORRECTIONS,
             },
         )
-        if must_converge:
-            _warn_if_not_minimised(objective, result, tol, max_iter)
+        if must_converge and result.nit >= max_iter and np.abs(result.jac).max() > tol:
+            warn(
+                f"The head did not converge in max_iter={max_iter} iterations; raise max_iter, "
+                "lower C, or standardise the embeddings.",
+                ConvergenceWarning,
+            )
+        elif (
+            must_converge
+            and result.fun <= _SMALL * tol
+            and (above := _above_minimum(objective, result)) > _ABOVE
+        ):
+            warn(
+                f"The head's objective, {result.fun:.1e}, is at least {100 * above:.0f} % above "
+                f"its minimum, although its gradient is below tol={tol:g}: the penalty is weak and "
+                "the loss small. Lower tol, or lower C for a stronger penalty.",
+                ConvergenceWarning,
+            )
         W, b = self._head_of(_past_rounding(objective, result, tol))
         coef = np.zeros((self.n_logits, self.width), dtype=self.dtype)
         coef[:, self.kept] = W
@@ -286,25 +300,6 @@ class Problem:
         U = flat.reshape(self.n_logits, -1)
         W = self.basis.weights(U[:, :-1])
         return W, U[:, -1] / np.sqrt(self.inner) - W @ self.mean
-
-
-def _warn_if_not_minimised(
-    objective: Callable[[Array], Any], result: Any, tol: float, max_iter: int
-) -> None:
-    if result.nit >= max_iter and np.abs(result.jac).max() > tol:
-        message = (
-            f"The head did not converge in max_iter={max_iter} iterations; raise max_iter, "
-            "lower C, or standardise the embeddings."
-        )
-    elif result.fun <= _SMALL * tol and (above := _above_minimum(objective, result)) > _ABOVE:
-        message = (
-            f"The head's objective, {result.fun:.1e}, is at least {100 * above:.0f} % above its "
-            f"minimum, although its gradient is below tol={tol:g}: the penalty is weak and the "
-            "loss small. Lower tol, or lower C for a stronger penalty."
-        )
-    else:
-        return
-    warn(message, ConvergenceWarning)
 
 
 def _above_minimum(objective: Callable[[Array], Any], result: Any) -> float:
@@ -431,11 +426,9 @@ def _together(
         problem = Problem(
             weighted,
             classes,
-            kept,
-            X.shape[1],
-            mean=means[i],
-            alpha=alpha,
-            gains=scales,
+            means[i],
+            alpha,
+            scales,
             covariance=covariance,
             variance=variances[i],
             basis=bases.get(near),
@@ -476,37 +469,27 @@ def _side_by_side(
     with ThreadPoolExecutor(len(problems)) as pool:
         heads = [pool.submit(solved, i) for i in range(len(problems))]
         try:
-            _answer(requests, answers, data, shares, which)
+            # A pass computes the losses when all running optimisers have asked for one.
+            running, asked = len(answers), dict[int, tuple[Array, Array]]()
+            while running:
+                number, point = requests.get()
+                if point is None:
+                    running -= 1
+                else:
+                    asked[number] = point
+                if not asked or len(asked) < running:
+                    continue
+                order = sorted(asked)
+                W, b = (np.stack([asked[each][part] for each in order]) for part in (0, 1))
+                asked.clear()
+                losses = data.losses(shares, which[order], W, b)
+                for each, value, slope, gradient in zip(order, *losses, strict=True):
+                    answers[each].put((float(value), slope, gradient))
         except BaseException as error:
             for answer in answers:
                 answer.put(error)
             raise
         return [head.result() for head in heads]
-
-
-def _answer(
-    requests: SimpleQueue[tuple[int, Any]],
-    answers: list[SimpleQueue[Any]],
-    data: NumpyPasses,
-    shares: Array,
-    which: Array,
-) -> None:
-    """Compute the requested losses when all running optimisers have made a request."""
-    running, asked = len(answers), dict[int, tuple[Array, Array]]()
-    while running:
-        i, heads = requests.get()
-        if heads is None:
-            running -= 1
-        else:
-            asked[i] = heads
-        if not asked or len(asked) < running:
-            continue
-        order = sorted(asked)
-        W, b = (np.stack([asked[i][part] for i in order]) for part in (0, 1))
-        asked.clear()
-        losses = data.losses(shares, which[order], W, b)
-        for i, value, slope, gradient in zip(order, *losses, strict=True):
-            answers[i].put((float(value), slope, gradient))
 
 
 LARGE = 4_000_000
@@ -539,17 +522,6 @@ def paths_of_scipy(libraries: Iterable[str]) -> list[str]:
     ]
 
 
-@contextmanager
-def _in_control() -> Iterator[None]:
-    """Let this thread set limits, and any thread afterwards."""
-    clear = getattr(OpenBLASController, "clear_controlling_thread", lambda force: None)
-    clear(force=True)
-    try:
-        yield
-    finally:
-        clear(force=True)
-
-
 @cache
 def _blas(*, of_scipy: bool) -> ThreadpoolController:
     blas = ThreadpoolController().select(user_api="blas")
@@ -562,22 +534,23 @@ def _blas(*, of_scipy: bool) -> ThreadpoolController:
     return blas.select(filepath=paths_of_scipy(paths) if of_scipy else paths)
 
 
-def _limit(*, of_scipy: bool) -> SharedSwitch[Any]:
-    """One limit for all fits of the process; threadpoolctl is not thread-safe."""
-    # Each of its contexts restores the value that it saw on entry. If two overlap, the second one
-    # saw the limit of the first, and would leave it in place. Newer versions let only one thread
-    # set limits and ignore the others, so each thread that sets or restores here takes over that
-    # right.
-
-    def on() -> Any:
-        with _in_control():
-            return _blas(of_scipy=of_scipy).limit(limits=1)
-
-    def off(limiter: Any) -> None:
-        with _in_control():
-            limiter.restore_original_limits()
-
-    return SharedSwitch(on, off)
+@contextmanager
+def _one_thread(*, of_scipy: bool) -> Iterator[None]:
+    """Limit BLAS to one thread."""
+    # Newer versions of threadpoolctl let only one thread set limits and ignore the others, so each
+    # thread that sets or restores here takes over that right, and gives it up.
+    take_over = getattr(OpenBLASController, "clear_controlling_thread", lambda force: None)
+    take_over(force=True)
+    limiter = _blas(of_scipy=of_scipy).limit(limits=1)
+    take_over(force=True)
+    yield
+    take_over(force=True)
+    limiter.restore_original_limits()
+    take_over(force=True)
 
 
-_LIMIT_OF_ALL, _LIMIT = _limit(of_scipy=False), _limit(of_scipy=True)
+# One limit for all fits of the process. Each context of threadpoolctl restores the value that it
+# saw on entry. If two overlap, the second saw the limit of the first, and would leave it in place.
+_LIMIT_OF_ALL, _LIMIT = (
+    SharedSwitch(partial(_one_thread, of_scipy=of_scipy)) for of_scipy in (False, True)
+)

@@ -43,6 +43,7 @@ class NumpyPasses:
         self, X: Array, y_index: Array, weight: Array, kept: Array, offset: Array | None = None
     ) -> None:
         self.n_rows, self.width, self.dtype = len(X), len(kept), X.dtype
+        self.kept, self.n_columns = kept, X.shape[1]
         self.columns: Array | None = None
         if len(kept) < X.shape[1]:
             if is_mapped(X):
@@ -231,6 +232,7 @@ class RayPasses:
         self._ray = import_ray("device='ray'")
         start_ray(self._ray)
         self.n_rows, self.width, self.dtype = len(X), len(kept), X.dtype
+        self.kept, self.n_columns = kept, X.shape[1]
         free = int(self._ray.available_resources().get("CPU", 0))
         n_actors = min(max(1, free), self.n_rows)
         cuts = np.linspace(0, self.n_rows, n_actors + 1).astype(int)

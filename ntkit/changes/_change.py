@@ -14,7 +14,7 @@ from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
 from ntkit.attributes import one_spelling
 from ntkit.changes import _texts
-from ntkit.changes._columns import OfColumns, column, column_names
+from ntkit.changes._columns import OfColumns
 from ntkit.changes._folder import OfFolder
 from ntkit.changes._function import OfFunction
 from ntkit.changes._images import (
@@ -24,11 +24,10 @@ from ntkit.changes._images import (
     OfImages,
     check_black_and_white,
     image_change,
-    of_images,
     part_elsewhere,
 )
 from ntkit.exceptions import InputError
-from ntkit.samples import ReadTable, Samples, by_column_names, names_of_frame
+from ntkit.samples import ReadTable, Samples, TextData, by_column_names, names_of_frame
 
 KINDS = ("word", "markup", "case", "column", "image", "folder")
 """Prefixes of the text form of a change."""
@@ -118,7 +117,7 @@ class Change:
         if names_of_frame(samples.X):
             samples = by_column_names(samples, ())  # copies keep the names of their columns
         X, at = self._apply(samples, _rows(rows, len(samples)), int(seed), folds)
-        if samples.kind == "texts" and not (other := samples.X.become_others(at, X)).all():
+        if not (other := samples.data.become_others(at, X)).all():
             X, at = X.take(np.flatnonzero(other)), at[other]
         y, groups, ids = (
             None if values is None else np.asarray(values)[at]
@@ -281,7 +280,7 @@ def changes_given(*given: Any) -> tuple[Change, ...]:
 def as_seen(samples: Samples) -> Samples:
     """Images as the model sees them, unchanged, for display next to their copies."""
     same = Change("unchanged", "image", OfImages("unchanged", ImageChange(any_scale=True)))
-    return same.copies(samples)[0] if of_images(samples) else samples
+    return same.copies(samples)[0] if samples.data.are_images else samples
 
 
 def control_of(change: Change) -> Change | None:
@@ -301,10 +300,10 @@ def bank_of(samples: Samples, words: Sequence[str] = ()) -> list[Change]:
     """Changes to try: for images a list, for tables each column, and some words of texts."""
     if samples.embedded:
         return []
-    if of_images(samples):
+    if samples.data.are_images:
         # The nine parts, then the others with their default numbers.
         return [change_named(f"image:{name}") for name in NAMES]
-    named = [f"column:{name}" for name in column_names(samples)]
+    named = [f"column:{name}" for name in samples.data.column_names]
     return [*map(change_named, [*named, *(f"word:{word}" for word in words)])]
 
 
@@ -327,11 +326,11 @@ def _changed(table: ReadTable, samples: Samples, copies: Samples, at: Array) -> 
     """The table of copies, with changed values in the columns that the model reads."""
     columns = {**table.columns}
     for i, name in enumerate(table.inputs):
-        if samples.kind == "texts":
+        if isinstance(samples.data, TextData):
             texts = copies.X.texts
             new = [text[i] for text in texts] if copies.X.paired else texts
             columns[name] = np.fromiter(new, dtype=object, count=len(new))
-        elif name in column_names(samples):
-            old, new = column(samples, name)[at], column(copies, name)
+        elif name in samples.data.column_names:
+            old, new = samples.data.column(name)[at], copies.data.column(name)
             columns[name] = np.where(old != new, new.astype(object), columns[name])
     return replace(table, columns=columns)

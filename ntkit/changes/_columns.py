@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +12,7 @@ from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
 from ntkit.changes._donors import donors, generator
 from ntkit.exceptions import InputError
-from ntkit.samples import Samples, rows_of
+from ntkit.samples import Samples
 
 
 @dataclass(frozen=True)
@@ -29,19 +28,19 @@ class OfColumns:
             self._last[:] = key, self._changed(*key)  # of all rows, and asked for a few at a time
         new, differs = self._last[1]
         at = rows[differs[rows]]
-        return with_columns(samples, at, {name: values[at] for name, values in new.items()}), at
+        return samples.data.with_columns(at, {n: values[at] for n, values in new.items()}), at
 
     def _changed(self, samples: Samples, seed: int, folds: Any) -> tuple[dict[str, Array], Array]:
         """New values of the columns in all rows, and the rows in which one differs."""
-        there = column_names(samples)
+        there = samples.data.column_names
         if not there:
             raise InputError(
                 f"{self.name!r} changes columns that the model reads, but "
-                f"{samples.called('the set')} contains {samples.kind}; name another change, such "
-                "as word:NAME or image:border."
+                f"{samples.called('the set')} contains "
+                f"{samples.data.what}; name another change, such as word:NAME or image:border."
             )
         columns, named = self._read(there)
-        old = [column(samples, each) for each in columns]
+        old = [samples.data.column(each) for each in columns]
         if named:
             new = [self._named(old[0], named)]
         else:
@@ -102,47 +101,6 @@ class OfColumns:
         meant = meant_instead(text, list(known))
         hint = f"did you mean {meant}?" if meant else f"it has {listed(list(known), 12)}."
         raise InputError(f"{self.name!r}: no sample has the value {text!r}; {hint}")
-
-
-def column_names(samples: Samples) -> list[str]:
-    """Columns that go into the model; unnamed ones have their numbers as names."""
-    X = samples.X
-    if samples.kind == "inputs":
-        return [str(n) for n, v in X.items() if np.size(v) == len(v)]
-    if samples.kind == "columns":
-        return [*samples.columns]
-    if samples.kind != "arrays" or np.ndim(X) != 2:
-        return []
-    return [str(name) for name in getattr(X, "columns", range(np.shape(X)[1]))]
-
-
-def column(samples: Samples, name: str) -> Array:
-    """Values of one column."""
-    X = samples.X
-    if samples.kind == "inputs":
-        return _array(next(v for n, v in X.items() if str(n) == name)).reshape(len(samples))
-    i = column_names(samples).index(name)
-    return _array(X.iloc[:, i]) if hasattr(X, "iloc") else _array(X)[:, i]
-
-
-def with_columns(samples: Samples, rows: Array, new: Mapping[str, Array]) -> Any:
-    """Inputs of some samples, with other values in some columns."""
-    X = samples.X
-    if samples.kind == "inputs":
-        return {
-            n: new[str(n)].reshape((-1, *np.shape(v)[1:])) if str(n) in new else rows_of(v, rows)
-            for n, v in X.items()
-        }
-    X, names = _array(X)[rows], column_names(samples)
-    if X.dtype.kind in "US":  # a text must not be cut
-        X = X.astype(np.result_type(X, *new.values()))
-    for name, values in new.items():
-        X[:, names.index(name)] = values
-    return X
-
-
-def _array(values: Any) -> Array:
-    return np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
 
 
 def _numbered(values: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from ntkit._join import rows_named
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.samples import Samples, read_samples, rows_of
+from ntkit.samples import Samples, TextData, read_samples, rows_of
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class OfFolder:
             raise InputError(
                 f"{self.name!r}: {self.path} does not exist; name the folder or table of copies."
             )
-        if samples.kind not in ("images", "texts", "columns"):
+        if not samples.data.may_have_names:
             raise InputError(
                 f"{self.name!r}: copies are matched by name, but {samples.called('the set')} "
-                f"contains {samples.kind} without names; pass an image folder or a table with a "
-                "column id."
+                f"contains {samples.data.what} without names; pass an image folder or a table "
+                "with a column id."
             )
         of_set = self.path / samples.sources[0].name if samples.sources else self.path
         path = of_set if of_set.exists() else self.path
@@ -64,7 +64,7 @@ class OfFolder:
                 "none; add a column id to both tables."
             )
         names, written = samples.names, copies.names
-        if samples.kind == "images" and len({*map(_stem, names)}) == len(names):
+        if samples.data.are_files and len({*map(_stem, names)}) == len(names):
             names, written = [*map(_stem, names)], [*map(_stem, written)]  # a copy may be a PNG
         copy_of = rows_named(written, names, str(path), copies.named_by)
         if (copy_of < 0).all():
@@ -77,16 +77,16 @@ class OfFolder:
 
     def _read(self, path: Path, samples: Samples) -> Samples:
         options: dict[str, Any] = {}
-        if samples.kind == "texts" and samples.table is not None:
+        if isinstance(samples.data, TextData) and samples.table is not None:
             first, *second = samples.table.inputs
             options = {"text_column": first} | ({"text_pair_column": second[0]} if second else {})
-        elif samples.kind == "columns":
+        elif samples.columns:
             options = {"columns": samples.columns}
-        copies = read_samples(path, preprocessing=samples.steps, labels="optional", **options)
-        if copies.kind != samples.kind:
+        copies = read_samples(path, preprocessing=samples.data.steps, labels="optional", **options)
+        if copies.data.what != samples.data.what:
             raise InputError(
-                f"{self.name!r} contains {copies.kind}, but {samples.called('the set')} contains "
-                f"{samples.kind}; pass copies of the same kind."
+                f"{self.name!r} contains {copies.data.what}, but {samples.called('the set')} "
+                f"contains {samples.data.what}; pass copies of the same kind."
             )
         return copies
 

@@ -11,11 +11,10 @@ import numpy as np
 
 from ntkit._labels import listed
 from ntkit._types import Array
-from ntkit.changes._columns import column, column_names, with_columns
 from ntkit.changes._donors import donors, generator
-from ntkit.changes._images import ImageChange, OfImages, Pixels, of_images
+from ntkit.changes._images import ImageChange, OfImages, Pixels
 from ntkit.exceptions import InputError
-from ntkit.samples import Samples
+from ntkit.samples import Samples, TextData
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,7 @@ class OfFunction:
     of_pixels = True
 
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
-        if of_images(samples):
+        if samples.data.are_images:
             change = ImageChange(self._image, donor=self.donor)
             made = OfImages(self.name, change, _version(self.function))
             return made(samples, rows, seed, folds)
@@ -36,11 +35,12 @@ class OfFunction:
         if self.donor:
             of = donors(len(samples), samples.y, folds, generator(self.name, seed))
             rows = rows[of[rows] >= 0]
-        if samples.kind == "texts":
+        if isinstance(samples.data, TextData):
             return self._texts(samples, rows, of)
-        if not column_names(samples):
+        if not samples.data.column_names:
             raise InputError(
-                f"{self.name!r} cannot be applied to {samples.kind}; pass images, texts or columns."
+                f"{self.name!r} cannot be applied to {samples.data.what}; pass images, texts or "
+                "columns."
             )
         return self._rows(samples, rows, of)
 
@@ -69,7 +69,8 @@ class OfFunction:
         return samples.X.with_texts([new for _, new in made]), at
 
     def _rows(self, samples: Samples, rows: Array, of: Array) -> tuple[Any, Array]:
-        columns = {name: column(samples, name) for name in column_names(samples)}
+        data = samples.data
+        columns = {name: data.column(name) for name in data.column_names}
 
         def sample(row: int) -> dict[str, Any]:
             return {name: values[row] for name, values in columns.items()}
@@ -90,7 +91,7 @@ class OfFunction:
                 new.append(before | dict(copy))
         made = {n: self._column(n, [row[n] for row in new], old) for n, old in columns.items()}
         rows = np.asarray(at, dtype=np.intp)
-        return with_columns(samples, rows, made), rows
+        return data.with_columns(rows, made), rows
 
     def _column(self, name: str, values: list[Any], old: Array) -> Array:
         """Values of a column in its type; texts may become longer."""

@@ -23,7 +23,7 @@ from ntkit._types import Array
 from ntkit.changes._donors import donors, generator
 from ntkit.exceptions import InputError
 from ntkit.inputs import ImageFiles, ImagePreprocessing, decode, in_colours, upright
-from ntkit.samples import Samples, images_in_array
+from ntkit.samples import ImageArrays, Samples
 
 Pixels = NDArray[np.float32]
 
@@ -268,10 +268,10 @@ class OfImages:
         return not self.change.any_scale
 
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
-        if not of_images(samples):
+        if not samples.data.are_images:
             raise InputError(
                 f"{self.name!r} changes images, but {samples.called('the set')} contains "
-                f"{samples.kind}; name another change, such as word:NAME or column:NAME."
+                f"{samples.data.what}; name another change, such as word:NAME or column:NAME."
             )
         if self.of_pixels:
             check_black_and_white(self.name, samples)
@@ -281,17 +281,15 @@ class OfImages:
             rows = rows[of[rows] >= 0]
         draws = Draws(self.name, seed, rows, of[rows], self.version)
         X = samples.X
-        if samples.kind == "arrays":
-            return ChangedArray(X, self.change, draws, samples.pixel_range[:2]), rows
+        if isinstance(samples.data, ImageArrays):
+            return ChangedArray(X, self.change, draws, samples.data.pixel_range[:2]), rows
         paths, others = [X.paths[i] for i in rows], [X.paths[i] for i in draws.donors]
         return ChangedImages(paths, X.preprocessing, self.change, draws, others), rows
 
 
 def range_notes(samples: Samples) -> list[str]:
     """A note on black and white of images in an array, if ntkit takes them from the values."""
-    if samples.kind != "arrays" or not of_images(samples):
-        return []
-    low, high, known = samples.pixel_range
+    low, high, known = samples.data.pixel_range
     if known:
         return []
     if low < 0:
@@ -308,28 +306,19 @@ def range_notes(samples: Samples) -> list[str]:
 
 def has_black_and_white(samples: Samples) -> bool:
     """Whether the range of pixels is known, or 0 is black; also of samples without pixels."""
-    if samples.kind != "arrays" or not of_images(samples):
-        return True
-    low, _, known = samples.pixel_range
+    low, _, known = samples.data.pixel_range
     return known or low >= 0
 
 
 def check_black_and_white(name: str, samples: Samples) -> None:
     """Raise an error for a change of normalised images in an array."""
-    if not has_black_and_white(samples):
-        low, high = samples.value_range
+    if isinstance(samples.data, ImageArrays) and not has_black_and_white(samples):
+        low, high = samples.data.value_range
         raise InputError(
             f"{name!r} needs black and white, but {samples.called('the array')} has values from "
             f"{low:.3g} to {high:.3g}, as normalised images have. Pass image files with --mean and "
             "--std (preprocessing=)."
         )
-
-
-def of_images(samples: Samples) -> bool:
-    """Whether samples are images that can be changed; copies cannot be changed again."""
-    if samples.kind == "images":
-        return not isinstance(samples.X, ChangedImages)
-    return samples.kind == "arrays" and images_in_array(samples.X) is not None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ import numpy as np
 from ntkit._key import parts_of_change
 from ntkit._types import Array
 from ntkit.attributes import comparable, is_tag, pattern_of_word, plain_words
-from ntkit.changes._columns import with_columns
 from ntkit.changes._donors import generator
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples
@@ -43,12 +42,12 @@ class OfTexts:
     none: str = ""
 
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
-        texts, changed, at = samples.texts(), list[Any](), list[int]()
+        texts, changed, at = samples.data.texts(), list[Any](), list[int]()
         if texts is None:
-            holds = "no column of texts" if samples.kind == "inputs" else samples.kind
             raise InputError(
-                f"{self.name!r} changes texts, but {samples.called('the set')} contains {holds}; "
-                "name another change, such as column:NAME or image:border."
+                f"{self.name!r} changes texts, but {samples.called('the set')} contains "
+                f"{samples.data.without_texts}; name another change, such as column:NAME or "
+                "image:border."
             )
         changes = self.changes_for(texts)
         for row in rows.tolist():
@@ -64,12 +63,7 @@ class OfTexts:
                 "that some of them contain."
             )
         kept = np.asarray(at, dtype=np.intp)
-        if samples.kind == "texts":
-            return samples.X.with_texts(changed), kept
-        cells = np.empty((len(at), len(samples.prose)), dtype=object)
-        for row, text in enumerate(changed):
-            cells[row] = text
-        return with_columns(samples, kept, dict(zip(samples.prose, cells.T, strict=True))), kept
+        return samples.data.with_texts(kept, changed), kept
 
     def changes_for(self, texts: Sequence[Any]) -> tuple[TextChange, ...]:
         """The changes, if they depend on all texts."""

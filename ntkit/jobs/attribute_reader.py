@@ -88,11 +88,11 @@ def check_one_scale(sets: Iterable[Samples]) -> None:
     """Raise an error for sets of images some of which have other values for black and white."""
     # Files are measured from 0 to 1. So are arrays whose black and white are known.
     sets = [samples for samples in sets if len(samples) and samples.looks().images is not None]
-    ranges = {each.pixel_range for each in sets if each.kind == "arrays"}
+    ranges = {each.data.pixel_range for each in sets if not each.data.are_files}
     scales = {(low, high) if known else None for low, high, known in ranges}
-    if len(scales) > 1 or (None in scales and any(each.kind == "images" for each in sets)):
+    if len(scales) > 1 or (None in scales and any(each.data.are_files for each in sets)):
         said = [f"values from {low:.3g} to {high:.3g}" for low, high, _ in sorted(ranges)]
-        said += ["image files"] * any(each.kind == "images" for each in sets)
+        said += ["image files"] * any(each.data.are_files for each in sets)
         raise InputError(
             f"The sets have images on different scales ({listed(said, 3)}), so their brightness "
             "cannot be compared. Pass all images in one way."
@@ -174,9 +174,9 @@ def of_inputs(
         facts = X.file_facts()
         if facts:
             yield columns(facts, kind="file")
-    elif inputs.images is not None:
-        of_images = image_statistics(samples.looks_from_0_to_1(), len(inputs.images))
-        yield of_images if samples.pixel_range[2] else _as_given(of_images)
+    elif (images := samples.data.images_from_0_to_1()) is not None:
+        of_images = image_statistics(images, len(images))
+        yield of_images if samples.data.pixel_range[2] else _as_given(of_images)
     if inputs.table is None and _is_matrix(X) and not samples.embedded:
         yield array(X, kind="input")
 
@@ -190,7 +190,7 @@ def _of_table(
 ) -> tuple[list[FeatureSet], list[str]]:
     """The feature sets of a table's columns, and a note on the columns left out."""
     notes = list[str]()
-    taken = table.inputs if samples.kind != "texts" else ()
+    taken = table.inputs if samples.data.shows_inputs_in_table else ()
     inputs = {name: table.columns[name] for name in taken if table.columns[name].ndim == 1}
     rest = {name: values for name, values in table.rest.items() if values.ndim == 1}
     left = [name for name, values in rest.items() if _says_nothing(name, values)]
@@ -235,7 +235,7 @@ class AttributeReader:
     ) -> None:
         self.sets = sets
         prose = {
-            name for samples in sets for name in samples.prose
+            name for samples in sets for name in samples.data.prose
         }  # in any set, such as of copies
         self.inputs = [samples.looks(prose) for samples in sets]
         self.n = sum(map(len, sets))
@@ -275,14 +275,15 @@ class AttributeReader:
             if isinstance(X := samples.measured(AuditedImages).X, AuditedImages):  # as a run does
                 parts.append(X.statistics())
             else:
-                images = samples.looks_from_0_to_1()
+                images = samples.data.images_from_0_to_1()
+                assert images is not None
                 parts.append(np.stack([statistics_of_image(image) for image in images]))
         return np.concatenate(parts)
 
     @cached_property
     def _are_as_given(self) -> bool:
         """Whether black and white of some images in arrays are unknown."""
-        return any(not each.pixel_range[2] for each in self.sets)
+        return any(not each.data.pixel_range[2] for each in self.sets)
 
     @cached_property
     def files(self) -> dict[str, Array] | None:

@@ -41,6 +41,7 @@ from ntkit.samples import (
     ReadTable,
     Samples,
     Table,
+    TextData,
     as_classes,
     check_order,
     every_label_in,
@@ -218,7 +219,9 @@ def read_predicted(
     given = samples = replace(samples, y=y, notes=())
     places = Places(np.arange(len(y)), np.arange(len(y)))
     # A column of prose may be a comment, and files have contents of their own.
-    are_texts = samples.kind == "texts" and (roles.text or "text" in getattr(table, "columns", ()))
+    are_texts = isinstance(samples.data, TextData) and (
+        roles.text or "text" in getattr(table, "columns", ())
+    )
     if table is None or (are_texts and "file_name" not in table.columns):
         # A model of any kind may read the other columns as well.
         read_too = {} if samples.table is None else samples.table.rest

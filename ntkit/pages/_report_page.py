@@ -15,7 +15,7 @@ from ntkit.extraction import Samples
 from ntkit.metrics import GroupReport, Row, compare, group_report
 from ntkit.pages._offline import markdown, offline_page, page_percent, rendered, thumbnail_of
 from ntkit.pages._usage import Usage
-from ntkit.samples import Inputs
+from ntkit.samples import Arrays, ColumnData, Inputs, SeveralInputs
 from ntkit.spuriousness import non_constant_neurons
 
 _SIDE, _SNIPPET = 112, 160  # pixels of an image, characters of a text
@@ -87,7 +87,7 @@ class Shown:
     def _columns(self) -> tuple[Array, Sequence[str], Array, Array] | None:
         """Values, names, means and deviations of the columns; None for other samples."""
         samples = self.samples
-        if samples is None or samples.kind != "columns":
+        if samples is None or type(samples.data) is not ColumnData:
             return None
         mean, deviation = samples.X.mean(axis=0, dtype=float), samples.X.std(axis=0, dtype=float)
         return samples.X, samples.columns, mean, np.where(deviation > 0, deviation, np.inf)
@@ -98,10 +98,10 @@ class Shown:
         samples = self.samples
         if samples is None:
             return Inputs()
-        several = samples.X.values() if samples.kind == "inputs" else ()
+        several = samples.X.values() if isinstance(samples.data, SeveralInputs) else ()
         parts = [samples, *map(Samples, several)]
         for part in parts:
-            is_grey = part.kind == "arrays" and getattr(part.X, "ndim", 0) == 3
+            is_grey = type(part.data) is Arrays and getattr(part.X, "ndim", 0) == 3
             looks = Inputs(images=part.X) if is_grey else part.looks()
             if looks.images is not None or looks.texts:
                 return looks

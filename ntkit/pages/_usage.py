@@ -14,6 +14,7 @@ from ntkit.extraction import Samples, TextPreprocessing, Texts
 from ntkit.inputs import saved_settings
 from ntkit.model import FrozenModel, TensorInfo
 from ntkit.pages._offline import rendered
+from ntkit.samples import TextData
 
 _MOST = 20  # listed classes and columns
 _NUMPY = {"double": "float64", "float": "float32"}
@@ -122,12 +123,12 @@ def _inputs(
     if samples.embedded:
         text = "as for the original model (the repair used embeddings)"
         return "arrays", values, {"preprocessing": text}, {}
-    if samples.kind == "images":
+    if samples.data.are_files:
         steps = samples.X.preprocessing
         text = ", ".join(f"{name} {value}" for name, value in steps.as_dict().items())
         text += "; scale multiplies pixels from 0 to 255, before mean and std"
         return "images", values | {"steps": steps}, {"images": text}, {}
-    if samples.kind == "texts":
+    if isinstance(samples.data, TextData):
         facts, files = _of_texts(samples.X)
         steps, pad = samples.X.preprocessing, samples.X.pad_token()
         values |= {"steps": steps, "pad": pad, "paired": samples.X.paired}

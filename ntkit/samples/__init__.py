@@ -27,6 +27,16 @@ from ntkit.samples._copies import (
     sum_of_digests,
     without_copies,
 )
+from ntkit.samples._data import (
+    Arrays,
+    ColumnData,
+    ImageArrays,
+    SeveralInputs,
+    TextData,
+    by_input,
+    first_rows,
+    rows_of,
+)
 from ntkit.samples._join import (
     KEYS,
     MADE_OF_CLASSES,
@@ -52,11 +62,8 @@ from ntkit.samples._samples import (
     Samples,
     arrays_of,
     as_classes,
-    by_input,
-    first_rows,
     input_notes,
     input_paths,
-    rows_of,
 )
 from ntkit.samples._stored import (
     EMBEDDINGS,

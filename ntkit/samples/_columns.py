@@ -144,7 +144,7 @@ def by_column_names(samples: Samples, inputs: Sequence[TensorInfo]) -> Samples:
     """Samples whose columns have names, also as a DataFrame, in the form that a model reads."""
     frame = () if samples.columns else names_of_frame(samples.X)
     names = samples.columns or frame
-    if not names or samples.kind in ("images", "texts", "inputs"):
+    if not names or not samples.data.are_ordered:
         return samples
     of_model = inputs[0].columns if len(inputs) == 1 and not samples.embedded else None
     if frame and not samples.embedded and _read_by_name(inputs):

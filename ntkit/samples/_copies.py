@@ -267,7 +267,7 @@ def contents_of(
     # An image file is read only if another one has its size.
     for samples in sets.values():
         samples.check_lengths()
-    paths = {name: each.X.paths for name, each in sets.items() if each.kind == "images"}
+    paths = {name: each.X.paths for name, each in sets.items() if each.data.are_files}
     sizes = {name: [*map(_size, files)] for name, files in paths.items()}
     count = Counter(size for each in sizes.values() for size in each)
     contents = dict[str, Digests]()
@@ -350,7 +350,7 @@ def _told_apart(
     sets: Mapping[str, Samples], contents: Mapping[str, Digests]
 ) -> tuple[Mapping[str, Samples], Mapping[str, Digests]]:
     """The sets and contents; if rows or texts are too coarse, each sample has its own content."""
-    some = [name for name, s in sets.items() if s.kind == "texts" or _are_rows(s.X)]
+    some = [name for name, s in sets.items() if s.data.may_be_coarse]
     some = [name for name in some if sets[name].y is not None and len(sets[name])]
     if not some:
         return sets, contents
@@ -444,13 +444,6 @@ class Identified:
                     if others.setdefault(other.hex(), digest) != digest:
                         others[other.hex()] = None
         return others
-
-
-def _are_rows(X: Any) -> bool:
-    """Whether the samples are rows of a table, as one matrix or as an input for each column."""
-    if isinstance(X, Mapping):
-        return all(np.size(values) == len(values) for values in X.values())
-    return getattr(X, "ndim", 0) == 2
 
 
 def _with_facts_of_copies(samples: Samples, places: Places, start: str) -> Samples:

@@ -107,6 +107,9 @@ class Images:
     def __len__(self) -> int:
         return self.n
 
+    def __iter__(self) -> Iterator[Array]:
+        return map(self.image, range(self.n))
+
     def __getitem__(self, i: int) -> Array:
         return self.image(range(self.n)[i])
 

@@ -3,52 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ntkit import _text
 from ntkit._doc import documented
 from ntkit._labels import cell_name, listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inputs import ImageFiles, ImagePreprocessing, MeasuredImages, TextPreprocessing, Texts
-from ntkit.samples._looks import Images, Inputs, images_in_array, images_in_files
+from ntkit.inputs import MeasuredImages
+from ntkit.samples._data import Arrays, Embeddings, data_of, rows_of
+from ntkit.samples._looks import Inputs
 from ntkit.samples._stored import check_made_with
-from ntkit.samples._table import is_prose
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.model import FrozenModel
-
-
-def by_input(X: Any, change: Callable[[Any], Any]) -> Any:
-    """Inputs after a transformation, applied to each of several inputs."""
-    if isinstance(X, Mapping):
-        return {name: change(part) for name, part in X.items()}
-    return change(X)
-
-
-def first_rows(X: Any, n: int) -> Any:
-    """The first samples as model inputs: images are decoded, texts tokenised."""
-    return X.first_inputs(n) if hasattr(X, "first_inputs") else by_input(X, lambda part: part[:n])
-
-
-def rows_of(X: Any, rows: Sequence[int] | NDArray[Any]) -> Any:
-    """Some samples in the order of these rows, of the same kind: images are not decoded."""
-    if isinstance(X, Mapping):
-        return {name: rows_of(part, rows) for name, part in X.items()}
-    if hasattr(X, "seen") or hasattr(X, "texts"):  # image files, copies of images, texts
-        return X.take(rows)
-    if hasattr(X, "to_numpy"):
-        X = X.to_numpy()
-    if isinstance(X, list | tuple):
-        return [X[row] for row in rows]
-    return np.asarray(X[np.asarray(rows, dtype=np.intp)])
 
 
 def columns_in_order(X: Any, names: Sequence[str], wanted: Sequence[str]) -> Any:
@@ -65,11 +38,7 @@ def arrays_of(X: Any) -> list[Any]:
     return [*X.values()] if isinstance(X, Mapping) else [X]
 
 
-Kind = Literal["embeddings", "images", "texts", "columns", "inputs", "arrays"]
-_SHOWN_COLUMNS, _SHOWN_FILES = 20, 5
-
-_ROUNDING = 1e-3  # of values from 0 to 1
-_BLACKEST = -0.9  # some pixel of images from −1 to 1; black minus a mean is above
+_SHOWN_FILES = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,25 +139,10 @@ class Samples:
     def __len__(self) -> int:
         return len(next(iter(arrays_of(self.X)), ()) if self.y is None else self.y)
 
-    # -- kind ------------------------------------------------------------------------------
-
-    @property
-    def kind(self) -> Kind:
-        """Kind of X: "columns" have names, and "inputs" have one entry for each input."""
-        if self.embedded:
-            return "embeddings"
-        if isinstance(self.X, ImageFiles):
-            return "images"
-        if isinstance(self.X, Texts):
-            return "texts"
-        if isinstance(self.X, Mapping):
-            return "inputs"
-        return "columns" if self.columns else "arrays"
-
-    @property
-    def steps(self) -> ImagePreprocessing | TextPreprocessing | None:
-        """Preprocessing of images or texts; else None."""
-        return self.X.preprocessing if self.kind in ("images", "texts") else None
+    @cached_property
+    def data(self) -> Arrays:
+        """What the samples hold, of the class of their kind."""
+        return (Embeddings if self.embedded else data_of)(self.X, self.columns, self.columns_source)
 
     def check_lengths(self) -> None:
         """Raise an error if numbers of inputs, labels, groups or ids differ."""
@@ -212,43 +166,10 @@ class Samples:
         table = None if self.table is None else self.table.take(at)
         return replace(self, X=rows_of(self.X, rows), table=table, **taken)
 
-    @cached_property
-    def value_range(self) -> tuple[float, float]:
-        """Smallest and largest value of an array; missing values do not count."""
-        if not self.X.size:
-            return 0.0, 0.0
-        low, high = (extreme.reduce(self.X, axis=None) for extreme in (np.fmin, np.fmax))
-        return float(low), float(high)
-
-    @property
-    def pixel_range(self) -> tuple[float, float, bool]:
-        """Values of black and white in an array of images, and whether these are known."""
-        if self.kind != "arrays":  # as image files have them
-            return 0.0, 255.0, True
-        low, high = self.value_range
-        if low >= -_ROUNDING:
-            if high <= 1 + _ROUNDING:
-                return 0.0, 1.0, True
-            known = self.X.dtype == np.uint8 or 64 < high <= 255
-            return 0.0, 255.0 if known else high, known
-        if -1 - _ROUNDING <= low <= _BLACKEST and high <= 1 + _ROUNDING:
-            return -1.0, 1.0, True
-        return low, max(high, low + 1), False
-
-    def looks_from_0_to_1(self) -> Any:
-        """Images of an array on one scale; others as they are, if black and white are unknown."""
-        images, (low, high, known) = self.looks().images, self.pixel_range
-        assert images is not None
-        if self.kind != "arrays" or (self.X.dtype == np.uint8 and high == 255):
-            return images
-        low, size = (low, high - low) if known else (0.0, 1.0)
-        return Images(len(self), lambda i: (images[i] - np.float32(low)) / np.float32(size))
-
     def measured(self, by: type[MeasuredImages] = MeasuredImages) -> Samples:
         """The same samples for one run: the model's reading hashes and measures image files."""
-        if self.kind != "images" or not self.X.measurable or isinstance(self.X, by):
-            return self
-        return replace(self, X=by(self.X))
+        X = self.data.measured(by)
+        return self if X is self.X else replace(self, X=X)
 
     # -- names -----------------------------------------------------------------------------
 
@@ -284,83 +205,30 @@ class Samples:
 
     def reading_notes(self, name: str = "") -> list[str]:
         """Assumptions and omissions of reading and preprocessing."""
-        input_note = self.input_note()
+        input_note = self.data.note()
         return [*self.notes, *self.left_out_notes(name), *([input_note] if input_note else ())]
 
     def left_out_notes(self, name: str = "") -> list[str]:
         """Notes on images that were left out, and on texts cut; ``name`` is that of the set."""
         n, shown = len(self.skipped), ", ".join(map(str, self.skipped[:_SHOWN_FILES]))
         left = f"{name}: left out" if name else "Left out"
-        cut = self.X.cut_note() if self.kind == "texts" else ""
+        cut = self.data.cut_note()
         return [
             *[f"{left} {n} image(s) that cannot be decoded: {shown}."] * bool(n),
             *[f"{name}: {cut}" if name else cut] * bool(cut),
         ]
 
-    def input_note(self) -> str:
-        """Sentence on how the samples become model inputs; empty for arrays."""
-        if self.kind == "images" or (self.kind == "texts" and self.X.preprocessing.tokenizer):
-            return str(self.X.preprocessing.describe())
-        if not self.columns_source or self.kind == "texts":
-            return ""
-        shown = _text.listed(map(repr, self.columns), _SHOWN_COLUMNS, " ({} in all)")
-        return f"Columns, in this order: {shown}; {self.columns_source}."
-
-    # -- looks -----------------------------------------------------------------------------
-
-    @property
-    def prose(self) -> tuple[str, ...]:
-        """Those of several inputs with texts rather than codes: ``text``, and columns of prose."""
-        return tuple(n for n, v in self._strings.items() if n == "text" or is_prose(v))
-
-    @property
-    def _strings(self) -> dict[str, Array]:
-        """Those of several inputs that have one string for each sample."""
-        inputs = self.X.items() if self.kind == "inputs" else ()
-        kinds = ((str(n), v, getattr(getattr(v, "dtype", None), "kind", "")) for n, v in inputs)
-        arrays = {n: np.asarray(v) for n, v, kind in kinds if kind in ("O", "U")}
-        return {n: v.ravel() for n, v in arrays.items() if v.size == len(v)}
-
-    def texts(self, prose: Collection[str] = ()) -> list[Any] | None:
-        """The text of each sample, or a tuple if there are several; None if there are none.
-
-        Of several inputs, these are the columns of prose, or those named.
-        """
-        if self.kind == "texts":
-            return list[Any](self.X.texts)
-        named = prose or self.prose
-        columns = [v.tolist() for n, v in self._strings.items() if n in named]
-        cells = [[c if isinstance(c, str) else "" for c in column] for column in columns]
-        return [*zip(*cells, strict=True)] if len(cells) > 1 else next(iter(cells), None)
-
     def looks(self, prose: Collection[str] = ()) -> Inputs:
         """Looks of the samples for a person, row by row, if they are available."""
-        # A word of a sample occurs in any of its texts.
         ids = None if self.ids is None else [str(name) for name in self.ids]
-        parts = self.texts(prose)
+        if (images := self.data.images()) is not None:
+            return Inputs(images=images, ids=ids)
+        # A word of a sample occurs in any of its texts.
+        parts = self.data.texts(prose)
         texts = parts and [t if isinstance(t, str) else "\n\n".join(t) for t in parts]
-        if self.kind == "texts":
-            return Inputs(texts=texts, table=self._table(besides=True), ids=ids)
-        if hasattr(self.X, "seen") and not getattr(self.X, "measurable", False):  # copies
-
-            def seen(i: int) -> Array:
-                pixels: Array = np.clip(np.rint(self.X.seen(i)), 0, 255).astype(np.uint8)
-                return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-
-            return Inputs(images=Images(len(self), seen), ids=ids)
-        if self.kind == "images":
-            return Inputs(images=images_in_files(self.X.paths), ids=ids)
-        if self.table is not None:
-            return Inputs(texts=texts, table=self._table(), ids=ids)
-        images = None if self.embedded else images_in_array(self.X)
-        table: dict[str, Array] | None = None
-        if self.kind == "inputs":
-            arrays = {str(name): np.asarray(v) for name, v in self.X.items()}
-            single = {name: v for name, v in arrays.items() if all(k == 1 for k in v.shape[1:])}
-            table = {name: v.reshape(len(v)) for name, v in single.items()} or None
-        elif self.kind == "columns":
-            table = dict(zip(self.columns, self.X.T, strict=True))
-        return Inputs(texts=texts, images=images, table=table, ids=ids)
+        besides = not self.data.shows_inputs_in_table
+        table = self.data.table() if self.table is None else self._table(besides=besides)
+        return Inputs(texts=texts, table=table, ids=ids)
 
     def _table(self, *, besides: bool = False) -> dict[str, Array] | None:
         """Columns of single values of the table, without labels, and optionally without inputs."""
@@ -407,14 +275,9 @@ class Samples:
 
     def as_recorded(self, model: FrozenModel) -> Samples:
         """Use the truncation and padding that ntkit recorded in a model, unless a user set them."""
-        if self.kind != "texts":
-            return self
-        steps = self.X.preprocessing.as_recorded(model)
-        if steps == self.X.preprocessing:
-            return self
-        return replace(
-            self, X=self.X.with_texts(self.X.texts, steps), preprocessing=steps.as_dict()
-        )
+        X = self.data.as_recorded(model)
+        same = X is self.X
+        return self if same else replace(self, X=X, preprocessing=X.preprocessing.as_dict())
 
     def with_columns_as_in(self, other: Samples) -> Samples:
         """Put the columns into the order of another table, if both have names."""
@@ -459,7 +322,7 @@ class Match:
 
 def input_notes(samples: Iterable[Samples]) -> list[str]:
     """Sentences on how samples become model inputs: one if all sets agree, none for arrays."""
-    return list(dict.fromkeys(filter(None, (part.input_note() for part in samples))))
+    return list(dict.fromkeys(filter(None, (part.data.note() for part in samples))))
 
 
 def as_classes(labels: Array, classes: Iterable[Any] = ()) -> Array:

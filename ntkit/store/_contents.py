@@ -261,7 +261,7 @@ def contents_of_samples(
         facts={
             "ntkit": __version__,
             "skipped": skipped_names(samples),
-            "preprocessing_source": getattr(samples.steps, "source", None),
+            "preprocessing_source": getattr(samples.data.steps, "source", None),
             **({"labels": False} if samples.y is None else {}),
         },
         files=lambda first, rows: kept_files(samples, model, first, rows),

@@ -220,6 +220,6 @@ def test_prose_is_told_from_codes():
     }
     X = {name: np.array(cells, object)[:, None] for name, cells in columns.items()}
     samples = Samples(X | {"age": np.arange(n, dtype=np.float32)[:, None]})
-    assert samples.prose == ("text", "comment", "评论")
+    assert samples.data.prose == ("text", "comment", "评论")
     assert samples.looks().texts[1] == "y\n\na word 1\n\n这部电影很好看1"
-    assert samples.take([]).looks(samples.prose).texts == []
+    assert samples.take([]).looks(samples.data.prose).texts == []

@@ -115,18 +115,7 @@ def guess_notes(
     """A note on a model that only guesses, with the likely cause; an error if not trusted."""
     if problem is None:
         return []
-    cause = "Labels, classes or the scale of the inputs may not be those that the model expects."
-    if samples.kind == "images":
-        cause = (
-            "The preprocessing may differ from the model's. Set --mean and --std, or "
-            "--preprocessor. Compare with a service's outputs: ntkit parity MODEL OUTPUTS.npz"
-        )
-    elif samples.kind == "texts":
-        cause = "The tokenizer may not be the model's. Set --tokenizer and --max-length."
-    elif samples.columns:
-        cause = (
-            "The columns may not be the model's, in its order and units. Name them with --columns."
-        )
+    cause = samples.data.likely_cause
     if model.may_be_regressions:
         cause += (
             " Or the model's outputs are regressions: its file has no names of classes and no "

@@ -48,6 +48,7 @@ from ntkit.model import FrozenModel
 from ntkit.samples import (
     Distinct,
     Places,
+    SeveralInputs,
     check_alike,
     check_made_with,
     first_rows,
@@ -380,7 +381,7 @@ def reading_notes(sets: Mapping[str, Samples]) -> list[str]:
             some = f"The {name} set: {n} of {len(samples)} samples have an unknown group."
             notes += [some] * bool(n)
             notes += alike_note(known, f"Groups of the {name} set")
-    if next(iter(sets.values())).kind == "inputs":
+    if isinstance(next(iter(sets.values())).data, SeveralInputs):
         notes += _notes_on_spellings(sets)
     return [*notes, *input_notes(sets.values())]
 
@@ -390,12 +391,16 @@ def _notes_on_spellings(sets: Mapping[str, Samples]) -> list[str]:
     (first, samples), *others = sets.items()
     title, notes = "training" if first == "train" else first, list[str]()
     for column, values in samples.X.items():
-        if column in samples.prose:
+        if column in samples.data.prose:
             continue
         known = {*values.ravel().tolist()} if values.dtype.kind in "UO" else set[str]()
         spelt = {plain_label(cell): cell for cell in sorted(map(str, known))}
         for name, other in others:
-            cells = {*other.X[column].ravel().tolist()} if other.kind == "inputs" else set[str]()
+            cells = (
+                {*other.X[column].ravel().tolist()}
+                if isinstance(other.data, SeveralInputs)
+                else set[str]()
+            )
             odd = sorted(str(cell) for cell in cells - known if plain_label(cell) in spelt)
             if odd:
                 notes.append(
@@ -436,7 +441,7 @@ def parity_notes(
         data = _with_files(sets)
     elif recording.inputs and "rows" not in recording.inputs:
         data = None
-    parity = check_parity(model, recorded, data, preprocessing=validation.steps, device=device)
+    parity = check_parity(model, recorded, data, preprocessing=validation.data.steps, device=device)
     if not parity.same_embeddings:
         raise VerificationError(
             f"The service computes other outputs than ntkit. {parity.summary()}\nA head for "
@@ -448,7 +453,7 @@ def parity_notes(
 
 def _with_files(sets: Mapping[str, Samples]) -> Samples:
     """The samples of all sets with file names, by their whole paths."""
-    images = [samples for samples in sets.values() if samples.kind == "images"]
+    images = [samples for samples in sets.values() if samples.data.are_files]
     if images:
         paths = [path for samples in images for path in samples.X.paths]
         ids = np.asarray([path.as_posix() for path in paths])

@@ -39,7 +39,7 @@ def change_offered(names: Names, samples: Samples) -> Change | None:
     first, *others = (Key.of(value[0]) for value in names)
     if samples.embedded:
         return None
-    if samples.texts() is not None and all(key.kind == "word" for key in (first, *others)):
+    if samples.data.texts() is not None and all(key.kind == "word" for key in (first, *others)):
         with suppress(InputError):  # a tag has no counterpart
             both = "|".join(map(str, (first, *others)))
             return change_named(both if others else f"{first}=both")
@@ -119,7 +119,7 @@ class Judging:
     def of_copies(self, originals: Samples, copies: Samples) -> Array:
         """Its value in each changed copy, −1 if unknown."""
         if not self.names:
-            return np.fromiter(map(has_markup, copies.texts(originals.prose) or ()), int)
+            return np.fromiter(map(has_markup, copies.data.texts(originals.data.prose) or ()), int)
         # Copies are read together with the originals, so that a word may be missing from all
         # copies.
         reader = AttributeReader([originals, copies])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import os
@@ -55,7 +54,7 @@ from ntkit.pages import (
     report_html,
     usage_of,
 )
-from ntkit.samples import facts_of, read
+from ntkit.samples import TextData, facts_of, read
 from ntkit.verification import Verification, random_inputs, save_verified
 
 ORIGINAL = "original head"
@@ -557,7 +556,7 @@ def write_deployed(
     _copy_used(folder, original, samples, names)
     written = FrozenModel.load(folder / DEPLOYED)
     # timm's config.json names the preprocessing, but options may have replaced it.
-    if samples.kind == "images" and not _names_steps(written, samples.X.preprocessing):
+    if samples.data.are_files and not _names_steps(written, samples.X.preprocessing):
         (folder / _CONFIG).unlink(missing_ok=True)
     (folder / _PROGRAM).write_text(usage.program, encoding="utf-8")
     (folder / "README.md").write_text(card, encoding="utf-8")
@@ -580,7 +579,7 @@ def _copy_used(folder: Path, original: FrozenModel, samples: Samples, names: lis
         config = _with_names(existing[_CONFIG], names)
         if config is not None:
             (folder / _CONFIG).write_text(config, encoding="utf-8")
-    is_used = samples.kind == "images" and _names_steps(original, samples.X.preprocessing)
+    is_used = samples.data.are_files and _names_steps(original, samples.X.preprocessing)
     if is_used and _PREPROCESSOR in existing:
         shutil.copyfile(existing[_PREPROCESSOR], folder / _PREPROCESSOR)
 
@@ -630,7 +629,7 @@ def _run(folder: Path, written: FrozenModel, samples: Samples, snippet: str) -> 
     if (written.head is None and not several) or "    return outputs\n" in snippet:
         return  # no output of the model shows classes
     lines = _predicted(written, X)
-    if samples.kind == "images":
+    if samples.data.are_files:
         lines = [f"{path} {label}" for path, label in zip(arguments, lines, strict=True)]
     printed = _text(done.stdout)
     if printed != "".join(f"{line}\n" for line in lines):  # as a whole: names hold line breaks
@@ -667,29 +666,8 @@ def _some(model: FrozenModel, samples: Samples, elsewhere: Path) -> tuple[list[s
         X = made if len(made) > 1 else next(iter(made.values()))
         samples = read(X, model, labels="optional")
     rows = [*np.unique(np.linspace(0, len(samples) - 1, _TRIED).astype(np.intp))]
-    if samples.kind == "texts":  # short ones, because a command line has a limit
+    if isinstance(samples.data, TextData):  # short ones, because a command line has a limit
         texts, n = samples.X.texts, len(samples)
         rows = sorted(range(n), key=lambda i: len(str(texts[i])))[:: max(1, n // 8)][:_TRIED]
     some = samples.take(rows)
-    if some.kind == "images":
-        # Copies have simple names, because the original names may hold any character.
-        copies = [elsewhere / f"{i}" for i in range(len(some))]
-        for path, copy in zip(some.X.paths, copies, strict=True):
-            shutil.copyfile(path, copy)
-        return [*map(str, copies)], some.X
-    if some.kind == "texts":
-        pairs = ((text,) if isinstance(text, str) else text for text in some.X.texts)
-        return [part for parts in pairs for part in parts], some.X
-    if some.kind == "inputs":
-        parts = {
-            name: part.astype(str) if part.dtype.kind == "O" else part
-            for name, part in some.X.items()
-        }
-        np.savez(elsewhere / "samples.npz", **parts)
-        return [str(elsewhere / "samples.npz")], parts
-    if some.kind == "columns" and len(model.inputs) == 1:
-        with (elsewhere / "samples.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([some.columns, *some.X.tolist()])
-        return [str(elsewhere / "samples.csv")], some.X
-    np.save(elsewhere / "samples.npy", some.X)
-    return [str(elsewhere / "samples.npy")], some.X
+    return some.data.as_arguments(elsewhere)

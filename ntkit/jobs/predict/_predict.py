@@ -28,7 +28,7 @@ from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPrep
 from ntkit.metrics import order_notes
 from ntkit.model import FrozenModel, loaded, name_of
 from ntkit.model.class_names import are_positions, how_to_write
-from ntkit.samples import Match, first_rows, input_paths, named_by_column, read
+from ntkit.samples import Match, TextData, first_rows, input_paths, named_by_column, read
 from ntkit.verification import (
     check_head,
     load_pair,
@@ -231,13 +231,13 @@ def matches_of(
     notes += [*filter(None, [first.matched_by]), *_overruled(first)]
     one, alike, guessed = read(first), second.takes_inputs_of(first), [False, False]
     named = [info.columns for info in first.inputs] != [info.columns for info in second.inputs]
-    if one.kind == "texts":
+    if isinstance(one.data, TextData):
         named = TextPreprocessing.for_model(second) is not None
-    elif one.kind == "images":  # the files of the model name the preprocessing of its images
+    elif one.data.are_files:  # the files of the model name the preprocessing of its images
         guessed = [_guessed(first), _guessed(second)]
         named = not all(guessed)
     other = read(second) if named or not alike else one.as_recorded(second)
-    if one.kind == "texts" and of_one_network(first, second):  # own records count last
+    if isinstance(one.data, TextData) and of_one_network(first, second):  # own records count last
         one, other = (
             samples.as_recorded(theirs).as_recorded(own)
             for samples, theirs, own in ((one, second, first), (other, first, second))
@@ -257,7 +257,7 @@ def matches_of(
         notes += ["The two models take different inputs, so each gets its own."]
     elif (one.columns, one.preprocessing) == (other.columns, other.preprocessing):
         other = one
-    elif one.steps is not None:
+    elif one.data.steps is not None:
         notes += [
             "The files of the two models name different preprocessing, so each model gets its own."
         ]

@@ -21,7 +21,7 @@ from ntkit.jobs.verify._cause import Settings, Subject, done
 from ntkit.jobs.verify._images import array_changes, image_subject
 from ntkit.jobs.verify._texts import text_subject
 from ntkit.model import FrozenModel
-from ntkit.samples import by_input, rows_of
+from ntkit.samples import SeveralInputs, TextData, by_input, rows_of
 
 OUTPUTS = ("logits", "probabilities", "labels")
 _FILES = ("files", "file_name", "ids")
@@ -189,12 +189,12 @@ def subject_of(
             Z = data.X[rows]
             return Subject(len(Z), lambda _, some: np.asarray(Z[np.asarray(some)]), embedded=True)
         X = rows_of(data.X, rows)
-        if data.kind == "images":
+        if data.data.are_files:
             return _images(model, X.paths, X.preprocessing)
-        if data.kind == "texts":
+        if isinstance(data.data, TextData):
             first, second = zip(*X.texts, strict=True) if X.paired else (X.texts, None)
             return text_subject(first, X.preprocessing, second, folder)
-        return _array_subject(X if data.kind == "inputs" else np.asarray(X), model)
+        return _array_subject(X if isinstance(data.data, SeveralInputs) else np.asarray(X), model)
     if files is None:
         raise InputError(
             f"{recorded.source} does not hold the inputs. Add X, images, texts or files to it, or "

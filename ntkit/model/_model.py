@@ -203,7 +203,13 @@ class FrozenModel:
         if names is None and head is not None:
             numbered = head.after.thresholds is not None and are_positions(head.after.labels or ())
             labels = None if numbered else head.after.labels
-            names = names_of(max(2, len(head.weight)), self.metadata, path, labels)
+            names = names_of(
+                max(2, len(head.weight)),
+                self.metadata,
+                path,
+                labels,
+                one_score=len(head.weight) == 1,
+            )
         elif names is None and scores is not None:
             names = names_of(scores.n_classes, self.metadata, path, scores.labels)
         self._all_names, self._label = names or ClassNames(), label

@@ -33,6 +33,7 @@ _NAMES_OF_OPENVINO = "model_info labels"
 _LISTS = ("labels.txt", "classes.txt")
 _ALIKE = 1e-6  # thresholds of the graph and of a file
 _MOST_BYTES = 4 * 2**20  # 20 000 classes of ImageNet take one tenth of it
+_NOT = "not "  # before the name of the class of a single score: the other class
 _PLACEHOLDER = re.compile(r"LABEL_(\d+)")
 # The output of repr() for {int: str}, [str] and (str,); nothing else reaches the parser. The
 # quantifiers are possessive, so the time is linear for any text.
@@ -59,18 +60,24 @@ def names_of(
     metadata: Mapping[str, str],
     path: Path | None,
     labels: tuple[Any, ...] | None = None,
+    *,
+    one_score: bool = False,
 ) -> ClassNames:
-    """Find the names of a model's classes."""
+    """Find the names of a model's classes; ``one_score`` is that of the second of two classes."""
     # The first source with as many names as classes is used: the labels that the graph maps its
     # scores to; the file's metadata `ntkit.classes`, `names` (Ultralytics), `id2label`,
     # `class_names`, `classes`, `labels`; `id2label` (Hugging Face) or `label_names` (timm) of a
     # `config.json`, then `labels.txt` or `classes.txt` with a name per line. These files are next
     # to the path of the model, or in the parent of a folder `onnx`. `LABEL_0`, `LABEL_1`, … are
-    # positions, not names.
+    # positions, not names. A single name of a single score is that of its class.
     if labels is not None:
         return ClassNames(tuple(labels), "the model's graph")
     used, warnings = ClassNames(), list[str]()
     for names, source in _candidates(n_classes, metadata, path):
+        if len(names) == 1:
+            if not one_score or source.startswith(_CONFIG) or _PLACEHOLDER.fullmatch(str(names[0])):
+                continue  # a config.json with one label is that of a regression
+            names = (f"{_NOT}{names[0]}", names[0])
         alike = [*map(one_form, names)]
         twice = next((name for i, name in enumerate(names) if alike[i] in alike[:i]), None)
         numbered = [_PLACEHOLDER.fullmatch(str(name)) for name in names]
@@ -274,7 +281,7 @@ def _in_order(content: Any) -> tuple[Any, ...] | None:
         if sorted(by_position) != list(range(len(content))):
             return None
         content = [by_position[i] for i in range(len(content))]
-    if not isinstance(content, list | tuple) or len(content) < 2:
+    if not isinstance(content, list | tuple) or not content:
         return None
     names = [str(name) if type(name) is int else name for name in content]
     if not all(isinstance(name, str) and name.strip() for name in names):
@@ -338,6 +345,13 @@ def matched(labels: Array, classes: Array, *, named: bool) -> tuple[Array, str] 
         )
     if named and len(of_data) == len(of_model):
         spelled = {_plain(label): label for label in of_data}
+        name = str(of_model[-1])
+        if of_model == [f"{_NOT}{name}", name] and _plain(name) in spelled and len(spelled) == 2:
+            one = spelled[_plain(name)]
+            (other,) = (label for label in of_data if label != one)
+            return np.asarray([other, one]), (
+                f"The model's score is that of the class {one!r}, so {other!r} is the other one."
+            )
         if len(spelled) == len(of_model) and spelled.keys() == {_plain(name) for name in of_model}:
             in_order = [spelled[_plain(name)] for name in of_model]
             pairs = [f"{a!r} = {b!r}" for a, b in zip(in_order, of_model, strict=True) if a != b]

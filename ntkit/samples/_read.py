@@ -16,6 +16,7 @@ from ntkit._checks import by_names, check_index, index_of, of_one_type
 from ntkit._join import rows_named
 from ntkit._labels import (
     composed,
+    is_missing,
     listed,
     means_unknown,
     one_form,
@@ -293,10 +294,24 @@ def _of_label(
             f"The labels (y) have the shape {y.shape}. Pass those of {name!r}, (N,), or of all "
             f"labels of the model, (N, {len(names)}): 0, 1, or NaN if unknown."
         )
+    if y.dtype.kind == "O":
+        y = _of_one_type(y)
     if y.dtype.kind in "fiub":
         y = named_labels(np.nan_to_num(_truths(y, name), nan=-1), name)
     done = replace(samples, y=y, notes=(*samples.notes, *notes))
     return done if keep_unknown else with_known_labels(done)
+
+
+def _of_one_type(y: Array) -> Array:
+    """Objects (N,) as numbers with NaN, or texts with empty ones, for what is missing."""
+    known = np.fromiter((not is_missing(value) for value in y.tolist()), bool, len(y))
+    values = np.asarray(y[known].tolist())
+    if values.dtype.kind not in "fiubU":
+        return y
+    filled = np.full(len(y), "" if values.dtype.kind == "U" else np.nan, dtype=None)
+    filled = filled.astype(np.result_type(filled, values))
+    filled[known] = values
+    return filled
 
 
 def _truths(y: Array, name: str) -> Array:

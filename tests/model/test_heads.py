@@ -11,9 +11,10 @@ import onnx
 import onnxruntime
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from scipy.special import expit, softmax
 
+import ntkit
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.exceptions import HeadNotFoundError, InputError
 from tests import models as zoo
@@ -524,6 +525,17 @@ def test_a_single_sigmoid_unit(tail, tmp_path):
     one = LinearHead(*zoo.weights(1, seed=5), ["land", "water"])
     new = model.with_head(one).save(tmp_path / "one.onnx")
     assert_allclose(zoo.run(new, X)["p"].ravel(), expit(one.decision_function(Z)), atol=1e-6)
+
+
+def test_the_only_name_of_a_single_score_is_that_of_its_class(tmp_path):
+    proto, X = zoo.built("p = Sigmoid(logits)", "classifier", n_logits=1), zoo.inputs()
+    helper.set_model_props(proto, {"names": '["fraud"]'})
+    path = zoo.save(proto, tmp_path / "m.onnx")
+    y = np.where(zoo.run(proto, X)["p"].ravel() > 0.5, "fraud", "ok")
+    assert FrozenModel.load(path).head.classes.tolist() == ["not fraud", "fraud"]
+    found = ntkit.predict(path, (X, y), device="cpu")
+    assert found.labels.tolist() == y.tolist()
+    assert any("the class 'fraud', so 'ok' is the other" in note for note in found.notes)
 
 
 def test_a_one_logit_head_in_a_two_logit_model(tmp_path):

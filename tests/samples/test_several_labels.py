@@ -1,14 +1,19 @@
 """Samples that have several labels: all of them, or one, from every kind of source."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
+from onnx import helper
 from PIL import Image
 
+from ntkit import FrozenModel
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, read_samples
+from ntkit.samples import read
+from tests import models as zoo
 
 NAMES = ("red", "round", "ripe")
 CELLS = [["1", "0", "1"], ["0", "", "0"], ["True", "1.0", "TRUE"], ["", "0", ""]]
@@ -73,3 +78,15 @@ def test_a_folder_with_the_name_of_a_label_that_the_table_denies_is_noted(tmp_pa
             found = read_samples(table, preprocessing=ImagePreprocessing((4, 4)), **options)
             said = "1 image in the folder 'red' without this label" in " ".join(found.notes)
             assert said == (has == "0"), (has, options)
+
+
+@pytest.mark.parametrize("missing", [None, np.nan])
+@pytest.mark.parametrize("words", [("not red", "red"), (False, True), (0, 1)])
+def test_labels_in_memory_may_be_missing(tmp_path, words, missing):
+    proto = zoo.built("p = Sigmoid(logits)", "classifier", n_logits=3)
+    helper.set_model_props(proto, {"names": json.dumps(NAMES)})
+    model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"), label="red")
+    y = np.array([words[1], missing, words[0]], dtype=object)
+    samples = read((zoo.inputs()[:3], y), model)
+    assert samples.y.tolist() == ["red", "not red"]
+    assert any("eft out 1 of 3 samples" in note for note in samples.notes)

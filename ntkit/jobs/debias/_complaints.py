@@ -124,12 +124,9 @@ class ComplaintFolds:
             moves[fold == left] = moved.logits(X[fold == left])
         self.n, self.right, self.before, self.moves = n, right, before, moves
         self.answers = before.argmax(axis=1)
-        # The logits change in proportion to the step, so an answer that changed stays changed.
-        row = np.arange(len(X))
-        lead = before[row, self.answers][:, None] - before
-        gain = moves - moves[row, self.answers][:, None]
-        at_step = np.divide(lead, gain, out=np.full_like(lead, np.inf), where=gain > 0)
-        self.changes_at = at_step.min(axis=1)
+        self.changes_at = _changing_steps(before, moves)
+        last = LinearHead(self.coef[-1], self.bias[-1], classes)
+        self.last_changes_at = _changing_steps(before[n:], last.logits(X[n:]).astype(np.float64))
 
     def head(self, step: float, classes: Array) -> LinearHead:
         """The head that has seen all complaints, on raw embeddings."""
@@ -139,11 +136,9 @@ class ComplaintFolds:
 
     def choice(self, limit: float) -> Choice:
         """The largest step that changes no larger share of the traffic."""
-        n, at = self.n, np.sort(self.changes_at[self.n :])
-        most = int(limit * len(at) + 1e-9)
-        first_kept = at[most] if most < len(at) else np.inf
-        last_changed = at[at < first_kept].max(initial=0.0)
-        step = min(_MOST_STEP, float(last_changed + first_kept) / 2)
+        # Neither heads of folds nor the written one, which has seen everything, change more.
+        n, of_folds = self.n, self.changes_at[self.n :]
+        step = min(_largest_step(at, limit) for at in (of_folds, self.last_changes_at))
         after = self.before + step * self.moves
         new, rows = after.argmax(axis=1), np.arange(len(after))
         new[self.changes_at >= step] = self.answers[self.changes_at >= step]
@@ -163,6 +158,26 @@ class ComplaintFolds:
             p = (changed.sum() + 1) / (len(changed) + 2)
             chances = np.convolve(chances, [1 - p, p])
         return float(chances[int((new[:n] == self.right).sum()) :].sum())
+
+
+def _changing_steps(before: Array, moves: Array) -> Array:
+    """The step from which on an answer is another one, from logits and their moves, (N,)."""
+    # The logits change in proportion to the step, so an answer that changed stays changed.
+    row, answers = np.arange(len(before)), before.argmax(axis=1)
+    lead = before[row, answers][:, None] - before
+    gain = moves - moves[row, answers][:, None]
+    at_step = np.divide(lead, gain, out=np.full_like(lead, np.inf), where=gain > 0)
+    steps: Array = at_step.min(axis=1)
+    return steps
+
+
+def _largest_step(changes_at: Array, limit: float) -> float:
+    """The largest step that changes no larger share of the answers."""
+    at = np.sort(changes_at)
+    most = int(limit * len(at) + 1e-9)
+    first_kept = at[most] if most < len(at) else np.inf
+    last_changed = at[at < first_kept].max(initial=0.0)
+    return min(_MOST_STEP, float(last_changed + first_kept) / 2)
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,10 @@ def test_unseen_complaints_are_fixed_and_other_answers_stay(digits, asked, folde
     assert abs(fixed - chosen["fixed"] / 40) < 0.15
     assert (before[n:] != after[n:]).mean() <= 2 * 0.02
 
+    # Nor does the written head change more of the traffic than was allowed.
+    T = OnnxEmbedder(old, device="cpu").transform(np.unique(digits.X_train, axis=0))
+    assert (old.head.predict(T) != new.head.predict(T)).mean() <= 0.02
+
     command = shlex.split(lines[5].removeprefix("Next: ntkit "))
     assert "The two models differ on" in done(*command)[0]
 
@@ -221,3 +225,13 @@ def test_the_command_names_what_does_not_go_with_keep(folder):
     files = ["debias", MODEL, folder / "complaints.npz", "--keep", folder / "traffic.npz"]
     refused(*files, "-o", folder / "no", "--spurious", "word:film", says="--spurious cannot be")
     refused(*files, says="a folder")
+
+
+def test_the_head_that_is_written_keeps_the_limit(digits, asked):
+    X, y = asked[0]
+    old, traffic = FrozenModel.load(MODEL), np.unique(digits.X_train, axis=0)[:500]
+    T = OnnxEmbedder(old, device="cpu").transform(traffic)
+    for seed, limit in enumerate([0.01, 0.02, 0.05, 0.1, 0.15, 0.2]):
+        options = {"keep": traffic, "max_cost": limit, "random_state": seed, "device": "cpu"}
+        new = debias(MODEL, (X[seed:30], y[seed:30]), **options).model
+        assert (old.head.predict(T) != new.head.predict(T)).mean() <= limit

@@ -14,8 +14,6 @@ Each data set and seed is one line of RESULTS, and is not run again.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
@@ -31,6 +29,7 @@ from ntkit.attributes import Attribute
 from ntkit.estimators import DFRClassifier, GroupInference, with_rest
 from ntkit.jobs.label import margins_of, next_questions, progress
 from ntkit.metrics import worst_group_accuracy
+from runner import command_line, record, recorded
 from splits import CHECKS, DATA
 from ssa import ssa
 
@@ -213,28 +212,21 @@ def worst(pool: Pool, head: Any) -> float:
 
 def main() -> None:
     """Run what is missing, and write tables and plot of all there is."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path)
-    parser.add_argument("results", type=Path, help="JSON lines, added to")
+    parser = command_line(__doc__, "data_dir", "results", "--markdown")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--data", nargs="+", choices=[*DATA, *CHECKS], default=[*DATA, *CHECKS])
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to run")
-    parser.add_argument("--markdown", type=Path, help="write the tables here")
     parser.add_argument("--plot", type=Path, help="draw the curves here (needs matplotlib)")
     arguments = parser.parse_args()
     results = arguments.results
-    known = [json.loads(line) for line in results.open()] if results.exists() else []
+    known = recorded(results)
     done = {(r["data"], r["seed"], r["part"]) for r in known}
     for part, seed, name in product(arguments.only, arguments.seeds, arguments.data):
         if (name, seed, part) in done:
             continue
         found = run(arguments.data_dir, name, seed, part)
         print(f"{name}, seed {seed}, {part}: {found['seconds']:.0f} s", flush=True)
-        with results.open("a") as file:
-            file.write(json.dumps(found) + "\n")
-        known.append(json.loads(json.dumps(found)))
+        known += record(results, found)
     if arguments.markdown or arguments.plot:
         from answers_tables import plot, tables
 

@@ -14,7 +14,6 @@ draws at most: the attribute is sex, and much else is correlated with income.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import zipfile
@@ -28,9 +27,9 @@ from numpy.typing import NDArray
 
 import data_adult
 import data_texts
-from evidence_tables import table
 from ntkit import Audit, audit
 from packages import default_cache
+from runner import command_line, publish, table
 from splits import drawn
 
 Array = NDArray[Any]
@@ -146,13 +145,8 @@ def row(cell: tuple[str, str, str, float], results: list[dict[str, Any]]) -> lis
 
 def main() -> None:
     """Run all draws and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path)
+    parser = command_line(__doc__, "data_dir", "--n-jobs", "--markdown")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--markdown", type=Path, help="also write the table here")
     arguments = parser.parse_args()
     cells = [
         (name, encoder, shares, noise)
@@ -184,9 +178,7 @@ def main() -> None:
     header = ["Adult, shares of the groups", "most often first", "score", "sex is of its family"]
     people = adult_rows(arguments.data_dir, min(arguments.seeds, NETWORKS))
     shown += "\n\n" + table(header, people)
-    print(shown)
-    if arguments.markdown:
-        arguments.markdown.write_text(shown + "\n", encoding="utf-8")
+    publish(shown, arguments.markdown)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ left out in turn.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -23,9 +22,9 @@ import numpy as np
 
 import ntkit
 from data_made_up import FILLERS, KINDS, SIZES, write_samples
-from evidence_tables import table
 from models_and_data import BALANCED, BIASED
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
+from runner import command_line, publish, table
 
 PLANTED = {
     "tables": {"column:region"},
@@ -70,11 +69,8 @@ def looks(seeds: int) -> Iterator[tuple[str, str, int, Any]]:
 
 def main() -> None:
     """Look, and write a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "--markdown")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--markdown", type=Path, help="write the tables here")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # of networks that need not converge
     planted, wolf = list[list[str]](), list[list[str]]()
@@ -101,9 +97,7 @@ def main() -> None:
         + table(["input", "seed", "looked at", "called a finding"], wolf)
         + "\n"
     )
-    print(text)
-    if arguments.markdown:
-        arguments.markdown.write_text(text, encoding="utf-8")
+    publish(text, arguments.markdown)
 
 
 if __name__ == "__main__":

@@ -25,10 +25,10 @@ import numpy as np
 from PIL import Image
 
 import data_texts
-from evidence_tables import table
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder, audit_model
 from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing, read_samples
 from packages import default_cache
+from runner import command_line, publish, table
 
 CLASSES = ("fresh", "rotten")
 OF_INPUTS = "feature sets of inputs"
@@ -107,14 +107,10 @@ def found(samples: Samples) -> list[str]:
 
 def main() -> None:
     """Time audits and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path)
+    parser = command_line(__doc__, "data_dir", "--markdown")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--images", type=int, default=400)
     parser.add_argument("--texts", type=int, default=2000)
-    parser.add_argument("--markdown", type=Path, help="also write the table here")
     parser.add_argument("--memory-of", choices=("images", "texts"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     network = arguments.data_dir / "efficientnet" / "backbone.onnx"
@@ -154,9 +150,7 @@ def main() -> None:
         "peak, MB",
     ]
     shown = table(header, rows)
-    print(shown)
-    if arguments.markdown:
-        arguments.markdown.write_text(shown + "\n", encoding="utf-8")
+    publish(shown, arguments.markdown)
 
 
 if __name__ == "__main__":

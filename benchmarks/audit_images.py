@@ -13,7 +13,6 @@ balanced over the groups.
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 from collections import Counter
 from collections.abc import Callable
@@ -29,11 +28,11 @@ from sklearn.preprocessing import StandardScaler
 import data_fashion_mnist as fashion
 import tuxscenes
 from bench_data import PAIRS, indoor
-from evidence_tables import table
 from nearness import ALIKE, nearest, within
 from ntkit import Audit, FrozenModel, LinearHead, audit_model
 from ntkit.extraction import ImagePreprocessing, read_samples
 from packages import default_cache
+from runner import command_line, publish, table
 
 Array = NDArray[Any]
 NAMES = {(7, 9): "Sneaker/boot", (0, 3): "T-shirt/dress", (2, 4): "Pullover/coat"}
@@ -124,14 +123,10 @@ def row(name: str, shares: str, results: list[Findings]) -> list[str]:
 
 def main() -> None:
     """Run all draws and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path)
+    parser = command_line(__doc__, "data_dir", "--markdown")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--scenes", type=int, default=2, help="draws of TuxScenes (default 2)")
     parser.add_argument("--images", type=Path, help="where their images are, or are kept")
-    parser.add_argument("--markdown", type=Path, help="also write the table here")
     arguments = parser.parse_args()
     results: dict[tuple[str, str], list[Findings]] = {}
     with tempfile.TemporaryDirectory() as temporary:
@@ -151,9 +146,7 @@ def main() -> None:
     header = ["data", "validation set", "errors", "first", "in three", "in ten"]
     header += ["nearest of three", "nearest of all", "by", "findings"]
     shown = table(header, [row(*key, found) for key, found in results.items()])
-    print(shown)
-    if arguments.markdown:
-        arguments.markdown.write_text(shown + "\n", encoding="utf-8")
+    publish(shown, arguments.markdown)
 
 
 if __name__ == "__main__":

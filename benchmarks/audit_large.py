@@ -9,7 +9,6 @@ of its own: the pass over the files, all views, the page.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
+from runner import command_line
 
 
 def write_pictures(folder: Path, n: int) -> None:
@@ -37,9 +37,7 @@ def write_pictures(folder: Path, n: int) -> None:
 
 def main() -> None:
     """Write the images, audit them, and print what that took."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--images", type=int, default=50_000)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:

@@ -12,7 +12,6 @@ Most of the time goes into the images of TuxScenes. All embeddings go through nt
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -31,6 +30,7 @@ from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import NtkitError
 from ntkit.extraction import ImagePreprocessing, read_samples
 from packages import DataError, Package, default_cache
+from runner import command_line
 
 Arrays = dict[str, NDArray[np.generic]]
 Origin = dict[str, Any]
@@ -44,9 +44,7 @@ PACKAGES = (
 
 def main() -> None:
     """Build what is missing."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=list(BUILDERS), default=list(BUILDERS))

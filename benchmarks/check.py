@@ -12,11 +12,9 @@ number of samples that a check says would do does.
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,11 +22,11 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from scipy.stats import binom
 
-from evidence_tables import table
 from ntkit.jobs.check import Limits
 from ntkit.jobs.check._judge import POWER, judged, outcomes
 from ntkit.jobs.check._limits import ChangeLimits
-from ntkit.metrics import RATES, Row
+from ntkit.metrics import RATES, ClassRate, Row
+from runner import command_line, publish, table
 
 Array = NDArray[Any]
 LIMITS = Limits(max_drop=2, worst_group=70)
@@ -149,8 +147,9 @@ def populations() -> Iterator[tuple[str, str, list[Group], tuple[int, ...]]]:
 def alone(n: int, right: int, lost: int, gained: int, limits: Limits, before: Any = None) -> str:
     """Outcome of one limit on all samples; those of a change flip where they are lost."""
     for name in limits.those_set(RATES):
-        part = Row("average", "average", n, right, lost, gained, rate=RATES[name], of_class="1",
-                      limits={name: getattr(limits, name) / 100}, separate=before)  # fmt: skip
+        limit = {name: getattr(limits, name) / 100}
+        part = ClassRate("average", "average", n, right, lost, gained, rate=RATES[name],
+                         of_class="1", limits=limit, separate=before)  # fmt: skip
         return outcomes([part], limits)[0][0]
     if limits.changes:
         two = (None, None) if limits.max_flip_rate is not None else (lost, gained)
@@ -315,11 +314,10 @@ def stated(draws: int, seed: int) -> list[list[str]]:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__.partition("\n")[0], "--markdown")
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--markdown", type=Path)
     given = parser.parse_args()
     rows = Parallel(n_jobs=given.jobs)(
         delayed(row_of)(*each, given.draws, given.seed + i) for i, each in enumerate(populations())
@@ -358,9 +356,7 @@ def main() -> None:
         f"Samples that are said to do ({POWER:.0%}):\n\n"
         f"{table(numbers, stated(given.draws, given.seed))}\n"
     )
-    print(text)
-    if given.markdown is not None:
-        given.markdown.write_text(text, encoding="utf-8")
+    publish(text, given.markdown)
 
 
 if __name__ == "__main__":

@@ -41,11 +41,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
 import data_texts
-from evidence_tables import table
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.datasets import marked_digits_model_path
 from ntkit.extraction import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
 from packages import default_cache
+from runner import command_line, recorded, table
 
 Array = NDArray[Any]
 ROOT = Path(__file__).resolve().parents[1]
@@ -325,7 +325,7 @@ def run(arguments: argparse.Namespace, kind: str, n: int) -> None:
         (folder / "done").touch()
     out = folder / f"out-{arguments.name[0]}"
     out.mkdir(exist_ok=True)
-    known = {(r["as"], r["data"], r["n"], r["command"]) for r in lines(arguments.out)}
+    known = {(r["as"], r["data"], r["n"], r["command"]) for r in recorded(arguments.out)}
     for name, command in commands(folder, kind, out):
         if kind == "table" and name not in ("inspect", "debias --from"):
             command += ["--columns", ",".join(f"c{j:02d}" for j in range(COLUMNS))]
@@ -344,15 +344,7 @@ def run(arguments: argparse.Namespace, kind: str, n: int) -> None:
         result = measured(command, arguments.checkout, log, arguments.profile)
         line = dict(zip(("as", "data", "n", "command"), key, strict=True)) | result
         print(json.dumps(line), flush=True)
-        with arguments.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    """Lines that are there."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        record(arguments.out, line)
 
 
 # -- table -----------------------------------------------------------------------------------------
@@ -419,9 +411,7 @@ def markdown(found: list[dict[str, Any]], names: list[str]) -> str:
 
 def main() -> None:
     """Run the commands, or print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "--markdown")
     parser.add_argument("out", type=Path)
     parser.add_argument("--image-model", type=Path, default=marked_digits_model_path())
     parser.add_argument("--work", type=Path, default=Path("commands-work"))
@@ -433,10 +423,9 @@ def main() -> None:
     parser.add_argument("--as", dest="name", nargs="+", default=["now"])
     parser.add_argument("--checkout", type=Path, default=ROOT)
     parser.add_argument("--profile", action="store_true")
-    parser.add_argument("--markdown", type=Path, help="print the table, and write it here")
     arguments = parser.parse_args()
     if arguments.markdown:
-        text = markdown(lines(arguments.out), arguments.name)
+        text = markdown(recorded(arguments.out), arguments.name)
         print(text)
         arguments.markdown.write_text(text, encoding="utf-8")
         return

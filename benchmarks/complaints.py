@@ -16,7 +16,6 @@ pool of its own, the validation set. The last columns are about the heads that n
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from collections import defaultdict
 from pathlib import Path
@@ -29,6 +28,7 @@ from ntkit import LinearHead
 from ntkit._text import table
 from ntkit.jobs.debias._complaints import repaired
 from ntkit.study import Rows, scaler_of
+from runner import command_line
 from splits import joined, splits_of, taken
 
 Array = NDArray[Any]
@@ -138,7 +138,7 @@ def shown(values: Any) -> str:
 
 def main() -> None:
     """Print the tables, data set by data set."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line((__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("waterbirds", type=Path)
     parser.add_argument("--only", choices=NAMES)

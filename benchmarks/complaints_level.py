@@ -10,11 +10,9 @@ answer a small cluster wrongly. The true share is counted on thousands of errors
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +24,7 @@ from ntkit import LinearHead
 from ntkit._text import table
 from ntkit.jobs.debias._complaints import repaired
 from ntkit.study import Rows
+from runner import command_line, publish
 
 Array = NDArray[Any]
 Draw = Callable[[int], tuple[Array, Array, Array]]
@@ -135,10 +134,9 @@ def run(problem: str, n: int, seed: int) -> Outcome:
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = command_line((__doc__ or "").splitlines()[0], "--markdown")
     parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--only", choices=PROBLEMS)
-    parser.add_argument("--markdown", type=Path)
     args = parser.parse_args()
     rows = [["model", "complaints", "written", "fixed", "said", "interval holds", "of written"]]
     for problem in [args.only] if args.only else PROBLEMS:
@@ -156,9 +154,7 @@ def main() -> None:
             share = f"{len(written)} of {len(outcomes)}"
             rows.append([problem, str(n), share, fixed, said, *counts])
     text = table(rows, "<>>>>>>", padded=True)
-    print(text)
-    if args.markdown is not None:
-        args.markdown.write_text(text + "\n", encoding="utf-8")
+    publish(text, args.markdown)
 
 
 if __name__ == "__main__":

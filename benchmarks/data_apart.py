@@ -12,7 +12,6 @@ injected attribute, and the network where it is trained on biased samples.
 
 from __future__ import annotations
 
-import argparse
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -35,6 +34,7 @@ from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.extraction import embedded_with_layers
 from ntkit.jobs.label import feature_sets_of
 from packages import default_cache
+from runner import command_line
 from splits import drawn
 
 Array = NDArray[Any]
@@ -408,10 +408,7 @@ def gain(pool: Pool, seed: int) -> tuple[float, float]:
 
 def main() -> None:
     """Build what is missing, and print a line for each pool."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path)
+    parser = command_line(__doc__, "data_dir")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--only", nargs="+", choices=list(PROBLEMS), default=list(PROBLEMS))
     parser.add_argument("--gain", action="store_true", help="fit heads, on CHOOSE alone")

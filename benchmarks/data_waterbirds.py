@@ -11,7 +11,6 @@ are a file in CACHE_DIR, so that a run that was interrupted goes on where it was
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from ntkit import FrozenModel
 from ntkit.datasets import load_waterbirds
 from ntkit.extraction import ImageFiles, ImagePreprocessing, embedded_with_layers
 from ntkit.jobs.audit import AuditedImages
+from runner import command_line
 
 Array = NDArray[Any]
 CHUNK = 256
@@ -98,9 +98,7 @@ def read(cache: Path, split: str) -> Birds:
 
 def main() -> None:
     """Embed what is missing."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("backbone", type=Path)
     parser.add_argument("cache", type=Path)

@@ -16,8 +16,6 @@ BLAS threads are in the way here: ``OPENBLAS_NUM_THREADS=1`` is faster.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import platform
 import time
@@ -35,7 +33,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, balanced_accuracy_score
 from sklearn.model_selection import StratifiedKFold
 
-from evidence_tables import ORACLE, ORIGINAL, WRITTEN, Tables, table
+from evidence_tables import ORACLE, ORIGINAL, WRITTEN, Tables
 from ntkit.attributes import FeatureSet
 from ntkit.estimators import (
     AutoDebiasClassifier,
@@ -60,6 +58,7 @@ from ntkit.metrics import (
     worst_group_accuracy,
 )
 from ntkit.study import ALPHAS, Rows
+from runner import command_line, publish, save, table
 from splits import CHECKS, DATA, SETTINGS, joined, splits_of
 from written import read_of, written
 
@@ -331,16 +330,10 @@ def conditions(results: Sequence[dict[str, Any]], seconds: float, n_jobs: int) -
 
 def main() -> None:
     """Run everything and print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path)
+    parser = command_line(__doc__, "data_dir", "--n-jobs", "--markdown", "--json")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--checks", action="store_true", help="data nothing was designed on")
     parser.add_argument("--data", nargs="+", choices=[*DATA, *CHECKS], help="some data sets only")
-    parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--json", type=Path, help="also write all results here")
-    parser.add_argument("--markdown", type=Path, help="also write the tables here")
     parser.add_argument(
         "--plot", type=Path, help="also draw the worst groups here (needs matplotlib)"
     )
@@ -358,13 +351,10 @@ def main() -> None:
     seconds = time.perf_counter() - start
     tables = Tables(results)
     text = f"## What was run\n\n{conditions(results, seconds, arguments.n_jobs)}\n\n{tables}\n"
-    print(text)
+    publish(text, arguments.markdown)
     for message, count in sum((r["warnings"] for r in results), Counter()).most_common(10):
         print(f"warned {count} times: {message}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(tables.judged_results(), indent=1))
-    if arguments.markdown:
-        arguments.markdown.write_text(text, encoding="utf-8")
+    save(tables.judged_results(), arguments.json)
     if arguments.plot:
         from evidence_plot import plot
 

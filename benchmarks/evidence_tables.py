@@ -13,6 +13,7 @@ from scipy.stats import spearmanr
 from ntkit.jobs.debias import MAX_COST
 from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE
 from ntkit.metrics import LABEL_FREE_SCORES
+from runner import mean_std, table
 
 Array = NDArray[Any]
 ORACLE = "worst-group accuracy †"
@@ -355,16 +356,3 @@ class Tables:
         return table(
             ["rule", *self.columns], [[r, *map(show, self._values(what, r))] for r in rules]
         )
-
-
-def mean_std(values: Sequence[float], digits: int = 1) -> str:
-    """Mean ± standard deviation of the values there are."""
-    if np.isnan(values).all():
-        return "–"
-    return f"{np.nanmean(values):.{digits}f} ± {np.nanstd(values):.{digits}f}"
-
-
-def table(header: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, numbers to the right."""
-    rule = ["---", *("---:" for _ in header[1:])]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, rule, *lines))

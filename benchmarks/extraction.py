@@ -47,6 +47,7 @@ from ntkit.extraction import (
     Texts,
     available_cpus,
 )
+from runner import command_line, save
 
 Feed = dict[str, np.ndarray]
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -328,9 +329,7 @@ def resident() -> float:
 
 def main() -> None:
     """Run what was asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = command_line(__doc__, "--json")
     parser.add_argument("--image-model", type=Path, help="ONNX classifier of float images")
     parser.add_argument("--text-model", type=Path, help="ONNX text encoder")
     parser.add_argument("--tokenizer", type=Path, help="its tokenizer.json")
@@ -342,7 +341,6 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=256, help="images; texts are 8 times as many")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--host-cores", type=int, default=8, help="threads of the crowded loop")
-    parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
     if arguments.memory_of:
         return memory(arguments.memory_of)
@@ -362,9 +360,7 @@ def main() -> None:
         kept, size = found["transform_mb"], found["embeddings_mb"]
         print(f"  all kept            {kept}, of which {size:.0f} are the embeddings")
         results.append({"title": "memory", **found})
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(results, indent=2), encoding="utf-8")
+    save(results, arguments.json)
 
 
 if __name__ == "__main__":

@@ -33,8 +33,6 @@ Each run is a line of RESULTS.jsonl; the script goes on where it stopped.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
 import warnings
@@ -55,6 +53,7 @@ from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.metrics import Row, compare, mean_of_rows, unrelated_shares
 from ntkit.model import FrozenModel
 from ntkit.samples import read
+from runner import command_line, record, recorded
 
 Array = NDArray[Any]
 Run = dict[str, Any]
@@ -306,16 +305,12 @@ def of_setting(runs: Sequence[Run], setting: str) -> list[Run]:
 
 def main() -> None:
     """Run what is missing, and print all there is."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("results", type=Path, help="JSON lines, added to")
+    parser = command_line(__doc__, "results", "--n-jobs")
     parser.add_argument("--seeds", type=int, nargs="*", default=[*range(10)], help="none: counts")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=SETTINGS)
-    parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
     arguments = parser.parse_args()
     path = arguments.results
-    known = [json.loads(line) for line in path.open(encoding="utf-8")] if path.exists() else []
+    known = recorded(path)
     done = {(r["setting"], r["kind"], r["seed"]) for r in known}
     missing = [
         job
@@ -327,9 +322,7 @@ def main() -> None:
     )
     for result in found:
         print(line_of(result), flush=True)
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(result) + "\n")
-        known.append(json.loads(json.dumps(result)))
+        known += record(path, result)
     print(summary(known) if known else "no runs")
 
 

@@ -18,7 +18,6 @@ share their crops, in another order. ``--frozen 0`` trains every block;
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 import tempfile
@@ -39,6 +38,7 @@ from backbone import export, largest_difference, load_network
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.datasets import load_waterbirds
 from ntkit.extraction import ImagePreprocessing
+from runner import command_line
 
 Array = NDArray[Any]
 SPLITS = ("train", "val", "test")
@@ -328,9 +328,7 @@ def embed(folder: Path, out: Path, seed: int, split: str, size: int) -> None:
 
 def main() -> None:
     """Train, export and embed what is missing."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

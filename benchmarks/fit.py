@@ -8,17 +8,15 @@ shown. The validation set is given (``X_val``), so that no cross-fitting is coun
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from ntkit import NeuronTuneClassifier
+from runner import command_line, save
 
 SHAPES = [(500, 64, 2), (1600, 1280, 2), (5000, 2048, 2), (20_000, 768, 2), (20_000, 768, 5)]
 
@@ -63,10 +61,7 @@ def compare(shape: tuple[int, int, int], repeats: int) -> dict[str, object]:
 
 def main() -> None:
     """Run all shapes and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--json", type=Path, help="also write the results here")
+    parser = command_line(__doc__, "--json")
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")  # LogisticRegression's max_iter=100 does not converge here
@@ -80,8 +75,7 @@ def main() -> None:
             f"{result['neurontune_s']:>11.3f} s{result['ratio']:>8.2f}",
             flush=True,
         )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2, default=float))
+    save(results, arguments.json)
 
 
 if __name__ == "__main__":

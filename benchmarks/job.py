@@ -34,6 +34,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from runner import command_line, save
+
 Array = NDArray[Any]
 Sets = dict[str, tuple[Array, Array, Array]]
 ROOT = Path(__file__).resolve().parents[1]
@@ -191,13 +193,10 @@ def timed(checkout: Path, data: Path | None) -> dict[str, float]:
 
 def main() -> None:
     """Run both versions in turn and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "--json")
     parser.add_argument("--against", type=Path, help="folder of another version")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="also write all results here")
     parser.add_argument("--mapped", type=int, metavar="ROWS", help="peak of memory from stores")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -225,8 +224,7 @@ def main() -> None:
               f"{here / there:.2f}; memory {memory['here']:.1f} and {memory['there']:.1f} times "
               "the arrays")  # fmt: skip
         results[name] = runs
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1))
+    save(results, arguments.json)
 
 
 if __name__ == "__main__":

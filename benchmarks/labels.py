@@ -24,8 +24,6 @@ Rows are written as they are made, so an interrupted run goes on. Two runs give 
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -36,7 +34,6 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from evidence_tables import mean_std, table
 from labels_data import COPY, EDGES, PROBLEMS, TOPIC, TOPICS, Problem, by_words
 from ntkit import FrozenModel, OnnxEmbedder, audit_model, check, debias
 from ntkit._text import counted, escaped
@@ -46,6 +43,7 @@ from ntkit.jobs.check import summary_of
 from ntkit.jobs.debias import DebiasResult
 from ntkit.jobs.label import margins_of, next_questions
 from packages import default_cache
+from runner import command_line, mean_std, publish, record, recorded, table
 
 Array = NDArray[Any]
 Row = dict[str, Any]
@@ -241,30 +239,20 @@ def cells_of(rows: Sequence[Row], five: Sequence[Row]) -> list[str]:
 
 def main() -> None:
     """Run what is missing, and print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("out", type=Path)
+    parser = command_line(__doc__, "results", "--markdown")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", nargs="+", choices=[*PROBLEMS, EDGE], default=[*PROBLEMS, EDGE])
     parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of samples")
     parser.add_argument("--cache", type=Path, default=default_cache(), help="unpacked packages")
-    parser.add_argument("--markdown", type=Path, help="also write the tables here")
     a = parser.parse_args()
     warnings.simplefilter("ignore")
-    rows = [json.loads(line) for line in a.out.read_text().splitlines()] if a.out.exists() else []
-
-    def keep(row: Row) -> None:
-        rows.append(row)
-        with a.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+    rows = recorded(a.results)
 
     for data in a.data:
         if data == EDGE:
             if not any(row["data"] == EDGE for row in rows):
                 with tempfile.TemporaryDirectory() as folder:
-                    for row in [*edges(a.cache, a.scale, Path(folder))]:
-                        keep(row)
+                    rows += record(a.results, *edges(a.cache, a.scale, Path(folder)))
             continue
         for seed in range(a.seeds):
             done = {
@@ -283,12 +271,10 @@ def main() -> None:
                             continue
                         key = {"data": data, "seed": seed, "model": model, "way": way}
                         out = Path(folder) / f"{model}-{way}"
-                        keep(key | repaired(problem, model, way, seed, out))
+                        row = key | repaired(problem, model, way, seed, out)
+                        rows += record(a.results, row)
                         print(f"{data}, seed {seed}, {model}, {way}", flush=True)
-    text = tables(rows)
-    print(text)
-    if a.markdown:
-        a.markdown.write_text(text, encoding="utf-8")
+    publish(tables(rows), a.markdown)
 
 
 if __name__ == "__main__":

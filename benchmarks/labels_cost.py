@@ -11,7 +11,6 @@ seconds, which do not depend on what else the machine does, and their ratio.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -26,7 +25,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from evidence_tables import table
+from runner import command_line, publish, table
 
 Array = NDArray[Any]
 WIDTH, LABEL = 256, "label_0"
@@ -110,13 +109,10 @@ def seconds(command: Sequence[str]) -> float:
 
 def main() -> None:
     """Time the commands in turn, and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "--markdown")
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--labels", type=int, nargs=2, default=[2, 200])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--markdown", type=Path, help="also write the table here")
     a = parser.parse_args()
     found: dict[tuple[str, int], list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -131,9 +127,7 @@ def main() -> None:
         one, other = (float(np.median(found[job, n])) for n in a.labels)
         lines.append([f"`{job} --label`", f"{one:.1f}", f"{other:.1f}", f"{other / one:.2f}"])
     text = table(["command", f"{few} labels, s", f"{many} labels, s", "ratio"], lines) + "\n"
-    print(text)
-    if a.markdown:
-        a.markdown.write_text(text, encoding="utf-8")
+    publish(text, a.markdown)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from runner import command_line
+
 LAYERS = 5
 N_CLASSES = 10
 TARGET_MB = 300
@@ -40,11 +42,8 @@ TARGET_MB = 300
 
 def main() -> None:
     """Build the model, measure in a child process, print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "--json")
     parser.add_argument("--gigabytes", type=float, default=2.5)
-    parser.add_argument("--json", type=Path, help="also write the results here")
     parser.add_argument("--folder", type=Path, help="where to make the temporary folder")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)  # the child's own call
     arguments = parser.parse_args()

@@ -11,8 +11,6 @@ against itself in the same way.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from pathlib import Path
 
@@ -23,6 +21,7 @@ from ntkit.datasets import marked_digits_model_path
 from ntkit.extraction import make_session
 from ntkit.verification import random_inputs
 from ntkit.verification._verify import timings
+from runner import command_line, save
 
 
 def ratios(
@@ -69,14 +68,11 @@ def _standard_error(sample: np.ndarray) -> float:
 
 def main() -> None:
     """Measure every model and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = command_line(__doc__, "--json")
     parser.add_argument("--model", type=Path, action="append", default=[], help="further models")
     parser.add_argument("--sessions", type=int, default=20, help="pairs of fresh sessions")
     parser.add_argument("--rounds", type=int, default=2000, help="most timings per pair")
     parser.add_argument("--seconds", type=float, default=10.0, help="most seconds per pair")
-    parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
     results = []
     print("model                      original   debiased   ratio ± se      same file ± se")
@@ -88,8 +84,7 @@ def main() -> None:
             f"{r['ratio']:>8.3f} ± {r['ratio_se']:.3f}{r['control']:>9.3f} ± {r['control_se']:.3f}",
             flush=True,
         )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2, default=float))
+    save(results, arguments.json)
 
 
 if __name__ == "__main__":

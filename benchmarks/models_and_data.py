@@ -42,9 +42,7 @@ Each run is a line of RESULTS.jsonl; the script goes on where it stopped.
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
 import shutil
 import tempfile
 import time
@@ -79,6 +77,7 @@ from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import label_samples
 from ntkit.metrics import LABEL_FREE_SCORES
 from ntkit.study import digest
+from runner import command_line, record, recorded
 
 Array = NDArray[Any]
 Run = dict[str, Any]
@@ -285,20 +284,16 @@ def compared(kind: Kind, test: Samples, before: Array, after: Array) -> list[dic
 
 def main() -> None:
     """Run what is missing, and write tables of all there is."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("results", type=Path, help="JSON lines, added to")
+    parser = command_line(__doc__, "results", "--markdown")
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], help="none: tables")
     parser.add_argument("--inputs", nargs="+", choices=EVERY_KIND, default=list(EVERY_KIND))
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--said", nargs="+", help="only these runs")
     parser.add_argument("--data", type=Path, default=DATA_DIR, help="what make bench-data built")
-    parser.add_argument("--markdown", type=Path, help="write the tables here")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     path = arguments.results
-    known = [json.loads(line) for line in path.open(encoding="utf-8")] if path.exists() else []
+    known = recorded(path)
     done = {(r["input"], r["case"], r["seed"], r["said"]) for r in known}
     for seed, name, case in product(arguments.seeds, arguments.inputs, arguments.cases):
         if case not in cases_of(EVERY_KIND[name]):
@@ -307,9 +302,7 @@ def main() -> None:
         missing = [s for s in missing if not arguments.said or s in arguments.said]
         for run in runs(name, case, seed, missing, arguments.data) if missing else ():
             print(f"{name}, {case}, seed {seed}, {run['said']}: {run['seconds']:.1f} s", flush=True)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(run) + "\n")
-            known.append(run)
+            known += record(path, run)
     if arguments.markdown:
         from models_and_data_tables import tables
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from data_real import REAL
-from evidence_tables import mean_std, table
 from models_and_data import (
     CASES,
     COMPLAINTS,
@@ -27,6 +26,7 @@ from models_and_data import (
     cases_of,
     options_of,
 )
+from runner import mean_std, table
 
 GROWTH = 0.05
 RIGHT_ORDERS = (*RIGHT, "both shortcuts")

@@ -17,7 +17,6 @@ checkout is the same.
 
 from __future__ import annotations
 
-import argparse
 import ast
 import json
 import os
@@ -38,6 +37,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from runner import command_line
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("estimators", "model", "jobs")
@@ -369,9 +370,8 @@ def markdown(mutants: list[Mutant]) -> str:
 
 def main() -> None:
     """Draw, try and report."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__.partition("\n")[0], "--markdown")
     parser.add_argument("out", type=Path)
-    parser.add_argument("--markdown", type=Path)
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--number", type=int, default=N_MUTANTS)
     parser.add_argument("--processes", type=int, default=1, help="of the first run")

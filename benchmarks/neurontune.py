@@ -24,7 +24,6 @@ is not run again.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -38,7 +37,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 import no_harm
-from evidence_tables import table
 from ntkit.estimators import (
     AutoDebiasClassifier,
     NeuronTuneClassifier,
@@ -47,6 +45,7 @@ from ntkit.estimators import (
 from ntkit.exceptions import SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.study import Rows, scaler_of, tuned
+from runner import command_line, publish, record, recorded, table
 from splits import CHECKS, DATA, splits_of, two_thirds
 
 Array = NDArray[Any]
@@ -362,20 +361,15 @@ def share(row: Row) -> float:
 
 def main() -> None:
     """Run what is missing, and print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = command_line(__doc__, "data_dir", "results", "--markdown")
     parser.add_argument("--waterbirds", type=Path)
     parser.add_argument("--apart", type=Path)
     parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=["sets"])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--data", nargs="+", default=[*DATA, *CHECKS, *HARMLESS])
     parser.add_argument("--standardised", action="store_true", help="standardise embeddings first")
-    parser.add_argument("--markdown", type=Path, help="also write the tables here")
     a = parser.parse_args()
-    rows = [json.loads(line) for line in a.out.read_text().splitlines()] if a.out.exists() else []
+    rows = recorded(a.results)
     units = "standardised" if a.standardised else "raw"
     for part in a.parts:
         for seed in range(a.seeds):
@@ -386,13 +380,8 @@ def main() -> None:
                 task = standardised(task) if a.standardised else task
                 done = {(row["method"], row["draw"]) for row in same}
                 for row in run(task, part, done):
-                    rows.append(key | row)
-                    with a.out.open("a") as file:
-                        file.write(json.dumps(rows[-1]) + "\n")
-    text = tables(rows)
-    print(text)
-    if a.markdown:
-        a.markdown.write_text(text + "\n", encoding="utf-8")
+                    rows += record(a.results, key | row)
+    publish(tables(rows), a.markdown)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from itertools import product
 import numpy as np
 
 from committed import rows_under
-from evidence_tables import table
 from results_csv import with_tables
 from rows import FOLDER, Fit, average, by_set, mean_of, read, shown_gain, worst
+from runner import table
 from sentences import bullets, interval
 
 MARKER = "benchmarks/neurontune_tables.py"

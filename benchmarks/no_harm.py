@@ -17,10 +17,8 @@ Constants were chosen with seeds 0 to 14 and 100 to 111 of the default data, and
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,13 +38,13 @@ from sklearn.datasets import (
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-from evidence_tables import mean_std, table
 from ntkit.attributes import array
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._candidates import CANDIDATES
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.study import Rows
+from runner import command_line, mean_std, publish, table
 from written import written
 
 Array = NDArray[Any]
@@ -225,14 +223,10 @@ def losses(runs: list[dict[str, Any]], which: str, what: str) -> list[float]:
 
 def main() -> None:
     """Run everything and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "--n-jobs", "--markdown")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=20)
     parser.add_argument("--data", choices=SETS, default="default", help="which sets (see above)")
-    parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--markdown", type=Path, help="also write the table here")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     seeds = range(arguments.first_seed, arguments.first_seed + arguments.seeds)
@@ -263,9 +257,7 @@ def main() -> None:
              for r in results]  # fmt: skip
     text = f"{table(header, lines)}\n\nWorse than the original by more than a point in both, the "
     text += f"average and the worst class: {sum(worse)} of {len(worse)} runs.\n"
-    print(text)
-    if arguments.markdown:
-        arguments.markdown.write_text(text, encoding="utf-8")
+    publish(text, arguments.markdown)
 
 
 if __name__ == "__main__":

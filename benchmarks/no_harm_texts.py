@@ -12,7 +12,6 @@ class-balanced retraining with a tuned penalty.
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,6 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from audit import ENCODERS, SETS
-from evidence_tables import table
 from no_harm import hidden, turned
 from ntkit.attributes import words
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
@@ -32,6 +30,7 @@ from ntkit.head import LinearHead
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.study import Rows
 from packages import default_cache
+from runner import command_line, publish, table
 from splits import drawn
 from written import written
 
@@ -115,13 +114,8 @@ def row(name: str, runs: list[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     """Run everything and print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path)
+    parser = command_line(__doc__, "data_dir", "--n-jobs", "--markdown")
     parser.add_argument("--draws", type=int, default=6)
-    parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--markdown", type=Path, help="also write the table here")
     arguments = parser.parse_args()
     read = {name: reader(default_cache()) for name, (_, reader, _) in SETS.items()}
     cells = [
@@ -142,9 +136,7 @@ def main() -> None:
     header = ["texts", "auto: average lost", "worst class lost"]
     header += ["--method auto: average lost", "worst class lost", "heads written"]
     shown = table(header, lines)
-    print(shown)
-    if arguments.markdown:
-        arguments.markdown.write_text(shown + "\n", encoding="utf-8")
+    publish(shown, arguments.markdown)
 
 
 if __name__ == "__main__":

@@ -10,16 +10,15 @@ by "cell-balanced", and as it comes: by "auto". Test labels stay as they are.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
 
-from evidence_tables import mean_std, table
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.metrics import accuracy_by
+from runner import command_line, mean_std, publish, table
 from splits import CHECKS, DATA, joined, splits_of
 
 NOISE = (0.0, 0.1, 0.2)
@@ -45,13 +44,8 @@ def run(folder: Path, name: str, biased: bool, noise: float, seed: int) -> dict[
 
 def main() -> None:
     """Run everything and print two tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path)
+    parser = command_line(__doc__, "data_dir", "--n-jobs", "--markdown")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--markdown", type=Path, help="also write the tables here")
     arguments = parser.parse_args()
     seeds = range(arguments.seeds)
     cells = [(n, b, noise) for b in (True, False) for n in DATA | CHECKS for noise in NOISE]
@@ -71,9 +65,7 @@ def main() -> None:
         title = "With a shortcut" if biased else "Balanced over the groups: no shortcut"
         parts.append(f"## {title}\n\n{table(header, lines)}")
     text = "\n\n".join(parts) + "\n"
-    print(text)
-    if arguments.markdown:
-        arguments.markdown.write_text(text, encoding="utf-8")
+    publish(text, arguments.markdown)
 
 
 def _figures(runs: list[dict[str, Any]]) -> list[str]:

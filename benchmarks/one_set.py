@@ -14,8 +14,6 @@ training split is left out of the original head's and is drawn from.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -32,6 +30,7 @@ from ntkit.exceptions import InputError
 from ntkit.jobs.debias import DebiasResult
 from ntkit.metrics import accuracy_by
 from ntkit.study import Rows
+from runner import command_line, publish, record, recorded
 from splits import CHECKS, DATA, splits_of, two_thirds
 
 Array = NDArray[Any]
@@ -150,32 +149,22 @@ def tables(rows: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run what is missing, and print the tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path)
-    parser.add_argument("out", type=Path)
+    parser = command_line(__doc__, "data_dir", "results", "--markdown")
     parser.add_argument("--waterbirds", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--data", nargs="+", default=[WATERBIRDS, *DATA, *CHECKS])
-    parser.add_argument("--markdown", type=Path, help="also write the tables here")
     a = parser.parse_args()
     warnings.simplefilter("ignore")
-    rows = [json.loads(line) for line in a.out.read_text().splitlines()] if a.out.exists() else []
+    rows = recorded(a.results)
     done = {(row["data"], row["seed"]) for row in rows}
     for seed in range(a.seeds):
         for name in a.data:
             if (name, seed) in done or (name == WATERBIRDS and a.waterbirds is None):
                 continue
-            new = [*runs(name, a.data_dir, a.waterbirds, seed, a.sizes)]
-            with a.out.open("a") as file:
-                file.writelines(json.dumps(row) + "\n" for row in new)
-            rows += new
-    text = tables(sorted(rows, key=lambda row: (row["data"], row["size"], row["seed"])))
-    print(text)
-    if a.markdown:
-        a.markdown.write_text(text + "\n")
+            rows += record(a.results, *runs(name, a.data_dir, a.waterbirds, seed, a.sizes))
+    rows.sort(key=lambda row: (row["data"], row["size"], row["seed"]))
+    publish(tables(rows), a.markdown)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,6 @@ the file of its module has changed.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 import warnings
 from collections import Counter
@@ -57,6 +55,7 @@ from ntkit.jobs.label import margins_of
 from ntkit.study import Rows
 from overview_data import Problem, has_names, problems
 from rows import worst
+from runner import command_line, record, recorded
 from splits import joined
 from written import written
 from zero_one import balanced
@@ -241,18 +240,13 @@ def names_in_help() -> str:
 
 def main() -> None:
     """Run what is missing, and write table and plot of all there is."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path, help="built by make bench-data: benchmarks/out/data")
-    parser.add_argument("results", type=Path, help="JSON lines, added to")
+    parser = command_line(__doc__, "data_dir", "results", "--markdown")
     parser.add_argument("--birds", type=Path, help="cache of the real Waterbirds, frozen network")
     parser.add_argument("--tuned", type=Path, nargs="+", default=[], help="caches, fine-tuned")
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--data", nargs="+", metavar="NAME", help=names_in_help())
     parser.add_argument("--parts", nargs="+", choices=[*PARTS, "tuned"], default=[*PARTS, "tuned"])
     parser.add_argument("--method", nargs="+", default=[], help="your classifiers: MODULE:CLASS")
-    parser.add_argument("--markdown", type=Path, help="write the tables here")
     parser.add_argument("--plot", type=Path, help="draw the plot here (needs matplotlib)")
     arguments = parser.parse_args()
     results, ways = arguments.results, problems(arguments.birds, arguments.tuned)
@@ -270,9 +264,8 @@ def main() -> None:
             parser.error(f"--method {spec}: {error}. Run this in the folder of your module.")
         except (TypeError, ValueError) as error:
             parser.error(f"--method {spec}: {error}")
-    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-    known = [json.loads(line) for line in lines]
     version = {spec: your_method.version_of(spec) for spec in arguments.method}
+    known = recorded(results)
     known = [r for r in known if version.get(r["part"], r.get("version")) == r.get("version")]
     done = {(row["data"], row["seed"], row["part"]) for row in known}
     for draw, name in product(arguments.draws, names):
@@ -296,10 +289,7 @@ def main() -> None:
                 said += f", worst group {worst(row):.1f} %"
                 said += f", chosen: {row['given']}" if "given" in row else ""
             print(said, flush=True)
-            rows = [key | row for row in rows]
-            with results.open("a") as file:
-                file.writelines(json.dumps(row, default=float) + "\n" for row in rows)
-            known += rows
+            known += record(results, *(key | row for row in rows))
     if arguments.markdown:
         from overview_tables import tables
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from evidence_tables import mean_std, table
 from overview_data import kind_of, problems
 from rows import Fit, average
 from rows import worst as worst_group
+from runner import mean_std, table
 from tuned_alike import RULES
 
 Findings = dict[str, Any]

@@ -8,29 +8,25 @@ weights are compared.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
 from sklearn.model_selection import GridSearchCV
 
 from fit import embeddings
 from ntkit import NeuronTuneClassifier, NeuronTuneClassifierCV
+from runner import command_line
 
 
 def main() -> None:
     """Run both searches once and compare."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "--json")
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--neurons", type=int, default=768)
     parser.add_argument("--thresholds", type=int, default=20)
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     X, y = embeddings(arguments.rows, arguments.neurons, 2)

@@ -19,7 +19,6 @@ Each run is a line of RESULTS.jsonl; the script goes on where it stopped.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import tomllib
@@ -36,6 +35,7 @@ import ntkit
 from data_made_up import write_samples
 from ntkit.head import LinearHead
 from ntkit.model import FrozenModel
+from runner import command_line, record, recorded
 
 Run = dict[str, Any]
 _STEPS = np.linspace(0, 1, 21)
@@ -135,27 +135,22 @@ def summary(runs: Sequence[Run]) -> str:
 
 def main() -> None:
     """Run what is missing, and print all there is."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("results", type=Path, help="JSON lines, added to")
+    parser = command_line(__doc__, "results")
     parser.add_argument("--seeds", type=int, nargs="*", default=[*range(10)], help="none: counts")
     parser.add_argument("--kinds", nargs="+", choices=[*field.KINDS], default=[*field.KINDS])
     parser.add_argument("--size", type=int, default=1000, help="new samples (default 1000)")
     parser.add_argument("--validation", type=int, default=1000, help="(default 1000)")
     arguments = parser.parse_args()
     path = arguments.results
-    known = [json.loads(line) for line in path.open(encoding="utf-8")] if path.exists() else []
+    known = recorded(path)
     done = {(r["kind"], r["seed"], r["size"], r.get("validation", 1000)) for r in known}
     sizes = arguments.size, arguments.validation
     for seed in arguments.seeds:
         for kind in arguments.kinds:
             if field.CASES.get((kind, seed)) or (kind, seed, *sizes) in done:
                 continue
-            known.append(run(kind, seed, *sizes))
+            known += record(path, run(kind, seed, *sizes))
             print(json.dumps(known[-1]), flush=True)
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(known[-1]) + "\n")
     print(summary(known))
 
 

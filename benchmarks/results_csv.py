@@ -42,12 +42,12 @@ from committed import (
     numbers,
     plain,
 )
-from evidence_tables import mean_std, table
 from overview_data import BALANCED_VALIDATION, kind_of, source_of
 from overview_data import OFFICIAL as OFFICIAL_WATERBIRDS
 from overview_tables import REFERENCE, Runs, answers_and_name, names_of, runs_of, values
 from published import BALANCED, HALF, OFFICIAL, PUBLISHED
 from rows import ROWS, Fit, mean_of, shown_gain, worst
+from runner import mean_std, table
 
 COLUMNS = (
     *("data_set", "shortcut", "validation_set", "method", "labels", "tuned_by"),

@@ -41,7 +41,6 @@ little: --threads 1 takes that away from both sides. The load is printed and kep
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import subprocess
 import sys
@@ -65,6 +64,7 @@ from ntkit import LinearHead, NeuronTuneClassifier
 from ntkit.estimators import AFRClassifier, DFRClassifier
 from ntkit.solver._fit_head import FittedHead, fit_linear_head
 from ntkit.spuriousness import non_constant_neurons, sfit, spuriousness_scores, suppressed_neurons
+from runner import command_line, save
 
 Array = np.ndarray
 Shape = tuple[int, int, int]
@@ -551,16 +551,13 @@ PARTS = {
 
 def main() -> None:
     """Run the parts asked for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "--json")
     parser.add_argument("--quick", action="store_true", help="small shapes, two rounds")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--rounds", type=int, default=3, help="small shapes take five times these")
     parser.add_argument("--as-is", action="store_true", help="also SciPy's BLAS with all threads")
     parser.add_argument("--threads", type=int, help="threads of BLAS, for both sides")
     parser.add_argument("--data", type=Path, help="also run the procedures on this .npz")
-    parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.rounds = min(arguments.rounds, 2)
@@ -568,9 +565,7 @@ def main() -> None:
     results: dict[str, Any] = {"machine": machine(arguments.threads)}
     with threadpool_limits(arguments.threads):
         results |= {name: PARTS[name](arguments) for name in arguments.only}
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(results, indent=2, default=float), encoding="utf-8")
+    save(results, arguments.json)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ system time, which other programs disturb little, and of the clock.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from runner import command_line
 
 LIMITS = (
     "--average=50 --worst-group=50 --worst-class=50 --max-drop=10 --max-new-errors=20 "
@@ -61,7 +62,7 @@ def best(command: list[str], folder: Path, runs: int) -> tuple[float, float]:
 
 def main() -> None:
     """Print a line per command."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__)
     parser.add_argument("--runs", type=int, default=10)
     runs = parser.parse_args().runs
     check = [

@@ -10,12 +10,10 @@ width of the normal interval with the true variance.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +21,9 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtri
 from scipy.stats import binom
 
-from evidence_tables import table
 from ntkit.metrics import _bounds
 from ntkit.metrics._bounds import likely_drop, share_bounds
+from runner import command_line, publish, table
 
 Array = NDArray[Any]
 LEVELS = (0.05, 0.025)
@@ -475,10 +473,9 @@ def mean_of(widths: list[float]) -> str:
 
 def main() -> None:
     """Print the tables."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command_line(__doc__.partition("\n")[0], "--markdown")
     parser.add_argument("--draws", type=int, default=DRAWS)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--markdown", type=Path)
     given = parser.parse_args()
     rng = np.random.default_rng(given.seed)
     both = [
@@ -510,9 +507,7 @@ def main() -> None:
         f"The worst group, {len(worst)} cells with {given.draws} draws each. Widths are in "
         f"points / 100:\n\n{methods_table(worst)}\n"
     )
-    print(text)
-    if given.markdown is not None:
-        given.markdown.write_text(text, encoding="utf-8")
+    publish(text, given.markdown)
 
 
 if __name__ == "__main__":

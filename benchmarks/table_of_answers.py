@@ -11,7 +11,6 @@ checks the table as ``ntkit label --check`` asks, a hundred times for each seed.
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy.stats import binom
 
-from evidence_tables import table
 from ntkit.estimators import AutoDebiasClassifier, DFRClassifier
 from ntkit.jobs.label._check import CHECKS, next_checks, share_wrong, verdict_on
 from ntkit.metrics import accuracy_by, compare
+from runner import command_line, publish, table
 from splits import Rows, joined, splits_of
 
 NAMES = ("Adult", "Adult, 95 %", "Rotten Tomatoes", "TuxScenes")
@@ -99,13 +98,8 @@ def check(groups: Any, wrong: Any, seed: int) -> dict[str, bool]:
 
 def main() -> None:
     """Run everything and print two tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path)
+    parser = command_line(__doc__, "data_dir", "--n-jobs", "--markdown")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--markdown", type=Path, help="also write the tables here")
     arguments = parser.parse_args()
     jobs = [(name, seed) for name in NAMES for seed in range(arguments.seeds)]
     done = Parallel(n_jobs=arguments.n_jobs)(delayed(run)(arguments.data_dir, *job) for job in jobs)
@@ -140,9 +134,7 @@ def main() -> None:
         f"{len(jobs) * (len(TURNED) - 1)} runs, in points: {', '.join(below)}.\n\n"
         f"## By data set\n\n{full}\n"
     )
-    print(text)
-    if arguments.markdown:
-        arguments.markdown.write_text(text, encoding="utf-8")
+    publish(text, arguments.markdown)
 
 
 HEADER = [

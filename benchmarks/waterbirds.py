@@ -20,8 +20,6 @@ Each part and seed is one line of RESULTS, and is not run again.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 import warnings
 from collections.abc import Callable
@@ -50,6 +48,7 @@ from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import feature_sets_of, margins_of
 from ntkit.metrics import worst_class_accuracy
 from ntkit.study import ALPHAS, Rows
+from runner import command_line, record, recorded
 from splits import joined, two_thirds
 
 Array = NDArray[Any]
@@ -329,17 +328,14 @@ PARTS: dict[str, Callable[[dict[str, Birds], int], Findings]] = {
 
 def main() -> None:
     """Run what is missing, and write tables of all there is."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__, "--markdown")
     parser.add_argument("cache", type=Path)
     parser.add_argument("results", type=Path, help="JSON lines, added to")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--markdown", type=Path, help="write the tables here")
     arguments = parser.parse_args()
     results = arguments.results
-    known = [json.loads(line) for line in results.open()] if results.exists() else []
+    known = recorded(results)
     done = {(found["part"], found["seed"]) for found in known}
     missing = [(s, p) for s in arguments.seeds for p in arguments.parts if (p, s) not in done]
     if missing:
@@ -350,10 +346,7 @@ def main() -> None:
             warnings.simplefilter("ignore")
             found = {"part": part, "seed": seed} | PARTS[part](splits, seed)
         print(f"{part}, seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
-        line = json.dumps(found, default=float)
-        with results.open("a") as file:
-            file.write(line + "\n")
-        known.append(json.loads(line))
+        known += record(results, found)
     if arguments.markdown:
         from waterbirds_tables import tables
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from evidence_tables import mean_std, table
+from runner import mean_std, table
 
 Findings = dict[str, Any]
 NAMES = {

@@ -22,7 +22,6 @@ Data without texts or columns have no names to answer on.
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from collections import Counter
 from dataclasses import dataclass
@@ -34,7 +33,6 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from evidence import dfr, tuned
-from evidence_tables import mean_std, table
 from ntkit import audit
 from ntkit.attributes import Attribute, FeatureSet
 from ntkit.attributes._feature_set import values_of
@@ -42,6 +40,7 @@ from ntkit.estimators import AutoDebiasClassifier
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.metrics import worst_group_accuracy
 from ntkit.study import Rows
+from runner import command_line, mean_std, publish, table
 from splits import CHECKS, DATA, joined, splits_of
 from written import kind_of, read_of, written
 
@@ -192,15 +191,10 @@ def gaps(results: list[list[dict[str, Any]]], which: str) -> list[float]:
 
 def main() -> None:
     """Run all draws and print a table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path)
+    parser = command_line(__doc__, "data_dir", "--n-jobs", "--markdown")
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--data", nargs="+", default=[*DATA, *CHECKS], help="some data sets only")
     parser.add_argument("--setting", choices=("i.i.d.", "balanced"), default="i.i.d.")
-    parser.add_argument("--n-jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--markdown", type=Path, help="also write the table here")
     arguments = parser.parse_args()
     flat = Parallel(n_jobs=arguments.n_jobs, batch_size=1)(
         delayed(run)(arguments.data_dir, name, arguments.setting, seed)
@@ -215,9 +209,7 @@ def main() -> None:
         cells = [f"{of(gap):.1f}" if gap else "–" for gap in found]
         lines.append([f"**{what} gap to DFR**", *cells, ""])
     shown = table(HEADER, lines)
-    print(shown)
-    if arguments.markdown:
-        arguments.markdown.write_text(shown + "\n", encoding="utf-8")
+    publish(shown, arguments.markdown)
 
 
 if __name__ == "__main__":

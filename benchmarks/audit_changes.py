@@ -75,8 +75,8 @@ def main() -> None:
     warnings.simplefilter("ignore")  # of networks that need not converge
     planted, wolf = list[list[str]](), list[list[str]]()
     for name, case, seed, found in looks(arguments.seeds):
-        names = [each.name for each in found.changes]
-        findings = {each.name for each in found.changes if each.is_finding}
+        names = [each.row.name for each in found.changes]
+        findings = {each.row.name for each in found.changes if each.is_finding}
         if case == "biased":
             own = PLANTED.get(name, {"image:top left"})
             ranks = [names.index(each) + 1 for each in own if each in names]

@@ -121,43 +121,67 @@ def read_predicted(
 
     Every sample needs a prediction, or with ``complete="predictions"`` every prediction a sample.
     """
-    if roles.one is not None and (roles.scores or roles.prediction):
-        raise InputError(
-            f"--label {roles.one} reads the column prediction_{roles.one}, so it does not go with "
-            "--score-columns or --prediction-column. Leave --label out, and name the labels with "
-            "--label-column."
-        )
-    if roles.scores and roles.prediction:
-        raise InputError(
-            f"{predictions}: --prediction-column and --score-columns both name the predictions. "
-            "Leave one of them out."
-        )
-    new = _read(predictions, roles)
-    shared = before is not None and before.resolve() == predictions.resolve()
-    several, of_old = _labels_in(new, roles, shared=shared)
-    several = several or (() if roles.one is None else (roles.one,))
-    if roles.one is not None and roles.one not in several:
-        raise InputError(
-            f"{predictions} has no predictions of the label {roles.one!r}. Name one of "
-            f"{listed(several)} with --label."
-        )
-    tables = [new]
-    if before is not None:
-        old = new if shared else _read(before, roles)
-        lacking = [] if shared or roles.one is not None else _labels_in(old, roles, shared=False)[0]
-        if several and (lacking := [name for name in lacking if name not in several]):
-            raise InputError(
-                f"{before} has predictions of the labels {listed(lacking)}, which {predictions} "
-                "lacks. Add them, or name one label that both have with --label."
-            )
-        tables = [_of_old(old, roles, several, shared=shared), new]
+    tables, several, of_old = _read_tables(predictions, before, roles)
     one_file = data.resolve() == predictions.resolve()
     if one_file and roles.label in roles.prediction:
         raise InputError(
             f"{predictions}: {roles.label!r} is the column of labels and of predictions. Name the "
             "column of the true labels with --label-column."
         )
-    samples, table = _samples(data, new if one_file else None, roles, several)
+    samples, table = _samples(data, tables[-1] if one_file else None, roles, several)
+    samples, table, tables, notes = _aligned(samples, table, tables, roles, complete)
+    notes += of_old
+    _check_same_labels(samples, table, tables, roles, several)
+    if several:
+        samples, known, predicted, more = _of_labels(samples, table, tables, several, roles.one)
+        classes: Sequence[Any] = several
+    else:
+        samples, known, predicted, more = _of_classes(samples, table, tables, roles, levels)
+        classes = np.unique(np.concatenate([samples.y, *predicted])).tolist()
+    table = None if table is None else _taken(table, known)
+    if odd := {*map(composed, roles.classes or ())} - {*map(composed, classes)}:
+        raise InputError(
+            f"{predictions} has no class {listed(sorted(odd))}, which --classes names. Name some "
+            f"of {listed(classes)}, or leave --classes out."
+        )
+    samples, labels = replace(samples, notes=()), several if roles.one is None else ()
+    told, rows = tuple(dict.fromkeys([*notes, *more])), np.arange(len(samples))
+    read = Predicted(samples, predicted, table, labels, told, samples, Places(rows, rows))
+    # A column of prose may be a comment, and files have contents of their own.
+    are_texts = isinstance(samples.data, TextData) and (
+        roles.text or "text" in getattr(table, "columns", ())
+    )
+    may_repeat = table is None or (are_texts and "file_name" not in table.columns)
+    return _without_copies(read) if may_repeat else read
+
+
+def _without_copies(read: Predicted) -> Predicted:
+    """The same without copies: samples of one content with the same label and predictions."""
+    # A model of any kind may read the other columns as well.
+    columns = {} if read.samples.table is None else read.samples.table.rest
+    also = [v for name, v in columns.items() if v.ndim == 1 and not names_rows(name, v)]
+    (once,) = without_copies([read.samples], also=[*read.predictions, *also])
+    table = read.table
+    if table is not None and once.samples.table is not None:
+        table = replace(_taken(table, once.kept), columns={**once.samples.table.columns})
+    return replace(
+        read,
+        samples=once.samples,
+        predictions=[each[once.kept] for each in read.predictions],
+        table=table,
+        notes=tuple(dict.fromkeys([*read.notes, *once.samples.notes])),
+        places=once,
+    )
+
+
+def _aligned(
+    samples: Samples,
+    table: Table | None,
+    tables: Sequence[Table],
+    roles: TableRoles,
+    complete: Complete,
+) -> tuple[Samples, Table | None, list[Table], list[str]]:
+    """Samples, their table and tables of predictions, row by row; and notes."""
     matches = [_match(each, samples, table, roles, complete) for each in tables]
     read = [each for each in (*tables, table) if each is not None]
     notes = [*(note for each in read for note in each.notes), *samples.notes]
@@ -167,72 +191,60 @@ def read_predicted(
         notes.append(f"{table.path} has no column {roles.group!r}: its samples have no groups.")
     elif samples.groups is None and table is None and elsewhere:
         notes.append(
-            f"{data} has no groups. The column {roles.group!r} of the predictions is left out."
+            f"{samples.called()} has no groups. The column {roles.group!r} of the predictions is "
+            "left out."
         )
-    notes += [
-        f"{predictions}: left out {listed(of_old)}, predictions of an older model. Compare with "
-        f"them: --before {predictions}"
-    ] * bool(of_old)
     kept = np.flatnonzero(np.min([rows for rows, _ in matches], axis=0) >= 0)
     if len(kept) < len(samples):
         left = f"{len(samples) - len(kept)} of {len(samples)} samples"
-        notes.append(f"{data}: left out {left}, which have no prediction.")
+        notes.append(f"{samples.called()}: left out {left}, which have no prediction.")
         samples = samples.take(kept)
     tables = [_taken(each, rows[kept]) for each, (rows, _) in zip(tables, matches, strict=True)]
-    table = None if table is None else _taken(table, kept)
-    _check_same_labels(samples, table, tables, roles, several)
-    named = several
-    if several:
-        predicted = [_given(each, several) for each in tables]
-        y, more = _truths(samples, table, tables[-1], several)
-        notes += more
-        if roles.one is not None:
-            i = several.index(roles.one)
-            y = named_labels(np.nan_to_num(y[:, i], nan=-1), roles.one)
-            predicted = [named_labels(each[:, i], roles.one) for each in predicted]
-            known = np.flatnonzero(y != "")
-            samples = with_known_labels(replace(samples, y=y, notes=()))
-            notes, predicted = [*notes, *samples.notes], [each[known] for each in predicted]
-            table = None if table is None else _taken(table, known)
-            several, y = (), samples.y
-    else:
-        y, have_one = _labels(samples, table, tables[-1], roles)
-        known = np.flatnonzero(have_one)
-        samples = with_known_labels(replace(samples, notes=()), have_one)
-        notes, tables = [*notes, *samples.notes], [_taken(each, known) for each in tables]
-        table = None if table is None else _taken(table, known)
-        pairs = zip(tables, levels, strict=True)
-        predicted = [_classes(t, roles, y, level, notes) for t, level in pairs]
-        if roles.scores:
-            for i, (each, classes, level) in enumerate(zip(tables, predicted, levels, strict=True)):
-                ending = "_before" if shared and i == 0 else ""
-                notes += _on_scores(each, classes, ending) if level is None else []
-        y = spelt_as(y, where=samples.called())
-        y, *predicted = _of_one_kind([y, *(spelt_as(each, y) for each in predicted)])
-        notes += [n for t, p in zip(tables, predicted, strict=True) for n in _on_classes(y, p, t)]
-    there = named if named else np.unique(np.concatenate([y, *predicted])).tolist()
-    if odd := {*map(composed, roles.classes or ())} - {*map(composed, there)}:
-        raise InputError(
-            f"{predictions} has no class {listed(sorted(odd))}, which --classes names. Name some "
-            f"of {listed(there)}, or leave --classes out."
-        )
-    given = samples = replace(samples, y=y, notes=())
-    places = Places(np.arange(len(y)), np.arange(len(y)))
-    # A column of prose may be a comment, and files have contents of their own.
-    are_texts = isinstance(samples.data, TextData) and (
-        roles.text or "text" in getattr(table, "columns", ())
-    )
-    if table is None or (are_texts and "file_name" not in table.columns):
-        # A model of any kind may read the other columns as well.
-        read_too = {} if samples.table is None else samples.table.rest
-        also = [v for name, v in read_too.items() if v.ndim == 1 and not names_rows(name, v)]
-        (once,) = without_copies([samples], also=[*predicted, *also])
-        samples, places, kept = once.samples, once, once.kept
-        predicted, notes = [each[kept] for each in predicted], [*notes, *samples.notes]
-        if table is not None and samples.table is not None:
-            table = replace(_taken(table, kept), columns={**samples.table.columns})
-    told = tuple(dict.fromkeys(notes))
-    return Predicted(samples, predicted, table, several, told, given, places)
+    return samples, None if table is None else _taken(table, kept), tables, notes
+
+
+def _of_labels(
+    samples: Samples,
+    table: Table | None,
+    tables: Sequence[Table],
+    labels: tuple[str, ...],
+    one: str | None,
+) -> tuple[Samples, Array, list[Array], list[str]]:
+    """Samples with several labels, or with one of them; kept rows, predictions and notes."""
+    predicted = [_given(each, labels) for each in tables]
+    y, notes = _truths(samples, table, tables[-1], labels)
+    if one is None:
+        return replace(samples, y=y), np.arange(len(y)), predicted, notes
+    i = labels.index(one)
+    y = named_labels(np.nan_to_num(y[:, i], nan=-1), one)
+    known = np.flatnonzero(y != "")
+    samples = with_known_labels(replace(samples, y=y, notes=()))
+    predicted = [named_labels(each[:, i], one)[known] for each in predicted]
+    return samples, known, predicted, [*notes, *samples.notes]
+
+
+def _of_classes(
+    samples: Samples,
+    table: Table | None,
+    tables: Sequence[Table],
+    roles: TableRoles,
+    levels: Sequence[float | None],
+) -> tuple[Samples, Array, list[Array], list[str]]:
+    """Samples with a known class; kept rows, predictions in the same writing and notes."""
+    y, have_one = _labels(samples, table, tables[-1], roles)
+    known = np.flatnonzero(have_one)
+    samples = with_known_labels(replace(samples, notes=()), have_one)
+    notes, shared = [*samples.notes], len({each.path for each in tables}) < len(tables)
+    tables = [_taken(each, known) for each in tables]
+    pairs = [*zip(tables, levels, strict=True)]
+    predicted = [_classes(each, roles, y, level, notes) for each, level in pairs]
+    for i, (each, level) in enumerate(pairs if roles.scores else ()):
+        ending = "_before" if shared and i == 0 else ""
+        notes += _on_scores(each, predicted[i], ending) if level is None else []
+    y = spelt_as(y, where=samples.called())
+    y, *predicted = _of_one_kind([y, *(spelt_as(each, y) for each in predicted)])
+    notes += [n for t, p in zip(tables, predicted, strict=True) for n in _on_classes(y, p, t)]
+    return replace(samples, y=y), known, predicted, notes
 
 
 # -- reading ----------------------------------------------------------------------------------
@@ -265,6 +277,46 @@ def _read(path: Path, roles: TableRoles) -> Table:
     return replace(table, columns=columns)
 
 
+def _read_tables(
+    predictions: Path, before: Path | None, roles: TableRoles
+) -> tuple[list[Table], tuple[str, ...], list[str]]:
+    """Predictions of the old model, if there is one, and the new one; labels of several; notes."""
+    if roles.one is not None and (roles.scores or roles.prediction):
+        raise InputError(
+            f"--label {roles.one} reads the column prediction_{roles.one}, so it does not go with "
+            "--score-columns or --prediction-column. Leave --label out, and name the labels with "
+            "--label-column."
+        )
+    if roles.scores and roles.prediction:
+        raise InputError(
+            f"{predictions}: --prediction-column and --score-columns both name the predictions. "
+            "Leave one of them out."
+        )
+    new = _read(predictions, roles)
+    shared = before is not None and before.resolve() == predictions.resolve()
+    several, of_old = _labels_in(new, roles, shared=shared)
+    several = several or (() if roles.one is None else (roles.one,))
+    if roles.one is not None and roles.one not in several:
+        raise InputError(
+            f"{predictions} has no predictions of the label {roles.one!r}. Name one of "
+            f"{listed(several)} with --label."
+        )
+    notes = [
+        f"{predictions}: left out {listed(of_old)}, predictions of an older model. Compare with "
+        f"them: --before {predictions}"
+    ] * bool(of_old)
+    if before is None:
+        return [new], several, notes
+    old = new if shared else _read(before, roles)
+    labels = () if shared or roles.one is not None else _labels_in(old, roles, shared=False)[0]
+    if several and (lacking := [name for name in labels if name not in several]):
+        raise InputError(
+            f"{before} has predictions of the labels {listed(lacking)}, which {predictions} "
+            "lacks. Add them, or name one label that both have with --label."
+        )
+    return [_of_old(old, roles, several, shared=shared), new], several, notes
+
+
 def _of_old(table: Table, roles: TableRoles, several: Sequence[str], *, shared: bool) -> Table:
     """The table with the old model's predictions in the place of the new one's."""
     new, old = ("", "") if roles.scores else (*roles.prediction, "", "")[:2]
@@ -280,13 +332,12 @@ def _of_old(table: Table, roles: TableRoles, several: Sequence[str], *, shared: 
             f"{table.path}: --prediction-column names {new!r} for both models. Name two columns: "
             "--prediction-column NEW,OLD."
         )
-    used = [*roles.scores] or [f"prediction_{name}" for name in several]
-    used = used or [*filter(None, [_column_of(table, roles)])]
-    pairs = {new: old} if old else {name: _OF_NEW.sub(r"\1_before", name) for name in used}
-    kept = table.columns
-    if shared and roles.scores and (name := _column_of(table, roles)):  # that of the new model
-        kept = {n: values for n, values in kept.items() if n != name}
-        kept |= {name: kept[_BEFORE]} if _BEFORE in kept else {}
+    by_column, kept = _column_of(table, roles), {**table.columns}
+    used = [*roles.scores] or [f"prediction_{name}" for name in several] or [by_column]
+    pairs = {new: old} if old else {n: _OF_NEW.sub(r"\1_before", n) for n in used if n}
+    if shared and roles.scores and by_column:  # that of the new model
+        del kept[by_column]
+        kept |= {by_column: kept[_BEFORE]} if _BEFORE in kept else {}
     lacking = [o for n, o in pairs.items() if o not in table.columns or (shared and o == n)]
     if lacking:
         lacks = lacking[0] if lacking[0] not in table.columns else _BEFORE
@@ -403,75 +454,99 @@ def _match(
     table: Table, samples: Samples, other: Table | None, roles: TableRoles, complete: Complete
 ) -> tuple[Array, list[str]]:
     """Row of each sample in a table of predictions, or −1; and notes."""
-    data, rows, notes = samples.called(), np.arange(len(table)), list[str]()
     if other is not None and table.path == other.path:
-        if roles.key is not None:
-            table.column(roles.key, "--id-column")
-        for name in [n for n in table.columns if n in (*KEYS, roles.key)]:
-            count = Counter(map(spelling, table.columns[name].tolist()))
-            twice = next((each for each, n in count.items() if n > 1 and each), None)
-            if twice is not None:
-                raise InputError(
-                    f"{table.path} names {twice!r:.60} twice in {name!r}. Keep one row for each "
-                    "sample, or rename the column if it names something else."
-                )
-        return rows, notes
+        _check_each_named_once(table, roles.key)
+        return np.arange(len(table)), []
     key = roles.key or _key_of(table, samples, other)
     if key is None:
-        if samples.ids is not None and other is None:
+        return np.arange(len(table)), _notes_on_positions(table, samples, other, roles)
+    return _rows_by_name(table, samples, other, roles, complete, key)
+
+
+def _check_each_named_once(table: Table, key: str | None) -> None:
+    """Raise an error if a column that names samples has a name twice."""
+    if key is not None:
+        table.column(key, "--id-column")
+    for name in [n for n in table.columns if n in (*KEYS, key)]:
+        count = Counter(map(spelling, table.columns[name].tolist()))
+        twice = next((each for each, n in count.items() if n > 1 and each), None)
+        if twice is not None:
             raise InputError(
-                f"{table.path} has no column 'file_name' to match {data} by (its first sample is "
-                f"{samples.names[0]!r}). Add one, or name the column with --id-column."
+                f"{table.path} names {twice!r:.60} twice in {name!r}. Keep one row for each "
+                "sample, or rename the column if it names something else."
             )
-        if len(table) != len(samples):
-            raise InputError(
-                f"{data} has {len(samples)} rows, and {table.path} has {len(table)}. Name the "
-                "column to match by with --id-column, or pass the same samples in the same order."
-            )
-        outputs = {roles.label, *roles.prediction, *roles.scores}  # labels are compared later
-        facts = {n: values for n, values in table.columns.items() if n not in outputs}
-        check_order(facts, [samples], str(table.path))
-        notes.append(
-            f"Rows of {data} and {table.path} are matched by position. If their order may differ, "
-            "name the column to match by with --id-column."
+
+
+def _notes_on_positions(
+    table: Table, samples: Samples, other: Table | None, roles: TableRoles
+) -> list[str]:
+    """A note that rows are matched by position; an error if they are evidently of others."""
+    data = samples.called()
+    if samples.ids is not None and other is None:
+        raise InputError(
+            f"{table.path} has no column 'file_name' to match {data} by (its first sample is "
+            f"{samples.names[0]!r}). Add one, or name the column with --id-column."
         )
-    else:
-        by_row = other is not None and key == _ROW and key not in other.columns
-        if by_row and len(table) > len(samples):  # a part of the rows has new numbers
-            raise InputError(
-                f"{data} has {len(samples)} rows, and {table.path} numbers {len(table)} of them. "
-                "Name the column to match by with --id-column, or pass all samples in their order."
-            )
-        names = samples.names if samples.ids is not None else [*map(str, range(len(samples)))]
-        if other is not None and not by_row:
-            names = [*map(cell_name, other.column(key, "--id-column").tolist())]
-        written = [*map(cell_name, table.column(key, "--id-column").tolist())]
-        rows = matching_rows(table.columns, names, key=key, where=str(table.path))
-        unused, missing = np.setdiff1d(np.arange(len(table)), rows), np.flatnonzero(rows < 0)
-        if len(unused) and complete == "predictions":
-            raise InputError(
-                f"{data} has no row for the sample {written[unused[0]]!r} of {table.path}. Add the "
-                "row, or remove the prediction."
-            )
-        if len(missing) and complete == "samples":
-            raise InputError(
-                f"{table.path} has no prediction for {len(missing)} of the {len(rows)} samples of "
-                f"{data}, such as {names[missing[0]]!r}. Add them, or remove these samples."
-            )
-        numbered = key in INDEX or _counts_up(written)
-        if roles.key is None and numbered and not len(missing):  # new numbers, not names?
-            facts = {n: v[rows] for n, v in table.columns.items() if n not in (key, roles.label)}
-            check_order(facts, [samples], str(table.path))
-        if by_row:
-            notes.append(
-                f"Rows of {data} are matched by position with the row numbers in {table.path}. "
-                "If their order may differ, name the column to match by with --id-column."
-            )
-        elif roles.key is None and other is not None:
-            notes.append(f"{data} and {table.path} are matched by their column {key!r}.")
-        if len(unused):
-            left = f"{table.path}: left out {len(unused)} of {len(table)} predictions"
-            notes.append(f"{left}, because {data} does not have these samples.")
+    if len(table) != len(samples):
+        raise InputError(
+            f"{data} has {len(samples)} rows, and {table.path} has {len(table)}. Name the "
+            "column to match by with --id-column, or pass the same samples in the same order."
+        )
+    outputs = {roles.label, *roles.prediction, *roles.scores}  # labels are compared later
+    facts = {n: values for n, values in table.columns.items() if n not in outputs}
+    check_order(facts, [samples], str(table.path))
+    return [
+        f"Rows of {data} and {table.path} are matched by position. If their order may differ, "
+        "name the column to match by with --id-column."
+    ]
+
+
+def _rows_by_name(
+    table: Table,
+    samples: Samples,
+    other: Table | None,
+    roles: TableRoles,
+    complete: Complete,
+    key: str,
+) -> tuple[Array, list[str]]:
+    """Row of each sample in a table, by a column that names both; and notes."""
+    data, notes = samples.called(), list[str]()
+    by_row = other is not None and key == _ROW and key not in other.columns
+    if by_row and len(table) > len(samples):  # a part of the rows has new numbers
+        raise InputError(
+            f"{data} has {len(samples)} rows, and {table.path} numbers {len(table)} of them. "
+            "Name the column to match by with --id-column, or pass all samples in their order."
+        )
+    names = samples.names if samples.ids is not None else [*map(str, range(len(samples)))]
+    if other is not None and not by_row:
+        names = [*map(cell_name, other.column(key, "--id-column").tolist())]
+    written = [*map(cell_name, table.column(key, "--id-column").tolist())]
+    rows = matching_rows(table.columns, names, key=key, where=str(table.path))
+    unused, missing = np.setdiff1d(np.arange(len(table)), rows), np.flatnonzero(rows < 0)
+    if len(unused) and complete == "predictions":
+        raise InputError(
+            f"{data} has no row for the sample {written[unused[0]]!r} of {table.path}. Add the "
+            "row, or remove the prediction."
+        )
+    if len(missing) and complete == "samples":
+        raise InputError(
+            f"{table.path} has no prediction for {len(missing)} of the {len(rows)} samples of "
+            f"{data}, such as {names[missing[0]]!r}. Add them, or remove these samples."
+        )
+    numbered = key in INDEX or _counts_up(written)
+    if roles.key is None and numbered and not len(missing):  # new numbers, not names?
+        facts = {n: v[rows] for n, v in table.columns.items() if n not in (key, roles.label)}
+        check_order(facts, [samples], str(table.path))
+    if by_row:
+        notes.append(
+            f"Rows of {data} are matched by position with the row numbers in {table.path}. "
+            "If their order may differ, name the column to match by with --id-column."
+        )
+    elif roles.key is None and other is not None:
+        notes.append(f"{data} and {table.path} are matched by their column {key!r}.")
+    if len(unused):
+        left = f"{table.path}: left out {len(unused)} of {len(table)} predictions"
+        notes.append(f"{left}, because {data} does not have these samples.")
     return rows, notes
 
 
@@ -690,76 +765,99 @@ def class_of_scores(
     ``ordered`` says that a person has named this order. If ``strict``, an order that evidently
     differs from that of the labels is an error.
     """
-    first = int(values.shape[1] == 1)  # of one class of two, the second by default
     called = None if names is None else [*map(str, names)]
-    places: list[int | None] = [None] * values.shape[1]
+    places: Sequence[int | None] = [None] * values.shape[1]
     places = places if called is None else _places_of(called, classes, where)
     if classes.dtype.kind not in "UO" and None in places:
         places = [None] * len(places)  # score_1 and score_2 of the classes 0 and 1
-    by_name = sorted(place for place in places if place is not None) == [*range(len(classes))]
-    of_first = classes.dtype.kind in "UO" and first and places == [0] and not ordered
-    wrong = [i for i, place in enumerate(places) if place not in (None, first + i)]
-    if names is not None and wrong and (ordered or not (by_name or of_first)):
-        raise InputError(
-            f"{where}the scores of {classes[first + wrong[0]].item()!r} would be in "
-            f"{names[wrong[0]]!r}. Name one column for each of {listed_in_order(classes)} in this "
-            "order; for two classes, the second's alone is enough."
-        )
-    if by_name:
-        values = values[:, [places.index(i) for i in range(len(classes))]]
-    column = "the only column " if names is None else f"{names[0]!r} "
-    if level is not None and not first:  # of the second class, in whatever place its column is
-        column = "" if names is None else f"{names[places.index(1) if by_name else 1]!r} "
-        values, first = values[:, 1:], 1
-    notes, equal, tied = list[str](), "the largest scores are equal, and the first class counts", 0
-    if names is not None and not (first or by_name or ordered):
-        notes.append(
-            f"{where}the scores {listed_in_order(names)} are taken for those of the classes "
-            f"{listed_in_order(classes)}, in this order. To be sure, name them like "
-            f"prob_{classes[0]}."
-        )
-    if first:
-        probable = bool(len(values)) and values.min() >= 0 and values.max() <= 1
-        if level is not None and not probable:
-            raise InputError(
-                f"{where}{column}has scores below 0 or above 1, and --threshold is a "
-                "probability. Write probabilities into the table, or leave --threshold out."
-            )
-        if not probable and values.min() >= 0:
-            raise InputError(
-                f"{where}{column}has scores from 0 to {values.max():g}, which are not "
-                "probabilities, and logits have both signs. Write probabilities from 0 to 1."
-            )
-        if level is None:  # a person who names the threshold knows the scores
-            level = 0.5 if probable else 0.0  # of logits
-            tied = int((np.abs(values - level) <= TIE * probable).sum())
-            equal = f"the score is {level:g} itself, which is not above it"
-        if names is not None:
-            notes.append(
-                f"{where}{classes[0 if of_first else 1].item()!r} is predicted where the score "
-                f"{column}is above {level:g}{'' if probable else ', as a logit'}."
-            )
-        levels = np.full_like(values, level + TIE * probable)
-        values = np.hstack([values, levels] if of_first else [levels, values])
+    order, positive = _columns_by_class(places, called, classes, where, ordered=ordered)
+    alone, by_name = values.shape[1] == 1, {*places} == {*range(len(classes))}
+    values = values[:, order]
+    if alone or level is not None:
+        name = None if called is None else called[order[-1]]
+        index, notes = _above(values[:, -1], level, classes, positive, where, name)
     else:
-        largest = values == values.max(axis=1, keepdims=True)
-        tied = int((largest.sum(axis=1) > 1).sum())
-    if tied:
-        notes.append(
-            f"{where}in {counted(tied, 'row')} ({100 * tied / len(values):.1f} %), {equal}. If the "
-            "scores are rounded, write them with more digits."
-        )
-    index = values.argmax(axis=1)
+        notes = list[str]()
+        if called is not None and not (by_name or ordered):
+            notes.append(
+                f"{where}the scores {listed_in_order(called)} are taken for those of the classes "
+                f"{listed_in_order(classes)}, in this order. To be sure, name them like "
+                f"prob_{classes[0]}."
+            )
+        index, largest = values.argmax(axis=1), values == values.max(axis=1, keepdims=True)
+        equal = "the largest scores are equal, and the first class counts"
+        notes += _note_on_ties(largest.sum(axis=1) > 1, equal, where)
     named = ordered or None not in places
-    order = class_order(y, classes[index], classes) if strict and not named else None
-    if order is not None:
-        before, after = (100 * share for share in (order.accuracy, order.permuted_accuracy))
+    other = class_order(y, classes[index], classes) if strict and not named else None
+    if other is not None:
+        before, after = (100 * share for share in (other.accuracy, other.permuted_accuracy))
         raise InputError(
             f"{where}the scores seem to be in another order than the classes "
             f"{listed_in_order(classes)}: accuracy is {before:.0f} %, and {after:.0f} % in another "
             f"order. {fix}"
         )
     return index, notes
+
+
+def _columns_by_class(
+    places: Sequence[int | None],
+    names: Sequence[str] | None,
+    classes: Array,
+    where: str,
+    *,
+    ordered: bool,
+) -> tuple[list[int], int]:
+    """Columns of scores in the order of the classes, and the class that a column alone is of."""
+    by_name, alone = {*places} == {*range(len(classes))}, len(places) == 1
+    # A column alone is of the second class of two, or of the first if it has its name.
+    of_first = alone and [*places] == [0] and classes.dtype.kind in "UO" and not ordered
+    wrong = [i for i, place in enumerate(places) if place not in (None, alone + i)]
+    if names is not None and wrong and (ordered or not (by_name or of_first)):
+        raise InputError(
+            f"{where}the scores of {classes[alone + wrong[0]].item()!r} would be in "
+            f"{names[wrong[0]]!r}. Name one column for each of {listed_in_order(classes)} in this "
+            "order; for two classes, the second's alone is enough."
+        )
+    numbers = range(len(places))
+    return [places.index(i) if by_name else i for i in numbers], 0 if of_first else 1
+
+
+def _above(
+    score: Array, level: float | None, classes: Array, positive: int, where: str, name: str | None
+) -> tuple[Array, list[str]]:
+    """Index of one class of two if its score is above a level, else of the other; and notes."""
+    column = "the only column" if name is None else repr(name)
+    probable = bool(len(score)) and score.min() >= 0 and score.max() <= 1
+    if level is not None and not probable:
+        raise InputError(
+            f"{where}{column} has scores below 0 or above 1, and --threshold is a "
+            "probability. Write probabilities into the table, or leave --threshold out."
+        )
+    if not probable and score.min() >= 0:
+        raise InputError(
+            f"{where}{column} has scores from 0 to {score.max():g}, which are not "
+            "probabilities, and logits have both signs. Write probabilities from 0 to 1."
+        )
+    limit = (0.5 if probable else 0.0) if level is None else level  # of probabilities or logits
+    notes = list[str]()
+    if name is not None:
+        notes.append(
+            f"{where}{classes[positive].item()!r} is predicted where the score {column} is above "
+            f"{limit:g}{'' if probable else ', as a logit'}."
+        )
+    if level is None:  # a person who names the threshold knows the scores
+        equal = f"the score is {limit:g} itself, which is not above it"
+        notes += _note_on_ties(np.abs(score - limit) <= TIE * probable, equal, where)
+    return np.where(score > limit + TIE * probable, positive, 1 - positive), notes
+
+
+def _note_on_ties(tied: Array, equal: str, where: str) -> list[str]:
+    """A note on the share of rows whose scores are equal, if there are any."""
+    n = int(tied.sum())
+    return [
+        f"{where}in {counted(n, 'row')} ({100 * n / len(tied):.1f} %), {equal}. If the "
+        "scores are rounded, write them with more digits."
+    ] * (n > 0)
 
 
 def positive_last(read: Predicted, roles: TableRoles) -> list[str] | None:

@@ -229,27 +229,8 @@ def matches_of(
     names = named_apart((first.path, second.path), ("The first model", "The second model"))
     second, notes = _named_as(second, first, names[1], "first")
     notes += [*filter(None, [first.matched_by]), *_overruled(first)]
-    one, alike, guessed = read(first), second.takes_inputs_of(first), [False, False]
-    named = [info.columns for info in first.inputs] != [info.columns for info in second.inputs]
-    if isinstance(one.data, TextData):
-        named = TextPreprocessing.for_model(second) is not None
-    elif one.data.are_files:  # the files of the model name the preprocessing of its images
-        guessed = [_guessed(first), _guessed(second)]
-        named = not all(guessed)
-    other = read(second) if named or not alike else one.as_recorded(second)
-    if isinstance(one.data, TextData) and of_one_network(first, second):  # own records count last
-        one, other = (
-            samples.as_recorded(theirs).as_recorded(own)
-            for samples, theirs, own in ((one, second, first), (other, first, second))
-        )
-    if alike and guessed[0] != guessed[1] and one.preprocessing != other.preprocessing:
-        # such as the old file of a repository, outside its folder
-        which = guessed.index(True)
-        one = other = (other, one)[which]
-        notes.append(
-            f"No file of {names[which]} names its preprocessing, so it gets that of "
-            f"{names[1 - which]}."
-        )
+    one, other, more = _in_both_forms(first, second, read, names)
+    notes, alike = notes + more, second.takes_inputs_of(first)
     said = one.reading_notes(), other.reading_notes()
     of_first = [note if note in said[1] else f"{names[0]}: {note}" for note in said[0]]
     of_second = [f"{names[1]}: {note}" for note in said[1] if note not in said[0]]
@@ -279,6 +260,35 @@ def matches_of(
         first, more = _named_as(first, second, names[0], "second")
         notes += more
     return [Match(first, one, tuple(of_first)), Match(second, other, (*notes, *of_second))]
+
+
+def _in_both_forms(
+    first: FrozenModel,
+    second: FrozenModel,
+    read: Callable[[FrozenModel], Samples],
+    names: Sequence[str],
+) -> tuple[Samples, Samples, list[str]]:
+    """The samples in the form of each model's inputs, and a note on preprocessing of one only."""
+    one, alike, guessed = read(first), second.takes_inputs_of(first), [False, False]
+    named = [info.columns for info in first.inputs] != [info.columns for info in second.inputs]
+    if isinstance(one.data, TextData):
+        named = TextPreprocessing.for_model(second) is not None
+    elif one.data.are_files:  # the files of the model name the preprocessing of its images
+        guessed = [_guessed(first), _guessed(second)]
+        named = not all(guessed)
+    other = read(second) if named or not alike else one.as_recorded(second)
+    if isinstance(one.data, TextData) and of_one_network(first, second):  # own records count last
+        one, other = (
+            samples.as_recorded(theirs).as_recorded(own)
+            for samples, theirs, own in ((one, second, first), (other, first, second))
+        )
+    if alike and guessed[0] != guessed[1] and one.preprocessing != other.preprocessing:
+        # such as the old file of a repository, outside its folder
+        which = guessed.index(True)
+        form = (other, one)[which]
+        note = f"No file of {names[which]} names its preprocessing, so it gets that of "
+        return form, form, [f"{note}{names[1 - which]}."]
+    return one, other, []
 
 
 def _guessed(model: FrozenModel) -> bool:
@@ -672,82 +682,122 @@ def write_rows(
     check_kind(path)
     read = input_paths(*(one for each in matches for one in (each.model, each.samples)))
     check_file(path, inputs=read, force=force)
-    default = ("The earlier model", "The model")[-len(matches) :]
-    names = named_apart([each.model.path for each in matches], default)
-    models = [
-        matched(each, name=name, strict=False) for each, name in zip(matches, names, strict=True)
-    ]
-    labels, two = labels_compared([each.model for each in models]), len(models) == 2
-    if two and not labels:
-        models[0] = _with_names_of(models[1], models[0], names[0])
+    models, names, labels = _with_their_classes(matches)
     embedders = running(models, device=device, batch_size=batch_size, verbose=verbose)
     if embedders[0] is not embedders[-1]:  # one progress bar for both
         embedders[0].verbose = False
     outcomes = [_rows(m, e, labels) for m, e in zip(models, embedders, strict=True)]
-    samples, classes = models[-1].samples, {*models[-1].classes.tolist()}
-    truths: Any = repeat((), len(samples))
-    both, n_labelled, changed_of = two, 0, Counter[str](dict.fromkeys(labels, 0))
-    if samples.y is not None:
-        y = np.asarray(samples.y)
-        known = y[(y == y) & (y != "")]
-        if labels:
-            y, classes = np.where(y == y, y == 1, -1), {0, 1}
-        seen = {*np.unique(known).tolist()}
-        n_labelled = len(known) if seen <= classes else 0
-        both = two and (bool(labels) or seen <= {*models[0].classes.tolist()})
-        truths = y.reshape(len(y), -1).astype(int if labels else y.dtype).tolist()
-        if not labels and len(known) < len(y) and y.dtype.kind == "f":
-            truths = [[int(each) if each == each else ""] for each in y.tolist()]
-    counts, given = Counter[str](), [list[Any]() for _ in models]  # predicted classes
-    own = samples if key is None else named_by_column(samples, key)
-    notes, key = list[str](), own.named_by if key is None or samples.ids is not None else key
-    named: Sequence[Any] = range(len(samples)) if key == "row" else own.names
-    if missing := sum(not str(name).strip() for name in named):
-        notes.append(
-            f"{samples.called()}: the {key} of {counted(missing, 'sample')} is missing, so all "
-            f"{len(named)} are named by their row numbers from 0 on."
-        )
-        key, named = "row", range(len(samples))
+    samples = models[-1].samples
+    truths, n_labelled, both = _truths(models, labels)
+    key, named, notes = _names_of_rows(samples, key)
+    header = [key, *_header(models, labels)]
+    if len({*header}) < len(header):
+        fix = "Name one label with --label" if labels else "Rename a class with --classes"
+        raise InputError(f"Two columns would have the same name. {fix}.")
+    counts, changed_of = Counter[str](), Counter[str](dict.fromkeys(labels, 0))
+    given, compared = [list[Any]() for _ in models], n_labelled > 0 and not labels
     with new_file(path) as file, file.open("w", encoding="utf-8", newline="") as text:
         writer = csv.writer(text, delimiter=_DELIMITERS[file.suffix.lower()])
-        header = [key, *_header(models, labels)]
-        if len({*header}) < len(header):
-            fix = "Name one label with --label" if labels else "Rename a class with --classes"
-            raise InputError(f"Two columns would have the same name. {fix}.")
         writer.writerow(map(guarded_cell, header))
         for name, truth, *parts in zip(named, truths, *outcomes, strict=True):
-            predicted, margins, scores = zip(*parts, strict=True)
-            for of_model, one in zip(given, predicted, strict=True):
-                of_model += [] if labels or not n_labelled else one
+            predicted = [each[0] for each in parts]
             changed = [int(a != b) for a, b in zip(predicted[0], predicted[-1], strict=True)]
             counts["changed"] += any(changed)
+            changed_of.update(compress(labels, changed))
             if n_labelled:
                 counts["right"] += sum(map(eq, predicted[-1], truth))
                 counts["right before"] += sum(map(eq, predicted[0], truth))
-            cells = [*[truth] * bool(truth), *predicted, *[changed] * two]
-            cells += scores if labels else ()
-            row = [name, *chain.from_iterable(zip(*cells, strict=True))]
-            if labels and -1 in truth:
-                row = ["" if cell == -1 else cell for cell in row]
-            changed_of.update(compress(labels, changed))
-            row += [] if labels else chain(margins, *scores)
+            for of_model, one in zip(given, predicted, strict=True):
+                of_model += one * compared
+            row = [name, *_cells(truth, parts, changed, labels)]
             writer.writerow([guarded_cell(c) if isinstance(c, str) else c for c in row])
-    notes += chain.from_iterable(each.notes for each in models)
-    for each, name, of_model in zip(models, names, given, strict=True):
-        if of_model:
-            y, at = np.asarray(samples.y), _known(samples)
-            given_to = np.asarray(of_model)[at]
-            notes += order_notes(y[at], given_to, each.classes, name, strict=False)
+    for each in models:
+        notes += each.notes
+    if compared:
+        notes += _notes_on_order(models, names, given)
     return PredictionTable(
         Path(path),
         len(samples),
         n_labelled,
         counts["right"],
         counts["right before"] if both else None,
-        counts["changed"] if two else None,
+        counts["changed"] if len(models) == 2 else None,
         dict(changed_of) if labels else None,
         tuple(dict.fromkeys(notes)),
     )
+
+
+def _with_their_classes(
+    matches: Sequence[Match],
+) -> tuple[list[Match], list[str], tuple[str, ...]]:
+    """The models with the classes of the labels, their names, and the labels of several."""
+    default = ("The earlier model", "The model")[-len(matches) :]
+    names = named_apart([each.model.path for each in matches], default)
+    models = [
+        matched(each, name=name, strict=False) for each, name in zip(matches, names, strict=True)
+    ]
+    labels = labels_compared([each.model for each in models])
+    if len(models) == 2 and not labels:
+        models[0] = _with_names_of(models[1], models[0], names[0])
+    return models, names, labels
+
+
+def _notes_on_order(
+    models: Sequence[Match], names: Sequence[str], predicted: Sequence[list[Any]]
+) -> list[str]:
+    """Notes on models whose classes are evidently in another order than the labels."""
+    samples, notes = models[-1].samples, list[str]()
+    y, at = np.asarray(samples.y), _known(samples)
+    for each, name, classes in zip(models, names, predicted, strict=True):
+        notes += order_notes(y[at], np.asarray(classes)[at], each.classes, name, strict=False)
+    return notes
+
+
+def _truths(models: Sequence[Match], labels: Sequence[str]) -> tuple[Iterable[Any], int, bool]:
+    """Label or labels of each sample, the number of known ones, and whether both models have them.
+
+    The number is 0 if some labels are none of the model's.
+    """
+    samples, two = models[-1].samples, len(models) == 2
+    if samples.y is None:
+        return repeat((), len(samples)), 0, two
+    y = np.asarray(samples.y)
+    known = y[(y == y) & (y != "")]
+    if labels:
+        return np.where(y == y, y == 1, -1).astype(int).tolist(), len(known), two
+    seen, classes = {*np.unique(known).tolist()}, [{*each.classes.tolist()} for each in models]
+    truths = [[each] for each in y.tolist()]
+    if len(known) < len(y) and y.dtype.kind == "f":
+        truths = [[int(each) if each == each else ""] for each in y.tolist()]
+    return truths, len(known) if seen <= classes[-1] else 0, two and seen <= classes[0]
+
+
+def _names_of_rows(samples: Samples, key: str | None) -> tuple[str, Sequence[Any], list[str]]:
+    """Title and values of the first column, and a note if it only numbers the rows."""
+    own = samples if key is None else named_by_column(samples, key)
+    key = own.named_by if key is None or samples.ids is not None else key
+    named: Sequence[Any] = range(len(samples)) if key == "row" else own.names
+    missing = sum(not str(name).strip() for name in named)
+    if not missing:
+        return key, named, []
+    note = (
+        f"{samples.called()}: the {key} of {counted(missing, 'sample')} is missing, so all "
+        f"{len(named)} are named by their row numbers from 0 on."
+    )
+    return "row", range(len(samples)), [note]
+
+
+def _cells(
+    truth: Sequence[Any], parts: Sequence[Any], changed: list[int], labels: Sequence[str]
+) -> list[Any]:
+    """Cells of a sample in the order of the header; those of each label stand together."""
+    predicted, margins, scores = zip(*parts, strict=True)
+    cells = [*[truth] * bool(truth), *predicted, *[changed] * (len(parts) == 2)]
+    cells += scores if labels else ()
+    row = [*chain.from_iterable(zip(*cells, strict=True))]
+    if labels:
+        return ["" if cell == -1 else cell for cell in row]
+    return [*row, *margins, *chain(*scores)]
 
 
 def _header(models: Sequence[Match], labels: Sequence[str]) -> list[str]:

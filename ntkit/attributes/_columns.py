@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from functools import cache
@@ -200,12 +199,13 @@ def read_column(values: Array) -> Column:
         return _of_numbers(np.where(np.isnat(values), np.nan, values / np.timedelta64(1, "s")))
     if values.dtype.kind == "b":
         return _of_categories([str(value) for value in values])
-    if {*map(type, values.tolist())} == {str} and not any("_" in cell for cell in values.tolist()):
-        with suppress(ValueError):  # a category, or an empty cell
-            numbers = values.astype(np.float64)
-            plain = [cell.strip() for cell in values.tolist()]
-            return _of_categories(plain) if _are_codes(plain) else _of_numbers(numbers, plain)
-    cells = [None if _is_missing(value) else str(value).strip() for value in values.tolist()]
+    return _of_texts(
+        [None if _is_missing(value) else str(value).strip() for value in values.tolist()]
+    )
+
+
+def _of_texts(cells: list[str | None]) -> Column:
+    """Numbers or dates if all cells are, besides words for a missing value; else categories."""
     distinct = {cell for cell in cells if cell is not None}
     for dates, value_of in ((False, number_of), (True, seconds_of)):
         read = {cell: value_of(cell) for cell in distinct}

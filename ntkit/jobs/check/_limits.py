@@ -345,6 +345,28 @@ def limits_of(limits: Any, **more: Any) -> Limits:
     values = {**limits}
     if "worst_group" in stated and isinstance(groups := values.get("groups"), Mapping):
         values["groups"] = {k: v for k, v in groups.items() if k != "accuracy"}  # the same limit
+    stated |= _rates_by_class(values, stated, where)
+    if isinstance(each := values.get("answers"), list):
+        values["answers"] = answers_in(where, {**Answers(()).as_dict(), "answers": each})
+    for name, kind in (("answers", Answers), ("repair", Mapping)):
+        if name in values and not isinstance(values[name], kind):
+            raise InputError(f"{where}: {name} is damaged. Take the file that ntkit debias wrote.")
+    values |= {
+        several: _named_limits(several, values.get(several, {}), where) for several in _NAMED
+    }
+    if "over" in values and not isinstance(values["over"], str):
+        if not isinstance(values["over"], list | tuple):
+            raise InputError(f"{where}: over must list some of {', '.join(KINDS)}.")
+        values["over"] = tuple(map(str, values["over"]))
+    made: Limits = _made(Limits, values | stated, where)
+    return made
+
+
+def _rates_by_class(
+    values: Mapping[str, Any], stated: Mapping[str, Any], where: str
+) -> dict[str, Any]:
+    """Rates by class that an option sets, with those of a file for the other classes."""
+    joined = dict[str, Any]()
     for name in RATES:
         if None in (values.get(name), stated.get(name)):
             continue
@@ -355,35 +377,29 @@ def limits_of(limits: Any, **more: Any) -> Limits:
                 f"sets {'one number' if of_file else 'it by class'}. Name the class in both."
             )
         if of_file:
-            stated[name] = _by_name(values[name], f"{where}: {name}") | stated[name]
-    if isinstance(each := values.get("answers"), list):
-        values["answers"] = answers_in(where, {**Answers(()).as_dict(), "answers": each})
-    for name, kind in (("answers", Answers), ("repair", Mapping)):
-        if name in values and not isinstance(values[name], kind):
-            raise InputError(f"{where}: {name} is damaged. Take the file that ntkit debias wrote.")
-    for several, (kind, whose, form) in _NAMED.items():
-        named = values.get(several, {})
-        if isinstance(named, list | tuple):
-            named = {str(name): {} for name in named}
-        if not isinstance(named, Mapping):
-            raise InputError(
-                f"{where}: {several} must be a table of {several}, or a list of their names."
-            )
-        _by_name(named, f"{where}: {several}", lambda name: one_spelling(str(name)))
-        values[several] = read = dict[str, Any]()
-        for name, each in _by_name(named, f"{where}: {several}").items():
-            if kind is ChangeLimits and _is_number(each):
-                each = {"max_flip_rate": each}
-            if not isinstance(each, Mapping | kind):
-                raise InputError(f"{where}: {whose} {name!r} must be {form}.")
-            place = f"{where}, {several.removesuffix('s')} {name!r}"
-            read[name] = each if isinstance(each, kind) else _made(kind, each, place)
-    if "over" in values and not isinstance(values["over"], str):
-        if not isinstance(values["over"], list | tuple):
-            raise InputError(f"{where}: over must list some of {', '.join(KINDS)}.")
-        values["over"] = tuple(map(str, values["over"]))
-    made: Limits = _made(Limits, values | stated, where)
-    return made
+            joined[name] = _by_name(values[name], f"{where}: {name}") | stated[name]
+    return joined
+
+
+def _named_limits(several: str, named: Any, where: str) -> dict[str, Any]:
+    """Limits of slices or of changes by their names, from a table or a list of names."""
+    kind, whose, form = _NAMED[several]
+    if isinstance(named, list | tuple):
+        named = {str(name): {} for name in named}
+    if not isinstance(named, Mapping):
+        raise InputError(
+            f"{where}: {several} must be a table of {several}, or a list of their names."
+        )
+    _by_name(named, f"{where}: {several}", lambda name: one_spelling(str(name)))
+    limits = dict[str, Any]()
+    for name, each in _by_name(named, f"{where}: {several}").items():
+        if kind is ChangeLimits and _is_number(each):
+            each = {"max_flip_rate": each}
+        if not isinstance(each, Mapping | kind):
+            raise InputError(f"{where}: {whose} {name!r} must be {form}.")
+        place = f"{where}, {several.removesuffix('s')} {name!r}"
+        limits[name] = each if isinstance(each, kind) else _made(kind, each, place)
+    return limits
 
 
 _NAMED: dict[str, tuple[Any, str, str]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from ntkit._doc import documented
 from ntkit._labels import listed_in_order
 from ntkit._text import listed, named_apart
 from ntkit._types import Array
-from ntkit.changes import changes_given, range_notes
+from ntkit.changes import Change, changes_given, range_notes
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, TextPreprocessing
 from ntkit.jobs.check import _samples as of_samples
@@ -181,38 +181,22 @@ def check_read(
     slice_values, limits, more = of_samples.sliced(
         samples, limits, slices, answers=answers, metadata=metadata, key=key
     )
-    levels = _levels(threshold, models, labels)
-    predicted, flips = list[Array](), list[dict[str, Array]]()
+    levels, positive = _levels(threshold, models, labels)
     options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
     embedders += running(models, n_sets=1 + len(changes), **options)
-    of_first = {n: change.copies(models[0].samples) for n, change in changes.items()}
-    copies = [of_first]
-    if models[-1].samples.X is not models[0].samples.X:  # each model gets its own copies
-        copies += [{n: change.copies(samples) for n, change in changes.items()}]
-    changed = {n: np.unique(np.concatenate([of[n][1] for of in copies])) for n in changes}
-    notes += [
-        f"{n} changes the model's input of none of the {len(samples)} samples."
-        for n, rows in changed.items()
-        if not len(rows)
-    ]
-    if any(change.of_pixels for change in changes.values()):
-        notes += range_notes(models[0].samples)
-    positive = None if threshold is None else models[-1].classes.tolist()[1]
-    for each, name, level, embedder in zip(models, names, levels, embedders, strict=True):
-        notes += [*each.notes]
+    copies, changed, of_changes = _changed_copies(models, changes)
+    notes += of_changes
+    predicted, flips = list[Array](), list[dict[str, Array]]()
+    for each, name, level, embedder, made in zip(
+        models, names, levels, embedders, copies, strict=True
+    ):
         above = None if level is None else (positive, level)
         predict = partial(_predicted, embedder=embedder, labels=labels, above=above)
         pred, by_itself = predict(each)
-        # A wrong class order of the old model would let any new model pass. A wrong order of the
-        # new model makes the check fail anyway.
-        is_old = len(models) == 2 and each is models[0]
+        notes += each.notes
         if not labels:
-            strict = is_old and not sure_of_classes
-            if strict:
-                _refuse_other_order(each, models[-1], name)
-            notes += order_notes(each.samples.y, by_itself, each.classes, name, strict=strict)
+            notes += _notes_on_order(each, models[-1], name, by_itself, sure=sure_of_classes)
         predicted.append(pred)
-        made = copies[0 if each is models[0] else -1]
         flips.append({n: _flips(each, predict, pred, *made[n], changed[n]) for n in changes})
     if threshold is None:
         notes += _threshold_notes([each.model for each in models], labels, names)
@@ -226,16 +210,41 @@ def check_read(
     )  # fmt: skip
 
 
-def _refuse_other_order(old: Match, new: Match, name: str) -> None:
-    """Raise an error if a model without names would have another order than the new one."""
-    one, other = old.classes.tolist(), new.classes.tolist()
-    named = old.model.class_names is None and new.model.class_names is not None
-    if named and one != other and {*one} == {*other}:
+def _changed_copies(
+    models: Sequence[Match], changes: Mapping[str, Change]
+) -> tuple[list[dict[str, tuple[Samples, Array]]], dict[str, Array], list[str]]:
+    """Copies for each model by change, rows that one of the models sees changed, and notes."""
+    one, other = models[0].samples, models[-1].samples
+    copies = [{n: change.copies(one) for n, change in changes.items()}] * len(models)
+    if other.X is not one.X:  # each model gets its own copies
+        copies[-1] = {n: change.copies(other) for n, change in changes.items()}
+    changed = {n: np.unique(np.concatenate([of[n][1] for of in copies])) for n in changes}
+    notes = [
+        f"{n} changes the model's input of none of the {len(other)} samples."
+        for n, rows in changed.items()
+        if not len(rows)
+    ]
+    if any(change.of_pixels for change in changes.values()):
+        notes += range_notes(one)
+    return copies, changed, notes
+
+
+def _notes_on_order(
+    match: Match, new: Match, name: str, predicted: Array, *, sure: bool
+) -> list[str]:
+    """A note on classes in another order than the labels; an error for the old model's."""
+    # A wrong class order of the old model would let any new model pass. A wrong order of the new
+    # model makes the check fail anyway.
+    strict = match is not new and not sure
+    one, other = match.classes.tolist(), new.classes.tolist()
+    named = match.model.class_names is None and new.model.class_names is not None
+    if strict and named and one != other and {*one} == {*other}:
         raise InputError(
             f"{name} does not name its classes. By the labels they are {listed_in_order(one)}, and "
             f"those of the new model {listed_in_order(other)}. Name the old model's with --classes "
             "(classes= of FrozenModel.load)."
         )
+    return order_notes(match.samples.y, predicted, match.classes, name, strict=strict)
 
 
 def _without_copies(
@@ -256,11 +265,13 @@ def _without_copies(
     return [replace(m, samples=once[id(m.samples)].samples) for m in models], metadata, [*found]
 
 
-def _levels(threshold: Any, models: Sequence[Match], labels: Sequence[str]) -> list[float | None]:
-    """The threshold of each model on the probability of the positive class; None if it decides."""
-    levels = of_samples.levels_of(threshold, len(models))
+def _levels(
+    threshold: Any, models: Sequence[Match], labels: Sequence[str]
+) -> tuple[list[float | None], Any]:
+    """The threshold of each model on the probability of the positive class, and this class."""
     if threshold is None:
-        return levels
+        return [None] * len(models), None
+    levels = of_samples.levels_of(threshold, len(models))
     if labels or any(len(each.classes) != 2 for each in models):
         raise InputError(
             "A threshold needs two classes, or one label. Name the label with --label (label=), or "
@@ -275,7 +286,7 @@ def _levels(threshold: Any, models: Sequence[Match], labels: Sequence[str]) -> l
         )
     if any(each.model.scores is not None and not each.model.scores.output for each in models):
         raise InputError("A threshold needs scores, but a model has only labels. Leave it out.")
-    return levels
+    return levels, positive
 
 
 def _predicted(

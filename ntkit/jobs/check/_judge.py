@@ -9,7 +9,6 @@ only if all limits pass. So it passes wrongly with a probability of at most α, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -416,16 +415,11 @@ def check_predictions(
     limit = limits_of(limits).with_changes(flips)
     before = y_pred_before is not None
     check_limits(limit, compared=before, grouped=groups is not None)
-    preds = {"y_pred": y_pred}
+    preds, by_model = {"y_pred": y_pred}, {"flips": flips}
     if y_pred_before is not None:
-        preds["y_pred_before"] = y_pred_before
+        preds["y_pred_before"], by_model["flips_before"] = y_pred_before, flips_before
     if labels is None:
-        y, pred, *rest = labels_of_one_type(y_true, **preds)
-        every = [] if classes is None else spelt_as(classes, y).tolist()
-        for name, each in zip(preds, (pred, *rest), strict=True):
-            check_predicted(each, y, classes, what=name)
-        titles = {label: str(label) for label in [*every, *np.unique(y).tolist()]}
-        problems = [_Problem(y, (pred, *rest), titles)]
+        problems = [_only_problem(y_true, preds, classes)]
     else:
         problems = [*_problems(y_true, preds, labels)]
         notes = [*notes, *_without(problems)]
@@ -435,39 +429,26 @@ def check_predictions(
     if len(names) != n:
         raise InputError(f"names holds {len(names)} names for {n} samples. Pass one per sample.")
     subsets = [*_subsets(n, none_if_unknown(groups), slices, limit)]
-    _check_subjects(limit, problems, {"average", "class", *(kind for kind, *_ in subsets)})
+    _check_subjects(limit, problems, subsets)
     parts = [part for problem in problems for part in problem.parts(subsets)]
-    parts += [part for problem in problems for part in problem.rates(subsets, limit)]
-    by_model = {"flips": flips} | ({"flips_before": flips_before} if before else {})
+    for problem in problems:
+        parts += problem.rates(subsets, limit)
     for name, arrays in _checked_flips(limit, by_model, n, labels):
-        for i, problem in enumerate(problems):
-            one = [values if labels is None else values[:, i] for values in arrays]
-            parts.append(problem.changed(name, one))
+        parts += [p.changed(name, [a[:, i] for a in arrays]) for i, p in enumerate(problems)]
     alike = before and all((each.predicted[0] == each.predicted[1]).all() for each in problems)
     rows = judged(parts, limit, alike=alike)
-    if alike:
-        notes = [*notes, _ALIKE]
-    rows, left_out = _of_size(rows, limit)
-    no_group = n - sum(int(inside.sum()) for kind, _, inside in subsets if kind == "group")
-    notes = [*notes, *alike_note([each[1] for each in subsets if each[0] == "group"], "Groups")]
-    notes += alike_note([each[1] for each in subsets if each[0] == "slice"], "Slices")
-    if groups is not None and no_group:
-        notes = [*notes, f"{no_group} of {n} samples have an unknown group."]
-        notes += unknown_note(groups, "Groups")
-    new_errors = [problem.new_errors for problem in problems]
-    named = [
-        (problem.label, row)
-        for problem, new in zip(problems, new_errors, strict=True)
-        for row in new[:_NAMED].tolist()
-    ][:_NAMED]
+    # All limits are compared first. So a smaller one does not change the level of a failure.
+    n_compared = sum(len(row.verdicts) for row in rows if _is_compared(row))
+    rows, left_out = _of_size(rows, limit, n_compared)
+    new_errors, named = _new_errors(problems, names)
     return CheckResult(
         tuple(row for row in rows if not isinstance(row, ClassRate) and row.kind != "change"),
         limit.alpha,
-        sum(len(row.verdicts) for row in (*rows, *left_out) if _is_compared(row)),
-        np.concatenate(new_errors),
-        tuple(f"{'' if label is None else f'{label}: '}{names[row]}" for label, row in named),
+        n_compared,
+        new_errors,
+        named,
         title,
-        tuple(dict.fromkeys(notes)),
+        tuple(dict.fromkeys([*notes, *[_ALIKE] * alike, *_notes_on(subsets, groups, n)])),
         tuple(row for row in rows if row.kind == "change"),
         tuple(labels or ()),
         n,
@@ -476,16 +457,42 @@ def check_predictions(
     )
 
 
-def _of_size(rows: Sequence[Row], limits: Limits) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+def _of_size(
+    rows: Sequence[Row], limits: Limits, n_compared: int
+) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
     """Rows without small slices, and those; one that surely lost or fails is never left out."""
-    # All limits are compared first. So a smaller one does not change the level of a failure.
-    bad = limits.alpha / max(1, sum(len(row.verdicts) for row in rows if _is_compared(row)))
-
-    def stays(row: Row) -> bool:
+    kept, left_out, bad = list[Row](), list[Row](), limits.alpha / max(1, n_compared)
+    for row in rows:
         small = row.kind == "slice" and row.n < limits.min_samples
-        return not small or row.outcome == "fail" or row.surely_lost(bad) > 0
+        leave = small and row.outcome != "fail" and row.surely_lost(bad) <= 0
+        (left_out if leave else kept).append(row)
+    return tuple(kept), tuple(left_out)
 
-    return tuple(filter(stays, rows)), tuple(row for row in rows if not stays(row))
+
+def _notes_on(subsets: Sequence[tuple[Kind, str, Array]], groups: Any, n: int) -> list[str]:
+    """Sentences on names of subsets that differ little, and on samples of unknown group."""
+    notes = alike_note([name for kind, name, _ in subsets if kind == "group"], "Groups")
+    notes += alike_note([name for kind, name, _ in subsets if kind == "slice"], "Slices")
+    no_group = n - sum(int(inside.sum()) for kind, _, inside in subsets if kind == "group")
+    if groups is not None and no_group:
+        notes.append(f"{no_group} of {n} samples have an unknown group.")
+        notes += unknown_note(groups, "Groups")
+    return notes
+
+
+def _new_errors(
+    problems: Sequence[_Problem], names: Sequence[Any]
+) -> tuple[Array, tuple[str, ...]]:
+    """Rows that only the old model predicts right, and the first names after their label."""
+    rows, named = [np.empty(0, np.int64)], list[str]()
+    for problem in problems:
+        right, *before = problem.right
+        if before:
+            new = np.flatnonzero(before[0] & ~right & problem.known)
+            rows.append(new)
+            label = "" if problem.label is None else f"{problem.label}: "
+            named += [f"{label}{names[row]}" for row in new[: _NAMED - len(named)].tolist()]
+    return np.concatenate(rows), tuple(named)
 
 
 @dataclass(frozen=True)
@@ -578,13 +585,17 @@ class _Problem:
         outcomes = self.right if right is None else right
         return compare(outcomes, [subset], label=self.label, **more)[0]
 
-    @property
-    def new_errors(self) -> Array:
-        """Rows of the samples that only the old model predicts right."""
-        if len(self.right) == 1:
-            return np.empty(0, np.int64)
-        right, before = self.right
-        return np.flatnonzero(before & ~right & self.known)
+
+def _only_problem(
+    y_true: ArrayLike, preds: Mapping[str, ArrayLike], classes: ArrayLike | None
+) -> _Problem:
+    """The problem of samples with one class each."""
+    y, *predicted = labels_of_one_type(y_true, **preds)
+    every = [] if classes is None else spelt_as(classes, y).tolist()
+    for name, each in zip(preds, predicted, strict=True):
+        check_predicted(each, y, classes, what=name)
+    titles = {label: str(label) for label in [*every, *np.unique(y).tolist()]}
+    return _Problem(y, predicted, titles)
 
 
 def _problems(
@@ -661,7 +672,7 @@ def _checked_flips(
     n: int,
     labels: Sequence[str] | None,
 ) -> Iterator[tuple[str, list[Array]]]:
-    """Each change with an array for each model: 1 or True if the prediction flips, −1 without."""
+    """Each change with an array for each model, (N, labels): 1 if it flips, −1 without a copy."""
     shape = (n,) if labels is None else (n, len(labels))
     for name in limits.changes:
         arrays = list[Array]()
@@ -675,7 +686,8 @@ def _checked_flips(
                     f"{where} holds {got} of the change {name!r} for {shape[0]} samples. Pass one "
                     f"value per sample{' and label' * (len(shape) > 1)}."
                 )
-            arrays.append(_truths(values, f"{where} of the change {name!r}"))
+            values = _truths(values, f"{where} of the change {name!r}")
+            arrays.append(values if values.ndim == 2 else values[:, None])
         yield name, arrays
 
 
@@ -724,7 +736,9 @@ def check_limits(limits: Limits, *, compared: bool, grouped: bool) -> None:
         )
 
 
-def _check_subjects(limits: Limits, problems: Sequence[_Problem], kinds: AbstractSet[str]) -> None:
+def _check_subjects(
+    limits: Limits, problems: Sequence[_Problem], subsets: Sequence[tuple[Kind, str, Array]]
+) -> None:
     """Raise an error if a limit is of a class or of a kind of subset that the samples lack."""
     for limit, name in limits.of_classes:
         known = list(dict.fromkeys(each for problem in problems for each in problem.classes))
@@ -741,6 +755,7 @@ def _check_subjects(limits: Limits, problems: Sequence[_Problem], kinds: Abstrac
                 f"{f'; did you mean {meant}?' if meant else '.'} The classes are "
                 f"{listed(map(repr, known), 12)}."
             )
+    kinds = {"average", "class", *(kind for kind, *_ in subsets)}
     missing = [kind for kind in limits.over if kind not in kinds]
     if missing and limits.over != KINDS and limits.those_set(("max_drop", *RATE_DROPS)):
         fix = "Add a group column" if missing[0] == "group" else "Name slices with --slice"

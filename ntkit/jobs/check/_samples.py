@@ -14,6 +14,7 @@ from ntkit._key import TIMES, Key, group_name, lacking, values_in, written_other
 from ntkit._text import counted, listed
 from ntkit._types import Array
 from ntkit.attributes import (
+    Answer,
     Answers,
     Labels,
     NobodyHas,
@@ -134,59 +135,21 @@ def sliced(
             "The answers are on the errors of one label. Name it with --label (label=), or leave "
             "--answers (answers=) out."
         )
-    given_answers = Answers(()) if answers is None else read_answer_file(answers)
-    labels = given_answers if isinstance(given_answers, Labels) else None
-    answered = limits.answers
-    if isinstance(given_answers, Answers):
-        answered = joined_answers({str(answers): given_answers, "The limits": answered})
+    of_file = None if answers is None else read_answer_file(answers)
+    labels, answered = of_file if isinstance(of_file, Labels) else None, limits.answers
+    if isinstance(of_file, Answers):
+        answered = joined_answers({str(answers): of_file, "The limits": answered})
     given = [*dict.fromkeys(name.strip() for name in [*limits.slices, *names])]
     of_groups = {name for name in limits.slices if TIMES in name and limits.answers.spurious}
-    names = given = [name for name in given if name not in of_groups]
-    if not names and not answered.answers and labels is None:
+    given = [name for name in given if name not in of_groups]
+    if not given and not answered.answers and labels is None:
         unused = "The metadata are not used, because no slice is named. Name one: --slice NAME"
         return {}, limits, [unused] * (metadata is not None)
     reader = _Reader(samples, metadata, key)
-    first = {one_spelling(name): name for name in reversed(given)}
-    whose = {name: reader.value_of(first[one_spelling(name)], given) for name in given}
-    for name in whose.keys() & limits.slices.keys():
-        twice = [other for other in limits.slices if whose.get(other) == whose[name]]
-        if len(twice) > 1:
-            raise InputError(
-                f"{twice[0]!r} and {twice[1]!r} are one slice. Keep the limits of one of them."
-            )
-    limits = replace(limits, slices={whose.get(n, n): each for n, each in limits.slices.items()})
-    names = [*dict.fromkeys(whose.values())]
-    slices, stated = dict[str, Array](), dict[str, SliceLimits]()
-    rules = answered.rules
-    for name in names:
-        parts = values_in(name)
-        for each, values in reader.slices([[part] for part in parts], rules).items():
-            if len(parts) > 1:  # samples that have two of the values are in no slice
-                each = f"{each} of {name}"
-            elif each != name and each in (parts[0], lacking(parts[0])):
-                continue
-            if each == name or each not in slices:
-                slices[each] = values
-            # Limits of a value precede those of its column, which hold where it states none.
-            both = stated.get(each, SliceLimits()), limits.slices.get(name, SliceLimits())
-            stated[each] = completed(*(reversed(both) if each == name else both))
+    names, limits = _named_alike(given, limits, reader)
+    slices, stated = _named_slices(names, limits, answered.rules, reader)
     for answer in answered.spurious:
-        readable = [[name for name in names if layer_of(name) is None] for names in answer.values]
-        readable = [names for names in readable if names]
-        if not readable:
-            reader.notes.append(
-                f"{answer.name} makes no slice: it is an attribute of a layer of the model, and "
-                "slices are read from the raw inputs."
-            )
-            continue
-        left = [name for name in chain(*answer.values) if layer_of(name) is not None]
-        if left:
-            reader.notes.append(
-                f"The slices of {answer.name} leave out {listed(map(repr, left), 6)}: it is an "
-                "attribute of a layer of the model, and slices are read from the raw inputs."
-            )
-        by_value = reader.slices(readable, {**rules, **answer.rules})
-        slices |= _of_classes(by_value, samples.y, answer.name, slices)
+        slices |= _answered_slices(answer, answered.rules, reader, samples.y, slices)
     if labels is not None:
         by_value = reader.labelled(labels, key)
         slices |= _of_classes(by_value, samples.y, repr(labels.question), slices)
@@ -207,6 +170,65 @@ def sliced(
             "elsewhere in others. An answers.json of audit or debias holds a cut: --answers."
         )
     return slices, replace(limits, slices=stated), reader.notes
+
+
+def _named_alike(given: Sequence[str], limits: Limits, reader: _Reader) -> tuple[list[str], Limits]:
+    """Names of slices as the columns have them, and the limits by these names."""
+    first = {one_spelling(name): name for name in reversed(given)}
+    whose = {name: reader.value_of(first[one_spelling(name)], given) for name in given}
+    for name in whose.keys() & limits.slices.keys():
+        twice = [other for other in limits.slices if whose.get(other) == whose[name]]
+        if len(twice) > 1:
+            raise InputError(
+                f"{twice[0]!r} and {twice[1]!r} are one slice. Keep the limits of one of them."
+            )
+    slices = {whose.get(name, name): each for name, each in limits.slices.items()}
+    return [*dict.fromkeys(whose.values())], replace(limits, slices=slices)
+
+
+def _named_slices(
+    names: Sequence[str], limits: Limits, rules: Mapping[str, Rule], reader: _Reader
+) -> tuple[dict[str, Array], dict[str, SliceLimits]]:
+    """Membership in each slice that is named, or is a value of a named column, and its limits."""
+    slices, stated = dict[str, Array](), dict[str, SliceLimits]()
+    for name in names:
+        parts = values_in(name)
+        for each, values in reader.slices([[part] for part in parts], rules).items():
+            if len(parts) > 1:  # samples that have two of the values are in no slice
+                each = f"{each} of {name}"
+            elif each != name and each in (parts[0], lacking(parts[0])):
+                continue
+            if each == name or each not in slices:
+                slices[each] = values
+            # Limits of a value precede those of its column, which hold where it states none.
+            both = stated.get(each, SliceLimits()), limits.slices.get(name, SliceLimits())
+            stated[each] = completed(*(reversed(both) if each == name else both))
+    return slices, stated
+
+
+def _answered_slices(
+    answer: Answer,
+    rules: Mapping[str, Rule],
+    reader: _Reader,
+    y: Array,
+    others: Mapping[str, Array],
+) -> dict[str, Array]:
+    """Membership in each class × value of a confirmed finding that raw inputs can tell."""
+    readable = [[name for name in names if layer_of(name) is None] for names in answer.values]
+    readable = [names for names in readable if names]
+    if not readable:
+        reader.notes.append(
+            f"{answer.name} makes no slice: it is an attribute of a layer of the model, and "
+            "slices are read from the raw inputs."
+        )
+        return {}
+    left = [name for name in chain(*answer.values) if layer_of(name) is not None]
+    if left:
+        reader.notes.append(
+            f"The slices of {answer.name} leave out {listed(map(repr, left), 6)}: it is an "
+            "attribute of a layer of the model, and slices are read from the raw inputs."
+        )
+    return _of_classes(reader.slices(readable, {**rules, **answer.rules}), y, answer.name, others)
 
 
 def _of_classes(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._contents import row_contents
 from ntkit._disk import size_of
 from ntkit._output import check_folder, new_folder
 from ntkit._text import as_json, counted, interval, percent, plain, table, without_controls
@@ -412,18 +413,8 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
     if n := len(traffic) - len(first):
         notes.append(f"{counted(n, 'sample')} of the traffic left out: copies of others.")
     traffic = traffic.take(first[~shared[first]])
-    if n := int(shared[first].sum()):
-        notes.append(
-            f"{counted(n, 'sample')} of the traffic left out: the complaints have the same content."
-        )
-    if not len(traffic):
-        raise InputError("The traffic (--keep) has no samples besides the complaints; add others.")
-    if len(traffic) < (needed := int(np.ceil(1 / limit - 1e-9))):
-        raise InputError(
-            f"The traffic (--keep) has {counted(len(traffic), 'sample')} besides the complaints, "
-            f"and at least {needed} are needed to see whether {100 * limit:g} % of the answers "
-            "change. Add some, or allow more: --max-cost (max_cost=)."
-        )
+    n_shared = int(shared[first].sum())
+    _check_traffic(len(traffic), limit)
     embedder = OnnxEmbedder(
         model, device=given["device"], batch_size=given["batch_size"], verbose=given["verbose"]
     )
@@ -432,6 +423,15 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
     check_head(embedder, inputs, device=given["device"])
     Z, T = (s.X if s.embedded else embedder.transform(s.X) for s in (complaints, traffic))
     check_embedded({"traffic": T})
+    if complaints.embedded != traffic.embedded:  # a file and a store have only embeddings in common
+        shared = np.isin(row_contents(T, np.float32), row_contents(Z, np.float32))
+        n_shared, T, traffic = int(shared.sum()), T[~shared], traffic.take(np.flatnonzero(~shared))
+        _check_traffic(len(traffic), limit)
+    if n_shared:
+        notes.append(
+            f"{counted(n_shared, 'sample')} of the traffic left out: the complaints have the same "
+            "content."
+        )
     head = model.head
     assert head is not None  # check_head raised an error
     wrong = head.predict(Z) != complaints.y
@@ -494,6 +494,18 @@ def _check_number(n: int) -> None:
         raise InputError(
             f"{counted(n, 'complaint')} that the model gets wrong: at least {FEWEST} are needed, "
             "and thirty are better. Add samples of the same kind with their right labels."
+        )
+
+
+def _check_traffic(n: int, limit: float) -> None:
+    """Raise an error for too few samples besides the complaints."""
+    if not n:
+        raise InputError("The traffic (--keep) has no samples besides the complaints; add others.")
+    if n < (needed := int(np.ceil(1 / limit - 1e-9))):
+        raise InputError(
+            f"The traffic (--keep) has {counted(n, 'sample')} besides the complaints, and at least "
+            f"{needed} are needed to see whether {100 * limit:g} % of the answers change. Add "
+            "some, or allow more: --max-cost (max_cost=)."
         )
 
 

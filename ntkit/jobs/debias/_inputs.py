@@ -64,7 +64,7 @@ from ntkit.study import Rows, n_distinct
 from ntkit.verification import check_head, random_inputs
 
 MOST_SHARED = 0.5
-"""Largest share of validation samples that may be training samples; more prove nothing."""
+"""Largest share of the samples that judge that may be in another set; more prove nothing."""
 _LEAST = 2
 _FEW = 20
 _TOO_GOOD = 0.005  # error rate that samples of the training set have, rather than new ones
@@ -246,7 +246,8 @@ def prepared(
         same = {name: row_contents(embedded.Z, np.float32) for name, embedded in passes.items()}
         same |= {name: told_apart(same[name]) for name, each in sets.items() if each.coarse}
     n_shared = shared_samples(same)
-    cautions += [*shared_notes(sets, n_shared), *on_sizes]
+    judges = _test_set_judges(same)
+    cautions += [*shared_notes(sets, n_shared, judges), *on_sizes]
     if "train" not in sets and model.head is not None:
         cautions += _too_good(model.head, sets["validation"], passes["validation"])
     notes = reading_notes(sets)
@@ -256,6 +257,9 @@ def prepared(
         notes.append(f"Embeddings read from {order.resume}.")
     told = (*notes, *cautions), tuple(cautions)
     shared = n_shared.get(("train", "validation"), 0) / len(sets["validation"])
+    if not judges:
+        sets = {name: samples for name, samples in sets.items() if name != "test"}
+        del passes["test"]
     where = frozenset(computed), layers, digests, same, shared, inputs, embedder
     return Prepared(model, sets, passes, *where, *told)
 
@@ -411,19 +415,29 @@ def _notes_on_spellings(sets: Mapping[str, Samples]) -> list[str]:
     return notes
 
 
-def shared_notes(sets: Mapping[str, Samples], n_shared: Mapping[tuple[str, str], int]) -> list[str]:
-    """Notes on samples that are in two sets."""
+def _test_set_judges(contents: Mapping[str, Array]) -> bool:
+    """Whether most test samples are in no other set."""
+    others = [each for name, each in contents.items() if name != "test"]
+    test = contents.get("test")
+    return test is None or np.isin(test, np.concatenate(others)).mean() <= MOST_SHARED
+
+
+def shared_notes(
+    sets: Mapping[str, Samples], n_shared: Mapping[tuple[str, str], int], judges: bool
+) -> list[str]:
+    """Notes on samples that are in two sets; ``judges`` says whether the test set does."""
     notes = list[str]()
     for (first, second), n in n_shared.items():
         if n:
-            samples = sets[second]
+            samples, meaning = sets[second], _MEANING_OF_SHARED[first, second]
+            meaning = meaning if judges or second != "test" else "the test set does not judge"
             share = f"{100 * n / len(samples):.1f}".removesuffix(".0")
             notes.append(
                 f"{n} of {len(samples)} {second} samples ({share} %) "
                 f"{'is' if n == 1 else 'are'} also in the "
                 f"{'training' if first == 'train' else first} set, by "
                 f"{'embedding' if samples.embedded or sets[first].embedded else 'content'}: "
-                f"{_MEANING_OF_SHARED[first, second]}."
+                f"{meaning}."
             )
     return notes
 

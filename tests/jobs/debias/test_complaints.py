@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from ntkit import FrozenModel, OnnxEmbedder, debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
+from ntkit.extraction import EmbeddingStore, Samples
 from ntkit.jobs.debias import undo
 from tests.cases import done, ntkit, refused
 
@@ -187,6 +188,18 @@ def test_one_content_with_two_labels_is_refused_in_both_orders(digits, asked):
         both = np.concatenate([X, X[:9]]), np.array(labels)
         with pytest.raises(InputError, match=r"^9 complaints with two labels: rows 0 and 40 have"):
             debias(MODEL, both, keep=digits.X_train, device="cpu")
+
+
+def test_complaints_in_a_store_of_traffic_are_no_traffic(digits, asked, tmp_path):
+    traffic = np.concatenate([digits.X_validation[:300], asked[0][0]])
+    embedder = OnnxEmbedder(FrozenModel.load(MODEL), device="cpu")
+    EmbeddingStore.write(tmp_path / "store", embedder, Samples(traffic))
+    one, other = (
+        debias(MODEL, asked[0], keep=keep, device="cpu") for keep in (traffic, tmp_path / "store")
+    )
+    assert one.n_traffic == other.n_traffic
+    for result in (one, other):
+        assert "40 samples of the traffic left out: the complaints" in str(result.notes)
 
 
 def test_copies_in_the_traffic_count_once(digits, asked):

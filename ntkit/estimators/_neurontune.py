@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, ClassVar
@@ -16,32 +18,29 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit._checks import rates
 from ntkit._doc import documented
 from ntkit._types import Array
+from ntkit._warn import warn
 from ntkit.estimators._base import (
     OPTIONAL_C,
     VALIDATION_SET,
+    FitsRows,
     HeadClassifier,
     OriginalHead,
 )
-from ntkit.estimators._mask import (
-    Mask,
-    NeuronMaskRule,
-    error_scores,
-    make_mask,
-    sfit_of,
-    warn_about,
-    warn_of_cost,
-    warn_of_guessing,
-)
-from ntkit.exceptions import InputError
+from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.solver import FittedHead, fit_by_sgd
 from ntkit.spuriousness import (
     change_scores,
     non_constant_neurons,
+    sfit,
+    spare_neurons,
+    spuriousness_scores,
+    suppressed_neurons,
 )
 from ntkit.study import (
     ALPHAS,
     ERM_ALPHA,
+    LEAST_ERRORS,
     Rows,
     Study,
     Tuned,
@@ -52,6 +51,30 @@ from ntkit.study import (
 
 _ALPHAS = (*ALPHAS, 100.0)  # with few neurons left, the best penalty is strong
 _SGD = {"momentum": 0.9, "weight_decay": 1e-4}  # of the authors' other last-layer code
+_STATISTICS = {"median", "mean", "magnitude", "contribution", "change", "random"}
+_LEAST_LEAD = 0.25  # share of the lead over chance that even a good head loses on biased samples
+_MUCH = 0.7  # share of non-constant neurons above which a mask is not selective
+_SILENT = ContextVar("silent", default=False)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class NeuronMaskRule(FitsRows):
+    """Parameters of the rule that suppresses neurons."""
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "threshold": [Interval(Real, None, None, closed="both")],
+        "max_suppressed": [Interval(Real, 0, 1, closed="both")],
+        "aggregation": [StrOptions({"union", "intersection", "per_class"})],
+        "statistic": [StrOptions(_STATISTICS)],
+        "min_misclassified": [Interval(Integral, 1, None, closed="left")],
+        "max_cost": [Interval(Real, 0, 1, closed="both"), None],
+    }
+
+    max_suppressed: float = 1.0
+    aggregation: str = "union"
+    statistic: str = "median"
+    min_misclassified: int = LEAST_ERRORS
+    identification: Any = 5
 
 
 @dataclass(frozen=True)
@@ -261,8 +284,13 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
         scored = found.scored
         wrong = head.logits(scored.X).argmax(axis=1) != scored.y_index
         self.sfit_ = sfit_of(scored, wrong, self.min_misclassified)
+        before, chance = 1 - float(self._erm_errors.mean()), 1 / len(self.classes_)
         after = 1 - float(np.nanmean(rates(wrong, scored.y_index, scored.weight)[0]))
-        warn_of_guessing(1 - float(self._erm_errors.mean()), after, len(self.classes_))
+        if after < before and after - chance < _LEAST_LEAD * (before - chance):
+            _warn(
+                f"Mean class accuracy fell from {100 * before:.0f} to {100 * after:.0f} %, near "
+                f"guessing ({100 * chance:.0f} %). Raise threshold or keep the original head."
+            )
 
     # -- 1. identify: the errors of the original head, and the scores of the neurons ----------
 
@@ -289,9 +317,29 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
     def _scores(
         self, study: Study, scored: Rows, logits: Array, head: LinearHead, seed: int
     ) -> Array:
-        """Scores (C, D) by the chosen statistic."""
+        """Scores (C, D) by the chosen statistic, in standard deviations."""
         if self.statistic not in ("change", "random"):
-            return error_scores(scored, logits, head, self.statistic, self.min_misclassified)
+            coef = head.coef if len(head.coef) > 1 else np.vstack([0 * head.coef, head.coef])
+            label, others = scored.y_index, logits.astype(float)
+            others[np.arange(len(others)), label] = -np.inf
+            rival = others.argmax(axis=1)  # the strongest wrong class
+
+            def read(values: Array, rows: Array, neurons: slice) -> Array:
+                if self.statistic == "contribution":
+                    values = values * (coef[rival[rows], neurons] - coef[label[rows], neurons]).T
+                return np.abs(values) if self.statistic == "magnitude" else values
+
+            return spuriousness_scores(
+                scored.X,
+                label,
+                logits.argmax(axis=1) != label,
+                np.arange(len(scored.classes)),
+                sample_weight=scored.weight,
+                statistic="mean" if self.statistic == "mean" else "median",
+                standardize=True,
+                min_misclassified=self.min_misclassified,
+                transform=read,
+            )
         X, weight = study.train.X, study.train.weight
         if self.statistic == "random":
             scores = np.asarray(np.random.default_rng(seed).uniform(size=X.shape[1]))
@@ -306,27 +354,64 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
 
     # -- 2. mask: the neurons whose score exceeds the threshold -------------------------------
 
-    def _mask(self, found: Scoring) -> Mask:
-        r"""The neurons :math:`S = \{i : \delta_i^y > \lambda\}` to suppress."""
-        mask = make_mask(
-            found.scores,
-            self.non_constant_,
-            threshold=self.threshold,
-            aggregation=self.aggregation,  # type: ignore[arg-type]
-            max_suppressed=self.max_suppressed,
-        )
-        warn_about(mask, found.scores, self.non_constant_, self.min_misclassified)
-        by_errors = self.statistic not in ("change", "random")
-        if self.max_cost is not None and by_errors and mask.columns.any():
-            cost = self._cost(found, mask)
-            if cost > self.max_cost:
-                warn_of_cost(int(mask.everywhere.sum()), cost, self.max_cost)
-                mask = replace(mask, columns=np.zeros_like(mask.columns))
-        self.spuriousness_scores_ = found.scores
-        self.suppressed_, self.suppressed_per_class_ = mask.everywhere, mask.per_class
-        return mask
+    def _mask(self, found: Scoring) -> Array:
+        r"""The neurons :math:`S = \{i : \delta_i^y > \lambda\}` to suppress.
 
-    def _cost(self, found: Scoring, mask: Mask) -> float:
+        For every class, (D,), or for each, (C, D). If the rule flags every neuron, the one with the
+        smallest score is kept.
+        """
+        scores, non_constant, aggregation = found.scores, self.non_constant_, self.aggregation
+        if aggregation == "per_class" and len(scores) == 2:
+            # Two classes have one weight row, the difference of two; a neuron has no effect only if
+            # both rows suppress it.
+            aggregation = "intersection"
+        rule: dict[str, Any] = {"aggregation": aggregation, "non_constant": non_constant}
+        most: dict[str, Any] = {"threshold": self.threshold, "max_suppressed": self.max_suppressed}
+        flagged = suppressed_neurons(scores, **most, **rule)
+        columns = per_class = spare_neurons(flagged, scores, **rule)
+        if columns.ndim == 1:
+            rule["aggregation"] = "per_class"
+            per_class = suppressed_neurons(scores, threshold=self.threshold, **rule)
+        n_suppressed = int(np.atleast_2d(columns).all(axis=0).sum())
+        self._warn_about(scores, n_suppressed, spared=bool((columns != flagged).any()))
+        by_errors = self.statistic not in ("change", "random")
+        if self.max_cost is not None and by_errors and columns.any():
+            cost = self._cost(found, columns)
+            if cost > self.max_cost:
+                ones = "flagged one" if n_suppressed == 1 else f"{n_suppressed} flagged ones"
+                _warn(
+                    f"Kept all neurons: suppressing the {ones} would cost {100 * cost:.1f} points "
+                    f"of cross-validated accuracy (limit {100 * self.max_cost:g}). If that "
+                    "accuracy comes from a shortcut, set max_cost=None and compare with "
+                    "BalancedClassifier."
+                )
+                columns = np.zeros_like(columns)
+        self.spuriousness_scores_, self.suppressed_per_class_ = scores, per_class
+        self.suppressed_ = np.asarray(np.atleast_2d(columns).all(axis=0))
+        return columns
+
+    def _warn_about(self, scores: Array, n_suppressed: int, *, spared: bool) -> None:
+        """Warn if a mask suppresses nothing for lack of errors, or suppresses nearly everything."""
+        n_non_constant, least = int(self.non_constant_.sum()), self.min_misclassified
+        fix = "raise threshold or lower max_suppressed"
+        if np.isnan(scores).all():
+            errors = "an error" if least == 1 else f"{least} errors"
+            _warn(
+                f"No class has {errors} and a correct sample, so no neuron is scored or "
+                "suppressed. Pass more validation samples as X_val."
+            )
+        elif spared:
+            _warn(
+                f"The rule flags all {n_non_constant} non-constant neurons; the one with the "
+                f"smallest score was kept. To keep more, {fix}."
+            )
+        elif n_suppressed > _MUCH * n_non_constant:
+            _warn(
+                f"{n_suppressed} of {n_non_constant} non-constant neurons are suppressed; to "
+                f"suppress only the strongest, {fix}."
+            )
+
+    def _cost(self, found: Scoring, mask: Array) -> float:
         """Cross-validated mean class accuracy that a mask loses; 0 with too few samples."""
         accuracy = list[float]()
         for path in (self._path(found, None), self._path(found, mask)):
@@ -336,10 +421,10 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
             accuracy.append(float(np.nanmean(of_classes)))
         return accuracy[0] - accuracy[1]
 
-    def _path(self, found: Scoring, mask: Mask | None) -> Tuned:
+    def _path(self, found: Scoring, mask: Array | None) -> Tuned:
         """Class-balanced heads of masked neurons, with the penalty chosen for them."""
         rows = found.tune
-        gains = np.ones(rows.X.shape[1]) if mask is None else 1.0 - mask.columns
+        gains = np.ones(rows.X.shape[1]) if mask is None else 1.0 - mask
         how: dict[str, Any] = {"gains": gains, "C": self.C}
         if self.C is None:
             how = {"gains": rows.gains * gains, "alphas": _ALPHAS}
@@ -347,7 +432,7 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
 
     # -- 3. retrain: a class-balanced head on the remaining neurons ---------------------------
 
-    def _retrain(self, found: Scoring, mask: Mask) -> FittedHead:
+    def _retrain(self, found: Scoring, mask: Array) -> FittedHead:
         r"""Minimise :math:`\mathbb{E}_B \, \mathrm{CE}(h_\theta(\tilde v), y)` for balanced B."""
         rows, self.C_, self.best_epoch_ = found.tune, float("nan"), 0
         if self.solver == "sgd":
@@ -356,7 +441,7 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
                 rows.y_index,
                 rows.weight,
                 rows.classes,
-                gains=1.0 - mask.columns,
+                gains=1.0 - mask,
                 epochs=self.epochs,
                 batch_size=self.batch_size,
                 rng=check_random_state(found.seed),
@@ -395,3 +480,33 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
         # With two features a rule may suppress a useful one.
         tags.classifier_tags.poor_score = True
         return tags
+
+
+def sfit_of(scored: Rows, wrong: Array, min_misclassified: int) -> float:
+    r""":math:`\sum_{i,y} |\delta_i^y|` of a head's errors, in units of the activation."""
+    scores = spuriousness_scores(
+        scored.X,
+        scored.y_index,
+        wrong,
+        np.arange(len(scored.classes)),
+        sample_weight=scored.weight,
+        min_misclassified=min_misclassified,
+    )
+    return sfit(scores)
+
+
+@contextmanager
+def without_words() -> Iterator[None]:
+    """Suppress warnings of masks in this thread, as along a path of thresholds."""
+    # A filter of warnings would affect all threads, and overlapping filters would leave one behind.
+    token = _SILENT.set(True)
+    try:
+        yield
+    finally:
+        _SILENT.reset(token)
+
+
+def _warn(message: str) -> None:
+    """Warn of a mask, unless :func:`without_words` keeps this thread silent."""
+    if not _SILENT.get():
+        warn(message, SuppressionWarning)

@@ -19,8 +19,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.estimators._base import VALIDATION_SET, HeadClassifier, OriginalHead
-from ntkit.estimators._mask import NeuronMaskRule, without_words
-from ntkit.estimators._neurontune import NeuronTuneClassifier
+from ntkit.estimators._neurontune import NeuronMaskRule, NeuronTuneClassifier, without_words
 from ntkit.exceptions import InputError
 from ntkit.metrics import get_scorer
 from ntkit.study import Rows, Study, stratified_folds

@@ -13,8 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntkit._doc import documented
 from ntkit.estimators._base import VALIDATION_SET, OriginalHead
-from ntkit.estimators._mask import NeuronMaskRule
-from ntkit.estimators._neurontune import NeuronTuneClassifier
+from ntkit.estimators._neurontune import NeuronMaskRule, NeuronTuneClassifier
 from ntkit.study import Study
 
 
@@ -87,8 +86,9 @@ class SpuriousNeuronSelector(SelectorMixin, NeuronMaskRule):
 
     def _learn(self, study: Study) -> None:
         clf = self.estimator_
-        self.suppressed_ = clf._mask(clf._identify(study)).everywhere
-        self.spuriousness_scores_, self.n_errors_ = clf.spuriousness_scores_, clf.n_errors_
+        clf._mask(clf._identify(study))
+        self.suppressed_, self.n_errors_ = clf.suppressed_, clf.n_errors_
+        self.spuriousness_scores_ = clf.spuriousness_scores_
 
     def _counts_rows(self) -> bool:
         return bool(self.identification != "train")

@@ -6,7 +6,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -299,23 +299,19 @@ def _computed(
     cpus = available_cpus()  # a single core that also runs the session prepares nothing ahead
     workers = min(cpus, _MOST_WORKERS) if cpus > 1 or runner.on_gpu else 0
     ahead = 0 if inputs.instant and not runner.on_gpu else workers
-    with ExitStack() as stack:
-
-        def prefetch(function: Callable[[Any], Any], tasks: Iterable[Any], **options: Any) -> Any:
-            return stack.enter_context(closing(prefetched(function, tasks, **options)))
-
-        cut = partial(inputs.parts, batch_size=size)
-        cuts = prefetch(cut, windows, workers=workers if inputs.windowed else 0)
-        parts = (part for window in cuts for part in window)
-        if streams > 1:
-            yield from prefetch(
-                lambda part: runner.run(runner.load(part)), parts, workers=streams, at_once=True
-            )
-        else:
-            yield from map(
-                runner.run,
-                prefetch(runner.load, parts, workers=ahead, size_of=lambda part: part.nbytes),
-            )
+    cut = partial(inputs.parts, batch_size=size)
+    cuts = prefetched(cut, windows, workers=workers if inputs.windowed else 0)
+    parts = (part for window in cuts for part in window)
+    if streams > 1:
+        runs = prefetched(
+            lambda part: runner.run(runner.load(part)), parts, workers=streams, at_once=True
+        )
+        with closing(cuts), closing(runs):
+            yield from runs
+    else:
+        loaded = prefetched(runner.load, parts, workers=ahead, size_of=lambda part: part.nbytes)
+        with closing(cuts), closing(loaded):
+            yield from map(runner.run, loaded)
 
 
 @dataclass(eq=False)

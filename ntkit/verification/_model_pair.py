@@ -34,35 +34,18 @@ def load_pair(
     """Load a model and the same model with another head, with the same embedding."""
     name = label or getattr(original, "label", None)
     if name is not None:
-        in_memory = isinstance(original, FrozenModel)
-        first = loaded(original, label=name, **({} if in_memory else places | {"classes": classes}))
-        try:
-            second = loaded(debiased, label=name, **places)
-        except InputError:  # it has no such label, or does not name its labels
-            whole = loaded(debiased, **places)
-            if whole.class_names is not None or len(whole.label_names) != len(first.label_names):
-                raise
-            second = whole.with_classes(first.label_names).of_label(name)
-            note = note_on_names(name_of(second), "first", first.label_names)
-            second = second.with_classes(second.class_names, matched_by=note)
-        return _with_columns(first, second)
+        return _pair_of_labels(original, debiased, name, classes, places)
     if isinstance(original, FrozenModel):
         places = {**original.located_by}
     named = any(places.values())
-    if isinstance(debiased, FrozenModel):
+    try:  # the same tensors, if the file has them; else it names others
+        second = loaded(debiased, **(places if named else {}), any_scores=any_scores)
+    except (HeadNotFoundError, InputError):
+        if not named:
+            raise
         second = loaded(debiased, any_scores=any_scores)
-    else:
-        try:  # the same tensors, if the file has them; else it names others
-            second = FrozenModel.load(debiased, **(places if named else {}), any_scores=any_scores)
-        except (HeadNotFoundError, InputError):
-            if not named:
-                raise
-            second = FrozenModel.load(debiased, any_scores=any_scores)
-    if isinstance(original, FrozenModel):
-        first = loaded(original, any_scores=any_scores)
-    else:
-        places = places if named else {**second.located_by}
-        first = FrozenModel.load(original, **places, classes=classes, any_scores=any_scores)
+    places = places if named else {**second.located_by}
+    first = loaded(original, **places, classes=classes, any_scores=any_scores)
     named = second.has_class_names and not first.has_class_names
     if first.head is not None and second.head is not None and named:
         # If ntkit made the second model from the first, their classes have one order.
@@ -76,6 +59,24 @@ def load_pair(
         classes = spelt_as(second.head.classes, first.head.classes)  # as the first one spells them
         if not np.array_equal(classes, second.head.classes):
             second = second.with_classes(classes)
+    return _with_columns(first, second)
+
+
+def _pair_of_labels(
+    original: Any, debiased: Any, name: str, classes: Any, places: dict[str, Any]
+) -> tuple[FrozenModel, FrozenModel]:
+    """Load one label of two models; a model that does not name its labels has the other's."""
+    in_memory = isinstance(original, FrozenModel)
+    first = loaded(original, label=name, **({} if in_memory else places | {"classes": classes}))
+    try:
+        second = loaded(debiased, label=name, **places)
+    except InputError:  # it has no such label, or does not name its labels
+        whole = loaded(debiased, **places)
+        if whole.class_names is not None or len(whole.label_names) != len(first.label_names):
+            raise
+        second = whole.with_classes(first.label_names).of_label(name)
+        note = note_on_names(name_of(second), "first", first.label_names)
+        second = second.with_classes(second.class_names, matched_by=note)
     return _with_columns(first, second)
 
 

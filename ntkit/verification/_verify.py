@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,8 +203,34 @@ def run_whole(session: Any, X: Any) -> dict[str, Array]:
     return outputs
 
 
-def _from_logits(model: FrozenModel, logits: Array, X: Any, device: Any) -> dict[str, Array]:
+def _of_file(
+    first: FrozenModel,
+    second: FrozenModel,
+    X: Any,
+    Z: Array,
+    outputs: Mapping[str, Array],
+    device: Any,
+) -> tuple[Array, Array]:
+    """Embeddings and logits of the second file, from its outputs if the network is the same."""
+    logits = None if second.logits is None else outputs.get(second.logits.name)
+    if logits is not None and same_network(first, second):
+        return Z, logits
+    body = second.body(logits=True).SerializeToString()
+    session = make_session(body, device=device, folder=second.folder)
+    batches = run_batches(session, X, batch_size=BATCH)
+    embedding, computed = (np.concatenate(part) for part in zip(*batches, strict=True))
+    return embedding, computed if logits is None else logits
+
+
+def _from_logits(
+    first: FrozenModel, second: FrozenModel, logits: Array, X: Any, device: Any
+) -> dict[str, Array]:
     """Outputs that a model computes from other logits; empty if it reads more than its inputs."""
+    # The nodes after the logits are the original's, if both heads fit them.
+    same_nodes = (first.nodes, first.logits) == (second.nodes, second.logits)
+    n_logits = [each.head.n_logits for each in (first, second) if each.head is not None]
+    alike = same_nodes and len(n_logits) == 2 and n_logits[0] == n_logits[1]
+    model = first if alike else second
     tail = model.tail()
     if tail is None or model.logits is None:
         return {}
@@ -471,72 +498,37 @@ def verify(
     >>> result.passed, result.agreement
     (True, 1.0)
     """
-    embedder = original if isinstance(original, OnnxEmbedder) else None
-    model = original if embedder is None else embedder.frozen_model
-    one = model if isinstance(model, FrozenModel) and model.label is not None else None
-    if isinstance(model, FrozenModel):  # of a model with several labels, all of them
-        head, model = None if head is None else model.with_row(head), model.whole
-    if isinstance(debiased, FrozenModel):
-        debiased = debiased.whole
-    first, second = load_pair(model, debiased)
-    expected_head = head if head is not None else second.head
-    if expected_head is None or second.logits is None:
-        raise InputError(
-            "The debiased model has no head to verify; name its logits with --logits NAME."
-        )
-    X = ordered_inputs(X, first.inputs)
-    embedder = embedder or OnnxEmbedder(first, device=device)
-    (Z,) = embedder.outputs(X, batch_size=BATCH)
-    if not len(Z):
-        raise InputError("There are no samples to verify on; pass some.")
-    session = _session(second, device)
-    outputs = run_whole(session, X)
-    embedding, logits = Z, outputs.get(second.logits.name)
-    if logits is None or not same_network(first, second):
-        body = second.body(logits=True).SerializeToString()
-        inner = make_session(body, device=device, folder=second.folder)  # type: ignore[arg-type]
-        batches = run_batches(inner, X, batch_size=BATCH)
-        embedding, computed = (np.concatenate(part) for part in zip(*batches, strict=True))
-        logits = computed if logits is None else logits
+    runs = _run_both(original, debiased, X, head, device, latency=latency)
+    first, second, one, Z, outputs = runs.first, runs.second, runs.one, runs.Z, runs.outputs
     if tolerance is None:
-        tolerance = tolerance_of(second, logits.dtype.name)
-    classes = expected_head.classes if second.head is None else second.head.classes
-    if first.head is not None and {*first.head.classes.tolist()} == {*classes.tolist()}:
-        classes = first.head.classes  # in the original's order, which users rely on
-    expected_head = expected_head.aligned_to(classes)
-    expected = _logits_like(logits, expected_head, Z, second.logit_scale)
-    beside = outputs.keys() & {tensor.name for tensor in first.outputs}
-    beside -= {*first.outputs_from_logits, *second.outputs_from_logits}
-    compared = bool(beside) or one is not None
-    before = _session(first, device) if latency or compared else None
-    of_original = run_whole(before, X) if compared else {}
-    milliseconds = [float("nan")] * 2
-    if latency:
-        milliseconds = np.median(timings([session, before], X), axis=0).tolist()
-    own = None if is_new_head(first, second) else first.head
-    levels, of_label = _levels(one or second, expected_head.n_logits), (one or second).row_of
-    embedding_difference = relative_difference(embedding, Z)
-    alike = embedding_difference <= tolerance
-    others = embedding if embedding.shape == Z.shape else Z
-    computed = logits * second.logit_scale
-    # The nodes after the logits are the original's, if both heads fit them.
-    same_tail = (first.nodes, first.logits) == (second.nodes, second.logits) and (
-        first.head is not None
-        and second.head is not None
-        and first.head.n_logits == second.head.n_logits
-    )
-    in_graph, labels = second.head or expected_head, second.labels_in_graph
-    if labels is not None and len(labels) == len(in_graph.classes):  # samples may spell otherwise
+        tolerance = tolerance_of(second, runs.logits.dtype.name)
+    wanted, own = runs.head, None if is_new_head(first, second) else first.head
+    expected = _logits_like(runs.logits, wanted, Z, second.logit_scale)
+    computed = runs.logits * second.logit_scale
+    levels, of_label = _levels(one or second, wanted.n_logits), (one or second).row_of
+    gaps = _gaps(expected)
+    if levels is not None:
+        gaps = _distances(expected * second.logit_scale, levels)
+    # The decisions of the graph's own labels; samples may spell them otherwise.
+    in_graph, labels = second.head or wanted, second.labels_in_graph
+    if labels is not None and len(labels) == len(in_graph.classes):
         in_graph = LinearHead(in_graph.coef, in_graph.intercept, np.asarray(labels))
+    shown = {n: array for n, array in outputs.items() if n in second.outputs_from_logits}
+    embedding_difference, agrees, heads = relative_difference(runs.embedding, Z), float("nan"), None
+    if own is not None:
+        others = runs.embedding if runs.embedding.shape == Z.shape else Z
+        agrees = agreement(of_label(own), of_label(wanted), Z, others)
+        heads = (own, wanted) if embedding_difference <= tolerance else None
+    of_others = dict[str, Any]()
+    if one is not None:
+        of_others = _other_labels(one, first.outputs_from_logits, runs.of_original, outputs)
     return Verification(
         n_samples=len(Z),
         logit_difference=relative_difference(
-            _as_decisions(computed), _as_decisions(expected_head.decision_function(Z))
+            _as_decisions(computed), _as_decisions(wanted.decision_function(Z))
         ),
         embedding_difference=embedding_difference,
-        agreement=float("nan")
-        if own is None
-        else agreement(of_label(own), of_label(expected_head), Z, others),
+        agreement=agrees,
         same_nodes=first.nodes == second.nodes,
         same_signature=all(
             getattr(first, part) == getattr(second, part)
@@ -549,37 +541,90 @@ def verify(
             if not key.startswith("ntkit.")
         ),
         output_difference=_largest_difference(
-            outputs,
-            _from_logits(first if same_tail else second, expected, X, device),
-            _gaps(expected)
-            if levels is None
-            else _distances(expected * second.logit_scale, levels),
-            tolerance,
+            outputs, _from_logits(first, second, expected, runs.X, device), gaps, tolerance
         ),
-        decision_agreement=decision_agreement(
-            {n: array for n, array in outputs.items() if n in second.outputs_from_logits},
-            in_graph,
-            computed,
-            tolerance,
-            levels,
+        decision_agreement=decision_agreement(shown, in_graph, computed, tolerance, levels),
+        latency=runs.latencies[0],
+        original_latency=runs.latencies[1],
+        side_difference=_largest_difference(
+            outputs, {name: runs.of_original[name] for name in runs.beside}
         ),
-        latency=milliseconds[0],
-        original_latency=milliseconds[1],
-        side_difference=_largest_difference(outputs, {name: of_original[name] for name in beside}),
         kept_outputs=all(
             {(t.name, t.dtype) for t in before} <= {(t.name, t.dtype) for t in after}
             for before, after in ((first.inputs, second.inputs), (first.outputs, second.outputs))
         ),
-        same_class_order=no_class_moved(
-            first, second, (own, expected_head) if own is not None and alike else None, Z
-        ),
-        notes=notes_on(first, second, of_label(expected_head), Z, y),
-        **(
-            {}
-            if one is None
-            else _other_labels(one, first.outputs_from_logits, of_original, outputs)
-        ),
+        same_class_order=no_class_moved(first, second, heads, Z),
+        notes=notes_on(first, second, of_label(wanted), Z, y),
+        **of_others,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Runs:
+    """Two models, and what they compute on the same samples."""
+
+    first: FrozenModel
+    second: FrozenModel
+    one: FrozenModel | None  # the label of the original, if it is one of several
+    head: LinearHead  # that the second model should have, with the classes in the file's order
+    X: Any  # the samples, in the order of the model's columns
+    Z: Array  # embeddings by the original
+    embedding: Array  # by the second model
+    logits: Array  # of the second model
+    outputs: Mapping[str, Array]  # of the second model
+    of_original: Mapping[str, Array]  # outputs of the original, if some are compared
+    beside: AbstractSet[str]  # names of outputs of both that depend on no logits
+    latencies: Sequence[float]  # of the second model and of the original
+
+
+def _run_both(
+    original: FrozenModel | OnnxEmbedder | str | os.PathLike[str],
+    debiased: FrozenModel | str | os.PathLike[str],
+    X: Any,
+    head: LinearHead | None,
+    device: str,
+    *,
+    latency: bool,
+) -> _Runs:
+    """Load two models, and run both on the samples."""
+    embedder: OnnxEmbedder | None = None
+    one: FrozenModel | None = None
+    model = original
+    if isinstance(original, OnnxEmbedder):
+        embedder, model = original, original.frozen_model
+    if isinstance(model, FrozenModel):  # of a model with several labels, all of them
+        one = None if model.label is None else model
+        head, model = None if head is None else model.with_row(head), model.whole
+    whole = debiased.whole if isinstance(debiased, FrozenModel) else debiased
+    first, second = load_pair(model, whole)
+    head = second.head if head is None else head
+    if head is None or second.logits is None:
+        raise InputError(
+            "The debiased model has no head to verify; name its logits with --logits NAME."
+        )
+    X = ordered_inputs(X, first.inputs)
+    (Z,) = (embedder or OnnxEmbedder(first, device=device)).outputs(X, batch_size=BATCH)
+    if not len(Z):
+        raise InputError("There are no samples to verify on; pass some.")
+    session = _session(second, device)
+    outputs = run_whole(session, X)
+    embedding, logits = _of_file(first, second, X, Z, outputs, device)
+    classes = head.classes if second.head is None else second.head.classes
+    if first.head is not None and {*first.head.classes.tolist()} == {*classes.tolist()}:
+        classes = first.head.classes  # in the original's order, which users rely on
+    beside = outputs.keys() & {tensor.name for tensor in first.outputs}
+    beside -= {*first.outputs_from_logits, *second.outputs_from_logits}
+    compared = bool(beside) or one is not None
+    of_original, latencies = dict[str, Array](), [float("nan")] * 2
+    if latency or compared:
+        before = _session(first, device)
+        of_original = run_whole(before, X) if compared else {}
+        if latency:
+            latencies = np.median(timings([session, before], X), axis=0).tolist()
+    return _Runs(
+        first, second, one, head.aligned_to(classes), X, Z, embedding, logits, outputs,
+        of_original, beside, latencies
+    )  # fmt: skip
 
 
 @documented

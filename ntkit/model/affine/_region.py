@@ -155,10 +155,7 @@ class Cut:
         if node is None:
             raise NotAffine("is an input or a constant")
         self.last = node
-        self._visit(end)
-
-    def _visit(self, start: ir.Value) -> None:
-        waiting = [(start, False)]
+        waiting = [(end, False)]
         while waiting:
             value, done = waiting.pop()
             node = value.producer()
@@ -409,6 +406,26 @@ _ROUNDING = 1e-6
 _TOLERANCE = 1e-8  # computed in float64, but stored scales have seven digits at best
 
 
+def region_of(cut: Cut, sources: list[Source], shape_of: Shapes, *, whole: bool) -> Region:
+    """Read operators as a plain layer, or run them."""
+    with np.errstate(all="ignore"):  # infinite values raise an error
+        plain = None
+        if not whole and len(sources) == 1 and len(cut.products) == 1:
+            plain = plain_layer(cut, sources[0])
+        if plain is not None and plain.rank == 2 and not plain.moves:
+            weight, bias = scaled(plain.weight, plain.scale), scaled(plain.bias, plain.scale)
+            nodes, axis = tuple(cut.nodes), plain.class_axis
+            return Region(cut.end, tuple(sources), nodes, weight, bias, axis, plain.rank, plain)
+        reader = Reader(cut, sources, shape_of, whole=whole)
+        try:
+            region = None if plain is None else reader.plain_region(plain)
+        except SeveralPositions:
+            raise
+        except NotAffine:  # what is said of the region tells more
+            region = None
+        return reader.region() if region is None else region
+
+
 class Reader:
     """Reads the weights of a region by running it."""
 
@@ -420,27 +437,10 @@ class Reader:
         self._width = sum(source.width for source in sources)
         self._n_scores = 0
 
-    def region(self) -> Region:
-        """Read the operators as a plain layer, or run them on zero and on basis vectors."""
-        with np.errstate(all="ignore"):  # infinite values raise an error
-            if not self._whole and len(self._sources) == 1 and len(self._cut.products) == 1:
-                plain = plain_layer(self._cut, self._sources[0])
-                try:
-                    region = None if plain is None else self._plain_region(plain)
-                except SeveralPositions:
-                    raise
-                except NotAffine:  # what is said of the region tells more
-                    region = None
-                if region is not None:
-                    return region
-            return self._read()
-
-    def _plain_region(self, plain: Plain) -> Region | None:
+    def plain_region(self, plain: Plain) -> Region | None:
         """A plain layer's region; None if operators after it do not keep classes in a known way."""
         # This is tested by running it on possible outputs of the layer, not on inputs.
         weight, bias = scaled(plain.weight, plain.scale), scaled(plain.bias, plain.scale)
-        if plain.rank == 2 and not plain.moves:
-            return self._made(weight, bias, plain.class_axis, plain.rank, plain)
         rng, n = np.random.default_rng(0), self._native_batch() or 2
         sides = [n, *self._sources[0].shape[1:]]
         sides[plain.class_axis] = 1
@@ -485,7 +485,8 @@ class Reader:
         end, nodes = self._cut.end, tuple(self._cut.nodes)
         return Region(end, tuple(self._sources), nodes, weight, bias, axis, rank, plain)
 
-    def _read(self) -> Region:
+    def region(self) -> Region:
+        """Run the operators on zero and on basis vectors."""
         self._batch = self._native_batch()
         n = self._batch or 2
         if n * sum(math.prod(source.shape[1:]) for source in self._sources) > _MOST_NUMBERS:
@@ -729,8 +730,9 @@ def _read(cut: Cut, shape_of: Shapes) -> Region:
     for whole in (False, True):
         sources = [_source(value, cut, shape_of, whole=whole) for value in cut.sources]
         try:
-            region = Reader(cut, sources, shape_of, whole=whole).region()
-            _refuse_counting(region, cut, shape_of, whole=whole)
+            region = region_of(cut, sources, shape_of, whole=whole)
+            if region.plain is None:
+                _refuse_counting(region, cut, shape_of, whole=whole)
             return region
         except NotAffine as error:
             problem = problem or error
@@ -741,12 +743,10 @@ def _read(cut: Cut, shape_of: Shapes) -> Region:
 
 def _refuse_counting(region: Region, cut: Cut, shape_of: Shapes, *, whole: bool) -> None:
     """Raise an error if a region's weights depend on an open number of positions."""
-    if region.plain is not None:
-        return
     sources = [_source(value, cut, shape_of, whole=whole, more=1) for value in cut.sources]
     if all(a.shape[1:] == b.shape[1:] for a, b in zip(sources, region.sources, strict=True)):
         return
-    wider = Reader(cut, sources, shape_of, whole=whole).region()
+    wider = region_of(cut, sources, shape_of, whole=whole)
     if not (np.allclose(wider.weight, region.weight) and np.allclose(wider.bias, region.bias)):
         raise SeveralPositions(
             f"comes from {called(cut.last)}, which depends on how many positions a sample has"

@@ -256,15 +256,7 @@ def write_model(
             raise InputError(f"{path} exists; choose another name or pass --force (force=True).")
         if not path.parent.is_dir():
             raise InputError(f"The folder {path.parent} does not exist; create it first.")
-    # External data of the replaced model that have its name, and so belong to it alone:
-    try:
-        old = onnx.load(path, load_external_data=False).graph if path.exists() else None
-    except (DecodeError, OSError, ValueError):
-        old = None  # it is not a model
-    entries = [e for t in (old.initializer if old else ()) for e in t.external_data]
-    in_use = {e.value for e in entries if e.key == "location" and Path(e.value).name == e.value}
-    pattern = re.compile(rf"{re.escape(path.name)}(\.\d+)?\.data")
-    replaced = [path.with_name(name) for name in sorted(in_use) if pattern.fullmatch(name)]
+    replaced = _own_data(path) if path.exists() else []
     for target in (path, *replaced):
         if any(s.exists() and target.exists() and target.samefile(s) for s in sources):
             raise InputError(f"{target} has weights that the model reads; choose another name.")
@@ -296,6 +288,18 @@ def write_model(
                 with suppress(OSError):  # the model is written; an unused data file may remain
                     file.unlink()
     return path
+
+
+def _own_data(path: Path) -> list[Path]:
+    """External data of a model that have its name, and so belong to it alone."""
+    try:
+        tensors = onnx.load(path, load_external_data=False).graph.initializer
+    except (DecodeError, OSError, ValueError):
+        return []  # it is not a model
+    entries = [entry for tensor in tensors for entry in tensor.external_data]
+    in_use = {e.value for e in entries if e.key == "location" and Path(e.value).name == e.value}
+    pattern = re.compile(rf"{re.escape(path.name)}(\.\d+)?\.data")
+    return [path.with_name(name) for name in sorted(in_use) if pattern.fullmatch(name)]
 
 
 def _give_names(temporary: Path, path: Path, data: Path | None) -> None:

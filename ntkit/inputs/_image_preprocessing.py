@@ -241,10 +241,16 @@ def _processor_steps(config: Config, name: str | None) -> dict[str, Any]:
     if kind == "dinov3vit" and steps.get("resample", 2) != 2:
         # It resizes numbers that are not whole; only without overshoot the result is the same.
         raise ValueError(f"a {name} resizes differently from Pillow if 'resample' is not bilinear")
-    normalizes = _flag(entries, "do_normalize")
-    if kind == "mobilevit" and normalizes:
+    if kind == "mobilevit" and _flag(entries, "do_normalize"):
         raise ValueError("a MobileViTImageProcessor does not normalise ('do_normalize')")
-    rescales = _flag(entries, "do_rescale")
+    if kind == "mobilevit" and _flag(entries, "do_flip_channel_order"):
+        steps["channel_order"] = "BGR"
+    return steps | _scale_and_shift(entries, kind)
+
+
+def _scale_and_shift(entries: Config, kind: str | None) -> dict[str, Any]:
+    """How pixels become numbers: a factor, then the mean and the deviation of each channel."""
+    normalizes, rescales = _flag(entries, "do_normalize"), _flag(entries, "do_rescale")
     scale = _number(entries, "rescale_factor") if rescales else 1.0
     mean = _channels(entries, "image_mean") if normalizes else (0.0,)
     std = _channels(entries, "image_std") if normalizes else (1.0,)
@@ -254,9 +260,7 @@ def _processor_steps(config: Config, name: str | None) -> dict[str, Any]:
         again = _channels(entries, "image_std")
         first = std * len(again) if len(std) == 1 else std
         std = tuple(a * b for a, b in zip(first, again, strict=True))
-    if kind == "mobilevit" and _flag(entries, "do_flip_channel_order"):
-        steps["channel_order"] = "BGR"
-    return {**steps, "scale": scale, "mean": mean, "std": std}
+    return {"scale": scale, "mean": mean, "std": std}
 
 
 def _resize_and_crop(

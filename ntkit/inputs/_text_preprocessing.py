@@ -166,12 +166,7 @@ class TextPreprocessing:
         from ntkit.model import folders_of
 
         beside = folders_of(model.path)
-        file = _found(beside, _TOKENIZER)
-        if tokenizer is not None:
-            file = Path(tokenizer)
-            file = file / _TOKENIZER if file.is_dir() else file
-            if not file.is_file():
-                raise InputError(f"The tokenizer {file} does not exist; pass a {_TOKENIZER}.")
+        file = _found(beside, _TOKENIZER) if tokenizer is None else _named_tokenizer(tokenizer)
         if inputs is None or file is None:
             return None
         ids = inputs["ids"]
@@ -181,14 +176,10 @@ class TextPreprocessing:
         fixed = ids.shape[1] if ids.shape is not None else None
         fixed = fixed if isinstance(fixed, int) else None
         filled = _section(padding, "strategy").get("Fixed")
-        positions = _limit(config.get("max_position_embeddings", config.get("n_positions")))
-        if positions is not None and config.get("model_type") in _ROBERTAS:
-            padding_id = config.get("pad_token_id")
-            positions = _limit(positions - (padding_id if isinstance(padding_id, int) else 1) - 1)
         limits = {
             f"as {file.name} says": _limit(truncation.get("max_length")),
             f"as {_SETTINGS} says": _limit(settings.get("model_max_length")),
-            "as config.json says": positions,
+            "as config.json says": _positions(config),
             "as the model's input says": fixed,
         }
         known = {source: n for source, n in limits.items() if n is not None}
@@ -338,6 +329,24 @@ def _read_json(path: Path | None) -> dict[str, Any]:
 def _section(content: dict[str, Any], name: str) -> dict[str, Any]:
     section = content.get(name)
     return section if isinstance(section, dict) else {}
+
+
+def _named_tokenizer(path: str | Path) -> Path:
+    """The file of a tokenizer that a user names by itself, or by its folder."""
+    file = Path(path)
+    file = file / _TOKENIZER if file.is_dir() else file
+    if not file.is_file():
+        raise InputError(f"The tokenizer {file} does not exist; pass a {_TOKENIZER}.")
+    return file
+
+
+def _positions(config: dict[str, Any]) -> int | None:
+    """Number of tokens that a network has positions for."""
+    positions = _limit(config.get("max_position_embeddings", config.get("n_positions")))
+    if positions is not None and config.get("model_type") in _ROBERTAS:
+        padding_id = config.get("pad_token_id")
+        positions = _limit(positions - (padding_id if isinstance(padding_id, int) else 1) - 1)
+    return positions
 
 
 def _limit(number: Any) -> int | None:

@@ -394,13 +394,15 @@ def _reshaped(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
     return replace(seen, rank=len(sides), classes=classes)
 
 
+def _pooled(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
+    if seen.classes != 1 or any(attribute(node, "pads", ())):
+        raise Unclear(f"goes through {node.op_type} along the classes, or with padding")
+    return seen
+
+
 def _over_positions(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
     """Averages over axes of length one, or the choice of their only position."""
     op = node.op_type
-    if op in ("GlobalAveragePool", "AveragePool"):
-        if seen.classes != 1 or any(attribute(node, "pads", ())):
-            raise Unclear(f"goes through {op} along the classes, or with padding")
-        return seen
     touched = _touched_axes(node, seen.rank)
     if touched is None:
         raise Unclear(f"goes through {op} along axes, or from positions, that are not constant")
@@ -518,8 +520,8 @@ EFFECTS: dict[str, Callable[[AfterHead, ir.Node, Shape], AfterHead]] = {
     **dict.fromkeys(("ArgMax", "TopK"), _largest),
     **dict.fromkeys(("Greater", "GreaterOrEqual", "Binarizer"), _threshold),
     **dict.fromkeys(("Mul", "Div"), _scaled),
-    **dict.fromkeys(("GlobalAveragePool", "AveragePool", "ReduceMean"), _over_positions),
-    **dict.fromkeys(("Gather", "Slice"), _over_positions),
+    **dict.fromkeys(("GlobalAveragePool", "AveragePool"), _pooled),
+    **dict.fromkeys(("ReduceMean", "Gather", "Slice"), _over_positions),
     **dict.fromkeys(
         ("LabelEncoder", "ZipMap", "ArrayFeatureExtractor"),
         lambda seen, node, _: looked_up(replace(seen, decided=True), node),
@@ -696,6 +698,19 @@ def _cuts_off(seen: AfterHead, node: ir.Node) -> bool:
     return bool(bent not in _SOFTMAX or low > least or high < most)
 
 
+def _is_last_rounded(seen: AfterHead, op: str, *, rounds: bool) -> bool:
+    """Whether the scores after an operator count as those that the graph rounds last."""
+    if seen.decided or "Concat" in seen.post_processing:
+        return False
+    # A factor of rounded logits scales the probabilities after it. ONNX Runtime may leave out the
+    # rounding directly before a Cast.
+    bent = not BENDING.isdisjoint(seen.post_processing)
+    moves = op == "Cast" or (op in ("Mul", "Div") and not bent)
+    rounds = rounds or (moves and seen.rounded is not None)
+    of_probabilities = bent and seen.rising != 1  # a multiple of them
+    return rounds and not (of_probabilities and seen.rounded is not None)
+
+
 def follow(region: Region, path: Path, shape_of: Shapes) -> AfterHead:
     """State of a region's scores after the operators of a path."""
     first = (shape_of(region.end) or (None,))[0] if path else None
@@ -719,14 +734,7 @@ def follow(region: Region, path: Path, shape_of: Shapes) -> AfterHead:
         seen = replace(seen, post_processing=(*seen.post_processing, op))
         rounds = op in ("QuantizeLinear", "DequantizeLinear") or _is_half(output, shape_of)
         rounds = rounds or (op == "Clip" and _cuts_off(before, node))
-        # A factor of rounded logits scales the probabilities after it. ONNX Runtime may leave out
-        # the rounding directly before a Cast.
-        bent = not BENDING.isdisjoint(seen.post_processing)
-        moves = op == "Cast" or (op in ("Mul", "Div") and not bent)
-        rounds = rounds or (moves and seen.rounded is not None)
-        if bent and seen.rising != 1:  # a multiple of probabilities
-            rounds = rounds and seen.rounded is None
-        if rounds and not seen.decided and "Concat" not in seen.post_processing:
+        if _is_last_rounded(seen, op, rounds=rounds):
             seen = replace(seen, rounded=(output, seen.post_processing))
         if shape is not None and len(shape) != seen.rank and not seen.decided:
             raise Unclear(f"has the shape {shape} after {op}")

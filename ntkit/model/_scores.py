@@ -100,56 +100,14 @@ def add_scores(
     if task is not None and task[0] != "single_label_classification":
         raise NoScores(f"its problem type is {task[0]} ({task[1]})")
     scores, label = _chosen(_outputs(model, named), named)
-    if scores is not None and scores.of_pairs:
-        if label is None or scores.name == named:
-            raise NoScores(
-                f"{scores.name!r} has decision values of pairs of classes; take the output of "
-                "labels, or fit the model with probability=True"
-            )
-        scores = None
-    if scores is not None and label is not None and _are_named_by(label, scores):
-        scores = replace(scores, labels=label.labels)
     shown = label if scores is None else scores
     assert shown is not None
-    both = [{*map(str, each.labels)} for each in (scores, label) if each and each.labels]
-    if len(both) == 2 and both[0] != both[1]:
-        raise NoScores(
-            f"its outputs {_listed([each for each in (scores, label) if each])} differ "
-            "in their classes"
-        )
-    labels = shown.labels or (None if label is None else label.labels)
-    if label is None and classes is None and task is None and shown.is_sigmoid and shown.width != 1:
-        raise NoScores(
-            f"{shown.name!r} has a Sigmoid for each column, as for several labels; if each sample "
-            "has one class, name the classes with --classes A,B,… (classes= of FrozenModel.load)"
-        )
-    n_classes = None if classes is None else len(classes)
-    if labels is not None:
-        n_classes = len(labels)
-    elif scores is not None and scores.width != 1:
-        n_classes = scores.width or n_classes
-    elif label is None or label.value.dtype == ir.DataType.BOOL or shown.is_sigmoid:
-        n_classes = 2
-    if n_classes is None or n_classes < 2:
-        raise NoScores(
-            f"the classes of {shown.name!r} are not in the file; name them with --classes A,B,… "
-            "(classes= of FrozenModel.load)"
-        )
-    named_elsewhere = classes is not None or names_of(n_classes, metadata, path).names is not None
-    if label is not None and labels is None and not named_elsewhere and _are_clusters(model, label):
-        raise NoScores(
-            f"{label.name!r} has numbers of clusters, as of a mixture or k-means; if they are "
-            "classes, name these with --classes A,B,… (classes= of FrozenModel.load)"
-        )
-    if label is None and not (shown.is_normalised or shown.is_sigmoid or named_elsewhere):
-        what = "one number, as of a regression" if shown.width == 1 else "numbers without a label"
-        raise NoScores(
-            f"{shown.name!r} has {what}; if they are scores of classes, name these with "
-            "--classes A,B,… (classes= of FrozenModel.load)"
-        )
-    if scores is not None and scores.width not in (None, n_classes, 1):
-        only = "" if label is None else f"; take the label alone with --logits {label.name}"
-        raise NoScores(f"{scores.name!r} has {scores.width} columns for {n_classes} classes{only}")
+    labels = shown.labels or None
+    if label is None and classes is None and task is None:
+        _refuse_sigmoids(shown)
+    n_classes = _n_classes(scores, label, labels, classes)
+    names_known = classes is not None or names_of(n_classes, metadata, path).names is not None
+    _refuse_other_numbers(model, scores, label, n_classes, named=names_known or labels is not None)
     if label is not None and labels is None and label.value.dtype == ir.DataType.STRING:
         raise NoScores(f"the classes of {label.name!r} are not in the file")
     if all(node.domain for node in model.graph):  # only trees, as XGBoost's exporter writes them
@@ -165,8 +123,61 @@ def add_scores(
     rows.name, rows.type = SCORES, ir.TensorType(ir.DataType.DOUBLE)
     rows.shape = ir.Shape([None, n_classes])
     output, decided = (None if each is None else each.name for each in (scores, label))
-    named_here = None if labels is None or are_positions(labels) else labels
+    named_here = None if are_positions(labels or ()) else labels
     return Scores(n_classes, named_here, output, decided)
+
+
+def _refuse_sigmoids(scores: _Output) -> None:
+    """Raise an error for scores of several labels of a sample."""
+    if scores.is_sigmoid and scores.width != 1:
+        raise NoScores(
+            f"{scores.name!r} has a Sigmoid for each column, as for several labels; if each sample "
+            "has one class, name the classes with --classes A,B,… (classes= of FrozenModel.load)"
+        )
+
+
+def _n_classes(
+    scores: _Output | None, label: _Output | None, labels: tuple[Any, ...] | None, classes: Any
+) -> int:
+    """Number of classes, by the file or by the names that a user gives."""
+    n_classes = None if classes is None else len(classes)
+    shown = label if scores is None else scores
+    assert shown is not None
+    if labels is not None:
+        n_classes = len(labels)
+    elif scores is not None and scores.width != 1:
+        n_classes = scores.width or n_classes
+    elif label is None or label.value.dtype == ir.DataType.BOOL or shown.is_sigmoid:
+        n_classes = 2
+    if n_classes is None or n_classes < 2:
+        raise NoScores(
+            f"the classes of {shown.name!r} are not in the file; name them with --classes A,B,… "
+            "(classes= of FrozenModel.load)"
+        )
+    return n_classes
+
+
+def _refuse_other_numbers(
+    model: ir.Model, scores: _Output | None, label: _Output | None, n_classes: int, *, named: bool
+) -> None:
+    """Raise an error for numbers that are not those of classes, or of another number of them."""
+    if label is not None and not named and _are_clusters(model, label):
+        raise NoScores(
+            f"{label.name!r} has numbers of clusters, as of a mixture or k-means; if they are "
+            "classes, name these with --classes A,B,… (classes= of FrozenModel.load)"
+        )
+    if scores is None:
+        return
+    if label is None and not (scores.is_normalised or scores.is_sigmoid or named):
+        one = scores.width == 1
+        what = "one number, as of a regression" if one else "numbers without a label"
+        raise NoScores(
+            f"{scores.name!r} has {what}; if they are scores of classes, name these with "
+            "--classes A,B,… (classes= of FrozenModel.load)"
+        )
+    if scores.width not in (None, n_classes, 1):
+        only = "" if label is None else f"; take the label alone with --logits {label.name}"
+        raise NoScores(f"{scores.name!r} has {scores.width} columns for {n_classes} classes{only}")
 
 
 def add_rounded(model: ir.Model, head: Head) -> Scores | None:
@@ -204,7 +215,27 @@ def _chosen(outputs: list[_Output], named: str | None) -> tuple[_Output | None, 
     for each in (scores, labels):
         if len(each) > 1:
             raise NoScores(f"it has several: {_listed(each)}; choose one with --logits NAME")
-    return next(iter(scores), None), next(iter(labels), None)
+    return _fitting(next(iter(scores), None), next(iter(labels), None), named)
+
+
+def _fitting(
+    scores: _Output | None, label: _Output | None, named: str | None
+) -> tuple[_Output | None, _Output | None]:
+    """Scores and labels of the same classes; without decision values of pairs of classes."""
+    if scores is not None and scores.of_pairs:
+        if label is None or scores.name == named:
+            raise NoScores(
+                f"{scores.name!r} has decision values of pairs of classes; take the output of "
+                "labels, or fit the model with probability=True"
+            )
+        scores = None
+    if scores is None or label is None:
+        return scores, label
+    if not scores.labels or _are_named_by(label, scores):
+        scores = replace(scores, labels=label.labels)
+    if label.labels and {*map(str, scores.labels or ())} != {*map(str, label.labels)}:
+        raise NoScores(f"its outputs {_listed([scores, label])} differ in their classes")
+    return scores, label
 
 
 def _are_named_by(label: _Output, scores: _Output) -> bool:

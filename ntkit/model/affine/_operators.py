@@ -410,10 +410,8 @@ def _einsum(node: ir.Node) -> Product:
             sizes.update(zip(term, weight.shape, strict=True))
     if data is None or len(set(own) - {"."}) != len(own.replace(".", "")):
         raise NotAffine(f"comes from {called(node)} with an equation that cannot be read")
-    before = own.split("...")[0] if "..." in own else ""
+    before = own.partition("...")[0]
     axes = {c: own.index(c) if c in before else own.index(c) - len(own) for c in own if c != "."}
-    if "..." not in own:
-        axes = {c: i for i, c in enumerate(own)}
     summed = [axis for letter, axis in axes.items() if letter not in result]
     apart = [c for c in own if c in result and any(c in term for term in letters if term != own)]
     alike = result and len(summed) == 1 and not apart

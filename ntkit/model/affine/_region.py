@@ -760,21 +760,8 @@ def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool, more: i
     """The tensor with a size for each axis, and the axis of the neurons."""
     layers = [p for p in cut.products if p[1].source is value]
     node, layer = layers[0] if layers else (None, None)
-    # For a Gemm the weights determine it; inferring shapes takes time.
-    shape = None if node is not None and node.op_type == "Gemm" else shape_of(value)
-    rank = len(shape) if shape is not None else 2
-    if shape is None and node is not None and node.op_type == "Conv":
-        rank = constant_of(node.inputs[1]).ndim  # type: ignore[union-attr]
-    sizes: list[int | None] = [n if isinstance(n, int) else None for n in shape or (None,) * rank]
-    for axis, size in layer.sizes.items() if layer is not None else ():
-        if not -rank <= axis < rank:
-            raise NotAffine(f"has {rank} axes where {called(node)} reads more")  # type: ignore[arg-type]
-        sizes[axis] = size
-    axis_found = layer.axis if layer is not None else None
-    if rank < 2:
-        raise NotAffine(f"comes from a tensor of shape {shape}")
-    if rank == 2 and sizes[1] is None:
-        raise NotAffine(f"comes from {value.name!r}, whose width is not known")
+    sizes = _sizes(value, node, layer, shape_of)
+    rank, axis_found = len(sizes), layer.axis if layer is not None else None
     # A size for open axes that includes every chosen position.
     indices = [constant_of(v) for n in cut.nodes if n.op_type in _INDEXED for v in n.inputs[1:2]]
     largest = max((int(np.abs(i).max()) for i in indices if i is not None and i.size), default=0)
@@ -785,12 +772,35 @@ def _source(value: ir.Value, cut: Cut, shape_of: Shapes, *, whole: bool, more: i
         scale = tuple(v for v in node.inputs[1:3] if v is not None)
     if node is None or axis_found is None or whole or rank == 2:
         if any(n is None for n in sizes[1:]):
-            raise NotAffine(f"comes from {value.name!r} of shape {shape}, whose sizes are open")
+            raise NotAffine(
+                f"comes from {value.name!r} of shape {shape_of(value)}, whose sizes are open"
+            )
         return Source(value, filled, None, (), scale)
     axis = axis_found % rank
     if all(n == 1 for i, n in enumerate(filled) if i not in (0, axis)):
         return Source(value, filled, None, (), scale)
     return Source(value, filled, axis, _chain(node, cut), scale)
+
+
+def _sizes(
+    value: ir.Value, node: ir.Node | None, layer: Product | None, shape_of: Shapes
+) -> list[int | None]:
+    """Sizes of a tensor's axes, by its shape and by the product that reads it; None if open."""
+    # For a Gemm the weights determine it; inferring shapes takes time.
+    shape = None if node is not None and node.op_type == "Gemm" else shape_of(value)
+    rank = len(shape) if shape is not None else 2
+    if shape is None and node is not None and node.op_type == "Conv":
+        rank = constant_of(node.inputs[1]).ndim  # type: ignore[union-attr]
+    sizes: list[int | None] = [n if isinstance(n, int) else None for n in shape or (None,) * rank]
+    for axis, size in layer.sizes.items() if layer is not None else ():
+        if not -rank <= axis < rank:
+            raise NotAffine(f"has {rank} axes where {called(node)} reads more")  # type: ignore[arg-type]
+        sizes[axis] = size
+    if rank < 2:
+        raise NotAffine(f"comes from a tensor of shape {shape}")
+    if rank == 2 and sizes[1] is None:
+        raise NotAffine(f"comes from {value.name!r}, whose width is not known")
+    return sizes
 
 
 def _chain(node: ir.Node, cut: Cut) -> tuple[ir.Node, ...]:

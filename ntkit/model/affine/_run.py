@@ -29,16 +29,19 @@ def choice(node: ir.Node, rank: int, shape_of: Shapes) -> str | None:
         one = before is not None and before[1:] == (1, 1) and (shape or ())[1:2] == (1,)
         return EACH if rank > 2 and axis == 1 and one else None
     if op == "GatherND":
-        one = shape is None or shape[1:] == (1,)
-        if attribute(node, "batch_dims", 0):
-            return EACH if rank > 2 and shape is not None and one else None
-        numbered = _numbers_samples(_first_part(index))
-        whole = len(shape_of(node.outputs[0]) or ()) == rank - 1
-        return EACH if rank > 2 and numbered and (whole or (shape or ())[1:] == (2,)) else None
+        return EACH if rank > 2 and _one_of_each(node, rank, shape, shape_of) else None
     if shape in ((), (1,)) and axis % rank > 0:
         return ALL
     flat = shape is not None and len(shape) == 1 and axis == 0 and rank == 2
     return ROW if flat and _starts_at_samples(index) else None
+
+
+def _one_of_each(node: ir.Node, rank: int, shape: Shape, shape_of: Shapes) -> bool:
+    """Whether a GatherND with indices of this shape chooses one position of each sample."""
+    if attribute(node, "batch_dims", 0):
+        return shape is not None and shape[1:] == (1,)
+    whole = len(shape_of(node.outputs[0]) or ()) == rank - 1
+    return _numbers_samples(_first_part(node.inputs[1])) and (whole or (shape or ())[1:] == (2,))
 
 
 def spread_of(node: ir.Node) -> ir.Value | None:

@@ -167,7 +167,7 @@ def accuracy_cost_of(
     reported: Attribute | None = None,
 ) -> AccuracyCost:
     """Accuracy cost of predictions, compared with the logits of the original head."""
-    # `copies` marks the changed copies that the original and the new head predict correctly.
+    # `copies` marks the changed copies that the new and the original head predict correctly.
     # `balanced` then holds the groups of the samples, followed by those of the copies. `reported`
     # are these groups without copies where real samples alone tell the accuracy.
     order = np.argsort(classes)
@@ -178,8 +178,8 @@ def accuracy_cost_of(
     cells = y_index if balanced is None else balanced.value
     judged_before, judged = right_before, right
     if copies is not None:
-        judged_before = np.concatenate([right_before, copies[0]])
-        judged = np.concatenate([right, copies[1]])
+        judged = np.concatenate([right, copies[0]])
+        judged_before = np.concatenate([right_before, copies[1]])
     (whole,) = compare((right, right_before), [("average", "average", np.arange(len(y)))])
     there = np.unique(cells[cells >= 0]).tolist()
     rows = compare((judged, judged_before), [("group", k, cells == k) for k in there])

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from inspect import signature
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from tqdm import tqdm
 
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Attribute
@@ -25,58 +24,26 @@ from ntkit.estimators import (
 )
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._accuracy_cost import (
-    STEPS,
-    AccuracyCost,
-    accuracy_cost_of,
-    mixed,
-    taken,
-)
+from ntkit.jobs.debias._accuracy_cost import STEPS, AccuracyCost, accuracy_cost_of, mixed
 from ntkit.jobs.debias._candidates import (
-    BY_CHANGE,
     COPIES,
     DEFAULT_SCORE,
-    GROUP_BALANCED,
     LABELLED,
-    YOURS,
     Candidate,
-    Unfitted,
-    is_degenerate,
     n_suppressed,
 )
 from ntkit.jobs.debias._invariance import CopiesOf, Invariance
 from ntkit.jobs.debias._judge import Judge, Likeness, judge_of, likeness_of
-from ntkit.jobs.debias._labelled import Labelled, Told
 from ntkit.jobs.debias._named_attributes import CompletedGroups
-from ntkit.jobs.debias._order import Order
-from ntkit.jobs.debias._outcome import (
-    TEST,
-    Cell,
-    NamedGroups,
-    RepairOutcome,
-    Source,
-    crossed_groups,
-    deciding_groups,
-    helped_groups,
-    named_groups,
-    outcome_of,
-)
-from ntkit.metrics import (
-    Row,
-    compare,
-    mean_of_rows,
-    named_score,
-    worst_class_accuracy,
-    worst_group_accuracy,
-)
+from ntkit.jobs.debias._outcome import deciding_groups
+from ntkit.jobs.debias._scorecard import Scorecard
+from ntkit.metrics import named_score, worst_class_accuracy, worst_group_accuracy
 from ntkit.solver import is_mapped, rows_per_chunk
 from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest, seed_of, stratified_folds, tuned
 
 _TRAIN_FOLDS = 3
 FOLDS_OF_ONE = 5
 """Folds of a single labelled set."""
-_ORIGINAL = "original"
-_METHODS = ("neurontune", "auto", YOURS, "copies", "groups and copies")
 
 
 class Comparison:
@@ -129,13 +96,10 @@ class Comparison:
         self._chosen_C: dict[str, float] = {}
         self.fitted: dict[str, Any] = {}
         self.rows_of: dict[str, str] = {}
-        self.candidates: dict[str, Candidate] = {}
         self._half_heads: dict[str, list[LinearHead]] = {}
         self._of_halves: dict[Any, Study] = {}
         both = self.study.both
-        self._scale = (
-            self.validation.X if self.one_set else self.train.X
-        )  # of logits that are mixed
+        self.scale = self.validation.X if self.one_set else self.train.X  # of logits that are mixed
         n = len(self.train)
         if head is None:
             # Without class weights, a head with a strong penalty predicts only the larger class.
@@ -155,6 +119,7 @@ class Comparison:
                 "The validation set needs at least 2 samples of each class: half of them score "
                 "neurons, half choose. Add samples."
             )
+        self.scorecard = Scorecard(self.study, self.original, named, known, self.invariance)
 
     # -- fits --------------------------------------------------------------------------------
 
@@ -214,7 +179,7 @@ class Comparison:
             else:
                 place = warning.category, warning.filename, warning.lineno
                 warnings.warn_explicit(warning.message, *place)
-        return clf, " ".join(notes) if n_suppressed(clf) or is_degenerate(clf) else ""
+        return clf, " ".join(notes) if n_suppressed(clf) else ""
 
     def study_of(self, clf: Any, rows: str, study: Study) -> Study:
         """The part of a study for fitting a candidate."""
@@ -259,7 +224,7 @@ class Comparison:
         worst_group = None if groups is None else worst_group_accuracy(y, pred, groups=groups)
         if groups is None and self.named_on_test:
             right = pred == y
-            of = deciding_groups(self._groups(self.named_on_test, y, (right, right)))
+            of = deciding_groups(self.scorecard.groups(self.named_on_test, y, (right, right)))
             worst_group = min((row.value for each in of for row in each.filled), default=None)
         return {
             "score": named_score(
@@ -300,22 +265,34 @@ class Comparison:
         """Predict each half of the validation set by a fit with the other half."""
         pred = np.empty_like(self.validation.y)
         for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
-            head = mixed(self.original, half, t, self._scale)
+            head = mixed(self.original, half, t, self.scale)
             pred[scored] = head.predict(self.validation.X[scored])
         return pred
 
     def copy_predictions(self, name: str, t: float = 1.0) -> Array:
         """Predict each copy of the validation set by a fit without its original."""
-        copies = self.judge.copies
+        assert self.invariance is not None
+        copies = self.invariance.validation
         pred = np.empty_like(self.validation.y, shape=len(copies.of))
         for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
-            head = mixed(self.original, half, t, self._scale)
+            head = mixed(self.original, half, t, self.scale)
             rows = np.isin(copies.of, scored)
             pred[rows] = head.predict(copies.Z[rows])
         return pred
 
-    def _train_heads(self, name: str) -> Iterator[tuple[LinearHead, Array]]:
-        """Cross-fitted heads of a candidate, and the training rows left out of each fit."""
+    def right_copies(self, name: str, t: float) -> tuple[Array, Array] | None:
+        """Correct predictions of validation copies, by the new and by the original head."""
+        if self.invariance is None:
+            return None
+        copies = self.invariance.validation
+        y = self.validation.y[copies.of]
+        return self.copy_predictions(name, t) == y, self.original.predict(copies.Z) == y
+
+    def cross_fitted(self, name: str) -> Iterator[tuple[LinearHead, Array]]:
+        """Heads of a candidate, and the training rows (or of a single set) left out of each fit."""
+        if self.one_set:
+            yield from zip(self._half_heads[name], (out for _, out in self.halves), strict=True)
+            return
         # With copies, a row and the donor of its copy are in the same fold.
         clf, rows = self.fitted[name], self.rows_of[name]
         whole = self.with_copies if rows == COPIES else self.study
@@ -333,23 +310,22 @@ class Comparison:
             else:
                 yield head_of(self._fitted(decided, rows, whole.take(train=seen))[0]), unseen
 
+    def train_predictions(self, name: str, t: float, *, cross_fitted: bool = True) -> Array:
+        """Predict training rows by fits with the others, or by the candidate itself."""
+        X, old = self.train.X, self.original
+        if self.one_set or self._mapped or not cross_fitted:  # fits of mapped ones take long
+            return mixed(old, head_of(self.fitted[name]), t, self.scale).predict(X)
+        pred = np.empty_like(self.train.y)
+        for head, unseen in self.cross_fitted(name):
+            pred[unseen] = mixed(old, head, t, self.scale).predict(X[unseen])
+        return pred
+
     def right(self, name: str, t: float) -> tuple[Array, Array]:
         """Correct training and validation predictions of the original and of the new head."""
-        # Training rows are cross-fitted. For large mapped embeddings and partly known groups, the
-        # candidate itself predicts them.
-        old, X = self.original, self.train.X
-        parts = (self.validation,) if self.one_set else (self.train, self.validation)
-        y = np.concatenate([part.y for part in parts])
-        of_train = np.empty_like(self.train.y)
-        if self.one_set:
-            pass  # there are no training rows
-        elif self.rows_of[name] in ("validation", LABELLED) or self._mapped:
-            of_train = mixed(old, head_of(self.fitted[name]), t, X).predict(X)
-        else:
-            for head, unseen in self._train_heads(name):
-                of_train[unseen] = mixed(old, head, t, X).predict(X[unseen])
+        cross_fitted = self.rows_of[name] not in ("validation", LABELLED)
+        of_train = self.train_predictions(name, t, cross_fitted=cross_fitted)
         after = np.concatenate([of_train, self.validation_predictions(name, t)])
-        return self._original_is_right, after == y
+        return self.scorecard.before, after == self.scorecard.y
 
     def on_raw_embeddings(self, head: LinearHead) -> LinearHead:
         """Fold the standardisation into a head."""
@@ -362,45 +338,44 @@ class Comparison:
         # An interpolation would use suppressed neurons again. So there is none for a candidate
         # with a mask.
         validation, old, clf = self.validation, self.original, self.fitted[name]
-        judged, groups = self.judges_by_change(clf), self.groups_of(clf)
-        costs, masked = list[AccuracyCost](), bool(n_suppressed(clf))
+        masked, (groups, reported) = bool(n_suppressed(clf)), self.groups_of(clf)
         if masked and share not in (None, 1):
             raise InputError(
                 f"{name} suppresses neurons, which an interpolation would use again; leave "
                 "--interpolation (interpolation=) out, or order another method."
             )
+        costs, y, old_logits = list[AccuracyCost](), validation.y, old.logits(validation.X)
         for t in (0.0, 1.0) if masked else sorted({*STEPS, share or 1.0}):
-            copies = None
-            if judged:
-                y_copies = validation.y[self.judge.copies.of]
-                before = old.predict(self.judge.copies.Z) == y_copies
-                copies = before, self.copy_predictions(name, t) == y_copies
+            pred, of_copies = self.validation_predictions(name, t), self.right_copies(name, t)
             cost = accuracy_cost_of(
                 t,
-                validation.y,
-                old.logits(validation.X),
-                self.validation_predictions(name, t),
+                y,
+                old_logits,
+                pred,
                 old.classes,
                 validation.groups,
                 groups,
                 by_groups=self.known is None or self.known.is_read,
-                copies=copies,
-                reported=self.judge.reported if judged else groups,
+                copies=of_copies if self.judges_by_change(clf) else None,
+                reported=reported,
             )
-            costs.append(cost)
+            named = self.scorecard.first_number(pred == y, of_copies)
+            costs.append(replace(cost, named=named))
         return tuple(costs)
 
-    def groups_of(self, clf: Any) -> Attribute | None:
-        """Validation groups that a fitted candidate is balanced over; None without any."""
-        if isinstance(clf, DFRClassifier) and self.known is not None:
-            return self.known.judging()
+    def groups_of(self, clf: Any) -> tuple[Attribute | None, Attribute | None]:
+        """Validation groups that a fitted candidate is balanced over, and those to report."""
+        # Copies are reported only where too few validation samples are in a group.
         if self.judges_by_change(clf):
-            return self.judge.groups
-        if getattr(clf, "values_", None) is None or not self.named:
-            return None
-        rows = np.arange(len(self.train), len(self.named[0]))
-        first, *others = (each.take(rows) for each in self.named)
-        return first.crossed(self.validation.y, *others, fewest=FEWEST)
+            return self.judge.groups, self.judge.reported
+        groups = None
+        if isinstance(clf, DFRClassifier) and self.known is not None:
+            groups = self.known.judging()
+        elif getattr(clf, "values_", None) is not None and self.named:
+            rows = np.arange(len(self.train), len(self.named[0]))
+            first, *others = (each.take(rows) for each in self.named)
+            groups = first.crossed(self.validation.y, *others, fewest=FEWEST)
+        return groups, groups
 
     # -- candidates by change ----------------------------------------------------------------
 
@@ -411,9 +386,10 @@ class Comparison:
     @cached_property
     def judge(self) -> Judge:
         """The groups that judge a repair by change on validation samples."""
-        return self._judge("validation")
+        return self.judge_of("validation")
 
-    def _judge(self, which: str) -> Judge:
+    def judge_of(self, which: str) -> Judge:
+        """The groups that judge by samples of the "train" or "validation" set."""
         assert self.invariance is not None
         n, rows = len(self.train), self.train if which == "train" else self.validation
         part = slice(0, n) if which == "train" else slice(n, None)
@@ -433,345 +409,6 @@ class Comparison:
         both = self.study.both
         titles = [change.name for change in inv.changes]
         return likeness_of(both.y, both.X[:], values, self.named, joined, titles, self.seed)
-
-    def veto(self, name: str, t: float) -> str:
-        """Reason for rejecting a head if small groups lose real samples; else an empty text."""
-        small = self.judge.small
-        y = self.validation.y[small]
-        before = self.original.predict(self.validation.X[small]) == y
-        after = self.validation_predictions(name, t)[small] == y
-        (row,) = compare((after, before), [("group", "small groups", np.arange(len(y)))])
-        lost = int(row.lost or 0) - int(row.gained or 0)
-        if lost <= 0:
-            return ""
-        return (
-            f"{name} loses accuracy in small groups: {row.right + lost} → {row.right} of "
-            f"{len(y)} real validation samples are right. Write it anyway: --even-if-worse"
-        )
-
-    def _chosen_by_change(self, names: Sequence[str]) -> tuple[str, dict[str, float]]:
-        """The best candidate by cross-fitted predictions of training rows and their copies."""
-        # Among candidates within one standard error of the best, the predictions of the chosen one
-        # flip least, because a person said that the changes do not matter.
-        judge, rows = (
-            (self.judge, self.validation) if self.one_set else (self._judge("train"), self.train)
-        )
-        X, y = rows.X, rows.y
-        copies = judge.copies
-        scores, errors, flips = dict[str, float](), dict[str, float](), dict[str, float]()
-        for name in names:
-            pred, of_copies = np.empty_like(y), np.empty_like(y, shape=len(copies.of))
-            heads = self._train_heads(name)
-            if self.one_set:
-                unseen_rows = (scored for _, scored in self.halves)
-                heads = zip(self._half_heads[name], unseen_rows, strict=True)
-            for head, unseen in heads:
-                pred[unseen] = head.predict(X[unseen])
-                of_unseen = np.isin(copies.of, unseen)
-                of_copies[of_unseen] = head.predict(copies.Z[of_unseen])
-            right = np.concatenate([pred == y, of_copies == y[copies.of]])
-            scores[name], errors[name] = judge.score(right)
-            same, every = of_copies == pred[copies.of], np.arange(len(copies.of))
-            (kept,) = compare([same], [("change", name, every)])
-            flips[name] = kept.value
-        best = max(scores, key=lambda name: scores[name])
-        good = [name for name in scores if scores[name] >= scores[best] - errors[best]]
-        return min(good, key=lambda name: flips[name]), scores
-
-    # -- the chosen candidate -----------------------------------------------------------------
-
-    def choose(self, candidates: Mapping[str, Unfitted], name: str | None, order: Order) -> None:
-        """Fit every candidate and choose one: by name, or by the best label-free score."""
-        hidden = None if order.verbose else True
-        for each in tqdm(candidates, desc="candidates", delay=1, disable=hidden, leave=False):
-            estimator, rows = candidates[each]
-            clf, note = self.fit(estimator, rows, as_is=each == YOURS)
-            self.candidates[each] = self.row(each, clf, rows, note)
-        fitted, rows_of, self.scores = self.fitted, self.rows_of, dict[str, float]()
-        if name == BY_CHANGE:
-            among = [each for each in candidates if rows_of[each] == COPIES]
-            among += [GROUP_BALANCED] * (rows_of.get(GROUP_BALANCED, LABELLED) != LABELLED)
-            name, self.scores = self._chosen_by_change(
-                [each for each in candidates if each in among]
-            )
-        if name is None:  # candidates whose rule flags too many neurons cannot be chosen
-            sound = [each for each in candidates if not is_degenerate(fitted[each])]
-            name = max(sound, key=lambda each: self.candidates[each].score)
-        self.chosen, self.max_cost = name, order.max_cost
-        self.candidates[name] = replace(self.candidates[name], chosen=True)
-        masked = isinstance(fitted[name], NeuronTuneClassifier) and n_suppressed(fitted[name])
-        of = name if masked else "neurontune"
-        self.random = self.random_mask_row(fitted[of], order.n_random, rows_of[of])
-        # Of groups that a person labelled, the labels may be unrelated to the errors.
-        by_labels = rows_of[name] == LABELLED and self.known is not None and self.known.is_read
-        learnable = fitted["auto"].recipe_ == "cell-balanced"
-        self.share = order.interpolation
-        self._judge_chosen(learnable and not (rows_of[name] == COPIES or by_labels))
-
-    def _judge_chosen(self, learnable: bool) -> None:
-        """Measure the accuracy cost of the chosen candidate, and choose its interpolation."""
-        name = self.chosen
-        self.clf = self.fitted[name]
-        self.groups = self.reported = self.groups_of(self.clf)
-        named: Sequence[Attribute] = ()
-        if self.judges_by_change(self.clf):
-            # With copies only where too few validation samples are in a group.
-            named, self.reported = self.named, self.judge.reported
-        self.balanced_over = None  # names of the attributes of these groups
-        if self.groups is not None:
-            self.balanced_over = " and ".join(each.name for each in named) or self.groups.name
-        costs = self.costs_of(name, self.share)
-        self.accuracy_costs = tuple(replace(each, named=self._named(each.t)) for each in costs)
-        # Whether it balances groups that too few validation samples judge. Only the classes, or
-        # groups that a shortcut helps, would then judge it.
-        if self.rows_of[name] == LABELLED:
-            read = self.known is not None and self.known.is_read
-            self.unjudged = read and self.groups is None
-        else:
-            few = self.groups is not None and len(self.groups.names) <= len(self.classes)
-            self.unjudged = few
-        options = {"learnable": learnable, "largest_gain": self.one_set}
-        among = [each for each in self.accuracy_costs if self.share in (None, each.t)]
-        best = taken(() if self.unjudged else among, self.max_cost, **options)
-        self.helped = best is not None
-        self.accuracy_cost = best or among[-1]  # else of the whole new head
-        t = self.accuracy_cost.t
-        self.head = mixed(self.original, head_of(self.clf), t, self._scale)
-        # Predictions of the evaluation set; cross-fitted on the validation set.
-        self.after = (
-            self.validation_predictions(name, t)
-            if self.test is None
-            else self.head.predict(self.test.X)
-        )
-
-    def outcome(self) -> RepairOutcome:
-        """How the new head compares with the original one, by the groups of what was named."""
-        where, read, t = "validation set", self.said, self.accuracy_cost.t
-        rows = np.arange(len(self.train), len(self.train) + len(self.validation))
-        y, before = self.validation.y, self.original.predict(self.validation.X) == self.validation.y
-        after = self.validation_predictions(self.chosen, t) == y
-        if self.known is not None and not self.one_set:  # training samples have labels as well
-            of_train = np.empty_like(self.train.y)
-            if self._mapped:
-                of_train = self.head.predict(self.train.X)
-            for head, unseen in () if self._mapped else self._train_heads(self.chosen):
-                X = self.train.X[unseen]
-                of_train[unseen] = mixed(self.original, head, t, self._scale).predict(X)
-            y, rows = np.concatenate([self.train.y, y]), np.arange(len(self.train) + len(y))
-            before, after = self._original_is_right, np.append(of_train == self.train.y, after)
-        read = [each.take(rows) for each in read]
-        by_copies = list[NamedGroups]()
-        if self.invariance is not None and self.known is None:
-            by_copies = [self._originals_and_copies((after, before), t)]
-        named_on_test = self.known is None and (self.named_on_test or not self.named)
-        if self.test is not None and named_on_test and (read or self.invariance is None):
-            where, y, read = TEST, self.test.y, [*self.named_on_test]
-            before, after = self.original.predict(self.test.X) == y, self.after == y
-        right = after, before
-        groups = self._groups(read, y, right, by_copies, rows)
-        if not groups:
-            of_classes = compare(right, [("class", str(k), y == k) for k in self.classes.tolist()])
-            groups = [NamedGroups("class", tuple(of_classes), source="classes")]
-        first = 0 if where == TEST else len(y) - len(self.validation)
-        (average,) = compare(right, [("average", "average", np.arange(len(y)) >= first)])
-        instead = by_copies[0].mean if by_copies else None
-        fresh = self.share is None  # else a person may have chosen it by these samples
-        return outcome_of(groups, average, where, self.max_cost, instead, fresh=fresh)
-
-    def _groups(
-        self,
-        read: Sequence[Attribute],
-        y: Array,
-        right: tuple[Array, Array],
-        by_copies: Sequence[NamedGroups] = (),
-        rows: Array | None = None,
-    ) -> list[NamedGroups]:
-        """The groups of each named attribute and of all, or else of originals and copies.
-
-        With labels of single samples, ``rows`` are the numbers of the samples in both sets.
-        """
-        copied = self.invariance is not None and self.known is None
-        classes, fewest = self.classes.tolist(), FEWEST if copied else 1
-        source: Source = "labelled" if self._estimated else "read"
-        options: Any = {"source": source, "fewest": fewest, "told": self._told(y, rows)}
-        pairs = zip(read, self.helped_cells, strict=True)
-        groups = [named_groups(each, y, right, of, classes, **options) for each, of in pairs]
-        if len(read) > 1:
-            crossed = crossed_groups(read, y, right, self.helped_cells, classes)
-            groups += [] if crossed.first is None else [crossed]
-        if all(each.first is None for each in groups):
-            groups += by_copies
-        return groups
-
-    @cached_property
-    def _estimated(self) -> bool:
-        """Whether labels tell groups that not every sample shows."""
-        if self.known is None:
-            return False
-        values, label = self.known.attribute.value, self.study.both.y
-        pairs = {*zip(label.tolist(), values.tolist(), strict=True)}
-        of_one_class = len(pairs) == len({value for _, value in pairs})
-        return of_one_class or not self.known.known.all()
-
-    def _told(self, y: Array, rows: Array | None, *, of_train: bool = False) -> Told:
-        """How groups are told: by their samples, or by labels of single ones among these rows.
-
-        Labels tell the groups of the validation samples, or those ``of_train``.
-        """
-        if self.known is None or rows is None:
-            return compare
-        value = np.where(self.known.known, self.known.attribute.value, -1)
-        # The model may know training samples by heart.
-        counted = (rows >= len(self.train)) != of_train
-        return Labelled(y, self.known.probabilities[rows], value[rows], counted).rows
-
-    def _named(self, t: float) -> float | None:
-        """The first number on validation samples at a share of the new head."""
-        y, rows = self.validation.y, np.arange(len(self.train), len(self.study.both))
-        after = self.validation_predictions(self.chosen, t) == y
-        right = after, self.original.predict(self.validation.X) == y
-        by_copies = list[NamedGroups]()
-        if self.invariance is not None and self.known is None:
-            by_copies = [self._originals_and_copies(right, t)]
-        said = [each.take(rows) for each in self.said]
-        if not all((each.value >= 0).any() for each in said):  # labels of training samples alone
-            return None
-        groups = deciding_groups(self._groups(said, y, right, by_copies, rows))
-        means = [each.first or each.mean for each in groups if each.filled]
-        return min((mean.value for mean in means), default=None)
-
-    def validation_rows(
-        self, *, cross_fitted: bool = True
-    ) -> tuple[Row, list[Row], list[NamedGroups]]:
-        """The average, the classes and the named groups on validation samples."""
-        y, classes = self.validation.y, self.classes.tolist()
-        after = self.head.predict(self.validation.X) == y
-        if cross_fitted:
-            after = self.validation_predictions(self.chosen, self.accuracy_cost.t) == y
-        right = after, self.original.predict(self.validation.X) == y
-        average, *of_classes = compare(
-            right,
-            [("average", "average", y == y), *(("class", str(k), y == k) for k in classes)],
-        )
-        rows, said = np.arange(len(self.train), len(self.study.both)), list[NamedGroups]()
-        if self.known is None:
-            for each, helped in zip(self.named, self.helped_cells, strict=True):
-                said.append(named_groups(each.take(rows), y, right, helped, classes))
-        return average, of_classes, said
-
-    def sizes_on_test(self) -> dict[str, int]:
-        """Samples of the test set, of its classes and named groups; empty without one."""
-        if self.test is None:
-            return {}
-        y, none = self.test.y, np.zeros(len(self.test.y), dtype=bool)
-        groups = self._groups(self.named_on_test, y, (none, none)) if self.named_on_test else []
-        rows = [row for each in groups for row in each.rows]
-        sizes = {str(k): int((y == k).sum()) for k in self.classes.tolist()}
-        return sizes | {str(row.name): row.n for row in rows} | {"average": len(y)}
-
-    @cached_property
-    def said(self) -> list[Attribute]:
-        """What a person named, as samples show it or as labels say it; not what is inferred."""
-        if self.known is None:
-            return [*self.named]
-        labels = self.known.attribute
-        return [replace(labels, value=np.where(self.known.known, labels.value, -1))]
-
-    @cached_property
-    def helped_cells(self) -> list[frozenset[Cell]]:
-        """For each of these attributes, the groups in which the shortcut helps the original."""
-        # Of a rare value there may be too few validation samples to tell. Changed copies show it,
-        # and the training samples have more of it. A model that knows these by heart is right on
-        # all, so they are not joined with the others.
-        n, both, found = len(self.train), self.study.both, list[frozenset[Cell]]()
-        for at, each in enumerate(self.said):
-            helped = frozenset[Cell]()
-            for of_train in (True, False)[not n :]:
-                rows = np.arange(n) if of_train else np.arange(n, len(both))
-                of, y, right = each.take(rows), both.y[rows], self._original_is_right[rows]
-                if self.known is not None:  # labels of both sets tell of each
-                    of, y, right = each, both.y, self._original_is_right
-                elif self.invariance is not None and not of_train:
-                    copies = self.invariance.validation.one_of_each(at)
-                    of = replace(of, value=np.append(of.value, copies.values[:, at]))
-                    of_copies = self.original.predict(copies.Z) == y[copies.of]
-                    y, right = np.append(y, y[copies.of]), np.append(right, of_copies)
-                told = self._told(y, np.arange(len(both)), of_train=of_train)
-                helped |= helped_groups(of, y, right, told)
-            found.append(helped)
-        return found
-
-    @cached_property
-    def _original_is_right(self) -> Array:
-        """Whether the original head is right on each training and validation sample."""
-        parts = (self.validation,) if self.one_set else (self.train, self.validation)
-        return np.concatenate([self.original.predict(part.X) == part.y for part in parts])
-
-    def is_helped(self) -> Array:
-        """Whether a shortcut helps the group of each training and validation sample."""
-        y, helped = self.study.both.y, np.zeros(len(self.study.both), dtype=bool)
-        said = self.said if self.known is None else [self.known.attribute]  # inferred ones as well
-        if not said and self.invariance is not None:
-            of_class = [label for label, which in self._with_copies[2] if which == _ORIGINAL]
-            return np.isin(y, of_class)
-        for each, cells in zip(said, self.helped_cells, strict=True):
-            for label, value in cells:
-                helped |= (y == label) & (each.value == each.names.index(value))
-        return helped
-
-    @cached_property
-    def _with_copies(self) -> tuple[CopiesOf, Attribute, frozenset[Cell]]:
-        """A copy of each validation sample, which samples are copies, and the helped groups."""
-        assert self.invariance is not None
-        copies, y = self.invariance.validation.one_of_each(), self.validation.y
-        number = np.repeat([0, 1], [len(y), len(copies.of)])
-        which = Attribute("copies", number, (_ORIGINAL, "changed"))
-        X, labels = (self.validation.X[:], copies.Z), np.append(y, y[copies.of])
-        right = np.concatenate([self.original.predict(part) for part in X]) == labels
-        return copies, which, helped_groups(which, labels, right)
-
-    def _originals_and_copies(self, right: tuple[Array, Array], t: float) -> NamedGroups:
-        """Validation samples of each class, and one copy of each, as groups."""
-        copies, which, helped = self._with_copies
-        y, of = self.validation.y, copies.of
-        pred = np.empty_like(y, shape=len(of))
-        for half, (_, scored) in zip(self._half_heads[self.chosen], self.halves, strict=True):
-            rows = np.isin(of, scored)
-            pred[rows] = mixed(self.original, half, t, self._scale).predict(copies.Z[rows])
-        outcomes = pred == y[of], self.original.predict(copies.Z) == y[of]
-        after, before = map(np.append, right, outcomes)
-        labels, classes = np.append(y, y[of]), self.classes.tolist()
-        groups = named_groups(which, labels, (after, before), helped, classes, "copies")
-        assert self.invariance is not None
-        if all(change.unrelates for change in self.invariance.changes):
-            of_class = compare(outcomes, [("class", str(k), y[of] == k) for k in classes])
-            groups = replace(groups, of_parts=mean_of_rows([row for row in of_class if row.n]))
-        return groups
-
-    def table(self, original: str) -> tuple[Candidate, ...]:
-        """All rows: the original head, controls, random masks, then the methods."""
-        old, pred = self.original, self.original.predict(self.validation.X)
-        first = Candidate(name=original, n_suppressed=0, **self.rated(old, pred))
-        first = self._with_named(first, pred, lambda: old.predict(self.judge.copies.Z))
-        rows = list[Candidate]()
-        for name, row in self.candidates.items():
-            t = self.accuracy_cost.t if name == self.chosen else 1.0
-            pred = self.validation_predictions(name, t)
-            if t != 1:  # the row of the head that is written
-                row = replace(row, share=t, **self.rated(self.head, pred))
-            rows.append(self._with_named(row, pred, partial(self.copy_predictions, name, t)))
-        controls = [row for row in rows if not row.name.startswith(_METHODS)]
-        return (first, *controls, self.random, *(r for r in rows if r.name.startswith(_METHODS)))
-
-    def _with_named(self, row: Candidate, pred: Array, of_copies: Callable[[], Array]) -> Candidate:
-        groups = self.reported
-        if groups is None:
-            return row
-        y = self.validation.y
-        right = pred == y
-        if len(groups) > len(y):
-            right = np.append(right, of_copies() == y[self.judge.copies.of])
-        return replace(row, worst_named=min(each.value for each in groups.rows(right)))
 
 
 def _moments(X: Array) -> tuple[Array, Array]:

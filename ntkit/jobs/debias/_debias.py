@@ -44,20 +44,14 @@ from ntkit.jobs.audit import (
 )
 from ntkit.jobs.audit import changes_of as changes_of_samples
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
-from ntkit.jobs.debias._candidates import (
-    CANDIDATES,
-    COPIES,
-    DEFAULT_SCORE,
-    GROUP_BALANCED,
-    asked_for,
-)
+from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, asked_for
+from ntkit.jobs.debias._choice import Choice, choose
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._complaints import ComplaintsResult, from_complaints
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
-from ntkit.jobs.debias._flips import ByChange, flip_rates, not_relied_on, reliance_on
+from ntkit.jobs.debias._flips import results_by_change
 from ntkit.jobs.debias._inputs import Prepared, check_groups, parity_notes, prepared, read_sets
 from ntkit.jobs.debias._invariance import (
-    Invariance,
     Judging,
     copies_made,
     judging_attributes,
@@ -79,7 +73,6 @@ from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.debias._write_candidate import check_label, label_of_run, other_labels_note
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
-from ntkit.metrics import Row, compare
 from ntkit.model import FrozenModel, loaded
 from ntkit.samples import Metadata, named_by_column, named_like_a_prediction
 from ntkit.study import Rows, stratified_folds
@@ -479,12 +472,12 @@ def _repair(
             for each, unfitted in candidates.items()
             if each == name or unfitted[1] not in ("validation", "both")
         }
-    comparison.choose(candidates, None if order.by_score else name, order)
-    job = Job(order, data, comparison, said, [each.names for each in judging])
+    choice = choose(comparison, candidates, None if order.by_score else name, order)
+    job = Job(order, data, comparison, choice, said, [each.names for each in judging])
     by_change = None
     if invariance is not None:
-        by_change = change_results(data, comparison, invariance, order, named=bool(said.names))
-    draft = job.draft(group_check(data, reader, comparison, said.answers.also), by_change)
+        by_change = results_by_change(data, comparison, choice, order, named=bool(said.names))
+    draft = job.draft(group_check(reader, comparison, choice, said.answers.also), by_change)
     if order.resume is not None:  # a share of another head
         others = other_labels_note(order.resume, draft.answers)
         draft = replace(draft, cautions=(*draft.cautions, *others))
@@ -511,59 +504,6 @@ def _comparison(
         seed=order.seed,
         **options,
     )
-
-
-def change_results(
-    data: Prepared, comparison: Comparison, invariance: Invariance, order: Order, *, named: bool
-) -> ByChange:
-    """Results of a repair by change: its judges, losses of small groups, and flips."""
-    judge, validation = comparison.judge, data.Z["validation"]
-    changes, Z = invariance.changes, comparison.validation.X
-    names = tuple(change.name for change in changes)
-    reliance = reliance_on(changes, comparison.original, Z, invariance.validation, order.seed)
-    # For attributes that a person named, the accuracy cost decides. For a change alone, the model
-    # must rely on it.
-    judged, veto = comparison.judges_by_change(comparison.clf), ""
-    of_copies = comparison.rows_of[comparison.chosen] == COPIES
-    if judged and of_copies:
-        veto = comparison.veto(comparison.chosen, comparison.accuracy_cost.t)
-    if judged and not named and (of_copies or comparison.chosen == GROUP_BALANCED):
-        veto = not_relied_on(reliance) or veto
-    flips = tuple[Row, ...]()
-    if (comparison.helped and not veto) or order.even_if_worse:
-        of_repair = _own_flips(comparison, names)
-        old, new = map(comparison.on_raw_embeddings, (comparison.original, comparison.head))
-        samples = data.sets["validation"]
-        flips = flip_rates(data.embedder, samples, (old, new), validation.X, of_repair, order)
-    return ByChange(
-        changes=names,
-        likeness=judge.likeness if judged else (),
-        copies_alone=judged and judge.by_copies_alone,
-        copies_judge=judged and judge.with_copies,
-        copies_reported=judged and judge.reports_copies,
-        flips=flips,
-        reliance=reliance,
-        veto=veto,
-        candidates=comparison.scores,
-        judged=judged,
-    )
-
-
-def _own_flips(comparison: Comparison, changes: Sequence[str]) -> list[Row]:
-    """Flips by the changes of a repair, on its copies of validation samples; cross-fitted."""
-    copies, name, t = comparison.judge.copies, comparison.chosen, comparison.accuracy_cost.t
-    X, old = comparison.validation.X, comparison.original
-    of_new = comparison.copy_predictions(name, t)
-    stay = (
-        of_new == comparison.validation_predictions(name, t)[copies.of],
-        old.predict(copies.Z) == old.predict(X)[copies.of],
-    )
-    return [
-        row
-        for number, title in enumerate(changes)
-        for row in compare(stay, [("change", title, copies.change == number)])
-        if row.n
-    ]
 
 
 def _read_on_test(
@@ -715,7 +655,7 @@ def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
 
 
 def group_check(
-    data: Prepared, reader: AttributeReader, comparison: Comparison, also: Collection[str] = ()
+    reader: AttributeReader, comparison: Comparison, choice: Choice, also: Collection[str] = ()
 ) -> GroupCheck:
     """Test which groups of the validation set lose accuracy, for all readable attributes."""
     known, y_index = comparison.known, comparison.study.both.y_index
@@ -727,10 +667,10 @@ def group_check(
         reader.feature_sets(),
         comparison.train.classes,
         y_index,
-        comparison.right(comparison.chosen, comparison.accuracy_cost.t),
+        comparison.right(choice.name, choice.accuracy_cost.t),
         is_train,
         [*comparison.named, *([] if known is None else [known.attribute])],
-        comparison.is_helped(),
+        comparison.scorecard.is_helped(),
         also,
     )
 

@@ -20,6 +20,10 @@ from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.head import LinearHead
 from ntkit.jobs.audit import displaced
 from ntkit.jobs.copies import embedded_copies
+from ntkit.jobs.debias._candidates import COPIES, GROUP_BALANCED
+from ntkit.jobs.debias._choice import Choice, vetoed
+from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Likeness
 from ntkit.jobs.debias._order import Order
@@ -189,3 +193,57 @@ class ByChange:
 def _in_words(rate: Row) -> str:
     before, after = percent(rate.before, unit=""), percent(rate.value)
     return f"{rate.name} (flips {before} → {after} of {rate.n} predictions)"
+
+
+def results_by_change(
+    data: Prepared, comparison: Comparison, choice: Choice, order: Order, *, named: bool
+) -> ByChange:
+    """Results of a repair by change: its judges, losses of small groups, and flips."""
+    judge, invariance, validation = comparison.judge, comparison.invariance, data.Z["validation"]
+    assert invariance is not None
+    changes, Z = invariance.changes, comparison.validation.X
+    names = tuple(change.name for change in changes)
+    reliance = reliance_on(changes, comparison.original, Z, invariance.validation, order.seed)
+    # For attributes that a person named, the accuracy cost decides. For a change alone, the model
+    # must rely on it.
+    judged, veto = comparison.judges_by_change(choice.estimator), ""
+    of_copies = comparison.rows_of[choice.name] == COPIES
+    if judged and of_copies:
+        veto = vetoed(comparison, choice.name, choice.accuracy_cost.t)
+    if judged and not named and (of_copies or choice.name == GROUP_BALANCED):
+        veto = not_relied_on(reliance) or veto
+    flips = tuple[Row, ...]()
+    if (choice.helps and not veto) or order.even_if_worse:
+        of_repair = _own_flips(comparison, choice, names)
+        old, new = map(comparison.on_raw_embeddings, (comparison.original, choice.head))
+        samples = data.sets["validation"]
+        flips = flip_rates(data.embedder, samples, (old, new), validation.X, of_repair, order)
+    return ByChange(
+        changes=names,
+        likeness=judge.likeness if judged else (),
+        copies_alone=judged and judge.by_copies_alone,
+        copies_judge=judged and judge.with_copies,
+        copies_reported=judged and judge.reports_copies,
+        flips=flips,
+        reliance=reliance,
+        veto=veto,
+        candidates=choice.scores,
+        judged=judged,
+    )
+
+
+def _own_flips(comparison: Comparison, choice: Choice, changes: Sequence[str]) -> list[Row]:
+    """Flips by the changes of a repair, on its copies of validation samples; cross-fitted."""
+    copies, name, t = comparison.judge.copies, choice.name, choice.accuracy_cost.t
+    X, old = comparison.validation.X, comparison.original
+    of_new = comparison.copy_predictions(name, t)
+    stay = (
+        of_new == comparison.validation_predictions(name, t)[copies.of],
+        old.predict(copies.Z) == old.predict(X)[copies.of],
+    )
+    return [
+        row
+        for number, title in enumerate(changes)
+        for row in compare(stay, [("change", title, copies.change == number)])
+        if row.n
+    ]

@@ -169,11 +169,9 @@ class CopiesOf:
         """Some of the copies."""
         return CopiesOf(self.Z[kept], self.of[kept], self.change[kept], self.values[kept])
 
-    def one_of_each(self, known: int | None = None) -> CopiesOf:
-        """The first copy of each original, or the first with a known value of an attribute."""
-        rows = np.arange(len(self.of))
-        if known is not None:
-            rows = rows[self.values[:, known] >= 0]
+    def one_of_each(self, attribute: int) -> CopiesOf:
+        """The first copy of each original that has a known value of an attribute."""
+        rows = np.flatnonzero(self.values[:, attribute] >= 0)
         return self.take(rows[np.unique(self.of[rows], return_index=True)[1]])
 
     @classmethod

@@ -31,6 +31,7 @@ from ntkit.head import LinearHead
 from ntkit.jobs.audit import Names, audit_files
 from ntkit.jobs.check import REPAIR_LIMITS, Limits, toml_of
 from ntkit.jobs.debias._candidates import n_suppressed
+from ntkit.jobs.debias._choice import Choice, repair_outcome
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._findings_result import FindingsResult
 from ntkit.jobs.debias._flips import ByChange
@@ -77,13 +78,15 @@ class Job:
     order: Order
     data: Prepared
     comparison: Comparison
+    choice: Choice
     said: NamedAttributes
     judging: Sequence[Names] = ()  # names of each attribute whose groups judge
 
     def draft(self, check: GroupCheck, by_change: ByChange | None = None) -> DebiasResult:
         """Result of the run, before anything is written or verified."""
         order, data, comparison, named = self.order, self.data, self.comparison, self.said
-        clf = comparison.clf
+        choice = self.choice
+        clf = choice.estimator
         new_head, path = order.new_head, order.out
         known = comparison.known
         ordered = order.method is not None or known is not None or bool(named)
@@ -93,12 +96,12 @@ class Job:
         if known is not None:
             digests = [digest for name in data.pooled for digest in data.digests[name]]
             trail.append(known.partly.trail(digests))
-        outcome = comparison.outcome()
+        outcome = repair_outcome(comparison, choice, order)
         refused = check.refused(order.max_cost, [each.name for each in comparison.named])
         helped = ordered and outcome.is_better and data.shared <= MOST_SHARED and refused is None
-        helped &= not vetoed and (comparison.helped or not outcome.of_classes)
+        helped &= not vetoed and (choice.helps or not outcome.of_classes)
         written = helped or order.even_if_worse
-        head = comparison.on_raw_embeddings(comparison.head if written else comparison.original)
+        head = comparison.on_raw_embeddings(choice.head if written else comparison.original)
         suppressed = np.flatnonzero(clf.suppressed_ if n_suppressed(clf) else ())
         debiased = data.model
         if written or new_head:
@@ -121,12 +124,12 @@ class Job:
             )
         for each in (*comparison.named, *([] if known is None else [known.attribute])):
             notes += alike_note(each.names, f"Values of {each.name}")
-        notes += [f"auto: {clf.reason_}"] if comparison.chosen == "auto" else []
+        notes += [f"auto: {clf.reason_}"] if choice.name == "auto" else []
         evaluated_on = "validation set" if comparison.test is None else "test set"
         by_person = list[str]()
-        if comparison.share is not None:
+        if order.interpolation is not None:
             by_person.append(
-                f"A person chose the share of the new head ({percent(comparison.share, 0)}), "
+                f"A person chose the share of the new head ({percent(order.interpolation, 0)}), "
                 f"perhaps by results on the {evaluated_on}. So the outcome is at most {PROBABLY!r}."
             )
         notes += by_person
@@ -145,7 +148,7 @@ class Job:
             model=debiased,
             head=head,
             estimator=clf,
-            candidates=comparison.table("ERM head" if new_head else "original head"),
+            candidates=choice.candidates,
             suppressed=suppressed,
             n_non_constant=int(comparison.fitted["neurontune"].non_constant_.sum()),
             verification=None,
@@ -153,8 +156,8 @@ class Job:
             select=comparison.select,
             path=path,
             notes=tuple(notes),
-            accuracy_costs=comparison.accuracy_costs,
-            accuracy_cost=comparison.accuracy_cost,
+            accuracy_costs=choice.accuracy_costs,
+            accuracy_cost=choice.accuracy_cost,
             max_cost=order.max_cost,
             helped=helped,
             ordered=ordered,
@@ -165,12 +168,12 @@ class Job:
             check=check,
             answers=tuple(trail),
             kept_original=order.keep_original and path is not None and debiased is data.model,
-            balanced_over=comparison.balanced_over,
-            unjudged=comparison.unjudged,
+            balanced_over=choice.balanced_over,
+            unjudged=choice.unjudged,
             by_change=by_change,
             cautions=(*data.cautions, *of_groups, *by_person),
-            ordered_share=comparison.share,
-            limits=repair_limits(comparison, named, self.judging)
+            ordered_share=order.interpolation,
+            limits=repair_limits(comparison, choice, named, self.judging)
             if helped and not new_head
             else None,
             check_command=self._check_command(),
@@ -210,10 +213,11 @@ class Job:
         source = {"model": model.sha256(), "tensor": model.embedding.name, "preprocessing": steps}
         parameters = {
             name: value
-            for name, value in comparison.clf.get_params().items()
+            for name, value in self.choice.estimator.get_params().items()
             if isinstance(value, bool | int | float | str)
         }
-        facts = {} if comparison.groups is None else {"attributes": comparison.groups.name}
+        over = self.choice.balanced_over
+        facts = {} if over is None else {"attributes": over}
         if (invariance := comparison.invariance) is not None:
             facts |= {"changes": json.dumps([change.name for change in invariance.changes])}
         if answers:  # a hash identifies the answers
@@ -221,10 +225,10 @@ class Job:
             facts["answers_sha256"] = hashlib.sha256(text.encode()).hexdigest()
         facts |= {
             "version": __version__,
-            "method": comparison.chosen,
+            "method": self.choice.name,
             "parameters": json.dumps(parameters, sort_keys=True),
             "suppressed_neurons": json.dumps(suppressed.tolist()),
-            "share_of_new_head": f"{comparison.accuracy_cost.t:g}",
+            "share_of_new_head": f"{self.choice.accuracy_cost.t:g}",
         }
         made_with = facts_of(source).items()
         return facts | {name.removeprefix("ntkit."): text for name, text in made_with}
@@ -306,12 +310,13 @@ class Job:
 
     def _report(self, result: DebiasResult) -> Report:
         data, comparison, sets = self.data, self.comparison, self.data.sets
+        choice = self.choice
         rated = comparison.evaluated
         validation, original = comparison.validation, comparison.original
-        before, after = (head.predict(validation.X) for head in (original, comparison.head))
+        before, after = (head.predict(validation.X) for head in (original, choice.head))
         by_change = result.by_change
         others = comparison.fitted["neurontune" if by_change is None else "neurontune-change-50"]
-        scored = comparison.clf if hasattr(comparison.clf, "spuriousness_scores_") else others
+        scored = choice.estimator if hasattr(choice.estimator, "spuriousness_scores_") else others
         suppressed = np.zeros(validation.X.shape[1], dtype=bool)
         suppressed[result.suppressed] = True
         by_copies = suppressed.any() and getattr(scored, "statistic", "") == "change"
@@ -342,7 +347,7 @@ class Job:
             shown=Shown(
                 rated.y,
                 original.predict(rated.X),
-                comparison.after,
+                choice.after,
                 rated.groups,
                 sets["validation" if comparison.test is None else "test"],
             ),
@@ -384,7 +389,7 @@ class Job:
                 )
             )
         of = "" if label is None else f"Label {label!r}: "
-        cost = result.cost_in_words([each.name for each in self.comparison.said])
+        cost = result.cost_in_words([each.name for each in self.comparison.scorecard.said])
         return Answer(
             of + question, result.decision(), result.lines(), groups, cost, self._steps(result)
         )
@@ -414,7 +419,7 @@ class Job:
 
     def _another_share(self) -> str:
         """Command that writes the step next to the chosen one, to another folder."""
-        folder, t = self.order.out, self.comparison.accuracy_cost.t
+        folder, t = self.order.out, self.choice.accuracy_cost.t
         share = round(t - 0.1, 1) if t > 0.15 else 0.2
         if folder is None or arguments() is None:
             return f"debias(…, interpolation={share:g})"
@@ -433,7 +438,7 @@ class Job:
         folds = invariance.folds[-len(samples) :]
         made, _ = change.copies(samples, seed=self.order.seed, folds=folds)
         first = copies.take(copies.change == 0)
-        original, head = comparison.original, comparison.head
+        original, head = comparison.original, self.choice.head
         validation, y = comparison.validation, comparison.validation.y
 
         def shown(Z: Array, y: Array, of: Samples) -> Shown:
@@ -449,7 +454,7 @@ class Job:
 
     def _options(self) -> dict[str, str]:
         """Samples, head and options of the run, in words."""
-        facts, order, clf = dict[str, str](), self.order, self.comparison.clf
+        facts, order, clf = dict[str, str](), self.order, self.choice.estimator
         for name, samples in self.data.sets.items():
             labels, counts = np.unique(samples.y, return_counts=True)
             shown = [f"{label}: {n}" for label, n in zip(labels[:8], counts[:8], strict=True)]
@@ -471,9 +476,9 @@ class Job:
         chosen_by = "your answers" if order.method is None else "you"
         if order.by_score:
             chosen_by = f"the label-free score {order.method} on parts of the validation set"
-        whose = self.comparison.accuracy_cost.whose
+        whose = self.choice.accuracy_cost.whose
         return facts | {
-            "chosen head": self.comparison.chosen,
+            "chosen head": self.choice.name,
             "parameters of the head": ", ".join(parameters) or "the defaults",
             "chosen by": chosen_by,
             "limit of the accuracy cost": f"{100 * order.max_cost:g} points of {whose}",

@@ -41,6 +41,7 @@ from ntkit.estimators import FEWEST_KNOWN, DFRClassifier, GroupInference, with_r
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, layer_names
 from ntkit.jobs.audit import AttributeReader, AuditedImages, Names
+from ntkit.jobs.debias._labelled import Labelled, Told
 from ntkit.jobs.label import AnswerTable, labels_of_entries
 from ntkit.model import FrozenModel
 from ntkit.samples import (
@@ -387,6 +388,24 @@ class CompletedGroups:
         """Whether the group of each sample is known rather than inferred, (N + M,)."""
         assert self.attribute.known is not None
         return self.attribute.known
+
+    @property
+    def labelled(self) -> Attribute:
+        """The known values alone, without inferred ones."""
+        return replace(self.attribute, value=np.where(self.known, self.attribute.value, -1))
+
+    @cached_property
+    def is_estimated(self) -> bool:
+        """Whether labels tell groups that not every sample shows."""
+        pairs = {*zip(self.y.tolist(), self.attribute.value.tolist(), strict=True)}
+        of_one_class = len(pairs) == len({value for _, value in pairs})
+        return of_one_class or not self.known.all()
+
+    def told(self, y: Array, rows: Array, *, of_train: bool = False) -> Told:
+        """How labels among these rows tell the groups of validation samples, or ``of_train``."""
+        # The model may know training samples by heart.
+        counted = (rows >= self.n_train) != of_train
+        return Labelled(y, self.probabilities[rows], self.labelled.value[rows], counted).rows
 
     def source_note(self) -> str:
         """Sentences on the source of the groups."""

@@ -6,17 +6,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from math import ceil, floor, sqrt
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
+from ntkit._types import Array
 from ntkit.attributes import Answer, Answers, layer_of
 from ntkit.jobs.audit import Names
 from ntkit.jobs.check import ChangeLimits, Limits, SliceLimits
+from ntkit.jobs.debias._choice import Choice
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import NamedAttributes
-from ntkit.jobs.debias._outcome import FEW, NamedGroups
-from ntkit.metrics import Row
+from ntkit.jobs.debias._outcome import FEW, NamedGroups, named_groups
+from ntkit.metrics import Kind, Row, compare
 
 _WRONG = 0.02  # probability that a right repair does not pass on new data of this size
 _WRONG_DROP = 0.005  # the same of drops: the head was chosen on these samples, so it loses more
@@ -26,13 +29,14 @@ _LEAST = 0.011  # lowest accuracies up to 1 % are refused in files, as 0.9 often
 
 
 def repair_limits(
-    comparison: Comparison, said: NamedAttributes, judging: Sequence[Names]
+    comparison: Comparison, choice: Choice, said: NamedAttributes, judging: Sequence[Names]
 ) -> Limits:
     """Limits for data like the validation set; ``judging`` names each attribute whose groups do."""
-    average, classes, named = comparison.validation_rows()
+    name, t, X = choice.name, choice.accuracy_cost.t, comparison.validation.X
+    average, classes, named = _rows(comparison, comparison.validation_predictions(name, t))
     # The head that is written may lose more in one group and less in another than heads that were
     # fitted on parts of the samples.
-    average_of_all, classes_of_all, named_of_all = comparison.validation_rows(cross_fitted=False)
+    average_of_all, classes_of_all, named_of_all = _rows(comparison, choice.head.predict(X))
     answers, readable = _checkable(said, judging)
     groups, of_all = list[tuple[NamedGroups, Row]](), list[Row]()
     for each, same, is_readable in zip(named, named_of_all, readable, strict=False):
@@ -40,7 +44,14 @@ def repair_limits(
         of_all += same.rows if is_readable else ()
     n_limits = 2 + len(classes) + len(groups)
     # New samples may be as few as those of the test set, whose outcomes say nothing here.
-    sizes = comparison.sizes_on_test()
+    sizes = dict[str, int]()
+    if comparison.test is not None:
+        y, on_test = comparison.test.y, comparison.named_on_test
+        right = y != y  # whatever is predicted
+        groups_on_test = comparison.scorecard.groups(on_test, y, (right, right)) if on_test else []
+        sizes = {str(k): int((y == k).sum()) for k in comparison.scorecard.classes}
+        sizes |= {str(row.name): row.n for each in groups_on_test for row in each.rows}
+        sizes |= {"average": len(y)}
     few = {str(row.name): min(row.n, sizes.get(str(row.name), row.n)) for _, row in groups}
     few |= {str(row.name): min(row.n, sizes.get(str(row.name), row.n)) for row in classes}
     slices, none = dict[str, SliceLimits](), list[str]()
@@ -73,6 +84,22 @@ def repair_limits(
         answers=answers if slices else Answers(()),
         repair={"without_limit": none},
     )
+
+
+def _rows(comparison: Comparison, pred: Array) -> tuple[Row, list[Row], list[NamedGroups]]:
+    """The average, the classes and the named groups by predictions of validation samples."""
+    card, y = comparison.scorecard, comparison.validation.y
+    rows = np.arange(card.n_train, len(card.y))
+    right = pred == y, card.before[rows]
+    subsets: list[tuple[Kind, Any, Array]]
+    subsets = [("average", "average", y == y), *(("class", str(k), y == k) for k in card.classes)]
+    average, *of_classes = compare(right, subsets)
+    named = [
+        named_groups(each.take(rows), y, right, helped, card.classes)
+        for each, helped in zip(card.said, card.helped, strict=True)
+        if comparison.known is None
+    ]
+    return average, of_classes, named
 
 
 def comments_on(

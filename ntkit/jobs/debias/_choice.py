@@ -1,0 +1,234 @@
+"""Choose a candidate and its interpolation with the original head, and tell the outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ntkit._types import Array
+from ntkit.attributes import Attribute
+from ntkit.estimators import NeuronTuneClassifier, head_of
+from ntkit.head import LinearHead
+from ntkit.jobs.debias._accuracy_cost import AccuracyCost, mixed, taken
+from ntkit.jobs.debias._candidates import (
+    BY_CHANGE,
+    COPIES,
+    GROUP_BALANCED,
+    LABELLED,
+    YOURS,
+    Candidate,
+    Unfitted,
+    is_degenerate,
+    n_suppressed,
+)
+from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias._order import Order
+from ntkit.jobs.debias._outcome import TEST, NamedGroups, RepairOutcome, outcome_of
+from ntkit.metrics import compare
+
+_METHODS = ("neurontune", "auto", YOURS, "copies", "groups and copies")
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """The chosen candidate, and its interpolation with the original head."""
+
+    # `head` is the interpolated head, on standardised embeddings, and `after` its predictions of
+    # the evaluation set, cross-fitted if that is the validation set. `helps` says whether its
+    # accuracy cost is low enough. `unjudged` says whether it balances groups that too few
+    # validation samples judge. `scores` are those of candidates by change.
+
+    name: str
+    estimator: Any
+    head: LinearHead
+    after: Array
+    candidates: tuple[Candidate, ...]
+    accuracy_costs: tuple[AccuracyCost, ...]
+    accuracy_cost: AccuracyCost
+    helps: bool
+    unjudged: bool
+    balanced_over: str | None
+    scores: Mapping[str, float]
+
+
+def choose(
+    comparison: Comparison, candidates: Mapping[str, Unfitted], name: str | None, order: Order
+) -> Choice:
+    """Fit every candidate and choose one: by name, or by the best label-free score."""
+    rows, scores = dict[str, Candidate](), dict[str, float]()
+    hidden = None if order.verbose else True
+    for each in tqdm(candidates, desc="candidates", delay=1, disable=hidden, leave=False):
+        estimator, fitted_on = candidates[each]
+        clf, note = comparison.fit(estimator, fitted_on, as_is=each == YOURS)
+        rows[each] = comparison.row(each, clf, fitted_on, note)
+    fitted, rows_of = comparison.fitted, comparison.rows_of
+    if name == BY_CHANGE:
+        by_groups = rows_of.get(GROUP_BALANCED, LABELLED) != LABELLED
+        of_groups = (GROUP_BALANCED,) * by_groups
+        among = [each for each in candidates if rows_of[each] == COPIES or each in of_groups]
+        name, scores = _best_by_change(comparison, among)
+    if name is None:  # candidates whose rule flags too many neurons cannot be chosen
+        sound = [each for each in candidates if not is_degenerate(fitted[each])]
+        name = max(sound, key=lambda each: rows[each].score)
+    masked = isinstance(fitted[name], NeuronTuneClassifier) and n_suppressed(fitted[name])
+    of = name if masked else "neurontune"
+    random = comparison.random_mask_row(fitted[of], order.n_random, rows_of[of])
+    rows[name] = replace(rows[name], chosen=True)
+    return _interpolated(comparison, name, rows, random, order, scores)
+
+
+def _interpolated(
+    comparison: Comparison,
+    name: str,
+    rows: Mapping[str, Candidate],
+    random: Candidate,
+    order: Order,
+    scores: Mapping[str, float],
+) -> Choice:
+    """Choose the interpolation of a candidate with the original head, by its accuracy cost."""
+    clf, known = comparison.fitted[name], comparison.known
+    groups, reported = comparison.groups_of(clf)
+    # Only the classes, or groups that a shortcut helps, would judge a head that balances groups
+    # with too few validation samples.
+    unjudged = groups is not None and len(groups.names) <= len(comparison.classes)
+    learnable = comparison.fitted["auto"].recipe_ == "cell-balanced"
+    learnable &= comparison.rows_of[name] != COPIES
+    if comparison.rows_of[name] == LABELLED:
+        # Of groups that a person labelled, the labels may be unrelated to the errors.
+        is_read = known is not None and known.is_read
+        unjudged, learnable = is_read and groups is None, learnable and not is_read
+    costs = comparison.costs_of(name, order.interpolation)
+    among = [each for each in costs if order.interpolation in (None, each.t)]
+    options = {"learnable": learnable, "largest_gain": comparison.one_set}
+    best = taken(() if unjudged else among, order.max_cost, **options)
+    cost = best or among[-1]  # else of the whole new head
+    head = mixed(comparison.original, head_of(clf), cost.t, comparison.scale)
+    after = pred = comparison.validation_predictions(name, cost.t)
+    if comparison.test is not None:
+        after = head.predict(comparison.test.X)
+    if cost.t != 1:  # the row of the head that is written
+        row = replace(rows[name], share=cost.t, **comparison.rated(head, pred))
+        rows = {**rows, name: row}
+    return Choice(
+        name=name,
+        estimator=clf,
+        head=head,
+        after=after,
+        candidates=_table(comparison, order.new_head, rows, random, reported),
+        accuracy_costs=costs,
+        accuracy_cost=cost,
+        helps=best is not None,
+        unjudged=unjudged,
+        balanced_over=None if groups is None else groups.name,
+        scores=scores,
+    )
+
+
+def _table(
+    comparison: Comparison,
+    new_head: bool,
+    rows: Mapping[str, Candidate],
+    random: Candidate,
+    groups: Attribute | None,
+) -> tuple[Candidate, ...]:
+    """All rows: the original head, controls, random masks, then the methods."""
+    # With groups, a row tells the accuracy of the worst one on validation samples and copies.
+    old, X, y = comparison.original, comparison.validation.X, comparison.validation.y
+    original = "ERM head" if new_head else "original head"
+    first = Candidate(name=original, n_suppressed=0, **comparison.rated(old, old.predict(X)))
+    found = list[Candidate]()
+    for row in (first, *rows.values()):
+        if groups is None:
+            found.append(row)
+            continue
+        right = comparison.scorecard.before[-len(y) :]
+        if row is not first:
+            right = comparison.validation_predictions(row.name, row.share) == y
+        if len(groups) > len(y):
+            copies = comparison.judge.copies
+            pred = (
+                old.predict(copies.Z)
+                if row is first
+                else comparison.copy_predictions(row.name, row.share)
+            )
+            right = np.append(right, pred == y[copies.of])
+        worst = min(each.value for each in groups.rows(right))
+        found.append(replace(row, worst_named=worst))
+    first, *others = found
+    methods = [row for row in others if row.name.startswith(_METHODS)]
+    controls = [row for row in others if not row.name.startswith(_METHODS)]
+    return (first, *controls, random, *methods)
+
+
+def _best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, dict[str, float]]:
+    """The best candidate by cross-fitted predictions of training rows and their copies."""
+    # Among candidates within one standard error of the best, the predictions of the chosen one
+    # flip least, because a person said that the changes do not matter.
+    judge, rows = comparison.judge, comparison.validation
+    if not comparison.one_set:
+        judge, rows = comparison.judge_of("train"), comparison.train
+    X, y, copies = rows.X, rows.y, judge.copies
+    scores, errors, flips = dict[str, float](), dict[str, float](), dict[str, float]()
+    for name in names:
+        pred, of_copies = np.empty_like(y), np.empty_like(y, shape=len(copies.of))
+        for head, unseen in comparison.cross_fitted(name):
+            pred[unseen] = head.predict(X[unseen])
+            of_unseen = np.isin(copies.of, unseen)
+            of_copies[of_unseen] = head.predict(copies.Z[of_unseen])
+        right = np.concatenate([pred == y, of_copies == y[copies.of]])
+        scores[name], errors[name] = judge.score(right)
+        same, every = of_copies == pred[copies.of], np.arange(len(copies.of))
+        (kept,) = compare([same], [("change", name, every)])
+        flips[name] = kept.value
+    best = max(scores, key=lambda name: scores[name])
+    good = [name for name in scores if scores[name] >= scores[best] - errors[best]]
+    return min(good, key=lambda name: flips[name]), scores
+
+
+def vetoed(comparison: Comparison, name: str, t: float) -> str:
+    """Reason for rejecting a head if small groups lose real samples; else an empty text."""
+    small = comparison.judge.small
+    y = comparison.validation.y[small]
+    before = comparison.original.predict(comparison.validation.X[small]) == y
+    after = comparison.validation_predictions(name, t)[small] == y
+    (row,) = compare((after, before), [("group", "small groups", np.arange(len(y)))])
+    lost = int(row.lost or 0) - int(row.gained or 0)
+    if lost <= 0:
+        return ""
+    return (
+        f"{name} loses accuracy in small groups: {row.right + lost} → {row.right} of "
+        f"{len(y)} real validation samples are right. Write it anyway: --even-if-worse"
+    )
+
+
+def repair_outcome(comparison: Comparison, choice: Choice, order: Order) -> RepairOutcome:
+    """How the new head compares with the original one, by the groups of what was named."""
+    known, card, test = comparison.known, comparison.scorecard, comparison.test
+    name, t, where = choice.name, choice.accuracy_cost.t, "validation set"
+    rows = np.arange(len(comparison.train), len(card.y))
+    after = comparison.validation_predictions(name, t) == card.y[rows]
+    of_copies = comparison.right_copies(name, t)
+    by_copies = card.by_copies((after, card.before[rows]), of_copies)
+    if known is not None and not comparison.one_set:  # training samples have labels as well
+        of_train = comparison.train_predictions(name, t)
+        after = np.append(of_train == comparison.train.y, after)
+        rows = np.arange(len(card.y))
+    y, before, read = card.y[rows], card.before[rows], [each.take(rows) for each in card.said]
+    named_on_test = known is None and (comparison.named_on_test or not comparison.named)
+    if test is not None and named_on_test and (read or comparison.invariance is None):
+        where, y, read = TEST, test.y, [*comparison.named_on_test]
+        before, after = comparison.original.predict(test.X) == y, choice.after == y
+    right = after, before
+    groups = card.groups(read, y, right, rows, by_copies)
+    if not groups:
+        of_classes = compare(right, [("class", str(k), y == k) for k in card.classes])
+        groups = [NamedGroups("class", tuple(of_classes), source="classes")]
+    first = 0 if where == TEST else len(y) - len(comparison.validation)
+    (average,) = compare(right, [("average", "average", np.arange(len(y)) >= first)])
+    instead = by_copies[0].mean if by_copies else None
+    fresh = order.interpolation is None  # else a person may have chosen it by these samples
+    return outcome_of(groups, average, where, order.max_cost, instead, fresh=fresh)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -116,14 +117,8 @@ class GroupCheck:
         return lines
 
 
-@dataclass(frozen=True, eq=False)
-class _Candidate:
-    """An attribute, with the pairs of class and value that lost on training rows."""
-
-    # `losing` is None if all pairs are tested.
-
-    of: Attribute
-    losing: tuple[tuple[int, int], ...] | None = None
+Pairs = tuple[tuple[int, int], ...]
+"""Numbers of a class and of a value, for each of some groups."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,20 +164,19 @@ def checked_groups(
     # on training rows, the larger its share of the level. Groups of attributes that nobody named
     # are without the samples that a named shortcut helped: these lose because it is gone.
     # Of attributes that are like a named one, only those in `also` are tested.
-    attributes = [_Candidate(each) for each in named]
     counted = np.ones(len(y_index), dtype=bool) if helped is None else ~helped
-    attributes += _chosen(feature_sets, y_index, right, is_train, counted, attributes, also)
+    chosen = _chosen(feature_sets, y_index, right, is_train, counted, named, also)
     rows = ~is_train
     y, before, after = y_index[rows], right[0][rows], right[1][rows]
-    tests, unchecked = list[_Test](), list[str]()
+    unchecked = list[str]()
 
-    def add(each: _Candidate, pairs: Sequence[tuple[int, int]], weight: float) -> list[_Test]:
+    def tested(of: Attribute, pairs: Pairs, weight: float) -> list[_Test]:
         """Tests of these groups together, and of each as a part; notes groups that are small."""
-        value = each.of.value[rows]
+        value = of.value[rows]
         group = np.any([(y == k) & (value == v) for k, v in pairs], axis=0)
-        parts = [test for pair in pairs for test in add(each, [pair], weight)] if pairs[1:] else []
-        of = each.of  # the groups are named for sentences that name the attribute, and for others
-        short, full = (
+        of_parts = pairs if pairs[1:] else ()
+        parts = [test for pair in of_parts for test in tested(of, (pair,), weight)]
+        short, full = (  # for sentences that name the attribute, and for others
             " and ".join(f"class {classes[k]} {of.having(v, it)}" for k, v in pairs)
             for it in ("it", of.name)
         )
@@ -196,27 +190,35 @@ def checked_groups(
         wider = _wider(before.astype(float), after.astype(float), group, rest)
         return [_Test(row, of.name, full, wider, weight, tuple(parts))]
 
-    for k, label in enumerate(classes.tolist()):
-        (row,) = compare((after, before), [("class", f"class {label}", y == k)])
-        if row.n >= CHECKED:
-            tests.append(_Test(row, "", row.name, 0.0, _CLASSES / len(classes)))
-    for each in attributes:
-        pairs = [(k, value) for k in range(len(classes)) for value in range(len(each.of.names))]
-        for pair in pairs if each.losing is None else ():
-            tests += add(each, [pair], _NAMED / (len(pairs) * len(named)))
-    chosen = list[_Test]()
-    for rank, each in enumerate((a for a in attributes if a.losing), start=1):
-        chosen += add(each, each.losing or (), 1 / rank**2)
-    lost = _lost(tests + chosen)
+    of_classes = compare(
+        (after, before), [("class", f"class {label}", y == k) for k, label in enumerate(classes)]
+    )
+    weight = _CLASSES / len(classes)
+    tests = [_Test(row, "", row.name, 0.0, weight) for row in of_classes if row.n >= CHECKED]
+    for of in named:
+        pairs = [*product(range(len(classes)), range(len(of.names)))]
+        for pair in pairs:
+            tests += tested(of, (pair,), _NAMED / (len(pairs) * len(named)))
+    of_chosen = [
+        test
+        for rank, (of, losing) in enumerate(chosen, start=1)
+        for test in tested(of, losing, 1 / rank**2)
+    ]
+    lost = _lost(tests + of_chosen)
+    doubtful = _doubtful(of_chosen, lost)
+    return GroupCheck(tuple(lost), tuple(doubtful), tuple(unchecked), bool(feature_sets or named))
+
+
+def _doubtful(tests: Sequence[_Test], lost: Sequence[LostGroup]) -> list[LostGroup]:
+    """Groups on which the head relies more and that lose accuracy, perhaps by chance."""
     named_by_then = {group.attribute for group in lost}
-    doubtful = [
+    return [
         part.group(_LEVEL)
-        for test in chosen
+        for test in tests
         if test.relies_more and test.attribute not in named_by_then
         for part in test.parts or (test,)
         if -(part.row.change or 0.0) > _DOUBTFUL
     ]
-    return GroupCheck(tuple(lost), tuple(doubtful), tuple(unchecked), bool(feature_sets or named))
 
 
 def _wider(before: Array, after: Array, group: Array, rest: Array) -> float:
@@ -263,10 +265,10 @@ def _chosen(
     right: tuple[Array, Array],
     is_train: Array,
     counted: Array,
-    named_by_user: Sequence[_Candidate],
+    named_by_user: Sequence[Attribute],
     also: Collection[str],
-) -> list[_Candidate]:
-    """At most ten attributes with a value that loses more than the rest of its class."""
+) -> list[tuple[Attribute, Pairs]]:
+    """At most ten attributes, and their groups that lose more than the rest of their class."""
     names, of_blocks = list[str](), list[Array]()
     change = right[1].astype(np.float64) - right[0]
     for feature_set in feature_sets:
@@ -285,14 +287,15 @@ def _chosen(
         return []
     values = np.stack(values_by_name(feature_sets, [names[i] for i in top]), axis=1)
     values = np.where(counted[:, None], values, np.int8(-1))
-    named = [e.of.value == value for e in named_by_user for value in range(len(e.of.names))]
+    named = [of.value == value for of in named_by_user for value in range(len(of.names))]
     columns = np.column_stack([*(column.astype(np.int8) for column in named), values])
     alike = np.abs(within_class_correlation(columns, y_index, is_train.astype(float)))
-    chosen, alike_to, small = list[_Candidate](), [*range(len(named))], list[_Candidate]()
+    chosen, small = list[tuple[Attribute, Pairs]](), list[tuple[Attribute, Pairs]]()
+    alike_to = [*range(len(named))]
     for i, at in enumerate(top):
         z, name, column = excess[at], names[at], len(named) + i
         losing = tuple((int(k), int(z[k] > 0)) for k in np.flatnonzero(np.abs(z) > _NOTABLE))
-        each = _Candidate(Attribute(name, values[:, i], (f"not {name}", name)), losing)
+        each = Attribute(name, values[:, i], (f"not {name}", name)), losing
         rows = np.any([(y_index == k) & (values[:, i] == value) for k, value in losing], axis=0)
         others = alike_to[len(named) :] if name in also else alike_to
         if len(chosen) == _MOST or (alike[column, others] >= ALIKE).any():

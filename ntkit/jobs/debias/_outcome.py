@@ -63,11 +63,9 @@ def helped_groups(
             ("group", v, of_class & ~inside),
         ]
         own, others = told([right], parts)
-        if own.n and others.n:
-            of_two, level = _right_of_two(own.counts, others.counts), _SURE / len(cells)
-            low, _ = separate_drop_bounds(*of_two, upper_level=level, lower_level=level)
-            if low > 0:
-                helped.add((label, attribute.names[v]))
+        level = _SURE / len(cells)
+        if own.n and others.n and _surely_above(own.counts, others.counts, level):
+            helped.add((label, attribute.names[v]))
     return frozenset(helped)
 
 
@@ -112,15 +110,10 @@ class NamedGroups:
         """Rows of the groups that have enough samples."""
         return [row for row in self.rows if row.n >= self.fewest]
 
-    @property
-    def empty(self) -> list[str]:
-        """Names of the groups without enough samples."""
-        return [row.name for row in self.rows if row.n < self.fewest]
-
     @cached_property
     def first(self) -> Row | None:
         """Accuracy if class and attribute were unrelated; None if a group has no sample."""
-        if self.empty or not self.shares:
+        if len(self.filled) < len(self.rows) or not self.shares:
             return None
         return mean_of_rows(self.rows, self.shares, name=f"{self.name} unrelated to the class")
 
@@ -146,57 +139,6 @@ class NamedGroups:
         misled = [row for row in self.filled if row.name not in self.helped]
         return [row for row in misled if row.surely_lost(self.level) > 0]
 
-    @cached_property
-    def below(self) -> list[Row]:
-        """Groups that end surely below the worst one of the original model."""
-        if self.empty:  # one of them may be the worst
-            return []
-        worst = min(self.filled, key=lambda row: row.before or 0.0)
-        n, right, lost, gained = worst.counts
-        found, before = list[Row](), (n, right + lost - gained)
-        for row in self.filled:
-            sure = row.surely_lost(self.level) > 0
-            if row is not worst:
-                of_two, level = _right_of_two(before, row.counts), self.level
-                low, _ = separate_drop_bounds(*of_two, upper_level=level, lower_level=level)
-                sure = low > 0
-            found += [row] if sure else []
-        return found
-
-    def gain(self, instead: Row | None) -> Row | None:
-        """The mean whose change decides; ``instead`` of the first number if there is none."""
-        if self.source in ("read", "crossed"):
-            return self.first or instead
-        return self.mean
-
-    def word(self, gain: Row | None, max_cost: float, *, fresh: bool) -> str:
-        """The outcome, by the gain of a mean and the losses of groups."""
-        low, high = (-1.0, 1.0) if gain is None else gain.change_interval or (0.0, 0.0)
-        if high < 0 or self.below or self.beyond(max_cost):
-            return WORSE
-        if gain is None:
-            return NONE
-        if fresh and gain is self.first and low > 0 and not self.lost:
-            return BETTER
-        likely = -gain.drop_bounds(upper_level=_LIKELY, lower_level=_LIKELY)[1]
-        return PROBABLY if likely > 0 else NONE
-
-    def reason(self, gain: Row | None, max_cost: float) -> str:
-        """Why the outcome is worse; an empty text if it is not."""
-        if self.below:
-            row = self.below[0]
-            what = "class" if self.source == "classes" else "group"
-            return f"{row.name} ends at {percent(row.value)}, surely below the worst {what} before"
-        if beyond := self.beyond(max_cost):
-            row = max(beyond, key=lambda each: each.surely_lost(self.level))
-            shares = _shares(row.before, row.value)
-            return (
-                f"{row.name} surely loses ({shares}), and the help of the shortcut is unsure there"
-            )
-        if gain is not None and (gain.change_interval or (0, 0))[1] < 0:
-            return f"{gain.name} surely falls ({_shares(gain.before, gain.value)})"
-        return ""
-
     def sentence(self) -> str:
         """The first number, the mean of groups if it differs, and the worst group."""
         first, mean, worst = self.first, self.mean, self.worst
@@ -213,8 +155,9 @@ class NamedGroups:
                 f"{shares}{beside}."
             )
         elif self.source != "classes":
+            empty = [row.name for row in self.rows if row.n < self.fewest]
             no = "No sample shows" if self.fewest == 1 else f"Fewer than {self.fewest} samples show"
-            none = f"{no} {listed(self.empty, 2)}. " if self.empty else ""
+            none = f"{no} {listed(empty, 2)}. " if empty else ""
             what = _MEAN_OF[self.source] if self.of_parts is None else _OF_PARTS
             what += joined.rstrip(",")
             parts.append(f"{none}Mean of {what}: {_shares(mean.before, mean.value)}.")
@@ -234,10 +177,6 @@ class NamedGroups:
         """Groups that the shortcut helps and that lose."""
         helped = [row for row in self.filled if row.name in self.helped]
         return [row for row in helped if (row.change or 0) < 0]
-
-    def beyond(self, max_cost: float) -> list[Row]:
-        """Misled groups that surely lose more than the limit."""
-        return [row for row in self.lost if row.surely_lost(self.level) > max_cost]
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON."""
@@ -423,18 +362,58 @@ def outcome_of(
     ``fresh`` says whether the samples chose nothing; only then can it be better.
     ``instead`` is the mean that decides if a group has no sample.
     """
-    found = list[tuple[str, Row | None, str]]()
-    for each in deciding_groups(groups):
-        gain = each.gain(instead)
-        word = each.word(gain, max_cost, fresh=fresh and where == TEST)
-        found.append((word, gain, each.reason(gain, max_cost)))
-    word, gain, reason = min(found, key=lambda each: WORDS.index(each[0]))
+    is_fresh = fresh and where == TEST
+    judged = [_judged(each, instead, max_cost, is_fresh) for each in deciding_groups(groups)]
+    word, gain, reason = min(judged, key=lambda each: WORDS.index(each[0]))
     return RepairOutcome(word, tuple(groups), average, where, gain, reason)
 
 
-def _right_of_two(before: Sequence[int], after: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    """Right samples and all of them, from the counts of two rows."""
-    return (before[1], before[0]), (after[1], after[0])
+def _judged(
+    groups: NamedGroups, instead: Row | None, max_cost: float, fresh: bool
+) -> tuple[str, Row | None, str]:
+    """The word for some groups, the mean whose change decides, and why it is worse."""
+    level, by_number = groups.level, groups.source in ("read", "crossed")
+    gain = groups.first or instead if by_number else groups.mean
+    low, high = (-1.0, 1.0) if gain is None else gain.change_interval or (0.0, 0.0)
+    if (below := _below_the_worst(groups)) is not None:
+        what = "class" if groups.source == "classes" else "group"
+        ends = f"{below.name} ends at {percent(below.value)}, surely below the worst {what} before"
+        return WORSE, gain, ends
+    # Misled groups that surely lose more than the limit.
+    if beyond := [row for row in groups.lost if row.surely_lost(level) > max_cost]:
+        row = max(beyond, key=lambda each: each.surely_lost(level))
+        shares = _shares(row.before, row.value)
+        loses = f"{row.name} surely loses ({shares}), and the help of the shortcut is unsure there"
+        return WORSE, gain, loses
+    if gain is None:
+        return NONE, gain, ""
+    if high < 0:
+        return WORSE, gain, f"{gain.name} surely falls ({_shares(gain.before, gain.value)})"
+    if fresh and gain is groups.first and low > 0 and not groups.lost:
+        return BETTER, gain, ""
+    likely = -gain.drop_bounds(upper_level=_LIKELY, lower_level=_LIKELY)[1]
+    return PROBABLY if likely > 0 else NONE, gain, ""
+
+
+def _below_the_worst(groups: NamedGroups) -> Row | None:
+    """The first group that ends surely below the worst one of the original model."""
+    if len(groups.filled) < len(groups.rows):  # another one may be the worst
+        return None
+    worst = min(groups.filled, key=lambda row: row.before or 0.0)
+    n, right, lost, gained = worst.counts
+    for row in groups.filled:
+        sure = row.surely_lost(groups.level) > 0
+        if row is not worst:
+            sure = _surely_above((n, right + lost - gained), row.counts, groups.level)
+        if sure:
+            return row
+    return None
+
+
+def _surely_above(first: Sequence[int], second: Sequence[int], level: float) -> bool:
+    """Whether the first of two groups is surely more often right; counts are all, then right."""
+    right_of_all = (first[1], first[0]), (second[1], second[0])
+    return separate_drop_bounds(*right_of_all, upper_level=level, lower_level=level)[0] > 0
 
 
 def _shares(before: float | None, after: float) -> str:

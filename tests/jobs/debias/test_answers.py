@@ -79,7 +79,7 @@ def test_the_candidate_is_dfr_on_what_is_known(feature_set, values, crossed):
     assert ("which are all" in made.known.source_note()) is not crossed
     # No group of a validation set judges of which nothing is known.
     judged = feature_set is BOTH
-    assert (made.groups_of(clf) is not None) == judged
+    assert (made.groups_of(clf)[0] is not None) == judged
     assert {cost.by_groups for cost in made.costs_of(name)} == {judged}
 
 
@@ -558,7 +558,7 @@ def test_a_group_that_rests_on_one_answer_judges_nothing():
     said[:2] = 1 - Y[:2]
     made, name, clf = fitted(said)
     assert made.known.is_read
-    assert made.groups_of(clf) is None
+    assert made.groups_of(clf) == (None, None)
     few = "These groups have too few labels to judge a head: 0 × 1 (1), 1 × 0 (1)."
     assert few in made.known.source_note()
     assert not any(cost.by_groups for cost in made.costs_of(name))
@@ -594,7 +594,7 @@ def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
     sets = Rows.of(Z[:400], y[:400]), Rows.of(Z[400:], y[400:])
     made, name, clf = compared(known, sets, original)
     assert not known.is_read
-    assert made.groups_of(clf) is not None
+    assert made.groups_of(clf)[0] is not None
     costs = made.costs_of(name)
     assert all(cost.cost_high < 0.05 for cost in costs if cost.helps(0.05))
 

@@ -42,6 +42,7 @@ class Choice:
     # accuracy cost is low enough. `unjudged` says whether it balances groups that too few
     # validation samples judge. `scores` are those of candidates by change.
 
+    comparison: Comparison
     name: str
     estimator: Any
     head: LinearHead
@@ -114,6 +115,7 @@ def _interpolated(
         row = replace(rows[name], share=cost.t, **comparison.rated(head, pred))
         rows = {**rows, name: row}
     return Choice(
+        comparison=comparison,
         name=name,
         estimator=clf,
         head=head,
@@ -189,8 +191,9 @@ def _best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, 
     return min(good, key=lambda name: flips[name]), scores
 
 
-def vetoed(comparison: Comparison, name: str, t: float) -> str:
+def vetoed(choice: Choice) -> str:
     """Reason for rejecting a head if small groups lose real samples; else an empty text."""
+    comparison, name, t = choice.comparison, choice.name, choice.accuracy_cost.t
     small = comparison.judge.small
     y = comparison.validation.y[small]
     before = comparison.original.predict(comparison.validation.X[small]) == y
@@ -205,8 +208,9 @@ def vetoed(comparison: Comparison, name: str, t: float) -> str:
     )
 
 
-def repair_outcome(comparison: Comparison, choice: Choice, order: Order) -> RepairOutcome:
+def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
     """How the new head compares with the original one, by the groups of what was named."""
+    comparison = choice.comparison
     known, card, test = comparison.known, comparison.scorecard, comparison.test
     name, t, where = choice.name, choice.accuracy_cost.t, "validation set"
     rows = np.arange(len(comparison.train), len(card.y))

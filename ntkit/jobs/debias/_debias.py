@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -52,13 +52,13 @@ from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, qu
 from ntkit.jobs.debias._flips import results_by_change
 from ntkit.jobs.debias._inputs import Prepared, check_groups, parity_notes, prepared, read_sets
 from ntkit.jobs.debias._invariance import (
-    Judging,
     copies_made,
-    judging_attributes,
+    read_attribute,
     with_changes,
+    with_judging,
     with_offered,
 )
-from ntkit.jobs.debias._job import Job, write_findings
+from ntkit.jobs.debias._job import deploy, drafted, write, write_findings
 from ntkit.jobs.debias._lost_groups import GroupCheck, checked_groups
 from ntkit.jobs.debias._named_attributes import (
     CompletedGroups,
@@ -441,28 +441,26 @@ def _repair(
     """Fit the candidates, choose one, verify it, and write it if it is better."""
     said = said.cut(reader, data.model)
     # The values of a changed word or column are known, so their groups can be balanced too.
-    judging = judging_attributes(said, reader)
-    balanced = [each.attribute for each in judging]
-    on_test, left = ([], []) if known is not None else _read_on_test(data, said, judging, reader)
-    few = [note for each in balanced for note in each.few_note("Training and validation set")]
+    said = with_judging(said, reader)
+    on_test, left = ([], []) if known is not None else _read_on_test(data, said, reader)
+    few = [note for each in said.read for note in each.few_note("Training and validation set")]
     doubts = () if on_test else left  # the test set does not judge
     data = replace(data, notes=(*data.notes, *left, *few), cautions=(*data.cautions, *doubts))
     invariance = None
     if said.changes:
-        invariance = copies_made(said.changes, data, judging, order)
+        invariance = copies_made(data, said, order)
         of_ranges = dict.fromkeys(n for name in data.pooled for n in range_notes(data.sets[name]))
         cautions = (*data.cautions, *of_ranges)
         data = replace(data, notes=(*data.notes, *invariance.notes), cautions=cautions)
     if "train" not in data.sets:
-        check_groups(data.Z["validation"], balanced if known is None else [known.attribute])
-    compared: dict[str, Any] = {"named": balanced, "known": known, "invariance": invariance}
+        check_groups(data.Z["validation"], said.read if known is None else [known.attribute])
+    compared: dict[str, Any] = {"named": said.read, "known": known, "invariance": invariance}
     compared["named_on_test"] = on_test
     comparison = _comparison(order, data, data.Z.get("test"), **compared)
-    invariance = comparison.invariance  # standardised
     candidates, name = asked_for(
         order.auto,
         order.method,
-        named=bool(balanced),
+        named=bool(said.read),
         partly_known=known is not None,
         by_change=invariance is not None,
     )
@@ -473,21 +471,20 @@ def _repair(
             if each == name or unfitted[1] not in ("validation", "both")
         }
     choice = choose(comparison, candidates, None if order.by_score else name, order)
-    job = Job(order, data, comparison, choice, said, [each.names for each in judging])
     by_change = None
     if invariance is not None:
-        by_change = results_by_change(data, comparison, choice, order, named=bool(said.names))
-    draft = job.draft(group_check(reader, comparison, choice, said.answers.also), by_change)
+        by_change = results_by_change(data, choice, order, named=bool(said.names))
+    draft = drafted(order, data, choice, said, group_check(reader, choice, said), by_change)
     if order.resume is not None:  # a share of another head
         others = other_labels_note(order.resume, draft.answers)
         draft = replace(draft, cautions=(*draft.cautions, *others))
     if not draft.written and order.out is None and order.deploy is None and not order.new_head:
         return draft
-    result = job.write(draft)
+    result = write(order, data, choice, said, draft)
     if order.out is not None and said.answers.answers:
         write_answers(order.out / ANSWERS_FILE, said.answers)
     if order.deploy is not None and result.verification is not None:
-        job.deploy(result)
+        deploy(order, data, choice, said, result)
     return result
 
 
@@ -507,7 +504,7 @@ def _comparison(
 
 
 def _read_on_test(
-    data: Prepared, said: NamedAttributes, judging: Sequence[Judging], of_others: AttributeReader
+    data: Prepared, said: NamedAttributes, of_others: AttributeReader
 ) -> tuple[list[Attribute], list[str]]:
     """The attributes that judge as the samples of the test set show them, and notes."""
     # Images and rows of numbers are cut where those of the other sets are. Layers of the test set
@@ -515,27 +512,27 @@ def _read_on_test(
     no = "The test set does not judge, but"
     if "test" not in data.sets or not said:
         return [], []
-    if not judging:
+    if not said.judging:
         return [], [f"{no} changed copies of validation samples do."]
     if said.layers:
         return [], [f"{no} validation samples do: it is read without layers of the model."]
     try:
         reader = AttributeReader([data.sets["test"]])
-        if any(Key.of(part).kind == "image" for each in judging for part in chain(*each.names)):
+        if any(Key.of(part).kind == "image" for names in said.judging for part in chain(*names)):
             check_one_scale([*of_others.sets, *reader.sets])
-        read = [Judging.of(reader, each.names, each.rules).attribute for each in judging]
+        read = [read_attribute(reader, names, said.rules) for names in said.judging]
     except InputError as error:  # it lacks a column, a layer, or samples of one value
         unread = " Metadata that you pass are not read for it; put the column into its own table."
         unread *= of_others.user_columns is not None and "metadata:" in str(error)
         return [], [f"{no} validation samples do: {error}{unread}"]
-    for each, own in zip(judging, read, strict=True):
-        twins = written_otherwise(own.names, each.attribute.names)
+    for each, own in zip(said.read, read, strict=True):
+        twins = written_otherwise(own.names, each.names)
         if twins is not None:
             raise InputError(
                 f"The test set has {twins[0]!r}, and the other sets have {twins[1]!r}. Write one "
                 "value in one way in all."
             )
-    names = [name for each in judging for name in chain(*each.names)]
+    names = [name for names in said.judging for name in chain(*names)]
     of_columns = (n for n in reader.column_notes(names) if n not in data.notes)
     notes = [note for each in read for note in each.few_note("The test set")]
     notes += [f"The test set: {note}" for note in of_columns]
@@ -654,10 +651,9 @@ def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
     return replace(audit, changes=found, notes=(*audit.notes, *notes))
 
 
-def group_check(
-    reader: AttributeReader, comparison: Comparison, choice: Choice, also: Collection[str] = ()
-) -> GroupCheck:
+def group_check(reader: AttributeReader, choice: Choice, said: NamedAttributes) -> GroupCheck:
     """Test which groups of the validation set lose accuracy, for all readable attributes."""
+    comparison = choice.comparison
     known, y_index = comparison.known, comparison.study.both.y_index
     is_train = np.arange(len(y_index)) < len(comparison.train)
     if comparison.one_set:  # one half chooses attributes, the other one tests them
@@ -671,7 +667,7 @@ def group_check(
         is_train,
         [*comparison.named, *([] if known is None else [known.attribute])],
         comparison.scorecard.is_helped(),
-        also,
+        said.answers.also,
     )
 
 

@@ -22,7 +22,6 @@ from ntkit.jobs.audit import displaced
 from ntkit.jobs.copies import embedded_copies
 from ntkit.jobs.debias._candidates import COPIES, GROUP_BALANCED
 from ntkit.jobs.debias._choice import Choice, vetoed
-from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Likeness
@@ -195,10 +194,9 @@ def _in_words(rate: Row) -> str:
     return f"{rate.name} (flips {before} → {after} of {rate.n} predictions)"
 
 
-def results_by_change(
-    data: Prepared, comparison: Comparison, choice: Choice, order: Order, *, named: bool
-) -> ByChange:
+def results_by_change(data: Prepared, choice: Choice, order: Order, *, named: bool) -> ByChange:
     """Results of a repair by change: its judges, losses of small groups, and flips."""
+    comparison = choice.comparison
     judge, invariance, validation = comparison.judge, comparison.invariance, data.Z["validation"]
     assert invariance is not None
     changes, Z = invariance.changes, comparison.validation.X
@@ -209,12 +207,12 @@ def results_by_change(
     judged, veto = comparison.judges_by_change(choice.estimator), ""
     of_copies = comparison.rows_of[choice.name] == COPIES
     if judged and of_copies:
-        veto = vetoed(comparison, choice.name, choice.accuracy_cost.t)
+        veto = vetoed(choice)
     if judged and not named and (of_copies or choice.name == GROUP_BALANCED):
         veto = not_relied_on(reliance) or veto
     flips = tuple[Row, ...]()
     if (choice.helps and not veto) or order.even_if_worse:
-        of_repair = _own_flips(comparison, choice, names)
+        of_repair = _own_flips(choice, names)
         old, new = map(comparison.on_raw_embeddings, (comparison.original, choice.head))
         samples = data.sets["validation"]
         flips = flip_rates(data.embedder, samples, (old, new), validation.X, of_repair, order)
@@ -232,9 +230,10 @@ def results_by_change(
     )
 
 
-def _own_flips(comparison: Comparison, choice: Choice, changes: Sequence[str]) -> list[Row]:
+def _own_flips(choice: Choice, changes: Sequence[str]) -> list[Row]:
     """Flips by the changes of a repair, on its copies of validation samples; cross-fitted."""
-    copies, name, t = comparison.judge.copies, choice.name, choice.accuracy_cost.t
+    comparison, name, t = choice.comparison, choice.name, choice.accuracy_cost.t
+    copies = comparison.judge.copies
     X, old = comparison.validation.X, comparison.original
     of_new = comparison.copy_predictions(name, t)
     stay = (

@@ -151,6 +151,12 @@ class Prepared:
         """Sets with attributes: training and validation set, or a single one."""
         return [name for name in _POOLED if name in self.sets]
 
+    @property
+    def raw(self) -> Samples:
+        """A set with raw inputs, if there is one."""
+        parts = [self.sets[name] for name in ("test", *reversed(_POOLED)) if name in self.sets]
+        return next((part for part in parts if not part.embedded), parts[0])
+
     def keep(self, folder: Path, *, computed_only: bool) -> None:
         """Write embeddings into a folder for the next run: all, or only those of this run."""
         for name, embedded in self.passes.items():

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -93,56 +94,47 @@ def with_offered(
     return replace(named, names=tuple(kept), changes=tuple(changes.values()), replaced=notes)
 
 
-@dataclass(frozen=True, eq=False)
-class Judging:
-    """An attribute of the samples whose groups judge, and the names of its values."""
-
-    # Mark-up has no names, because no attribute of texts is called so.
-
-    attribute: Attribute
-    names: Names = ()
-    rules: Mapping[str, Rule] | None = None
-
-    @classmethod
-    def of(
-        cls, reader: AttributeReader, names: Names, rules: Mapping[str, Rule] | None = None
-    ) -> Judging:
-        """Read it from samples; raises an error if it does not vary within a class."""
-        if names:
-            attribute = reader.attribute(names, rules)
-        else:
-            marked = np.fromiter(map(has_markup, reader.texts or ()), int)
-            attribute = Attribute("mark-up", marked, ("without mark-up", "with mark-up"))
-        check_varies(attribute, classes_of(reader))
-        return cls(attribute, names, rules)
-
-    def of_copies(self, originals: Samples, copies: Samples) -> Array:
-        """Its value in each changed copy, −1 if unknown."""
-        if not self.names:
-            return np.fromiter(map(has_markup, copies.data.texts(originals.data.prose) or ()), int)
-        # Copies are read together with the originals, so that a word may be missing from all
-        # copies.
-        reader = AttributeReader([originals, copies])
-        try:
-            read = reader.attribute(self.names, self.rules, fewest=1)
-        except InputError:  # the copies do not have the attribute
-            return np.full(len(copies), -1)
-        number = {value: i for i, value in enumerate(self.attribute.names)}
-        of_value = np.asarray([*(number.get(value, -1) for value in read.names), -1])
-        return np.asarray(of_value[read.value[len(originals) :]])
+def read_attribute(
+    reader: AttributeReader, names: Names, rules: Mapping[str, Rule] | None = None
+) -> Attribute:
+    """An attribute whose groups judge; raises an error if it does not vary within a class."""
+    if names:
+        attribute = reader.attribute(names, rules)
+    else:
+        marked = np.fromiter(map(has_markup, reader.texts or ()), int)
+        attribute = Attribute("mark-up", marked, ("without mark-up", "with mark-up"))
+    check_varies(attribute, classes_of(reader))
+    return attribute
 
 
-def judging_attributes(said: NamedAttributes, reader: AttributeReader) -> list[Judging]:
-    """Attributes whose groups judge: named ones, and those of changed words or columns."""
-    judging = [Judging.of(reader, names, said.rules) for names in said.names]
+def _values_of_copies(
+    attribute: Attribute, names: Names, rules: Mapping[str, Rule], originals: Samples, of: Samples
+) -> Array:
+    """The value of an attribute in each changed copy, −1 if unknown."""
+    if not names:
+        return np.fromiter(map(has_markup, of.data.texts(originals.data.prose) or ()), int)
+    # Copies are read together with the originals, so that a word may be missing from all copies.
+    try:
+        read = AttributeReader([originals, of]).attribute(names, rules, fewest=1)
+    except InputError:  # the copies do not have the attribute
+        return np.full(len(of), -1)
+    number = {value: i for i, value in enumerate(attribute.names)}
+    of_value = np.asarray([*(number.get(value, -1) for value in read.names), -1])
+    return np.asarray(of_value[read.value[len(originals) :]])
+
+
+def with_judging(said: NamedAttributes, reader: AttributeReader) -> NamedAttributes:
+    """Read the attributes whose groups judge: named ones, and changed words or columns."""
+    judging = {names: read_attribute(reader, names, said.rules) for names in said.names}
     offered = {c.name for n in said.names if (c := change_offered(n, reader.sets[0])) is not None}
     for change in said.changes:
         readable = change.kind in ("word", "column")
         readable |= change.kind == "markup" and reader.texts is not None
         if readable and change.name not in offered:
             with suppress(InputError):  # one value in each class, or too many values
-                judging.append(Judging.of(reader, _names_of(change)))
-    return judging
+                names = _names_of(change)
+                judging[names] = read_attribute(reader, names, said.rules)
+    return replace(said, judging=tuple(judging), read=tuple(judging.values()))
 
 
 def _names_of(change: Change) -> Names:
@@ -224,11 +216,9 @@ def donor_folds(rows: Rows, seed: int, n_splits: int = _FOLDS) -> Array:
     return folds
 
 
-def copies_made(
-    changes: Sequence[Change], data: Prepared, judging: Sequence[Judging], order: Order
-) -> Invariance:
+def copies_made(data: Prepared, said: NamedAttributes, order: Order) -> Invariance:
     """Make and embed copies of the training and the validation set; interrupted work resumes."""
-    sets, out = {name: data.sets[name] for name in data.pooled}, order.out
+    sets, out, changes = {name: data.sets[name] for name in data.pooled}, order.out, said.changes
     # Next to a training set, the validation set has two folds: each half judges heads fitted on
     # the other half.
     n_folds = zip(sets, (_FOLDS, 2) if len(sets) > 1 else (_FOLDS,), strict=True)
@@ -245,29 +235,12 @@ def copies_made(
         total = sum(map(sum, n_copies.values()))
         tqdm.write(f"Embedding {total} copies changed by {_titles(changes)}.", file=sys.stderr)
     place = None if out is None else out.parent / f".{out.name}.copies"
-    made, stores = dict[str, CopiesOf](), list[Path]()
-    for name, samples in sets.items():
-        parts = list[CopiesOf]()
-        for number, change in enumerate(changes):
-            digest = sha256(change.name.encode()).hexdigest()[:8]
-            store = None if place is None else place / f"{name}-{digest}"
-            stores += [] if store is None else [store]
-            copies = embedded_copies(
-                data.embedder, samples, change, seed=order.seed, folds=folds[name], store=store
-            )
-            of = replace(copies.samples, sources=())  # a copy has no table
-            values = np.full((len(copies.rows), len(judging)), -1)
-            # Copies with a changed part of the image make groups of their own, because an image
-            # statistic does not capture the change.
-            if change.kind in ("word", "column", "markup"):
-                for i, each in enumerate(judging):
-                    values[:, i] = each.of_copies(replace(samples, sources=()), of)
-            Z = np.array(copies.Z)  # the store is removed at the end of the run
-            parts.append(CopiesOf(Z, copies.rows, np.full(len(Z), number), values))
-        made[name] = CopiesOf.joined(parts)
-    for store in stores:
-        shutil.rmtree(store, ignore_errors=True)
+    made = dict[str, CopiesOf]()
+    for name in sets:
+        made[name] = _embedded(data, said, name, folds[name], place, order.seed)
     if place is not None:
+        for name, change in product(sets, changes):
+            shutil.rmtree(_store(place, name, change), ignore_errors=True)
         with suppress(OSError):  # the folder holds other files
             place.rmdir()
     of_sets = {"train": "training", "validation": "validation"}
@@ -279,7 +252,35 @@ def copies_made(
     ]
     both = np.concatenate([folds[name] for name in sets])
     of_train = made.get("train", made["validation"].take(np.zeros(0, dtype=np.intp)))
-    return Invariance(tuple(changes), of_train, made["validation"], both, tuple(notes))
+    return Invariance(changes, of_train, made["validation"], both, tuple(notes))
+
+
+def _embedded(
+    data: Prepared, said: NamedAttributes, name: str, folds: Array, place: Path | None, seed: int
+) -> CopiesOf:
+    """Copies of a set by each change, with their values of the attributes that judge."""
+    parts, samples = list[CopiesOf](), data.sets[name]
+    for number, change in enumerate(said.changes):
+        store = None if place is None else _store(place, name, change)
+        copies = embedded_copies(
+            data.embedder, samples, change, seed=seed, folds=folds, store=store
+        )
+        of = replace(copies.samples, sources=())  # a copy has no table
+        values = np.full((len(copies.rows), len(said.read)), -1)
+        # Copies with a changed part of the image make groups of their own, because an image
+        # statistic does not capture the change.
+        if change.kind in ("word", "column", "markup"):
+            originals = replace(samples, sources=())
+            for i, (each, names) in enumerate(zip(said.read, said.judging, strict=True)):
+                values[:, i] = _values_of_copies(each, names, said.rules, originals, of)
+        Z = np.array(copies.Z)  # the store is removed at the end of the run
+        parts.append(CopiesOf(Z, copies.rows, np.full(len(Z), number), values))
+    return CopiesOf.joined(parts)
+
+
+def _store(place: Path, name: str, change: Change) -> Path:
+    """Where the copies of a set by a change are kept until the end of the run."""
+    return place / f"{name}-{sha256(change.name.encode()).hexdigest()[:8]}"
 
 
 def _counted(

@@ -61,13 +61,17 @@ class NamedAttributes:
 
     # `changes` belong to them, or the user named them. `replaced` holds notes on confirmed
     # attributes that another one replaces or that cannot be read. `answers` holds all answers on
-    # findings, and an answer for each named attribute.
+    # findings, and an answer for each named attribute. `judging` names the attributes whose groups
+    # judge, also those of changed words and columns, and `read` has them of the samples. Mark-up
+    # has no names, because no attribute of texts is called so.
 
     names: tuple[Names, ...]
     rules: Mapping[str, Rule]
     changes: tuple[Change, ...] = ()
     replaced: tuple[str, ...] = ()
     answers: Answers = field(default_factory=lambda: Answers(()))
+    judging: tuple[Names, ...] = ()
+    read: tuple[Attribute, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.names or self.changes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
 from math import ceil, floor, sqrt
@@ -13,7 +12,6 @@ from scipy.special import ndtri
 
 from ntkit._types import Array
 from ntkit.attributes import Answer, Answers, layer_of
-from ntkit.jobs.audit import Names
 from ntkit.jobs.check import ChangeLimits, Limits, SliceLimits
 from ntkit.jobs.debias._choice import Choice
 from ntkit.jobs.debias._comparison import Comparison
@@ -28,16 +26,15 @@ _WIDEST = 0.25  # margin beyond which a limit is of no use
 _LEAST = 0.011  # lowest accuracies up to 1 % are refused in files, as 0.9 often means 90 %
 
 
-def repair_limits(
-    comparison: Comparison, choice: Choice, said: NamedAttributes, judging: Sequence[Names]
-) -> Limits:
-    """Limits for data like the validation set; ``judging`` names each attribute whose groups do."""
+def repair_limits(choice: Choice, said: NamedAttributes) -> Limits:
+    """Limits of a check that a repair passes on data like its validation set."""
+    comparison = choice.comparison
     name, t, X = choice.name, choice.accuracy_cost.t, comparison.validation.X
     average, classes, named = _rows(comparison, comparison.validation_predictions(name, t))
     # The head that is written may lose more in one group and less in another than heads that were
     # fitted on parts of the samples.
     average_of_all, classes_of_all, named_of_all = _rows(comparison, choice.head.predict(X))
-    answers, readable = _checkable(said, judging)
+    answers, readable = _checkable(said)
     groups, of_all = list[tuple[NamedGroups, Row]](), list[Row]()
     for each, same, is_readable in zip(named, named_of_all, readable, strict=False):
         groups += [(each, row) for row in each.rows if is_readable]
@@ -102,9 +99,7 @@ def _rows(comparison: Comparison, pred: Array) -> tuple[Row, list[Row], list[Nam
     return average, of_classes, named
 
 
-def comments_on(
-    limits: Limits, comparison: Comparison, said: NamedAttributes, judging: Sequence[Names]
-) -> list[str]:
+def comments_on(limits: Limits, comparison: Comparison, said: NamedAttributes) -> list[str]:
     """What the limits are, for the file that holds them."""
     comments = [
         "Limits of ntkit check for this repair, in percent and points, from validation samples.",
@@ -114,7 +109,7 @@ def comments_on(
     if comparison.known is not None:
         comments.append("Groups have no limits, because people labelled single samples.")
     else:
-        readable = zip(comparison.named, _checkable(said, judging)[1], strict=True)
+        readable = zip(comparison.named, _checkable(said)[1], strict=True)
         comments += [
             f"Groups of {each.name} have no limits, because a check does not read them by a name."
             for each, is_readable in readable
@@ -124,7 +119,7 @@ def comments_on(
     return comments + [f"Too few samples for a useful limit: {each}." for each in none]
 
 
-def _checkable(said: NamedAttributes, judging: Sequence[Names]) -> tuple[Answers, list[bool]]:
+def _checkable(said: NamedAttributes) -> tuple[Answers, list[bool]]:
     """Answers that name the attributes for a check, and which of these it reads."""
     # Changed words and columns judge by their groups as well. A check does not read layers, and
     # mark-up has no name.
@@ -134,10 +129,10 @@ def _checkable(said: NamedAttributes, judging: Sequence[Names]) -> tuple[Answers
         for each in spurious
         if not any(layer_of(name, each.rules.get(name)) for name in chain(*each.values))
     }
-    for names in filter(None, judging[len(said.names) :]):
+    for names in filter(None, said.judging[len(said.names) :]):
         answers.setdefault(names[0][0], Answer(names[0][0], "spurious", names))
     readable = [each.values for each in answers.values()]
-    return Answers(tuple(answers.values())), [names in readable for names in judging]
+    return Answers(tuple(answers.values())), [names in readable for names in said.judging]
 
 
 def _of_group(groups: NamedGroups, row: Row, whole: Row, n_limits: int, few: int) -> SliceLimits:

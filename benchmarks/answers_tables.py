@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from runner import table
+
 COUNTS = (12, 24, 48, 96, 192)
 DFR_ALL, BALANCED = "DFR, all groups †", "class-balanced"
 ROWS = (
@@ -151,12 +153,6 @@ def wrong_answers(runs: Sequence[Result]) -> str:
             cells.append(f"{np.mean(means):.1f} / {max(means):.1f} / {most:.1f}" if means else "–")
         rows.append(cells)
     return table(["", "24 labels", "48 labels", "96 labels"], rows)
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def plot(results: Sequence[Result], path: Path) -> None:

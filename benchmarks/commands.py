@@ -45,7 +45,7 @@ from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.datasets import marked_digits_model_path
 from ntkit.extraction import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
 from packages import default_cache
-from runner import command_line, recorded, table
+from runner import command_line, publish, record, recorded, table
 
 Array = NDArray[Any]
 ROOT = Path(__file__).resolve().parents[1]
@@ -253,7 +253,7 @@ def commands(folder: Path, kind: str, out: Path) -> Iterator[tuple[str, list[str
     page = ["--report", str(out / "report.html")]
     yield "check --report", ["check", model, replacement, everything, *page]
     yield "verify", ["verify", model, replacement, everything]
-    record(out, folder, kind)
+    write_recording(out, folder, kind)
     data = ["--data", everything]
     yield "parity", ["parity", model, str(out / "recorded.npz"), *data]
 
@@ -282,7 +282,7 @@ def has_shortcut(row: dict[str, str], folder: Path, kind: str) -> bool:
     return float(np.asarray(Image.open(path))[:8].mean()) > 120
 
 
-def record(out: Path, folder: Path, kind: str) -> None:
+def write_recording(out: Path, folder: Path, kind: str) -> None:
     """A service's outputs: the logits of the model, computed from what ``embed`` wrote."""
     if (out / "recorded.npz").exists() or not (out / "store").exists():
         return
@@ -425,9 +425,7 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     if arguments.markdown:
-        text = markdown(recorded(arguments.out), arguments.name)
-        print(text)
-        arguments.markdown.write_text(text, encoding="utf-8")
+        publish(markdown(recorded(arguments.out), arguments.name), arguments.markdown)
         return
     sizes = {"images": arguments.images, "texts": arguments.texts, "table": arguments.rows}
     for kind in arguments.data:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import comb
 from typing import Any
 
@@ -16,7 +16,7 @@ from ntkit._key import Key
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, rules_of
-from ntkit.attributes.findings import AuditedPredictions, Finding, Findings, find_findings
+from ntkit.attributes.findings import AuditedPredictions, Findings, find_findings
 from ntkit.changes import range_notes
 from ntkit.exceptions import InputError
 from ntkit.extraction import (
@@ -35,7 +35,7 @@ from ntkit.jobs.attribute_reader import (
     tested_feature_sets,
 )
 from ntkit.jobs.audit._audit import TO_GO_ON, audit, cross_fitted
-from ntkit.jobs.audit._changes import MOST_CHANGES, ChangeFindings, changes_for, changes_of
+from ntkit.jobs.audit._changes import MOST_CHANGES, changes_for, changes_of
 from ntkit.jobs.audit._labels import (
     LabelAudits,
     attributes_of,
@@ -152,6 +152,22 @@ def unlabelled_of(
 _CHECKED_ON = 8  # samples
 
 
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """What a model makes of the audited samples, in one pass; each has a known label, or none."""
+
+    model: FrozenModel
+    samples: Samples
+    metadata: Metadata | None
+    has: Mapping[str, Array] | None  # of several labels: 1, 0 or −1 (unknown) for each
+    n_read: int  # samples, with those of unknown label
+    embedder: OnnxEmbedder
+    scorer: OnnxEmbedder  # of the scores on which the graph decides
+    embedded: Embedded
+    scores: Array
+    notes: tuple[str, ...]
+
+
 @documented
 def audit_model(
     model: Any,
@@ -248,6 +264,69 @@ def audit_model(
     >>> audit.n_looked_at.keys()
     dict_keys(['image', 'layer'])
     """
+    model, most = loaded(model, label=label, any_scores=True), changes or 0
+    _check_options(model, feature_sets, alpha, cross_fit=cross_fit)
+    how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
+    how |= {"every_label": True, "keep_unknown": True}
+    taken = _taken_in(model, read(data, model, **how), metadata, key, verbose=verbose)
+    if taken[0].y is None:
+        of_labelled = {
+            "cross_fit": cross_fit,
+            "unlabelled": unlabelled is not None,
+            "metadata": metadata is not None,
+            "feature_sets": feature_sets is not None,
+        }
+        _check_unlabelled(model, taken[0], most, [name for name, v in of_labelled.items() if v])
+    match = _matched(model, taken[0], cross_fit)
+    notes, named = [*match.notes], model.classes_source == "given"  # by a person, in this order
+    if most and model.scores is not None and model.scores.output is None:
+        notes.append("ntkit changed no inputs, because it compares scores, and the model has none.")
+        most = 0
+    options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
+    run = _run(match, *taken[1:], feature_sets, **options)
+    notes += run.notes
+    extra = None
+    if unlabelled is not None:
+        extra = _other_run(run, read(unlabelled, run.model, **how), feature_sets, verbose=verbose)
+        notes += [*extra[0].notes, *extra[0].left_out_notes("unlabelled")]
+    asked: dict[str, Any] = {"feature_sets": feature_sets, "cross_fit": cross_fit}
+    asked |= {"trust_inputs": trust_inputs, "alpha": alpha, "random_state": random_state}
+    if run.samples.y is None:
+        result = _of_changes(run, alpha)
+    elif run.has is not None:
+        if most and model.label is None:
+            notes.append(_NO_CHANGES)
+        audits = _of_labels(run, extra, notes, **asked)
+        if model.label is None:
+            return audits
+        result = audits[str(model.label)]
+    else:
+        result = _of_classes(run, extra, named, **asked)
+    flips = changes_of(
+        run.scorer,
+        run.scorer.frozen_model.head,
+        run.samples,
+        changes_for(run.samples, result.findings) if most else (),
+        run.scores,
+        seed=random_state,
+        most=most,
+        alpha=alpha,
+        verbose=verbose,
+    )
+    if run.samples.y is None and flips is None:
+        raise InputError(
+            f"{run.samples.called()}: there are no labels, and ntkit has no change for these "
+            "samples. Add labels, or pass images, texts or a table of columns."
+        )
+    of_flips = [flips.note(), *range_notes(run.samples)] if flips else ()
+    notes = [*run.samples.reading_notes(), *notes, *result.notes, *of_flips]
+    return replace(result, changes=flips, notes=tuple(dict.fromkeys(notes)))
+
+
+def _check_options(
+    model: FrozenModel, feature_sets: Sequence[str] | None, alpha: float, *, cross_fit: bool
+) -> None:
+    """Raise an error for options that are wrong, or that the model cannot have."""
     unknown = [kind for kind in feature_sets or () if kind not in FEATURE_SETS]
     if unknown or isinstance(feature_sets, str) or (feature_sets is not None and not feature_sets):
         raise InputError(
@@ -256,126 +335,97 @@ def audit_model(
         )
     if not 0 < alpha <= 1:
         raise InputError(f"alpha must be above 0 and at most 1. Got {alpha!r}.")
-    model, most = loaded(model, label=label, any_scores=True), changes or 0
     if model.scores is not None and (cross_fit or "embedding" in (feature_sets or ())):
         raise InputError(
             "The model has no linear last layer, so it has no embedding to test or to cross-fit a "
             "head on. Omit --cross-fit (cross_fit=True) and the feature set 'embedding'."
         )
-    named = model.classes_source == "given"  # by a person, in this order
-    every, notes = model.label is None and bool(model.label_names), list[str]()
-    how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
-    how |= {"every_label": True, "keep_unknown": True}
-    samples, matched, has = read(data, model, **how), None, None
+
+
+def _taken_in(
+    model: FrozenModel, samples: Samples, metadata: Any, key: str | None, *, verbose: bool
+) -> tuple[Samples, Metadata | None, dict[str, Array] | None, int]:
+    """Distinct samples with a known label, or all without labels; metadata; labels of several.
+
+    Labels are 1, 0 or −1 (unknown) for each sample. Last comes the number of distinct samples.
+    """
     samples = samples if key is None else named_by_column(samples, key)
-    if samples.y is None and every:
+    if samples.y is None and model.label is None and model.label_names:
         raise InputError(
             f"{samples.called()}: there are no labels. Add a column of 0 and 1 for each label of "
             f"the model: {listed(np.asarray(model.label_names), 12)}. Or name one label with "
             "--label NAME (label=), to test which changes of the input flip its predictions."
         )
     (once,) = without_copies([samples], [model], verbose=verbose)
-    if samples.y is not None:  # copies, and samples of unknown label, may have a row
-        matched = Metadata.of(metadata, [samples], key)
-        matched = matched and matched.without_copies(once)
-    samples = once.samples
-    if samples.y is not None:
-        n = len(samples)
-        if model.label_names:
-            samples, matched, has = _with_a_known_label(model, samples, matched)
+    n = len(once.samples)
     if samples.y is None:
-        of_labelled = {
-            "cross_fit": cross_fit,
-            "unlabelled": unlabelled is not None,
-            "metadata": metadata is not None,
-            "feature_sets": feature_sets is not None,
-        }
-        _check_unlabelled(model, samples, most, [name for name, v in of_labelled.items() if v])
-    if every:
-        samples.check_made_with(model)
-    else:
-        match = _matched(model, samples, cross_fit)
-        model, samples = match.model, match.samples
-        notes = [*match.notes]
-    if most and model.scores is not None and model.scores.output is None:
-        notes.append("ntkit changed no inputs, because it compares scores, and the model has none.")
-        most = 0
+        return once.samples, None, None, n
+    # Copies, and samples of unknown label, may have a row.
+    matched = Metadata.of(metadata, [samples], key)
+    matched = matched and matched.without_copies(once)
+    if not model.label_names:
+        return once.samples, matched, None, n
+    return *_with_a_known_label(model, once.samples, matched), n
+
+
+def _run(
+    match: Match,
+    metadata: Metadata | None,
+    has: Mapping[str, Array] | None,
+    n_read: int,
+    feature_sets: Sequence[str] | None,
+    **options: Any,
+) -> _Run:
+    """Run the model over its samples: embeddings, layers, and the scores on which it decides."""
+    model, samples = match.model, match.samples
     own = model if samples.embedded else model.with_rounded_scores()
-    notes += filter(None, [own.rounding_note(), "" if samples.embedded else own.batch_note])
-    options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
-    embedder = OnnxEmbedder(model, **options)
-    decider = embedder if own is model else OnnxEmbedder(own, **options)
+    notes = own.rounding_note(), "" if samples.embedded else own.batch_note
+    embedder = scorer = OnnxEmbedder(own, **options)
+    if samples.y is None:  # only scores are needed
+        feature_sets = ["word"]
+    elif own is not model:
+        embedder = OnnxEmbedder(model, **options)
+    samples, embedded = _embedded(embedder, samples, feature_sets, checked=embedder is scorer)
+    scores = embedded.Z if embedder is scorer else scorer.transform(samples.X)
+    said = tuple(filter(None, notes))
+    return _Run(model, samples, metadata, has, n_read, embedder, scorer, embedded, scores, said)
 
-    def changed(findings: Sequence[Finding]) -> ChangeFindings | None:
-        return changes_of(
-            decider,
-            own.head,
-            samples,
-            changes_for(samples, findings) if most else (),
-            scores,
-            seed=random_state,
-            most=most,
-            alpha=alpha,
-            verbose=verbose,
-        )
 
-    if samples.y is None:
-        samples, embedded = _run(decider, samples, ["word"], device)
-        scores = embedded.Z
-        result = _of_changes(samples, embedded, own, changed(()), alpha)
-        return replace(result, notes=(*samples.reading_notes(), *notes, *result.notes))
-    samples, embedded = _run(embedder, samples, feature_sets, device, checked=own is model)
-    scores = embedded.Z if own is model else decider.transform(samples.X)
-    extra = None
-    if unlabelled is not None:
-        other, called = read(unlabelled, model, **how), "unlabelled"
-        if not samples.coarse:
-            other = without_copies([other], [model], name=called, verbose=verbose)[0].samples
-        other.check_made_with(model, "The samples without labels")
-        other = other.with_columns_as_in(samples)
-        check_one_scale([samples, other])
-        extra = _run(embedder, other, feature_sets, device, checked=own is model)
-        notes += [*other.notes, *other.left_out_notes(called)]
-    shared: dict[str, Any] = {
-        "feature_sets": feature_sets,
-        "alpha": alpha,
-        "random_state": random_state,
-    }
-    if has is not None:
-        if every and most:
-            notes.append(_NO_CHANGES)
-        audits = _of_labels(
-            model,
-            samples,
-            embedded,
-            has,
-            n,
-            metadata=matched,
-            cross_fit=cross_fit,
-            trust_inputs=trust_inputs,
-            extra=extra,
-            notes=notes,
-            **shared,
-        )
-        if every:
-            return audits
-        result = audits[str(model.label)]
-    else:
-        pred = order = None
-        if not cross_fit and own.head is not None:
-            pred = own.head.predict(scores)
-            sure, classes = trust_inputs or named, own.head.classes
-            order = class_order(samples.y, pred, classes)
-            said = order_notes(samples.y, pred, classes, strict=not sure, go_on=TO_GO_ON)
-            problem = None if order else like_a_guess(samples.y, pred, len(classes))
-            notes += said + guess_notes(problem, samples, trust_inputs, model)
-        result = audit_read(samples, embedded, model, pred, metadata=matched, **shared)
-        fits = None if order is None else tuple(order.classes.tolist())
-        result = replace(_with_unlabelled(result, extra), class_order=fits)
-    flips = changed(result.findings)
-    of_flips = [flips.note(), *range_notes(samples)] if flips else ()
-    notes = [*samples.reading_notes(), *notes, *result.notes, *of_flips]
-    return replace(result, changes=flips, notes=tuple(dict.fromkeys(notes)))
+def _other_run(
+    run: _Run, other: Samples, feature_sets: Sequence[str] | None, *, verbose: bool
+) -> tuple[Samples, Embedded]:
+    """Other samples without labels, with their embeddings and layers."""
+    if not run.samples.coarse:
+        (once,) = without_copies([other], [run.model], name="unlabelled", verbose=verbose)
+        other = once.samples
+    other.check_made_with(run.model, "The samples without labels")
+    other = other.with_columns_as_in(run.samples)
+    check_one_scale([run.samples, other])
+    return _embedded(run.embedder, other, feature_sets, checked=run.embedder is run.scorer)
+
+
+def _of_classes(
+    run: _Run,
+    extra: tuple[Samples, Embedded] | None,
+    named: bool,
+    *,
+    cross_fit: bool,
+    trust_inputs: bool,
+    **asked: Any,
+) -> Audit:
+    """Audit the classes of a model; ``named`` says that a person has named their order."""
+    pred, order, notes, head = None, None, list[str](), run.scorer.frozen_model.head
+    if not cross_fit and head is not None:
+        pred, y = head.predict(run.scores), run.samples.y
+        order = class_order(y, pred, head.classes)
+        sure = trust_inputs or named
+        notes += order_notes(y, pred, head.classes, strict=not sure, go_on=TO_GO_ON)
+        problem = None if order else like_a_guess(y, pred, len(head.classes))
+        notes += guess_notes(problem, run.samples, trust_inputs, run.model)
+    result = audit_read(run.samples, run.embedded, run.model, pred, metadata=run.metadata, **asked)
+    result = _with_unlabelled(result, extra)
+    fits = None if order is None else tuple(order.classes.tolist())
+    return replace(result, class_order=fits, notes=(*notes, *result.notes))
 
 
 def _with_unlabelled(result: Audit, extra: tuple[Samples, Embedded] | None) -> Audit:
@@ -395,12 +445,6 @@ def never_changes(label: str, has: Array, given: Array) -> str | None:
         f"The model gives the label {label!r} to {which} of {len(has)} samples; {has.sum()} have "
         "it. Set a threshold for it (thresholds in the model's metadata)"
     )
-
-
-def _problem_of_label(label: str, has: Array, given: Array) -> str | None:
-    """Sentence on a model that only guesses a label."""
-    never = never_changes(label, has, given)
-    return never or like_a_guess(named_labels(has, label), named_labels(given, label), 2)
 
 
 _NO_CHANGES = (
@@ -428,100 +472,119 @@ def _with_a_known_label(
     return samples, metadata, dict(zip(names, values, strict=True))
 
 
+@dataclass(frozen=True, eq=False)
+class _OfLabel:
+    """Predictions of a label where it is known, or the reason why ntkit cannot audit it."""
+
+    n: int
+    n_with: int
+    notes: list[str]
+    predictions: AuditedPredictions | None = None
+    reason: str | None = None
+    opposite: str = ""
+
+
+def _of_label(
+    run: _Run, name: str, has: Array, *, cross_fit: bool, trust_inputs: bool, random_state: int
+) -> _OfLabel:
+    """Predictions of one label, after a check that they are better than guesses."""
+    model, known = run.model, has >= 0
+    mine, Z = has[known] == 1, run.embedded.Z
+    n, n_with = len(mine), int(mine.sum())
+    notes = rare_notes({name: (n, n_with)})
+    if n < run.n_read:
+        left = f"Left out {run.n_read - n} of {run.n_read} samples"
+        notes.append(f"{left}: their label is unknown.")
+    reason = why_not(n, n_with)
+    if reason is not None:
+        return _OfLabel(n, n_with, notes, reason=reason)
+    if cross_fit:
+        some, y = Z if known.all() else Z[known], named_labels(mine, name)
+        try:
+            predictions = cross_fitted(some, y, np.ones(n), random_state)
+        except InputError as error:
+            return _OfLabel(n, n_with, notes, reason=str(error))
+        return _OfLabel(n, n_with, notes, predictions)
+    head = model.of_label(name).head
+    assert head is not None  # else the model has no labels
+    given = head.logits(Z).argmax(axis=1)[known] == 1
+    opposite = order_notes(mine, given, [False, True], strict=False, label=name)
+    problem = None
+    if not opposite:
+        which = named_labels(mine, name), named_labels(given, name)
+        problem = never_changes(name, mine, given) or like_a_guess(*which, 2)
+    trust = trust_inputs or model.label is None
+    notes += [*opposite, *guess_notes(problem, run.samples, trust, model)]
+    reason = None if trust_inputs or problem is None else problem.partition(". ")[0]
+    predictions = _of_two(name, mine, given)
+    return _OfLabel(n, n_with, notes, predictions, reason, "".join(opposite))
+
+
 def _of_labels(
-    model: FrozenModel,
-    samples: Samples,
-    embedded: Embedded,
-    has: Mapping[str, Array],
-    n_read: int,
-    *,
-    metadata: Metadata | None,
-    feature_sets: Sequence[str] | None,
-    cross_fit: bool,
-    trust_inputs: bool,
+    run: _Run,
     extra: tuple[Samples, Embedded] | None,
+    notes: Sequence[str],
+    *,
+    feature_sets: Sequence[str] | None,
     alpha: float,
     random_state: int,
-    notes: Sequence[str],
+    **asked: Any,
 ) -> LabelAudits:
     """Audit one label or all of them, from one pass; each has the samples where it is known."""
-    sets, more = tested_feature_sets(samples, embedded, metadata, feature_sets, random_state)
-    sets, shared = (
-        [kept_in_memory(each) for each in sets],
-        [*samples.reading_notes(), *notes, *more],
+    assert run.has is not None
+    model, samples, names = run.model, run.samples, run.model.label_names
+    sets, more = tested_feature_sets(
+        samples, run.embedded, run.metadata, feature_sets, random_state
     )
-    copies = copies_in(np.stack([*has.values()], axis=1), [*has])
-    opposites = dict[str, str]()
-    counts, reasons, of_label = (
-        dict[str, tuple[int, int]](),
-        dict[str, str](),
-        dict[str, list[str]](),
-    )
-    problems = dict[str, tuple[list[FeatureSet], AuditedPredictions]]()
-    for name, values in has.items():
-        known = values >= 0
-        rows = None if known.all() else np.flatnonzero(known)
-        mine = values[known] == 1
-        counts[name] = n, n_with = len(mine), int(mine.sum())
-        said = [copy_note(*pair) for pair in copies if pair[0] == name]
-        said += rare_notes({name: counts[name]})
-        if n < n_read:
-            said.append(f"Left out {n_read - n} of {n_read} samples: their label is unknown.")
-        reason = why_not(n, n_with)
-        if reason is None and cross_fit:
-            Z, y = embedded.Z if rows is None else embedded.Z[rows], named_labels(mine, name)
-            try:
-                predictions = cross_fitted(Z, y, np.ones(n), random_state)
-            except InputError as error:
-                reason = str(error)
-        elif reason is None:
-            head = model.of_label(name).head
-            assert head is not None  # else the model has no labels
-            given = head.logits(embedded.Z).argmax(axis=1)[known] == 1
-            opposite = order_notes(mine, given, [False, True], strict=False, label=name)
-            opposites |= {name: opposite[0]} if opposite else {}
-            problem = None if opposite else _problem_of_label(name, mine, given)
-            said += opposite
-            said += guess_notes(problem, samples, trust_inputs or model.label is None, model)
-            reason = None if trust_inputs or problem is None else problem.partition(". ")[0]
-            predictions = _of_two(name, mine, given)
-        if reason is None:
-            names = model.label_names
-            problems[name] = attributes_of(sets, name, names, mine, rows), predictions
-            of_label[name] = said
-        elif model.label is None:
-            reasons[name] = f"{reason[:1].lower()}{reason[1:]}"
-        else:
-            raise InputError(
-                f"ntkit cannot audit the label {name!r}: {reason}. Add samples with it and without "
-                "it."
-            )
-    if opposites and not trust_inputs:
+    sets = [kept_in_memory(each) for each in sets]
+    shared = [*samples.reading_notes(), *notes, *more]
+    copies = copies_in(np.stack([*run.has.values()], axis=1), [*run.has])
+    of_label = {
+        name: _of_label(run, name, has, random_state=random_state, **asked)
+        for name, has in run.has.items()
+    }
+    reasons = {name: each.reason for name, each in of_label.items() if each.reason is not None}
+    if model.label in reasons:
+        raise InputError(
+            f"ntkit cannot audit the label {model.label!r}: {reasons[model.label]}. Add samples "
+            "with it and without it."
+        )
+    opposites = {name: each.opposite for name, each in of_label.items() if each.opposite}
+    if opposites and not asked["trust_inputs"]:
         first, *rest = opposites
         also = f" So it is with {listed(rest)}." * bool(rest)
         raise InputError(f"{opposites[first]}{also} {TO_GO_ON}")
+    problems = dict[str, tuple[list[FeatureSet], AuditedPredictions]]()
+    for name, each in of_label.items():
+        if name not in reasons and each.predictions is not None:
+            known = run.has[name] >= 0
+            rows = None if known.all() else np.flatnonzero(known)
+            mine = run.has[name][known] == 1
+            problems[name] = attributes_of(sets, name, names, mine, rows), each.predictions
     findings = find_findings([*problems.values()], alpha) if problems else []
-    looks = samples.looks()
-    audits = dict[str, Audit]()
+    looks, audits = samples.looks(), dict[str, Audit]()
     for (name, (mine_sets, predictions)), found in zip(problems.items(), findings, strict=True):
+        said = [copy_note(*pair) for pair in copies if pair[0] == name]
         result = Audit(
             predictions,
             tuple(mine_sets),
             found,
             alpha,
-            cross_fitted=cross_fit,
-            inputs=_looks(samples, looks, metadata, name, has[name]),
-            notes=tuple(dict.fromkeys([*shared, *of_label[name]])),
+            cross_fitted=asked["cross_fit"],
+            inputs=_looks(samples, looks, run.metadata, name, run.has[name]),
+            notes=tuple(dict.fromkeys([*shared, *said, *of_label[name].notes])),
             model=model.sha256(),
-            layers=tuple(embedded.layers),
+            layers=tuple(run.embedded.layers),
             label=name,
             n_labels=len(problems),
             class_order=(name, f"not {name}") if name in opposites else None,
         )
         audits[name] = _with_unlabelled(result, extra)
+    counts = {name: (each.n, each.n_with) for name, each in of_label.items()}
     about = [*shared, *opposites.values(), *rare_notes({name: counts[name] for name in audits})]
     about += [copy_note(*pair) for pair in copies[:_MOST_COPIES]]
-    return LabelAudits(audits, reasons, counts, alpha, tuple(dict.fromkeys(about)))
+    lower = {name: f"{reason[:1].lower()}{reason[1:]}" for name, reason in reasons.items()}
+    return LabelAudits(audits, lower, counts, alpha, tuple(dict.fromkeys(about)))
 
 
 _MOST_COPIES = 8  # notes
@@ -576,32 +639,21 @@ def _check_unlabelled(
         raise InputError(f"{samples.called()} {has} no labels{link} {problem}")
 
 
-def _of_changes(
-    samples: Samples,
-    embedded: Embedded,
-    model: FrozenModel,
-    changes: ChangeFindings | None,
-    alpha: float,
-) -> Audit:
-    """An audit of samples without labels: only the changes that flip predictions."""
-    if changes is None or model.head is None:
-        raise InputError(
-            f"{samples.called()}: there are no labels, and ntkit has no change for these "
-            "samples. Add labels, or pass images, texts or a table of columns."
-        )
-    at, n = model.head.logits(embedded.Z).argmax(axis=1), len(samples)
+def _of_changes(run: _Run, alpha: float) -> Audit:
+    """An audit of samples without labels, before the changes that flip predictions."""
+    head, n = run.scorer.frozen_model.head, len(run.samples)
+    assert head is not None  # _check_unlabelled() has refused such models
+    at = head.logits(run.scores).argmax(axis=1)
     return Audit(
-        AuditedPredictions(model.head.classes, at, at, np.ones(n)),
+        AuditedPredictions(head.classes, at, at, np.ones(n)),
         (),
         Findings((), {}, 0, {}, np.empty((n, 0), dtype=int)),
         alpha,
         cross_fitted=False,
-        inputs=samples.looks(),
-        notes=(changes.note(), *range_notes(samples)),
-        model=model.sha256(),
-        changes=changes,
+        inputs=run.samples.looks(),
+        model=run.scorer.frozen_model.sha256(),
         labelled=False,
-        label=model.label,
+        label=run.model.label,
     )
 
 
@@ -646,9 +698,10 @@ def audit_read(
 
 def _matched(model: FrozenModel, samples: Samples, cross_fit: bool) -> Match:
     """The model with the classes of the labels, which may be some of the model's."""
-    if cross_fit or model.head is None:
+    every = model.label is None and bool(model.label_names)
+    if every or cross_fit or model.head is None:
         samples.check_made_with(model)
-    if cross_fit:
+    if every or cross_fit:
         return Match(model, samples)
     if model.head is None:
         raise InputError(
@@ -658,13 +711,12 @@ def _matched(model: FrozenModel, samples: Samples, cross_fit: bool) -> Match:
     return samples.fit_to(model)
 
 
-def _run(
+def _embedded(
     embedder: OnnxEmbedder,
     samples: Samples,
     feature_sets: Sequence[str] | None,
-    device: str,
     *,
-    checked: bool = True,
+    checked: bool,
 ) -> tuple[Samples, Embedded]:
     """One pass over the samples; the embeddings of a store are used as they are."""
     if samples.embedded:
@@ -672,7 +724,7 @@ def _run(
     samples = samples.measured(AuditedImages)
     model = embedder.frozen_model
     if model.head is not None and model.scores is None and checked:
-        check_head(embedder, first_rows(samples.X, _CHECKED_ON), device=device)
+        check_head(embedder, first_rows(samples.X, _CHECKED_ON), device=embedder.device)
     most = 0 if feature_sets is not None and "layer" not in feature_sets else None
     embedded = embedded_with_layers(embedder, samples.X, most=most)
     samples.check_lengths()

@@ -216,9 +216,7 @@ def _card(
     groups = []
     for group in two:
         members, wrong = _members(group, values, predictions), predictions.wrong
-        examples = examples_of(
-            members, wrong, wrong_first=group is worst, most=most, seed=page.seed
-        )
+        examples = examples_of(members, wrong, wrong_first=group is worst, most=most)
         groups.append({"bar": _bar(group, words), "examples": examples})
     agreeing = words.having if finding.present else words.lacking
     model, is_right = "The model seems", "it is right"
@@ -415,10 +413,10 @@ class Unlabelled:
         values = self.values.get(name)
         return None if values is None else (int((values == 1).sum()), int((values >= 0).sum()))
 
-    def examples(self, name: str, seed: int) -> list[int]:
+    def examples(self, name: str) -> list[int]:
         """Rows of some random samples with the attribute."""
         rows = np.flatnonzero(self.values[name] == 1)
-        drawn = np.random.default_rng(seed).permutation(rows)[:_EXAMPLES]
+        drawn = np.random.default_rng(0).permutation(rows)[:_EXAMPLES]
         return [int(row) for row in np.sort(drawn)]
 
 
@@ -440,8 +438,6 @@ class AuditPage:
     values: Sequence[Array]
     predictions: AuditedPredictions
     inputs: Inputs = field(default_factory=Inputs)
-    seed: int = 0
-    model: str | None = None
     unlabelled: Unlabelled | None = None
     go_on: str | None = None
     retraining: AuditPage | None = None
@@ -547,7 +543,7 @@ def _add_unlabelled(page: AuditPage, cards: Sequence[dict[str, Any]]) -> None:
         if counts is None:
             continue
         having, known = counts
-        shown.append((card, other.examples(card["finding"].name, page.seed)))
+        shown.append((card, other.examples(card["finding"].name)))
         if known:
             card["elsewhere"] = (
                 f"Of {known} {other.inputs.samples} without labels, {having} "

@@ -88,14 +88,10 @@ class Finding:
     feature_set: str
     exact: bool
     goes_with: Any
-    present: bool
-    n: int
-    n_known: int
     share: float
     share_elsewhere: float
     association: float
     error_contrast: float
-    score: float
     p_value: float
     same: tuple[str, ...]
     opposed: tuple[str, ...]
@@ -103,6 +99,27 @@ class Finding:
     groups: tuple[Row, ...]
     examples: dict[str, tuple[int, ...]]
     conditions: tuple[str, ...] = ()
+
+    @property
+    def present(self) -> bool:
+        """Whether having the attribute is correlated with the class; else not having it is."""
+        return bool(self.conditions) or self.association > 0
+
+    @property
+    def n(self) -> int:
+        """Number of samples that have the attribute."""
+        return sum(group.n for group in self.groups if group.which)
+
+    @property
+    def n_known(self) -> int:
+        """Number of samples for which the attribute is known."""
+        return sum(group.n for group in self.groups)
+
+    @property
+    def score(self) -> float:
+        """The smaller z of association and error contrast; of a conjunction, that of its test."""
+        errors = self.error_contrast
+        return errors if self.conditions else min(abs(self.association), errors)
 
     @property
     def worst(self) -> Row:
@@ -147,7 +164,8 @@ class Finding:
              "count": group.n, "accuracy": group.value, "interval": group.interval}
             for group in self.groups
         ]  # fmt: skip
-        return dict(plain(vars(self) | {"groups": groups}))
+        facts = {name: getattr(self, name) for name in _FACTS}
+        return dict(plain({**facts, "groups": groups}))
 
     def __str__(self) -> str:
         worst = self.worst
@@ -166,6 +184,13 @@ class Finding:
             f"others. Of class {_label(worst.name)}, {_right(worst)} {_with(worst)}"
         )
         return f"{sentence}, {_right(other)} {_with(other)}." if other.n else f"{sentence}."
+
+
+_FACTS = (
+    "name", "feature_set", "exact", "goes_with", "present", "n", "n_known", "share",
+    "share_elsewhere", "association", "error_contrast", "score", "p_value", "same", "opposed",
+    "values", "groups", "examples", "conditions",
+)  # fmt: skip
 
 
 def _with(group: Row) -> str:
@@ -302,11 +327,6 @@ class Ranking:
     p_value: Array
     pairs: Conjunctions
 
-    @property
-    def tests(self) -> tuple[Array, Array]:
-        """p-values of the attributes and of the conjunctions."""
-        return self.p_value, self.pairs.p_value
-
 
 Problem = tuple[Sequence[FeatureSet], AuditedPredictions]
 """Attributes to test, and the predictions whose errors may depend on them."""
@@ -358,18 +378,17 @@ def rankings_of(problems: Sequence[Problem]) -> list[Ranking]:
     for ranking, (feature_sets, predictions) in zip(tested, problems, strict=True):
         C = len(predictions.classes)
         of_sets = np.asarray([each.kind for each in feature_sets], dtype=str)
-        kinds += [of_sets[ranking.feature_set], np.full(len(ranking.tests[1]), CONJUNCTION)]
-        n_tests += [
-            np.full(len(p), n) for p, n in zip(ranking.tests, (1 if C == 2 else C, 1), strict=True)
-        ]
-    p = np.concatenate([p for ranking in tested for p in ranking.tests])
+        n, n_pairs = len(ranking.p_value), len(ranking.pairs.p_value)
+        kinds += [of_sets[ranking.feature_set], np.full(n_pairs, CONJUNCTION)]
+        n_tests += [np.full(n, 1 if C == 2 else C), np.ones(n_pairs, dtype=int)]
+    parts = [p for ranking in tested for p in (ranking.p_value, ranking.pairs.p_value)]
+    p = np.concatenate(parts)
     of_kind, n_of_test = np.concatenate(kinds), np.concatenate(n_tests)
     there, corrected = np.unique(of_kind), np.ones(len(p))
     for kind in there:
         rows = of_kind == kind
         corrected[rows] = len(there) * holm(p[rows], int(n_of_test[rows].sum()))
-    ends = np.cumsum([len(p) for ranking in tested for p in ranking.tests])[:-1]
-    p_values = np.split(np.minimum(corrected, 1.0), ends)
+    p_values = np.split(np.minimum(corrected, 1.0), np.cumsum([*map(len, parts)])[:-1])
     return [
         replace(ranking, p_value=p, pairs=replace(ranking.pairs, p_value=of_pairs))
         for ranking, p, of_pairs in zip(tested, p_values[::2], p_values[1::2], strict=True)
@@ -383,13 +402,15 @@ _EXAMPLES = 6
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Findings, and the value of each finding for every sample."""
+    """Findings, the value of each for every sample, and how they were tested."""
 
     findings: tuple[Finding, ...]
     n_looked_at: dict[str, int]
     n_passed: int
     n_left_out: dict[str, int]
     values: Array
+    alpha: float  # largest p-value, after one correction for all problems
+    n_problems: int = 1
     n_conjunctions: int = 0  # counted as tests
 
     @property
@@ -402,7 +423,7 @@ def find_findings(problems: Sequence[Problem], alpha: float) -> list[Findings]:
     """Findings of each problem; alpha is the chance of any false finding in all of them."""
     rankings = rankings_of(problems)
     return [
-        _findings_of(*problem, ranking, alpha)
+        replace(_findings_of(*problem, ranking, alpha), n_problems=len(problems))
         for problem, ranking in zip(problems, rankings, strict=True)
     ]
 
@@ -463,7 +484,15 @@ def _findings_of(
         looked_at[feature_sets[number].kind] += 1
     on_side = np.concatenate(of_samples, axis=1)
     n_tested = len(ranking.pairs.p_value)
-    return Findings(tuple(findings), looked_at, len(passed) + n_pairs, left_out, on_side, n_tested)
+    return Findings(
+        tuple(findings),
+        looked_at,
+        len(passed) + n_pairs,
+        left_out,
+        on_side,
+        alpha,
+        n_conjunctions=n_tested,
+    )
 
 
 NEARLY = 0.8
@@ -514,7 +543,6 @@ def _add_conjunctions(
             exact=pairs.exact[i],
             association=float(association(having, marks, having >= 0)[0, goes_with]),
             error_contrast=z,
-            score=z,
             p_value=float(pairs.p_value[i]),
             same=(),
             opposed=(),
@@ -564,7 +592,6 @@ def _finding(
         exact=feature_set.exact,
         association=float(ranking.association[at]),
         error_contrast=float(ranking.errors[at]),
-        score=float(ranking.score[at]),
         p_value=float(ranking.p_value[at]),
         same=tuple(ranking.names[top[i]] for i in others if not opposite[i, leader]),
         opposed=tuple(ranking.names[top[i]] for i in others if opposite[i, leader]),
@@ -586,9 +613,6 @@ def _described(
     label = predictions.classes[goes_with]
     return Finding(
         goes_with=label.item() if hasattr(label, "item") else label,
-        present=present,
-        n=int(((column == 1) & known).sum()),
-        n_known=int(known.sum()),
         share=_share(column, known & of_class, predictions.weight),
         share_elsewhere=_share(column, known & ~of_class, predictions.weight),
         groups=_groups(column, known, predictions),

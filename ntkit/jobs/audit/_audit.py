@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -144,6 +144,51 @@ def _check_order(table: Any, ids: Sequence[str] | None) -> None:
             )
 
 
+def _predictions_of(
+    y: Array,
+    weight: Array,
+    pred: ArrayLike | None,
+    scores: ArrayLike | None,
+    embeddings: ArrayLike | None,
+    classes: ArrayLike | None,
+    random_state: int,
+    *,
+    strict: bool,
+) -> tuple[AuditedPredictions, list[str]]:
+    """Predictions from classes, scores or embeddings, of which one must be passed; and notes."""
+    outcomes = {"pred": pred, "scores": scores, "embeddings": embeddings}
+    named = [name for name, value in outcomes.items() if value is not None]
+    if len(named) != 1:
+        raise InputError(
+            f"Pass one of pred, scores and embeddings. Got {' and '.join(named) or 'none'}."
+        )
+    if pred is not None:
+        y, pred = labels_of_one_type(y, pred=pred)
+        fix = "pass predictions as the labels in y."
+        check_predicted(pred, y, what="pred", where="y", fix=fix)
+        return from_labels(y, pred, weight), []
+    if scores is not None:
+        return from_scores(y, scores, classes, weight, strict=strict)
+    assert embeddings is not None
+    return cross_fitted(embeddings, y, weight, random_state), []
+
+
+def _read_sets(
+    n: int, *, texts: Any, table: Any, metadata: Any, images: Any, arrays: Any
+) -> Iterator[FeatureSet]:
+    """Attributes of each kind of raw input that is passed."""
+    if texts is not None:
+        yield words(texts)
+    if table is not None:
+        yield columns(table)
+    if metadata is not None:
+        yield columns(metadata, kind="metadata")
+    if images is not None:
+        yield image_statistics(images, n)
+    for name, X in (arrays or {}).items():
+        yield array(X, kind=name)
+
+
 @documented
 def audit(
     y: ArrayLike,
@@ -240,19 +285,11 @@ def audit(
     of_index = check_index(**given, sample_weight=sample_weight)
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))
-    sets = [*feature_sets]
-    if texts is not None:
-        sets.append(words(texts))
+    matched = None if metadata is None else in_order(metadata, ids, "file_name")
     if table is not None:
         _check_order(table, ids)
-        sets.append(columns(table))
-    matched = None
-    if metadata is not None:
-        matched = in_order(metadata, ids, "file_name")
-        sets.append(columns(matched, kind="metadata"))
-    if images is not None:
-        sets.append(image_statistics(images, len(labels)))
-    sets += [array(X, kind=name) for name, X in (arrays or {}).items()]
+    raw = {"texts": texts, "table": table, "metadata": matched, "images": images, "arrays": arrays}
+    sets = [*feature_sets, *_read_sets(len(labels), **raw)]
     if not sets:
         raise InputError(
             "There are no attributes to test. Pass raw inputs: texts=, table=, metadata=, images=, "
@@ -266,23 +303,10 @@ def audit(
             )
     if not 0 < alpha <= 1:
         raise InputError(f"alpha must be above 0 and at most 1. Got {alpha!r}.")
-    outcomes = {"pred": pred, "scores": scores, "embeddings": embeddings}
     strict = classes is None and not trust_inputs
-    named, notes = [name for name, value in outcomes.items() if value is not None], list[str]()
-    if len(named) != 1:
-        raise InputError(
-            f"Pass one of pred, scores and embeddings. Got {' and '.join(named) or 'none'}."
-        )
-    if pred is not None:
-        labels, pred = labels_of_one_type(labels, pred=pred)
-        fix = "pass predictions as the labels in y."
-        check_predicted(pred, labels, what="pred", where="y", fix=fix)
-        predictions = from_labels(labels, pred, weight)
-    elif scores is not None:
-        predictions, notes = from_scores(labels, scores, classes, weight, strict=strict)
-    else:
-        assert embeddings is not None
-        predictions = cross_fitted(embeddings, labels, weight, random_state)
+    predictions, notes = _predictions_of(
+        labels, weight, pred, scores, embeddings, classes, random_state, strict=strict
+    )
     present = np.unique(predictions.y_index[weight > 0])
     if len(present) < 2:
         raise InputError(
@@ -299,7 +323,6 @@ def audit(
         predictions,
         tuple(sets),
         find_findings([(sets, predictions)], alpha)[0],
-        alpha,
         cross_fitted=embeddings is not None,
         notes=(*of_index, *notes, *(note for each in sets for note in each.notes())),
         inputs=Inputs(

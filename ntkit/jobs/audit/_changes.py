@@ -281,7 +281,17 @@ def changes_of(
             look.compared(change, controls[change.name], look.rows(change, others, n_second))
             for change in strongest
         ]
-    tested = [each for each in results if each is not None]
+    return ChangeFindings(
+        _corrected([each for each in results if each is not None], alpha),
+        tuple(each.row for each in tries),
+        tuple(each.margins for each in tries),
+        len(changes) - len(tried),
+        look.n_embedded,
+    )
+
+
+def _corrected(tested: Sequence[ChangeFinding], alpha: float) -> tuple[ChangeFinding, ...]:
+    """Results with Holm's correction: findings first, changes of the subject last."""
     corrected = holm(np.array([each.p_value for each in tested]), len(tested)).tolist()
     found = [
         replace(each, p_value=p, is_finding=p <= alpha)
@@ -294,13 +304,7 @@ def changes_of(
             each.control.value - each.row.value if each.is_finding else -each.beyond_control,
         )
     )
-    return ChangeFindings(
-        tuple(found),
-        tuple(each.row for each in tries),
-        tuple(each.margins for each in tries),
-        len(changes) - len(tried),
-        look.n_embedded,
-    )
+    return tuple(found)
 
 
 @dataclass(eq=False)

@@ -569,14 +569,12 @@ def _of_labels(
             predictions,
             tuple(mine_sets),
             found,
-            alpha,
             cross_fitted=asked["cross_fit"],
             inputs=_looks(samples, looks, run.metadata, name, run.has[name]),
             notes=tuple(dict.fromkeys([*shared, *said, *of_label[name].notes])),
             model=model.sha256(),
             layers=tuple(run.embedded.layers),
             label=name,
-            n_labels=len(problems),
             class_order=(name, f"not {name}") if name in opposites else None,
         )
         audits[name] = _with_unlabelled(result, extra)
@@ -647,8 +645,7 @@ def _of_changes(run: _Run, alpha: float) -> Audit:
     return Audit(
         AuditedPredictions(head.classes, at, at, np.ones(n)),
         (),
-        Findings((), {}, 0, {}, np.empty((n, 0), dtype=int)),
-        alpha,
+        Findings((), {}, 0, {}, np.empty((n, 0), dtype=int), alpha),
         cross_fitted=False,
         inputs=run.samples.looks(),
         model=run.scorer.frozen_model.sha256(),

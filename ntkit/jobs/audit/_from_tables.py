@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,22 +70,11 @@ def _feature_sets(
     table: Table, samples: Samples, roles: TableRoles, one_file: bool
 ) -> tuple[list[FeatureSet], list[str]]:
     """Feature sets of a table, and notes on columns left out."""
-    feature_sets, notes = list[FeatureSet](), list[str]()
-    left = inputs_in(table, roles)
+    left, notes = inputs_in(table, roles), list[str]()
     if roles.columns is None:
-        guessed = [
-            n for n in left if (named_like_a_prediction(n) if one_file else n in PREDICTIONS)
-        ]
-        left = [n for n in left if n not in guessed]
-        guessed = [n for n in guessed if not one_file or n not in PREDICTIONS]
-        if guessed:
-            shown = ", ".join(map(repr, guessed[:6]))
-            notes.append(
-                f"{table.path}: ntkit left out {shown}, named like a model's outputs. If they are "
-                "inputs, name all columns to test with --columns."
-            )
+        left, notes = _without_outputs(table, left, one_file)
     texts = samples.looks().texts
-    feature_sets += [] if texts is None else [words(texts)]
+    feature_sets = [] if texts is None else [words(texts)]
     prose = [n for n in table.text_columns() if n in left and is_prose(table.columns[n])]
     if texts is None and len(prose) > 1:
         notes.append(
@@ -101,3 +91,16 @@ def _feature_sets(
     lists = [name for name in chosen if name not in plain]
     feature_sets += [array(table.numbers([name]), kind=name) for name in lists]
     return feature_sets, notes
+
+
+def _without_outputs(
+    table: Table, names: Sequence[str], one_file: bool
+) -> tuple[list[str], list[str]]:
+    """Columns without those named like a model's outputs, and a note on these."""
+    left_out = [n for n in names if (named_like_a_prediction(n) if one_file else n in PREDICTIONS)]
+    told = [repr(n) for n in left_out if not one_file or n not in PREDICTIONS]
+    note = (
+        f"{table.path}: ntkit left out {', '.join(told[:6])}, named like a model's outputs. If "
+        "they are inputs, name all columns to test with --columns."
+    )
+    return [n for n in names if n not in left_out], [note] * bool(told)

@@ -77,9 +77,7 @@ class Audit:
     feature_sets : tuple of FeatureSet
         The tested attributes.
     found : Findings
-        The findings, and how many attributes were tested.
-    alpha : float
-        Largest p-value of a finding, after correction.
+        The findings, how many attributes were tested, and with which correction.
     cross_fitted : bool
         Whether the predictions are those of cross-fitted heads, not of the model.
     inputs : Inputs or None
@@ -100,8 +98,6 @@ class Audit:
         classes take the place of the true ones.
     label : str or None
         The label, of a model that gives every sample several.
-    n_labels : int
-        Number of labels that share ``alpha``: the correction counts the tests of all of them.
     repairable : bool
         Whether :func:`ntkit.debias` takes the model; it needs a linear last layer.
     class_order : tuple or None
@@ -125,7 +121,6 @@ class Audit:
     predictions: AuditedPredictions
     feature_sets: tuple[FeatureSet, ...]
     found: Findings
-    alpha: float
     cross_fitted: bool
     inputs: Inputs | None = None
     notes: tuple[str, ...] = ()
@@ -136,9 +131,18 @@ class Audit:
     changes: ChangeFindings | None = None
     labelled: bool = True
     label: str | None = None
-    n_labels: int = 1
     repairable: bool = True
     class_order: tuple[Any, ...] | None = None
+
+    @property
+    def alpha(self) -> float:
+        """Largest p-value of a finding, after correction."""
+        return self.found.alpha
+
+    @property
+    def n_labels(self) -> int:
+        """Number of labels that share ``alpha``: the correction counts the tests of all of them."""
+        return self.found.n_problems
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -594,7 +598,6 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str) -> AuditPage:
         facts=audit.as_dict(),
         findings=audit.findings,
         entries=[{k: v for k, v in entry.items() if k != "answer"} for entry in entries],
-        model=audit.model,
         repairable=audit.repairable,
         unlabelled=audit.unlabelled,
         values=values_by_name(audit.feature_sets, [finding.name for finding in shown]),

@@ -202,6 +202,15 @@ _LONGEST_NAME = 100
 _IMAGES, _OTHERS = 6, 4  # examples of a group, of images and of other samples
 
 
+_AS_IT_IS = ("The model seems", "it is right", "The model takes", "The model relies on")
+_AFTER_RETRAINING = (
+    "After class-balanced retraining, the model would seem",
+    "it would be right",
+    "After retraining, the model would take",
+    "After retraining, the model would rely on",
+)
+
+
 def _card(
     page: AuditPage, of: AuditPage, finding: Finding, entry: Mapping[str, Any], values: Array
 ) -> dict[str, Any]:
@@ -219,12 +228,7 @@ def _card(
         examples = examples_of(members, wrong, wrong_first=group is worst, most=most)
         groups.append({"bar": _bar(group, words), "examples": examples})
     agreeing = words.having if finding.present else words.lacking
-    model, is_right = "The model seems", "it is right"
-    takes, relies = "The model takes", "The model relies on"
-    if retrained:
-        model = "After class-balanced retraining, the model would seem"
-        is_right, takes = "it would be right", "After retraining, the model would take"
-        relies = "After retraining, the model would rely on"
+    model, is_right, takes, relies = _AFTER_RETRAINING if retrained else _AS_IT_IS
     often, alone = "too often ", " Neither of the two alone explains this."
     if not finding.conditions:
         often = alone = ""
@@ -237,6 +241,7 @@ def _card(
     return {
         "finding": finding,
         "predictions": predictions,
+        "changed": "" if retrained else _flips_in_words(page, finding.name),
         "entry": json.dumps(dict(entry), separators=(",", ":")),
         "name": brief(finding.name, _LONGEST_NAME),
         "title": words.title,
@@ -265,6 +270,16 @@ def _card(
         "score": f"{finding.score:.1f}",
         "p_value": f"{finding.p_value:.0e}" if finding.p_value > 0 else "< 1e-300",
     }
+
+
+def _flips_in_words(page: AuditPage, name: str) -> str:
+    """How many predictions flip under the change that removes an attribute; empty without one."""
+    if name not in page.flipped:
+        return ""
+    change, flips, n = page.flipped[name]
+    counts = f"{flips} of {n} predictions flip" if flips else f"none of {n} predictions flips"
+    what = change_in_words(change)
+    return f"After this change, {counts}: {what[:1].lower()}{what[1:]}."
 
 
 def _members(group: Row, values: Array, predictions: AuditedPredictions) -> Array:
@@ -459,32 +474,12 @@ def audit_html(page: AuditPage) -> str:
     # a button saves them as `answers.json`.
     page.inputs.check(len(page.predictions.y_index))
     cards = _cards(page)
-    groups = [(card, group) for card in cards for group in card["groups"]]
-    images = _thumbnails(page.inputs, [r for _, group in groups for r in group["examples"]["rows"]])
-    for card, group in groups:
-        group["looks"] = [
-            look_of(row, card["finding"], card["predictions"], page.inputs, images.get(row))
-            for row in group["examples"]["rows"]
-        ]
+    looks, facts = _add_looks(page.inputs, cards), page.facts
     _add_unlabelled(page, cards)
-    for card in cards:
-        if (seen := page.flipped.get(card["finding"].name)) and not card["retrained"]:
-            (name, flips, n), count = seen, "{} of {} predictions flip"
-            counts = count.format(flips, n) if flips else f"none of {n} predictions flips"
-            what = change_in_words(name)
-            card["changed"] = f"After this change, {counts}: {what[:1].lower()}{what[1:]}."
-    looks = [look for _, group in groups for look in group["looks"]]
-    facts, model = page.facts, quote(page.title) if page.title.endswith(".onnx") else "model.onnx"
-    data = "--train DATA --validation DATA -o debiased/"
-    if facts["label"] is not None:
-        data = f"{data} --label {quote(facts['label'])}"
-    go_on = f"ntkit debias {model} {data} --answers answers.json"
-    if not page.repairable:
-        go_on = f"ntkit check {model} NEW.onnx DATA --answers answers.json"
     return offline_page(
         "audit",
         page=page,
-        go_on=page.go_on or go_on,
+        go_on=page.go_on or _next_command(page),
         facts=facts,
         accuracy=share_in_words(facts["accuracy"]) if facts["labelled"] else "",
         changes=[change_card(each, asks=bool(cards)) for each in page.changes or ()],
@@ -499,6 +494,29 @@ def audit_html(page: AuditPage) -> str:
         without_images=page.inputs.images is not None
         and any(look["image"] is None for look in looks),
     )
+
+
+def _add_looks(inputs: Inputs, cards: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add to each group of the cards what its examples look like; return all of these."""
+    groups = [(card, group) for card in cards for group in card["groups"]]
+    images = _thumbnails(inputs, [row for _, group in groups for row in group["examples"]["rows"]])
+    for card, group in groups:
+        group["looks"] = [
+            look_of(row, card["finding"], card["predictions"], inputs, images.get(row))
+            for row in group["examples"]["rows"]
+        ]
+    return [look for _, group in groups for look in group["looks"]]
+
+
+def _next_command(page: AuditPage) -> str:
+    """The command that uses the answers of the page."""
+    model = quote(page.title) if page.title.endswith(".onnx") else "model.onnx"
+    if not page.repairable:
+        return f"ntkit check {model} NEW.onnx DATA --answers answers.json"
+    label = page.facts["label"]
+    data = "--train DATA --validation DATA -o debiased/"
+    data += "" if label is None else f" --label {quote(label)}"
+    return f"ntkit debias {model} {data} --answers answers.json"
 
 
 def _headline(page: AuditPage, cards: Sequence[Mapping[str, Any]]) -> str:

@@ -17,15 +17,15 @@ from ntkit._disk import StrPath, sha256_of
 from ntkit._key import group_name
 from ntkit._text import counted, listed, plain_table, with_interval
 from ntkit._types import Array
-from ntkit.attributes import CONTENT, Entry, cell_text, content_cell
+from ntkit.attributes import CONTENT, Entry, Labels, cell_text, content_cell
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit import AttributeReader
-from ntkit.jobs.label._files import LabelFolder, TakenAnswers, in_spelling, questions_table
-from ntkit.jobs.label._label import files_of, of_one_label, question_of
+from ntkit.jobs.label._files import LabelFolder, in_spelling, questions_table
+from ntkit.jobs.label._label import files_of, labels_in, of_one_label, question_of
 from ntkit.jobs.label._progress import how_to_label
 from ntkit.jobs.label._tables import AnswerTable, named_rows
 from ntkit.metrics import Kind, Row, compare
-from ntkit.samples import input_paths, read, without_copies
+from ntkit.samples import Inputs, input_paths, read, without_copies
 
 CHECKS = 12
 """Number of answers to check; after one wrong answer, as many again."""
@@ -159,28 +159,12 @@ def check_table(
     names, identified = samples.unique_names, reader.identified
     groups, of_copies = _once(groups, said, identified.contents, source)
     with LabelFolder.alone(out, [*input_paths(model, samples), table, *answers]) as folder:
-        sha256 = sha256_of(table)
-        if folder.labels is not None and folder.check != sha256:
-            what = "belongs to another table" if folder.check else "has labels without --check"
-            raise InputError(
-                f"{folder.path} {what}, so its samples were drawn differently. Choose another "
-                f"folder to check {source.where}."
-            )
-        folder.check = sha256
+        _keep_to(folder, table, source.where)
         contents = identified.digests
-        if folder.labels is None:
-            given = sorted({*said} - {None})
-            question = question or source.column
-            if values is None and {value.casefold() for value in given} != {"yes", "no"}:
-                values = given
-        asked = question_of(folder, question, values)
-        entries = [Entry(name, value) for name, value in zip(names, said, strict=True)]
-        said = np.array([e.answer for e in in_spelling(asked, entries, source.where)], dtype=object)
-        by_row = samples.named_by == "row" or names != samples.names
-        taken = TakenAnswers(names, identified, match_names, by_row=by_row)
-        before = folder.take_kept(asked, taken)
-        labels = folder.take(before, [*folder.answer_files(), *answers], taken)
-
+        asked, said = _question_on(source, folder, question, values, names, said)
+        before, labels, about = labels_in(
+            folder, asked, samples, identified, answers, match_names=match_names
+        )
         told = labels.of_contents(contents)
         labelled = np.array([value is not None for value in told]) & (groups >= 0)
         known = {*labels.contents.values()}
@@ -188,34 +172,16 @@ def check_table(
         # Labels from elsewhere are often of errors, so only those of samples that are drawn count.
         drawn = {*before.contents.values()} if folder.drawn is None else {*folder.drawn}
         sizes = tuple(int((groups == i).sum()) for i in range(len(titles)))
-        while True:
-            of_draw = np.array([content in drawn for content in contents])
-            checked, wrong = labelled & of_draw, labelled & of_draw & (told != said)
-            subsets: list[tuple[Kind, str, Array]]
-            subsets = [("group", title, checked & (groups == i)) for i, title in enumerate(titles)]
-            parts, alike = tuple(compare([~wrong], subsets)), (1,) * len(titles)
-            n, share = int(checked.sum()), share_wrong(parts, alike)
-            more = CHECKS - n % CHECKS
-            rows = next_checks(groups, seen & of_draw, checked, contents, more, random_state)
-            verdict = verdict_on(n, share[0], can_ask=bool(rows))
-            rows = rows if verdict == "check more" else []
-            drawn |= {contents[row] for row in rows}
-            if not seen[rows].any():
-                break
+        wrong = told != said
+        rows, verdict, checked = _draw(groups, labelled, wrong, seen, contents, drawn, random_state)
+        parts, n = _by_group(groups, titles, checked, wrong), int(checked.sum())
         folder.drawn = sorted(drawn)
-        notes = [*samples.notes, *of_copies, *filter(None, [left]), *taken.notes]
-        if others := int((labelled & ~checked).sum()):
-            notes.append(
-                f"{counted(others, 'label')} of samples that were not drawn at random "
-                f"{'corrects' if others == 1 else 'correct'} the table, and "
-                f"{'is no check' if others == 1 else 'are no checks'}."
-            )
+        notes = [*samples.notes, *of_copies, *filter(None, [left]), *about]
+        notes += _note_on_others(int((labelled & ~checked).sum()))
         number = folder.batch + (folder.labels is None or labels.answers != before.answers)
         questions, files = f"questions-{number}.csv", dict[str, bytes]()
         if rows:
-            inputs = samples.looks()
-            facts = {name: v for name, v in (inputs.table or {}).items() if name != source.column}
-            shown = replace(inputs, ids=names, table=facts or None)
+            shown = _without(samples.looks(), source.column, names)
             files = files_of(labels, np.array(rows), shown, contents, questions)
         if labelled.any():
             files[CHECKED] = _corrected(source, reader, told, names, contents)
@@ -227,17 +193,98 @@ def check_table(
             groups=parts,
             sizes=sizes,
             checked=n,
-            wrong=int(wrong.sum()),
+            wrong=int((checked & wrong).sum()),
             unknown=sum(
                 v is None and labels.contents[k] in drawn for k, v in labels.answers.items()
             ),
-            share_of_groups=share,
+            share_of_groups=share_wrong(parts, (1,) * len(titles)),
             share_of_table=share_wrong(parts, sizes),
             verdict=verdict,
             asked=tuple(names[row] for row in rows),
             questions=questions,
             notes=tuple(notes),
         )
+
+
+def _keep_to(folder: LabelFolder, table: StrPath, where: str) -> None:
+    """Make a folder that of a table; an error if it is that of another one."""
+    sha256 = sha256_of(table)
+    if folder.labels is not None and folder.check != sha256:
+        what = "belongs to another table" if folder.check else "has labels without --check"
+        raise InputError(
+            f"{folder.path} {what}, so its samples were drawn differently. Choose another "
+            f"folder to check {where}."
+        )
+    folder.check = sha256
+
+
+def _without(inputs: Inputs, column: str, names: Sequence[str]) -> Inputs:
+    """What samples look like, without the column that a person is asked about."""
+    facts = {name: values for name, values in (inputs.table or {}).items() if name != column}
+    return replace(inputs, ids=names, table=facts or None)
+
+
+def _question_on(
+    source: AnswerTable,
+    folder: LabelFolder,
+    question: str | None,
+    values: Sequence[str] | None,
+    names: Sequence[str],
+    said: Array,
+) -> tuple[Labels, Array]:
+    """The question on the answers of a table, and these in the spelling of its values."""
+    if folder.labels is None:
+        given = sorted({*said} - {None})
+        question = question or source.column
+        if values is None and {value.casefold() for value in given} != {"yes", "no"}:
+            values = given
+    asked = question_of(folder, question, values)
+    entries = [Entry(name, value) for name, value in zip(names, said, strict=True)]
+    spelt = [entry.answer for entry in in_spelling(asked, entries, source.where)]
+    return asked, np.array(spelt, dtype=object)
+
+
+def _draw(
+    groups: Array,
+    labelled: Array,
+    wrong: Array,
+    seen: Array,
+    contents: Sequence[str],
+    drawn: set[str],
+    random_state: int,
+) -> tuple[list[int], str, Array]:
+    """Rows to check next, the verdict, and which are checked; it adds to the drawn contents."""
+    n_groups = int(groups.max()) + 1
+    while True:
+        of_draw = np.array([content in drawn for content in contents])
+        checked = labelled & of_draw
+        n = int(checked.sum())
+        share = share_wrong(_by_group(groups, [""] * n_groups, checked, wrong), (1,) * n_groups)
+        more = CHECKS - n % CHECKS
+        rows = next_checks(groups, seen & of_draw, checked, contents, more, random_state)
+        verdict = verdict_on(n, share[0], can_ask=bool(rows))
+        rows = rows if verdict == "check more" else []
+        drawn |= {contents[row] for row in rows}
+        if not seen[rows].any():
+            return rows, verdict, checked
+
+
+def _by_group(
+    groups: Array, titles: Sequence[str], checked: Array, wrong: Array
+) -> tuple[Row, ...]:
+    """Checked answers of each group, and how many of them are right."""
+    subsets: list[tuple[Kind, str, Array]]
+    subsets = [("group", title, checked & (groups == i)) for i, title in enumerate(titles)]
+    return tuple(compare([~wrong], subsets))
+
+
+def _note_on_others(n: int) -> list[str]:
+    """A note on labels of samples that were not drawn to check the table, if there are any."""
+    correct, are = ("corrects", "is no check") if n == 1 else ("correct", "are no checks")
+    return [
+        f"{counted(n, 'label')} of samples that were not drawn at random {correct} the table, and "
+        f"{are}."
+    ] * (n > 0)
 
 
 def next_checks(

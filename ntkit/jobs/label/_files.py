@@ -126,6 +126,21 @@ class TakenAnswers:
                 raise contradiction(before, entry)
             if before.answer is None:
                 in_file[place] = entry
+        self._add(where, in_file)
+        rows = [place if isinstance(place, int) else None for place in places]
+        self.notes += [note] if note else self._notes_on_left(where, everything, rows)
+        by_name = note or any(entry.content is None for entry in everything)
+        if by_name and self.by_row and from_elsewhere and not self.match_names:
+            raise nameless(where, ID, ", or --match-names if the names are rows, from 0 on")
+        if not self.by_row:
+            on_names = note_on_names(where, everything, self.names, self.digests)
+            self.notes += [on_names] * bool(on_names)
+        elif by_name:
+            self.notes.append(f"{where}: the names of these samples are their rows, from 0 on.")
+        return rows
+
+    def _add(self, where: StrPath, in_file: Mapping[int | str, Entry]) -> None:
+        """Add the labels of a file by place, with notes on those that replace others."""
         replaced = [self._replaces(place, entry) for place, entry in in_file.items()]
         if n := sum(replaced):
             self.notes.append(
@@ -140,17 +155,6 @@ class TakenAnswers:
                 f"given before: {listed(taken_back)}."
             )
         self._entries |= in_file
-        rows = [place if isinstance(place, int) else None for place in places]
-        self.notes += [note] if note else self._notes_on_left(where, everything, rows)
-        by_name = note or any(entry.content is None for entry in everything)
-        if by_name and self.by_row and from_elsewhere and not self.match_names:
-            raise nameless(where, ID, ", or --match-names if the names are rows, from 0 on")
-        if not self.by_row:
-            on_names = note_on_names(where, everything, self.names, self.digests)
-            self.notes += [on_names] * bool(on_names)
-        elif by_name:
-            self.notes.append(f"{where}: the names of these samples are their rows, from 0 on.")
-        return rows
 
     def labels(self, asked: Labels) -> Labels:
         """All labels so far, for a question."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._contents import distinct
 from ntkit._disk import StrPath
 from ntkit._doc import documented
 from ntkit._labels import without_case
@@ -144,87 +143,126 @@ def label_samples(
     samples.check_made_with(model)
     given = replace(given, coarse=samples.coarse)
     with LabelFolder.alone(out, [*input_paths(model, samples), *user_files]) as folder:
-        if folder.check is not None:
-            raise InputError(
-                f"{folder.path} checks a table of answers. Repeat --check, or use another folder."
-            )
-        names, identified = np.array(given.unique_names), Identified([given], verbose=verbose)
-        taken = TakenAnswers(
-            names.tolist(),
-            identified,
-            match_names,
-            by_row=given.named_by == "row" or names.tolist() != given.names,
+        _refuse_check(folder)
+        identified, asked = (
+            Identified([given], verbose=verbose),
+            question_of(folder, question, values),
         )
-        names, digests = names[once.kept].tolist(), identified.contents[once.kept]
+        before, labels, about = labels_in(
+            folder, asked, given, identified, user_files, match_names=match_names
+        )
+        names, digests = [given.unique_names[i] for i in once.kept], identified.contents[once.kept]
         contents = [digest.hex() for digest in digests.tolist()]
-        before = folder.take_kept(question_of(folder, question, values), taken)
-        labels = folder.take(before, [*folder.answer_files(), *user_files], taken)
-
         embedder = OnnxEmbedder(model, device=device, batch_size=batch_size, verbose=verbose)
         embedded, computed = _embedded(embedder, samples, folder.path / _KEPT, digests)
-        inputs = samples.looks()
-        feature_sets = feature_sets_of(
-            embedded.Z,
-            embedded.layers,
-            texts=inputs.texts,
-            inputs=None if samples.embedded else samples.X,
-        )
         # Folds and random choices go by content, not by the order of the samples in their file.
         order = np.argsort(digests, kind="stable")
-        feature_sets = {name: values[order] for name, values in feature_sets.items()}
+        feature_sets = _feature_sets(samples, embedded, order)
         y, ordered = samples.y[order], [contents[row] for row in order]
-
-        def inferred(some: Labels) -> GroupInference:
-            clf = GroupInference(random_state=random_state)
-            clf.fit(feature_sets, y, some.of_contents(ordered))
-            return clf
-
-        inference = inferred(labels) if labels.n_answers else None
-        earlier = [*map(inferred, _earlier_labels(labels, folder.looked_at))]
+        runs = [*_earlier_labels(labels, folder.looked_at), labels]
+        *earlier, inference = (
+            _inferred(run, feature_sets, y, ordered, random_state) for run in runs
+        )
         margins = margins_of(feature_sets["embedding"], y, random_state=random_state)
-        known = {*labels.contents.values()}
-        seen = np.array([0 if content in known else -1 for content in ordered])
-        repeats = np.ones(len(contents), dtype=bool)
-        repeats[distinct(digests[order])[0]] = False
-        seen[repeats] = 0  # one question for each content
-        options: dict[str, Any] = {"inference": inference, "random_state": random_state}
-        rows = order[next_questions(y, seen, margins=margins, n=batch, **options)]
-
+        seen, options = _not_to_ask(labels, ordered), {"random_state": random_state}
+        chosen = next_questions(y, seen, margins=margins, n=batch, inference=inference, **options)
+        rows = order[chosen]
         new = [v for n, v in labels.answers.items() if before.answers.get(n, "") != v]
         number = folder.batch + bool(new or folder.labels is None)
         table = f"questions-{number}.csv"
-        shown = replace(inputs, ids=names)
+        shown = replace(samples.looks(), ids=names)
         files = files_of(labels, rows, shown, contents, table) if len(rows) else {}
         folder.write(labels, number, files)
         if computed:
             keep(folder.path / _KEPT, embedded)
-
-        head, right, notes = None, margins > 0, [*samples.notes]
-        if model.head is not None:
-            match = samples.fit_to(model)
-            head = match.model.head
-            assert head is not None  # the same model
-            predicted = head.predict(feature_sets["embedding"])
-            right, notes = predicted == y, [*notes, *match.notes]
-            classes = class_order(y, predicted, head.classes)
-            notes += [] if classes is None else [classes.sentence()]
-        groups = tuple[Group, ...]()
+        right, of_head, notes = _right(model, samples, feature_sets["embedding"], y, margins)
+        groups, reached, attribute = tuple[Group, ...](), None, labels.of_contents(ordered)
         if inference is not None:
-            attribute = labels.of_contents(ordered)
             groups = groups_of(y, attribute, inference, right, labels.values)
+            reached = progress(y, inference, [each for each in earlier if each])
         return Labelling(
             path=folder.path,
             labels=labels,
             n_new=sum(value is not None for value in new),
             asked=tuple(names[i] for i in rows),
             table=table,
-            progress=None if inference is None else progress(y, inference, earlier),
+            progress=reached,
             groups=groups,
             feature_set=None if inference is None else inference.feature_set_,
-            of_head="cross-fitted heads" if head is None else THE_MODEL,
-            notes=tuple(notes),
-            about_answers=tuple(taken.notes),
+            of_head=of_head,
+            notes=(*samples.notes, *notes),
+            about_answers=tuple(about),
         )
+
+
+def _refuse_check(folder: LabelFolder) -> None:
+    """Raise an error if the folder checks a table of answers."""
+    if folder.check is not None:
+        raise InputError(
+            f"{folder.path} checks a table of answers. Repeat --check, or use another folder."
+        )
+
+
+def _inferred(
+    labels: Labels, feature_sets: dict[str, Any], y: Array, contents: Sequence[str], seed: int
+) -> GroupInference | None:
+    """The attribute of all samples, inferred from labels; None without labels."""
+    if not labels.n_answers:
+        return None
+    inference = GroupInference(random_state=seed)
+    inference.fit(feature_sets, y, labels.of_contents(contents))
+    return inference
+
+
+def labels_in(
+    folder: LabelFolder,
+    asked: Labels,
+    samples: Samples,
+    identified: Identified,
+    files: Sequence[StrPath],
+    *,
+    match_names: bool,
+) -> tuple[Labels, Labels, list[str]]:
+    """Labels that a folder keeps, these with the labels of new files, and notes."""
+    names = samples.unique_names
+    by_row = samples.named_by == "row" or names != samples.names
+    taken = TakenAnswers(names, identified, match_names, by_row=by_row)
+    before = folder.take_kept(asked, taken)
+    labels = folder.take(before, [*folder.answer_files(), *files], taken)
+    return before, labels, taken.notes
+
+
+def _feature_sets(samples: Samples, embedded: Embedded, order: Array) -> dict[str, Any]:
+    """Feature sets to infer groups from, with the samples in some order."""
+    feature_sets = feature_sets_of(
+        embedded.Z,
+        embedded.layers,
+        texts=samples.looks().texts,
+        inputs=None if samples.embedded else samples.X,
+    )
+    return {name: values[order] for name, values in feature_sets.items()}
+
+
+def _not_to_ask(labels: Labels, contents: Sequence[str]) -> Array:
+    """0 for samples whose content has a label, or is that of an earlier sample; else −1; (N,)."""
+    known, seen = {*labels.contents.values()}, list[int]()
+    for content in contents:
+        seen.append(0 if content in known else -1)
+        known.add(content)  # one question for each content
+    return np.array(seen)
+
+
+def _right(
+    model: FrozenModel, samples: Samples, Z: Array, y: Array, margins: Array
+) -> tuple[Array, str, list[str]]:
+    """Which samples the model or cross-fitted heads predict right, which of these, and notes."""
+    if model.head is None:
+        return margins > 0, "cross-fitted heads", []
+    match = samples.fit_to(model)
+    assert match.model.head is not None  # the same model
+    predicted = match.model.head.predict(Z)
+    order = class_order(y, predicted, match.classes)
+    return predicted == y, THE_MODEL, [*match.notes, *([] if order is None else [order.sentence()])]
 
 
 def of_one_label(model: Any, label: str | None = None) -> FrozenModel:

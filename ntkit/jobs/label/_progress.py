@@ -301,20 +301,7 @@ def progress(
     )
     before = next((one for one in reversed(earlier) if is_earlier(one.n_known_, n)), None)
     if before is None or before.feature_set_ is None:
-        reason = "Another batch is needed to show whether the groups are stable."
-        if before is not None:
-            reason = (
-                f"With {before.n_known_} labels ntkit inferred no groups, so it cannot compare "
-                "them. Another batch is needed."
-            )
-        if n >= MOST:
-            reason = (
-                f"There are {n} labels. Our experiments never used more than {MOST}. ntkit could "
-                "not compare the groups with earlier ones."
-            )
-        if n < FEWEST_ANSWERS:
-            reason = _TOO_FEW.format(n)
-        return Progress(n, purity, least_pure, n >= MOST, reason)
+        return Progress(n, purity, least_pure, n >= MOST, _why_not_compared(n, before))
     then, nobody = _inferred_groups(y, before), np.zeros(len(y), dtype=bool)
     values = [*inference.classes_, *(v for v in before.classes_ if v not in inference.classes_)]
     overlaps = [
@@ -344,6 +331,23 @@ def progress(
     else:
         reason = f"{changing} More labels are needed."
     return Progress(n, purity, least_pure, enough, reason, overlap)
+
+
+def _why_not_compared(n: int, before: GroupInference | None) -> str:
+    """Sentence on n labels whose groups have no earlier ones to compare with."""
+    if n < FEWEST_ANSWERS:
+        return _TOO_FEW.format(n)
+    if n >= MOST:
+        return (
+            f"There are {n} labels. Our experiments never used more than {MOST}. ntkit could "
+            "not compare the groups with earlier ones."
+        )
+    if before is None:
+        return "Another batch is needed to show whether the groups are stable."
+    return (
+        f"With {before.n_known_} labels ntkit inferred no groups, so it cannot compare "
+        "them. Another batch is needed."
+    )
 
 
 _TOO_FEW = f"{{}} labels are too few. At least {FEWEST_ANSWERS} are needed."

@@ -184,17 +184,7 @@ def subject_of(
             return text_subject(X.ravel().tolist(), plain, None, folder)
         return _array_subject(X, model)
     if data is not None:
-        rows = _recorded_rows(recorded, data)
-        if data.embedded:
-            Z = data.X[rows]
-            return Subject(len(Z), lambda _, some: np.asarray(Z[np.asarray(some)]), embedded=True)
-        X = rows_of(data.X, rows)
-        if data.data.are_files:
-            return _images(model, X.paths, X.preprocessing)
-        if isinstance(data.data, TextData):
-            first, second = zip(*X.texts, strict=True) if X.paired else (X.texts, None)
-            return text_subject(first, X.preprocessing, second, folder)
-        return _array_subject(X if isinstance(data.data, SeveralInputs) else np.asarray(X), model)
+        return _subject_of_data(model, recorded, data, preprocessing, folder)
     if files is None:
         raise InputError(
             f"{recorded.source} does not hold the inputs. Add X, images, texts or files to it, or "
@@ -208,6 +198,27 @@ def subject_of(
             "files: --data DATA (data=)"
         )
     return _images(model, paths, preprocessing)
+
+
+def _subject_of_data(
+    model: FrozenModel,
+    recorded: Recording,
+    data: Samples,
+    preprocessing: Preprocessing,
+    folder: Path,
+) -> Subject:
+    """The samples of data that were recorded."""
+    rows = _recorded_rows(recorded, data)
+    if data.embedded:
+        Z = data.X[rows]
+        return Subject(len(Z), lambda _, some: np.asarray(Z[np.asarray(some)]), embedded=True)
+    X = rows_of(data.X, rows)
+    if data.data.are_files:
+        return _images(model, X.paths, X.preprocessing)
+    if isinstance(data.data, TextData):
+        first, second = zip(*X.texts, strict=True) if X.paired else (X.texts, None)
+        return text_subject(first, X.preprocessing, second, folder)
+    return _array_subject(X if isinstance(data.data, SeveralInputs) else np.asarray(X), model)
 
 
 def _images(model: FrozenModel, images: Sequence[Any], steps: Preprocessing) -> Subject:

@@ -280,10 +280,10 @@ def _by_group(
 
 def _note_on_others(n: int) -> list[str]:
     """A note on labels of samples that were not drawn to check the table, if there are any."""
-    correct, are = ("corrects", "is no check") if n == 1 else ("correct", "are no checks")
     return [
-        f"{counted(n, 'label')} of samples that were not drawn at random {correct} the table, and "
-        f"{are}."
+        f"{counted(n, 'label')} of samples that were not drawn at random "
+        f"{'corrects' if n == 1 else 'correct'} the table, and "
+        f"{'is no check' if n == 1 else 'are no checks'}."
     ] * (n > 0)
 
 

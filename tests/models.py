@@ -5,6 +5,7 @@ to the tests as the fixture ``zoo``; the package itself never imports it.
 """
 
 import ast
+import json
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -202,9 +203,26 @@ def samples(start="body", n_samples=40, dtype=np.float32):
     return np.random.default_rng(3).normal(size=(n_samples, *sides)).astype(dtype)
 
 
-def save(model, path):
+def save(model, path, names=None, **metadata):
+    """Write a model, which may name its classes and say more of itself."""
+    if names is not None:
+        metadata["names"] = json.dumps(list(names))
+    if metadata:
+        helper.set_model_props(model, metadata)
     onnx.save(model, path)
     return path
+
+
+def of_columns(path, V, B, names=None, **metadata):
+    """A classifier of columns, which are its embedding where they are above 0."""
+    shapes = f"(float[N, {len(V)}] x) => (float[N, {len(B)}] logits)"
+    model = parsed(f"{shapes} {{ z = Relu(x) logits = Gemm(z, V, B) }}", V=V, B=B)
+    return save(model, path, names, **metadata)
+
+
+def of_two_columns(path, names=None):
+    """A classifier that predicts the second class from 0.5 on in the first column."""
+    return of_columns(path, [[-1, 1], [0.1, 0]], [0.5, -0.5], names)
 
 
 def save_external(model, path):

@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
-from onnx import helper
 from PIL import Image
 
 from ntkit import check, predict
@@ -15,21 +14,13 @@ from ntkit.changes import change_named
 from ntkit.extraction import ImagePreprocessing, read_samples
 from tests.cases import N_IMAGES, done, ntkit, read_csv, refused, write_csv
 from tests.jobs.label.models import rows, write_model
-from tests.models import parsed
+from tests.models import of_two_columns as classifier
+from tests.models import parsed, save
 
 CPU = ("--device", "cpu")
 # Characters that a terminal executes or that turn the text after them.
 HIDDEN = [chr(code) for code in (0x7, 0x1B, 0x7F, 0x9B, 0x61C, 0x200E, 0x200F)]
 HIDDEN += [chr(code) for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))]
-
-
-def classifier(path, classes):
-    """A model of two columns that predicts the first class below 0 in the first column."""
-    text = "(float[N, 2] x) => (float[N, 2] logits) { z = Relu(x) logits = Gemm(z, V, B) }"
-    model = parsed(text, V=[[-1, 1], [0.1, 0]], B=[0.5, -0.5])
-    helper.set_model_props(model, {} if classes is None else {"names": json.dumps(classes)})
-    onnx.save(model, path)
-    return path
 
 
 def samples(path, classes, n=120):
@@ -132,9 +123,7 @@ def recording(path, columns, weight=None, name="x"):
         model.graph.node.insert(0, scaled.node[0])
         model.graph.initializer.extend(scaled.initializer)
     record = {"ntkit.preprocessing": json.dumps({"columns": columns})} if columns else {}
-    helper.set_model_props(model, {"names": json.dumps(["neg", "pos"]), **record})
-    onnx.save(model, path)
-    return path
+    return save(model, path, ["neg", "pos"], **record)
 
 
 def averages(*arguments):
@@ -192,8 +181,7 @@ def test_each_model_says_how_it_reads_its_own_inputs(tmp_path):
         "{ x = Cast<to = 1>(y) z = Relu(x) logits = Gemm(z, V, B) }",
         V=[[-1, 1], [0.1, 0]], B=[0.5, -0.5],
     )  # fmt: skip
-    helper.set_model_props(wide, {"names": json.dumps(classes)})
-    onnx.save(wide, new)
+    save(wide, new, classes)
     _, out, err = ntkit("check", old, new, data, "--max-drop", "5", "--json", *CPU)
     notes = json.loads(out)["notes"]
     assert any(note.startswith("Columns, in this order: 'a', 'b'") for note in notes), err
@@ -222,9 +210,8 @@ def test_a_class_may_have_any_name(tmp_path, classes, named_cat_and_dog):
 
 def figures_of(folder, classes):
     """What five commands find on marked rows, without names."""
-    model = onnx.load(write_model(folder / "m.onnx"))
-    helper.set_model_props(model, {"names": json.dumps(classes)})
-    onnx.save(model, path := folder / "m.onnx")
+    path = write_model(folder / "m.onnx")
+    save(onnx.load(path), path, classes)
     for seed, name in enumerate(("train", "validation", "test")):
         X, y, mark = rows(seed, n=400, share=0.9)
         columns = dict(zip("abcdef", X.T, strict=True))

@@ -7,7 +7,6 @@ import onnx
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from onnx import helper
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -32,7 +31,7 @@ from ntkit.jobs.label import label_samples
 from ntkit.jobs.verify import check_parity
 from ntkit.metrics import group_report
 from ntkit.verification import verify
-from tests.models import parsed
+from tests.models import of_columns, parsed
 
 COLUMNS = ["f", "g", "h", "cue"]
 OTHER_ORDER = ["cue", "g", "h", "f"]
@@ -52,15 +51,10 @@ def draw(seed, n=300):
 def models(tmp_path_factory):
     """A model without names of columns, and the same one with them."""
     folder = tmp_path_factory.mktemp("columns")
-    text = "(float[N, 4] x) => (float[N, 2] logits) { z = Relu(x) logits = Gemm(z, V, B) }"
-    V = [[-1, 1], [0, 0], [0, 0], [-0.5, 0.5]]
-    model = parsed(text, V=V, B=[1.8, -1.8])
-    for name, more in (("plain", {}), ("named", {"columns": COLUMNS})):
-        props = {"names": '["neg", "pos"]'}
-        props |= {"ntkit.preprocessing": json.dumps(more)} if more else {}
-        helper.set_model_props(model, props)
-        onnx.save(model, folder / f"{name}.onnx")
-    return folder / "plain.onnx", folder / "named.onnx"
+    V, B = [[-1, 1], [0, 0], [0, 0], [-0.5, 0.5]], [1.8, -1.8]
+    plain = of_columns(folder / "plain.onnx", V, B, ["neg", "pos"])
+    record = {"ntkit.preprocessing": json.dumps({"columns": COLUMNS})}
+    return plain, of_columns(folder / "named.onnx", V, B, ["neg", "pos"], **record)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
-from onnx import helper
 from PIL import Image
 
 import ntkit
@@ -18,20 +17,13 @@ from ntkit.jobs.check import check_predictions
 from ntkit.jobs.label import label_samples
 from tests.cases import done, read_csv, refused, write_csv
 from tests.cases import ntkit as command
-from tests.models import parsed
+from tests.models import of_two_columns as classifier
+from tests.models import parsed, save
 
 COMPOSED = ["café", "thé"]
 SPLIT = [unicodedata.normalize("NFD", name) for name in COMPOSED]
 CPU = {"device": "cpu"}
 QUIET = ("--device", "cpu", "--quiet")
-
-
-def classifier(path, names):
-    text = "(float[N, 2] x) => (float[N, 2] logits) { z = Relu(x) logits = Gemm(z, V, B) }"
-    model = parsed(text, V=[[-1, 1], [0.1, 0]], B=[0.5, -0.5])
-    helper.set_model_props(model, {"names": json.dumps(names)} if names else {})
-    onnx.save(model, path)
-    return path
 
 
 def draw(names, n=200):
@@ -148,8 +140,7 @@ def test_one_label_of_several(forms, tmp_path):
     text = "(float[N, 2] x) => (float[N, 2] p) { z = Relu(x) l = Gemm(z, V, B) p = Sigmoid(l) }"
     model = parsed(text, V=[[1, 0], [0, 1]], B=[-0.5, -0.5])
     thresholds = json.dumps(dict.fromkeys(forms[1], 0.4))
-    helper.set_model_props(model, {"names": json.dumps(forms[0]), "thresholds": thresholds})
-    onnx.save(model, tmp_path / "m.onnx")
+    save(model, tmp_path / "m.onnx", forms[0], thresholds=thresholds)
     X = draw(forms[0])[0]
     columns = {"a": X[:, 0], "b": X[:, 1]}
     columns |= {name: (X[:, i] > 0.5).astype(int) for i, name in enumerate(forms[1])}

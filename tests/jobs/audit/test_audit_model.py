@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
 from PIL import Image
 
 import ntkit
@@ -29,19 +28,18 @@ DIGITS = marked_digits_model_path()
 def brightness_model(path):
     """Means of the channels of an image; the first decides, at 0.5."""
     graph = models.Graph()
-    graph.constant("w", np.eye(3)[:, :, None, None])
-    graph.add("Conv", ["x", "w"], "c")
-    graph.add("Relu", ["c"], "r")
-    graph.add("MaxPool", ["r"], "p", kernel_shape=[2, 2], strides=[2, 2])
-    graph.add("Relu", ["p"], "q")
-    graph.add("GlobalAveragePool", ["q"], "g")
-    graph.add("Flatten", ["g"], "z")
-    graph.constant("fc", np.array([[20.0, 0, 0]]))
-    graph.constant("b", np.array([-10.0]))
-    graph.add("Gemm", ["z", "fc", "b"], "logits", transB=1)
+    graph.write(
+        """c = Conv(x, w)
+        r = Relu(c)
+        p = MaxPool(r, kernel_shape=[2, 2], strides=[2, 2])
+        q = Relu(p)
+        g = GlobalAveragePool(q)
+        z = Flatten(g)
+        logits = Gemm(z, [[20.0, 0.0, 0.0]], [-10.0], transB=1)""",
+        w=np.eye(3)[:, :, None, None],
+    )
     graph.output("logits", ["batch", 1])
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, 8, 8])]
-    return models.save(graph.model(inputs), path)
+    return models.save(graph.model([models.value("x", ["batch", 3, 8, 8])]), path)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import numpy as np
 import onnxruntime as ort
 import pytest
-from onnx import TensorProto, helper
 
 import ntkit
 from ntkit import FrozenModel
@@ -35,33 +34,28 @@ from tests.cases import done, refused, write_csv
 def image_model(path, weights):
     """Logits of two classes: a weighted mean of the pixels of an image, less 0.5, as ±20 of it."""
     weights = np.asarray(weights, dtype=np.float32)
-    channels, height, width = weights.shape
-    graph = models.Graph()
     flat = (weights / max(float(weights.sum()), 1e-9)).reshape(1, -1)
-    graph.add("Flatten", ["x"], "flat")
-    graph.constant("w", np.vstack([flat, 0.01 * np.eye(4, flat.shape[1])]))
-    graph.add("Gemm", ["flat", "w"], "h", transB=1)
-    graph.add("Relu", ["h"], "z")
-    graph.constant("fc", np.eye(1, 5) * 20)
-    graph.constant("b", np.array([-10.0]))
-    graph.add("Gemm", ["z", "fc", "b"], "logits", transB=1)
+    graph = models.Graph()
+    graph.write(
+        """flat = Flatten(x)
+        z = Relu(Gemm(flat, w, transB=1))
+        logits = Gemm(z, fc, [-10.0], transB=1)""",
+        w=np.vstack([flat, 0.01 * np.eye(4, flat.shape[1])]), fc=np.eye(1, 5) * 20,
+    )  # fmt: skip
     graph.output("logits", ["batch", 1])
-    shape = ["batch", channels, height, width]
-    models.save(graph.model([helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)]), path)
+    models.save(graph.model([models.value("x", ["batch", *weights.shape])]), path)
     return FrozenModel.load(path)
 
 
 def table_model(path, *, weights=(4.0, 0, 0, 0, 0, 0)):
     """Six columns, missing values as 0, weighted."""
     graph = models.Graph()
-    graph.constant("zero", np.zeros(1))
-    graph.add("IsNaN", ["x"], "missing")
-    graph.add("Where", ["missing", "zero", "x"], "known")
-    graph.constant("w", np.eye(6))
-    graph.add("Gemm", ["known", "w"], "h", transB=1)
-    graph.add("Tanh", ["h"], "z")
-    graph.constant("fc", np.array([weights]))
-    graph.add("Gemm", ["z", "fc"], "logits", transB=1)
+    graph.write(
+        """known = Where(IsNaN(x), [0.0], x)
+        z = Tanh(Gemm(known, w, transB=1))
+        logits = Gemm(z, fc, transB=1)""",
+        w=np.eye(6), fc=np.array([weights]),
+    )  # fmt: skip
     graph.output("logits", ["batch", 1])
     models.save(graph.model(), path)
     return FrozenModel.load(path)

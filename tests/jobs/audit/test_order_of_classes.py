@@ -1,19 +1,16 @@
 """An audit stops where classes evidently have another order than the labels, as a repair does."""
 
-import json
 import shlex
 
 import numpy as np
-import onnx
 import pytest
-from onnx import helper
 
 import ntkit
 from ntkit import FrozenModel
 from ntkit.exceptions import InputError
 from tests.cases import done, refused, write_csv
 from tests.cases import ntkit as run
-from tests.models import parsed
+from tests.models import of_columns
 from tests.several_labels import LABELS, REPAIRED
 
 NAMES = ["cat", "dog", "horse", "sheep"]
@@ -25,11 +22,7 @@ TEXTS = [f"a {'red' if i % 3 else 'blue'} word" for i in range(400)]
 
 def classifier(path, names):
     """The largest of the first four columns decides; the file may name the classes."""
-    graph = "(float[N, 5] x) => (float[N, 4] logits) { z = Relu(x) logits = Gemm(z, W, b) }"
-    model = parsed(graph, W=4 * np.eye(5, 4), b=np.zeros(4))
-    helper.set_model_props(model, {} if names is None else {"names": json.dumps(names)})
-    onnx.save(model, path)
-    return path
+    return of_columns(path, 4 * np.eye(5, 4), np.zeros(4), names)
 
 
 def table(path, noise=0.35):

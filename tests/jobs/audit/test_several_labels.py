@@ -5,7 +5,6 @@ import json
 from functools import partial
 
 import numpy as np
-import onnx
 import pytest
 from scipy.stats import binom
 
@@ -36,8 +35,7 @@ def write_model(path):
         scores = Sigmoid(logits)
     }"""
     built = zoo.parsed(graph, W=W, b=np.array([-4, -2, -2, -2, -2], np.float32))
-    onnx.helper.set_model_props(built, {"names": json.dumps(NAMES)})
-    return zoo.save(built, path)
+    return zoo.save(built, path, NAMES)
 
 
 @pytest.fixture(scope="module")

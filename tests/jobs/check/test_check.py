@@ -31,9 +31,7 @@ def permuted(folder, order, names, name="new.onnx"):
     graph.constant("fc.bias", b[order])
     graph.add("Gemm", ["z", "fc.weight", "fc.bias"], "logits", transB=1)
     graph.output("logits", ["batch", 3])
-    model = graph.model()
-    helper.set_model_props(model, {} if names is None else {"names": json.dumps(names)})
-    return FrozenModel.load(models.save(model, folder / name))
+    return FrozenModel.load(models.save(graph.model(), folder / name, names))
 
 
 @pytest.fixture(scope="module")

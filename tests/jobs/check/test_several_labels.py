@@ -176,8 +176,7 @@ def test_labels_in_another_order_behind_another_input_are_matched_by_name(five, 
         data = write_csv(tmp_path / "t.csv", pixels | dict(zip(LABELS, Y.T, strict=True)))
     names = [LABELS[i] for i in order]
     for some in (names, [*names[:4], "round"]):
-        helper.set_model_props(onnx_model, {"names": json.dumps(some)})
-        onnx.save(onnx_model, tmp_path / "other.onnx")
+        zoo.save(onnx_model, tmp_path / "other.onnx", some)
         arguments = five.model, tmp_path / "other.onnx", data
         if some == names:
             found = ntkit.check(*arguments, limits={"max_drop": 5}, device="cpu")

@@ -4,9 +4,7 @@ import json
 import shlex
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from ntkit import FrozenModel, OnnxEmbedder, debias
 from ntkit.datasets import marked_digits_model_path
@@ -14,6 +12,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples
 from ntkit.jobs.debias import undo
 from tests.cases import done, ntkit, refused
+from tests.models import parsed, save
 
 MODEL = marked_digits_model_path()
 
@@ -106,23 +105,18 @@ def test_unrelated_errors_are_refused_and_nothing_is_written(folder, monkeypatch
 @pytest.fixture(scope="module")
 def optimal(tmp_path_factory):
     """A model whose probabilities are those of its labels, so no head is better."""
-    coef = np.zeros((10, 2), dtype=np.float32)
+    coef = np.zeros((10, 2))
     coef[0], coef[5] = (-1.5, 1.5), (1.5, -1.5)
-    nodes = [
-        helper.make_node("Neg", ["x"], ["negative"]),
-        helper.make_node("Concat", ["x", "negative"], ["both"], axis=1),
-        helper.make_node("Relu", ["both"], ["z"]),
-        helper.make_node("Gemm", ["z", "coef", "bias"], ["logits"]),
-    ]
-    arrays = {"coef": coef, "bias": np.zeros(2, dtype=np.float32)}
-    ends = (("x", 5), ("logits", 2))
-    x, logits = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", k]) for n, k in ends)
-    weights = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
-    graph = helper.make_graph(nodes, "optimal", [x], [logits], weights)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    path = tmp_path_factory.mktemp("optimal") / "optimal.onnx"
-    onnx.save(model, path)
-    return FrozenModel.load(path)
+    model = parsed(
+        """(float[N, 5] x) => (float[N, 2] logits) {
+            negative = Neg(x)
+            both = Concat<axis: int = 1>(x, negative)
+            z = Relu(both)
+            logits = Gemm(z, coef, bias)
+        }""",
+        coef=coef, bias=np.zeros(2),
+    )  # fmt: skip
+    return FrozenModel.load(save(model, tmp_path_factory.mktemp("optimal") / "optimal.onnx"))
 
 
 def test_random_errors_of_an_optimal_model_are_no_evidence(optimal):

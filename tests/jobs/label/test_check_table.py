@@ -7,7 +7,6 @@ import shutil
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
 from scipy.stats import binomtest
 
 from ntkit.exceptions import InputError
@@ -17,6 +16,7 @@ from ntkit.jobs.label import AnswerTable, _check, check_table, label_samples
 from ntkit.metrics import compare
 from tests.cases import done, ntkit, read_csv, write_csv
 from tests.jobs.label.models import rows, write_model
+from tests.models import save
 
 X, Y, MARK = rows()
 NAMES = [f"p{row}" for row in range(len(Y))]
@@ -235,9 +235,7 @@ def test_groups_whose_names_read_the_same_are_kept_apart(place):
     for second, apart in (("d", "a × 'b × c'"), ("c", "a × 'b × c'")):
         said = np.where(MARK == 1, "b × c", second)
         write_csv(place / "mark.csv", {"id": NAMES, "mark": said})
-        model = onnx.load("model.onnx")
-        helper.set_model_props(model, {"names": json.dumps(["a", "a × b"])})
-        onnx.save(model, "named.onnx")
+        save(onnx.load("model.onnx"), "named.onnx", ["a", "a × b"])
         samples = Samples(X, labels, ids=np.array(NAMES))
         found = check_table("named.onnx", samples, "mark.csv", f"out {second}")
         counts = {group.name: size for group, size in zip(found.groups, found.sizes, strict=True)}

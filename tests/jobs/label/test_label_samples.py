@@ -24,6 +24,7 @@ from ntkit.jobs.label import Labels, label_samples, read_labels
 from ntkit.jobs.label import _label as label
 from tests.cases import write_csv
 from tests.jobs.label.models import N, rows, write_model
+from tests.models import save as save_model
 
 QUESTION = "Is it marked?"
 X, Y, MARK = rows()
@@ -45,6 +46,7 @@ def save(path, answers, header=QUESTION):
     """What the page saves, or a person fills in."""
     with path.open("w", newline="", encoding="utf-8-sig") as file:
         csv.writer(file).writerows([["id", header], *answers.items()])
+    return path
 
 
 def fill_in(out):
@@ -680,33 +682,25 @@ def test_numbers_as_labels_in_any_writing(model, tmp_path):
     assert found.labels.answers == {"3": "1", "4": "0", "5": "0"}
 
 
-def test_a_label_that_replaces_another_is_told(model, tmp_path):
-    """Two people may disagree: the later file counts."""
+@pytest.mark.parametrize(
+    ("first", "second", "says", "counted"),
+    [
+        ({"3": "yes", "4": "no", "5": "no"}, {"3": "no", "4": "no"},
+         "1 label replaces another one that was given before.", {"3": "no", "4": "no", "5": "no"}),
+        ({"3": "yes", "4": "no", "5": "?"}, {"3": "?", "5": "no", "6": "?"},
+         "? takes back 1 label that was given before: '3'.",
+         {"3": None, "4": "no", "5": "no", "6": None}),
+    ],
+)  # fmt: skip
+def test_the_later_file_of_two_counts_and_is_told(model, tmp_path, first, second, says, counted):
+    """Two people may disagree, and a second one who cannot tell takes back the first's label."""
     rows, out = np.arange(240), tmp_path / "out"
     ask(model, out, rows)
-    save(tmp_path / "one.csv", {"3": "yes", "4": "no", "5": "no"})
-    save(tmp_path / "two.csv", {"3": "no", "4": "no"})
-    told = ask(
-        model, out, rows, answers=[tmp_path / "one.csv", tmp_path / "two.csv"], match_names=True
-    )
-    assert [n for n in told.about_answers if "another one" in n] == [
-        f"{tmp_path / 'two.csv'}: 1 label replaces another one that was given before."
-    ]
-
-
-def test_a_label_that_another_file_takes_back_is_told(model, tmp_path):
-    """A second person who cannot tell takes back the first one's label."""
-    rows, out = np.arange(240), tmp_path / "out"
-    ask(model, out, rows)
-    save(tmp_path / "one.csv", {"3": "yes", "4": "no", "5": "?"})
-    save(tmp_path / "two.csv", {"3": "?", "5": "no", "6": "?"})
-    told = ask(
-        model, out, rows, answers=[tmp_path / "one.csv", tmp_path / "two.csv"], match_names=True
-    )
-    assert [n for n in told.about_answers if "takes back" in n] == [
-        f"{tmp_path / 'two.csv'}: ? takes back 1 label that was given before: '3'."
-    ]
-    assert told.labels.answers == {"3": None, "4": "no", "5": "no", "6": None}
+    paths = [save(tmp_path / f"{name}.csv", labels)
+             for name, labels in (("one", first), ("two", second))]  # fmt: skip
+    told = ask(model, out, rows, answers=paths, match_names=True)
+    assert [note for note in told.about_answers if says in note] == [f"{paths[1]}: {says}"]
+    assert told.labels.answers == counted
 
 
 def test_classes_in_another_order_are_told_before_a_person_labels(tmp_path):
@@ -714,8 +708,7 @@ def test_classes_in_another_order_are_told_before_a_person_labels(tmp_path):
     onnx_model = onnx.load(write_model(tmp_path / "model.onnx"))
     table = write_csv(tmp_path / "t.csv", {**dict(zip("abcdef", X.T, strict=True)), "label": Y})
     for names, told in ((["0", "1"], False), (["1", "0"], True)):
-        onnx.helper.set_model_props(onnx_model, {"names": json.dumps(names)})
-        onnx.save(onnx_model, tmp_path / "named.onnx")
+        save_model(onnx_model, tmp_path / "named.onnx", names)
         out = tmp_path / f"out{told}"
         question = {"question": "?", "values": ["a", "b"], "device": "cpu"}
         result = label_samples(tmp_path / "named.onnx", table, out, **question)

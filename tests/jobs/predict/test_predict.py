@@ -8,7 +8,6 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
-from onnx import helper
 from scipy.special import softmax
 
 import ntkit
@@ -126,9 +125,7 @@ def test_two_models_without_class_names_take_those_of_the_data(model, tmp_path):
 
 def named(path, names):
     """The model of two classes, with names of them, or without."""
-    model = models.classifier(2)
-    helper.set_model_props(model, {} if names is None else {"names": json.dumps(names)})
-    return models.save(model, path)
+    return models.save(models.classifier(2), path, names)
 
 
 @pytest.mark.parametrize(
@@ -194,8 +191,7 @@ def test_rows_are_numbered_if_some_have_no_id(tmp_path, ids):
 
 def test_scores_are_probabilities_of_all_samples_or_of_none(tmp_path):
     model = models.parsed("(float[N, 2] x) => (float[N, 2] scores) { scores = Relu(x) }")
-    helper.set_model_props(model, {"names": json.dumps(["cat", "dog"])})
-    path = models.save(model, tmp_path / "relu.onnx")
+    path = models.save(model, tmp_path / "relu.onnx", ["cat", "dog"])
     some = np.tile(np.eye(2, dtype=np.float32), (20, 1))
     for X in (some, 3 * some):
         found = write_predictions(tmp_path / "p.csv", path, X, batch_size=8, force=True)
@@ -311,9 +307,7 @@ def test_what_exists_stays_and_nothing_is_left_half_written(model, tmp_path):
     "names", [None, ["false", "true"], ["True", "False"], ["0", "1"], ["neg", "pos"]]
 )
 def test_truth_values_are_labels_of_classes_that_mean_them(names, tmp_path):
-    onnx_model = models.classifier(2)
-    helper.set_model_props(onnx_model, {} if names is None else {"names": json.dumps(names)})
-    path = models.save(onnx_model, tmp_path / "model.onnx")
+    path = named(tmp_path / "model.onnx", names)
     X = models.inputs(60)
     second = logits(path, X).argmax(axis=1) == 1
     y = ~second if names == ["True", "False"] else second

@@ -29,7 +29,7 @@ from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPrep
 from ntkit.head import LinearHead
 from ntkit.metrics import class_order
 from ntkit.model import FrozenModel, name_of
-from ntkit.pages import Report, Shown, report_html
+from ntkit.pages import Neurons, Report, Shown, report_html
 from ntkit.samples import (
     check_alike,
     check_made_with,
@@ -179,13 +179,14 @@ def report_of_models(
         evaluated_on="samples of this report",
         candidates_on=str(record.get("evaluated_on", "test set")) + " of the repair",
         shown=shown,
-        Z=Z,
-        neurons_on=shown,
-        scores=scores,
-        scores_of="Scores are for these samples, in standard deviations of each neuron.",
-        classes=after.classes,
-        suppressed=suppressed,
-        threshold=None,
+        neurons=Neurons(
+            Z,
+            shown,
+            scores,
+            "Scores are for these samples, in standard deviations of each neuron.",
+            after.classes,
+            suppressed,
+        ),
         facts=facts_of_job(
             original, debiased, {"samples": samples}, embedder.device_ if embedder else None
         ),
@@ -289,7 +290,6 @@ def write_report_of_predictions(
     path = check_file(out, force=force, size=PAGE)
     before, after = predictions
     shown = Shown(y, before, after, none_if_unknown(samples.groups), samples)
-    none = np.empty((len(y), 0))
     report = Report(
         title=" compared with ".join(reversed(names)),
         sentences=notes,
@@ -298,13 +298,6 @@ def write_report_of_predictions(
         evaluated_on="samples of this report",
         candidates_on="",
         shown=shown,
-        Z=none,
-        neurons_on=shown,
-        scores=none,
-        scores_of="",
-        classes=np.unique(y),
-        suppressed=np.zeros(0, dtype=bool),
-        threshold=None,
         facts={"old predictions": names[0], "new predictions": names[1]},
         commands=commands(),
     )

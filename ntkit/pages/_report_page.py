@@ -151,6 +151,21 @@ class Answer:
     groups: Sequence[Groups] = ()
     cost: str = ""
     steps: Sequence[tuple[str, str, str]] = ()
+    others: str = ""  # a sentence on the outputs of other labels
+
+
+@dataclass(frozen=True)
+class Neurons:
+    """Activations (n, D) of samples, scores of each class (K, D), and suppressed neurons (D,)."""
+
+    Z: Array
+    on: Shown
+    scores: Array
+    scores_of: str
+    classes: Array
+    suppressed: Array
+    threshold: float | None = None
+    moved: Moved | None = None
 
 
 @dataclass(frozen=True)
@@ -164,23 +179,14 @@ class Report:
     evaluated_on: str
     candidates_on: str
     shown: Shown
-    Z: Array
-    neurons_on: Shown
-    scores: Array
-    scores_of: str
-    classes: Array
-    suppressed: Array
-    threshold: float | None
     facts: Mapping[str, str]
+    neurons: Neurons | None = None  # None for predictions alone
     answer: Answer | None = None  # None compares two models
     seed: int = 0
     label: str | None = None  # of several
-    others: str = ""  # a sentence on the outputs of the other labels
-    accuracy_costs: Sequence[Mapping[str, Any]] = ()
-    accuracy_cost: Mapping[str, Any] | None = None
+    accuracy_costs: Sequence[Mapping[str, Any]] = ()  # one is marked as chosen
     another_share: str = ""  # a command that writes another interpolation
     commands: Sequence[str] = ()
-    moved: Moved | None = None
 
 
 def report_html(report: Report) -> str:
@@ -193,6 +199,8 @@ def report_html(report: Report) -> str:
     was_right, is_right = shown.before == shown.y, shown.after == shown.y
     keys = ("average", "worst_class", "worst_group", "named")
     shares = [cost[key] for cost in report.accuracy_costs for key in keys]
+    Z = np.empty((1, 0)) if report.neurons is None else report.neurons.Z
+    n_suppressed = 0 if report.neurons is None else int(report.neurons.suppressed.sum())
     drawn = np.random.default_rng(report.seed)
     samples = list[dict[str, Any]]()
     changes = {"error{} fixed": ~was_right & is_right, "new error{}": was_right & ~is_right}
@@ -205,10 +213,10 @@ def report_html(report: Report) -> str:
         "report",
         report=report,
         answer=answer,
-        bars=_bars(answer.groups),
+        first=[each for each in answer.groups if each.first],
+        n_shown=(_FEWEST_SHOWN, _SHOWN_GROUPS),
         samples=samples,
         n_drawn=_CHANGED,
-        named=_named(report),
         summary={row.name: row for row in accuracies.rows if row.kind == "summary"},
         worst_before={row.name: row.which for row in (accuracies.before or accuracies).rows},
         classes=sorted(rows["class"], key=_change),
@@ -217,13 +225,14 @@ def report_html(report: Report) -> str:
         worse=[row for row in changed if row.change_interval and row.change_interval[1] < 0],
         verdict=outcome(accuracies, report.label),
         controls=_controls(report.candidates),
-        neurons=neuron_cards(report, _SUPPRESSED, _SAMPLES),
+        of_neurons=report.neurons,
+        neurons=neuron_cards(report.neurons, _SUPPRESSED, _SAMPLES) if n_suppressed else [],
         few_errors=_FEW_ERRORS,
-        curve=_curve(report),
+        curve=_curve(report.neurons) if n_suppressed else None,
         lowest=min([0.9, *(float(np.floor(10 * a) / 10) for a in shares if a is not None)]),
-        n_suppressed=int(report.suppressed.sum()),
-        n_neurons=report.Z.shape[1],
-        n_non_constant=int(non_constant_neurons(report.Z).sum()),
+        n_suppressed=n_suppressed,
+        n_neurons=Z.shape[1],
+        n_non_constant=int(non_constant_neurons(Z).sum()),
     )
 
 
@@ -234,23 +243,6 @@ def _of_two_models(accuracies: GroupReport, label: str | None) -> Answer:
     groups = Groups("Groups" if accuracies.grouped else "Classes", rows)
     question = "Is the second model better than the first on these samples?"
     return Answer(question, outcome(accuracies, label), groups=[groups])
-
-
-def _named(report: Report) -> list[Groups]:
-    """The groups of the answer, without the classes, which have a table of their own."""
-    groups = () if report.answer is None else report.answer.groups
-    return [each for each in groups if each.rows[0].kind == "group"]
-
-
-def _bars(groups: Sequence[Groups]) -> list[dict[str, Any]]:
-    """The worst groups first, as many of each attribute as the first screen has space for."""
-    bars = list[dict[str, Any]]()
-    groups = [each for each in groups if each.first]
-    for each in groups:
-        most = max(_FEWEST_SHOWN, _SHOWN_GROUPS // len(groups))
-        rows, more = each.worst_first, len(each.rows) - most
-        bars.append({"title": each.title, "rows": rows[:most], "tags": each.tags, "more": more})
-    return bars
 
 
 def outcome(accuracies: GroupReport, label: str | None = None) -> str:
@@ -293,24 +285,22 @@ def _controls(candidates: Sequence[Mapping[str, Any]]) -> str:
     return f"{key.replace('_', '-').capitalize()} accuracy and controls. {accuracies}."
 
 
-def neuron_cards(report: Report, n_neurons: int, n_samples: int) -> list[dict[str, Any]]:
+def neuron_cards(of: Neurons | None, n_neurons: int, n_samples: int) -> list[dict[str, Any]]:
     """The suppressed neurons with the highest scores."""
-    if np.isnan(report.scores).all():
+    if of is None or np.isnan(of.scores).all():
         return []
-    known = np.where(np.isnan(report.scores), -np.inf, report.scores)
-    severity = np.where(report.suppressed, known.max(axis=0), -np.inf)
+    known = np.where(np.isnan(of.scores), -np.inf, of.scores)
+    severity = np.where(of.suppressed, known.max(axis=0), -np.inf)
     chosen = np.argsort(-severity, kind="stable")[:n_neurons]
     return [
-        _neuron_card(report, int(j), known[:, j], n_samples)
-        for j in chosen
-        if np.isfinite(severity[j])
+        _neuron_card(of, int(j), known[:, j], n_samples) for j in chosen if np.isfinite(severity[j])
     ]
 
 
-def _neuron_card(report: Report, neuron: int, scores: Array, n_samples: int) -> dict[str, Any]:
+def _neuron_card(of: Neurons, neuron: int, scores: Array, n_samples: int) -> dict[str, Any]:
     """Strongest samples of a neuron, and its activations on right and wrong samples."""
-    on, of_class = report.neurons_on, report.classes[scores.argmax()]
-    activation = np.asarray(report.Z[:, neuron], dtype=float)
+    on, of_class = of.on, of.classes[scores.argmax()]
+    activation = np.asarray(of.Z[:, neuron], dtype=float)
     order = np.argsort(-activation, kind="stable")
     strongest = order[:_STRONGEST]
     labels, counts = np.unique(on.y[strongest], return_counts=True)
@@ -323,7 +313,7 @@ def _neuron_card(report: Report, neuron: int, scores: Array, n_samples: int) -> 
     top = max(float(d.max()) for d in densities) or 1.0
     right, wrong = ((d / top).tolist() for d in densities)
     return {
-        "pairs": _pairs(report.moved, activation, neuron),
+        "pairs": _pairs(of.moved, activation, neuron),
         "neuron": neuron,
         "score": float(scores.max()),
         "of_class": of_class,
@@ -358,13 +348,13 @@ def _change(row: Row) -> float:
     return row.change if row.change is not None and row.n else np.inf
 
 
-def _curve(report: Report) -> dict[str, Any] | None:
+def _curve(of: Neurons | None) -> dict[str, Any] | None:
     """Largest score of every neuron, sorted, as points of a plot 100 wide and 40 high."""
-    if np.isnan(report.scores).all():
+    if of is None or np.isnan(of.scores).all():
         return None
-    severity = np.where(np.isnan(report.scores), -np.inf, report.scores).max(axis=0)
+    severity = np.where(np.isnan(of.scores), -np.inf, of.scores).max(axis=0)
     order = np.argsort(-severity, kind="stable")
-    values, suppressed = severity[order], report.suppressed[order]
+    values, suppressed = severity[order], of.suppressed[order]
     low, high = float(min(values.min(), 0.0)), float(max(values.max(), 0.0))
     span = (high - low) or 1.0
 
@@ -373,12 +363,13 @@ def _curve(report: Report) -> dict[str, Any] | None:
 
     picked = np.unique(np.linspace(0, len(values) - 1, _CURVE).astype(int))
     x = 100 * (picked + 0.5) / len(values)
-    inside = report.threshold is not None and low <= report.threshold <= high
+    threshold = of.threshold
+    inside = threshold is not None and low <= threshold <= high
     return {
         "points": [(float(a), y(float(v))) for a, v in zip(x, values[picked], strict=True)],
         "marks": [float(100 * (i + 0.5) / len(values)) for i in np.flatnonzero(suppressed)],
         "zero": y(0.0),
-        "threshold": y(float(report.threshold)) if inside else None,  # type: ignore[arg-type]
+        "threshold": y(threshold) if inside and threshold is not None else None,
         "low": low,
         "high": high,
     }
@@ -394,8 +385,7 @@ def model_card(report: Report, usage: Usage) -> str:
         report=report,
         usage=usage,
         answer=answer,
-        named=_named(report),
-        n_suppressed=int(report.suppressed.sum()),
+        neurons=report.neurons,
         table=_card_table(accuracies),
         grouped=accuracies.grouped,
         worse=[

@@ -47,7 +47,7 @@ class Usage:
 
 
 def usage_of(
-    model: FrozenModel, samples: Samples, *, original: FrozenModel, new_head: bool, file: str
+    model: FrozenModel, samples: Samples, original: FrozenModel, new_head: bool, file: str
 ) -> Usage:
     """Usage of a model on samples like these."""
     kind, values, facts, files = _inputs(model, samples)

@@ -25,6 +25,7 @@ from ntkit.pages._report_page import (
     Answer,
     Groups,
     Moved,
+    Neurons,
     Report,
     Shown,
     model_card,
@@ -54,13 +55,15 @@ def example(
         evaluated_on="test set",
         candidates_on="test set",
         shown=shown,
-        Z=rng.normal(size=(n, width)),
-        neurons_on=shown,
-        scores=scores,
-        scores_of="Scores are in standard deviations.",
-        classes=names,
-        suppressed=np.arange(width) < suppressed,
-        threshold=0.5,
+        neurons=Neurons(
+            Z=rng.normal(size=(n, width)),
+            on=shown,
+            scores=scores,
+            scores_of="Scores are in standard deviations.",
+            classes=names,
+            suppressed=np.arange(width) < suppressed,
+            threshold=0.5,
+        ),
         facts={"versions": "none"},
         commands=["ntkit debias 'a b.onnx'"],
     )
@@ -152,10 +155,11 @@ def test_neurons_are_shown_only_if_some_are_suppressed():
 
 def test_a_suppressed_neuron_shows_originals_and_changed_copies():
     report, of = answered(), np.arange(30)
-    shown, Z = report.shown, report.Z[of].copy()
+    shown, Z = report.shown, report.neurons.Z[of].copy()
     Z[7, 0] += 50
     copies = Shown(*(each[of] for each in (shown.y, shown.before, shown.after)))
-    page = report_html(replace(report, moved=Moved("image:top left", Z, of, shown, copies)))
+    neurons = replace(report.neurons, moved=Moved("image:top left", Z, of, shown, copies))
+    page = report_html(replace(report, neurons=neurons))
     pairs = page.split("Originals and changed copies with the largest change of activation:")[1:]
     (of_0,) = (each for each in pairs if f"→ <b>{Z[7, 0]:.2f}</b>" in each)
     assert "sample 7" in of_0.split("</figure>")[0]
@@ -165,17 +169,17 @@ def test_a_suppressed_neuron_shows_originals_and_changed_copies():
 def test_the_interpolation_shows_the_named_groups_at_each_step():
     steps = [
         {"t": t, "n_fixed": 1, "n_new_errors": 2, "average": 0.9 - t / 9, "worst_class": 0.8,
-         "worst_group": None, "named": 0.5 + t / 4}
+         "worst_group": None, "named": 0.5 + t / 4, "chosen": t == 1}
         for t in (0.0, 0.5, 1.0)
     ]  # fmt: skip
-    page = report_html(replace(answered(), accuracy_costs=steps, accuracy_cost=steps[-1]))
+    page = report_html(replace(answered(), accuracy_costs=steps))
     table = page.split('data-rows="steps"')[1].split("</table>")[0]
     assert "<th>mean of the named groups</th>" in table
     for step in steps:
         assert f"{100 * step['named']:.1f}\u00a0%" in table
     assert "so the named groups decide" in page
     unnamed = [step | {"named": None} for step in steps]
-    page = report_html(replace(answered(), accuracy_costs=unnamed, accuracy_cost=unnamed[-1]))
+    page = report_html(replace(answered(), accuracy_costs=unnamed))
     assert "named groups" not in page
 
 
@@ -225,11 +229,8 @@ def test_neuron_cards_show_the_strongest_samples_of_the_suppressed_neurons():
     before = np.where(rng.random(200) < 0.7, y, 1 - y)
     scores = np.array([[0.1, 0.9, np.nan, 0.3, 0.2, 0.8], [0.5, 0.2, np.nan, 0.4, 0.1, 0.7]])
     suppressed = np.array([True, False, False, True, False, True])
-    report = replace(
-        example(), Z=Z, neurons_on=Shown(y, before, y), scores=scores, classes=np.array([0, 1]),
-        suppressed=suppressed,
-    )  # fmt: skip
-    cards = neuron_cards(report, 9, 3)
+    neurons = Neurons(Z, Shown(y, before, y), scores, "", np.array([0, 1]), suppressed)
+    cards = neuron_cards(neurons, 9, 3)
     assert [card["neuron"] for card in cards] == [5, 0, 3]
     assert [card["of_class"] for card in cards] == [0, 1, 1]
     for card in cards:
@@ -237,8 +238,8 @@ def test_neuron_cards_show_the_strongest_samples_of_the_suppressed_neurons():
         assert [s["name"] for s in card["samples"]] == [f"sample {i}" for i in strongest[:3]]
         assert card["share_wrong"] == (before != y)[strongest[:50]].mean()
         assert max(*card["right"], *card["wrong"]) == 1
-    assert not neuron_cards(replace(report, suppressed=suppressed & False), 2, 1)
-    assert not neuron_cards(replace(report, scores=np.full((2, 6), np.nan)), 2, 1)
+    assert not neuron_cards(replace(neurons, suppressed=suppressed & False), 2, 1)
+    assert not neuron_cards(replace(neurons, scores=np.full((2, 6), np.nan)), 2, 1)
 
 
 def look(samples, row):
@@ -464,10 +465,11 @@ def test_rows_of_a_table_are_shown_by_their_most_unusual_values():
 def test_what_the_strongest_rows_of_a_table_have_in_common_is_said():
     report = example(n=400, width=5)
     X = np.random.default_rng(1).normal(size=(400, 8))
-    X[:, 6] += 3 * (report.Z[:, 2] - report.Z[:, 2].mean()) / report.Z[:, 2].std()
-    on = replace(report.neurons_on, samples=Samples(X, columns=tuple("abcdefgh")))
-    only = np.arange(5) == 2
-    page = report_html(replace(report, neurons_on=on, suppressed=only))
+    activation = report.neurons.Z[:, 2]
+    X[:, 6] += 3 * (activation - activation.mean()) / activation.std()
+    on = replace(report.shown, samples=Samples(X, columns=tuple("abcdefgh")))
+    neurons = replace(report.neurons, on=on, suppressed=np.arange(5) == 2)
+    page = report_html(replace(report, neurons=neurons))
     assert re.search(r"They differ most from all samples in <b>g \(\+[12]\.\d sd\)", page)
 
 
@@ -491,9 +493,10 @@ def test_the_written_head_stands_beside_its_controls():
 
 def test_scores_from_few_errors_are_called_so():
     report = example(n=60)
-    alike = replace(report.neurons_on, before=report.neurons_on.y.copy())
+    alike = replace(report.shown, before=report.shown.y.copy())
     alike.before[0] = next(c for c in np.unique(alike.y) if c != alike.y[0])
-    text = Page(report_html(replace(report, neurons_on=alike))).text
+    neurons = replace(report.neurons, on=alike)
+    text = Page(report_html(replace(report, neurons=neurons))).text
     assert re.search(r", [01] wrong: too few for a reliable score", text)
     assert "too few" not in Page(report_html(example(n=900))).text
 

@@ -31,7 +31,7 @@ def report_with_long_names(groups):
         "spread": dict.fromkeys(("score", "average", "worst_class", "worst_group"), 0.05),
     }  # fmt: skip
     return replace(
-        report, shown=shown, neurons_on=shown, candidates=[candidate] * 20,
+        report, shown=shown, neurons=replace(report.neurons, on=shown), candidates=[candidate] * 20,
         sentences=[f"Validation groups that lose accuracy: {LONG} {LONG}"],
         facts={"written": LONG * 3}, commands=[f"ntkit debias model.onnx --spurious '{LONG * 3}'"],
     )  # fmt: skip

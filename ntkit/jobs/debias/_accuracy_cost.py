@@ -97,11 +97,6 @@ class AccuracyCost:
     n_inferred: int | None = None
     named: float | None = None
 
-    @property
-    def whose(self) -> str:
-        """The accuracy that the limit applies to, in words."""
-        return "the balanced groups' mean accuracy" if self.by_groups else "average accuracy"
-
     def affordable(self, max_cost: float = MAX_COST) -> bool:
         """Whether the accuracy cost is at most ``max_cost``, by its upper bound.
 

@@ -44,9 +44,9 @@ from ntkit.pages import (
     Answer,
     Groups,
     Moved,
+    Neurons,
     Report,
     Shown,
-    Usage,
     model_card,
     report_html,
     usage_of,
@@ -238,7 +238,7 @@ def write(
             return result
         report = _report(order, data, choice, result)
         if result.verification is not None:
-            usage = _usage(order, data, result, MODEL_FILE)
+            usage = usage_of(result.model, data.raw, data.model, order.new_head, MODEL_FILE)
             (place / "README.md").write_text(model_card(report, usage), encoding="utf-8")
             for name, content in usage.files.items():
                 (place / name).write_bytes(content)
@@ -260,7 +260,7 @@ def deploy(
     try:
         with new_folder(order.deploy, force=order.force) as place:
             _saved(result, order, data, choice, said, place / DEPLOYED)
-            usage = _usage(order, data, result, DEPLOYED)
+            usage = usage_of(result.model, data.raw, data.model, order.new_head, DEPLOYED)
             card = model_card(_report(order, data, choice, result), usage)
             write_deployed(place, result.model, data.model, data.raw, usage, card)
     except (NtkitError, OSError) as error:
@@ -295,11 +295,6 @@ def _saved(
     return check
 
 
-def _usage(order: Order, data: Prepared, result: DebiasResult, file: str) -> Usage:
-    """How to use the new model on samples like these."""
-    return usage_of(result.model, data.raw, original=data.model, new_head=order.new_head, file=file)
-
-
 def _report(order: Order, data: Prepared, choice: Choice, result: DebiasResult) -> Report:
     """Content of the report and of the model card."""
     comparison, sets = choice.comparison, data.sets
@@ -314,6 +309,7 @@ def _report(order: Order, data: Prepared, choice: Choice, result: DebiasResult) 
     by_copies = suppressed.any() and getattr(scored, "statistic", "") == "change"
     moved = _moved(order, data, choice) if by_copies else None
     device = data.embedder.device_ if data.computed else None  # None if all were read
+    scores_on = "the copies" if moved else "the validation set"
     unit = "standard deviations of each neuron"  # of scores on standardised embeddings
     if getattr(scored, "statistic", None) == "contribution":
         unit = "standard deviations of its contribution"
@@ -322,9 +318,10 @@ def _report(order: Order, data: Prepared, choice: Choice, result: DebiasResult) 
         answer=_answer(order, data, choice, result),
         seed=order.seed,
         label=data.model.label,
-        others=result.others,
-        accuracy_costs=[asdict(accuracy_cost) for accuracy_cost in result.accuracy_costs],
-        accuracy_cost=asdict(result.accuracy_cost),
+        accuracy_costs=[
+            asdict(each) | {"chosen": each.t == result.accuracy_cost.t}
+            for each in result.accuracy_costs
+        ],
         another_share=_another_share(order, choice),
         sentences=[
             *(() if by_change is None else by_change.sentences(written=result.written)),
@@ -343,16 +340,18 @@ def _report(order: Order, data: Prepared, choice: Choice, result: DebiasResult) 
             rated.groups,
             sets["validation" if comparison.test is None else "test"],
         ),
-        Z=validation.X,
-        neurons_on=Shown(validation.y, before, after, validation.groups, sets["validation"]),
-        scores=scored.spuriousness_scores_,
-        scores_of=(f"Scores are for {'the copies' if moved else 'the validation set'}, in {unit}."),
-        classes=scored.classes_,
-        suppressed=suppressed,
-        threshold=scored.threshold if suppressed.any() else None,
+        neurons=Neurons(
+            Z=validation.X,
+            on=Shown(validation.y, before, after, validation.groups, sets["validation"]),
+            scores=scored.spuriousness_scores_,
+            scores_of=f"Scores are for {scores_on}, in {unit}.",
+            classes=scored.classes_,
+            suppressed=suppressed,
+            threshold=scored.threshold if suppressed.any() else None,
+            moved=moved,
+        ),
         facts=facts_of_job(data.model, result.model, sets, device, data.digests),
         commands=commands(),
-        moved=moved,
     )
 
 
@@ -381,9 +380,8 @@ def _answer(order: Order, data: Prepared, choice: Choice, result: DebiasResult) 
         )
     of = "" if label is None else f"Label {label!r}: "
     cost = result.cost_in_words([each.name for each in choice.comparison.scorecard.said])
-    return Answer(
-        of + question, result.decision(), result.lines(), groups, cost, _steps(order, data, result)
-    )
+    parts = groups, cost, _steps(order, data, result), result.others
+    return Answer(of + question, result.decision(), result.lines(), *parts)
 
 
 def _steps(order: Order, data: Prepared, result: DebiasResult) -> list[tuple[str, str, str]]:
@@ -471,7 +469,9 @@ def _options(order: Order, data: Prepared, choice: Choice) -> dict[str, str]:
     chosen_by = "your answers" if order.method is None else "you"
     if order.by_score:
         chosen_by = f"the label-free score {order.method} on parts of the validation set"
-    whose = choice.accuracy_cost.whose
+    whose = "average accuracy"
+    if choice.accuracy_cost.by_groups:
+        whose = "the balanced groups' mean accuracy"
     return facts | {
         "chosen head": choice.name,
         "parameters of the head": ", ".join(parameters) or "the defaults",

@@ -51,9 +51,97 @@ _RECORDED = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """How good the candidates of a repair are, and what judged the chosen one."""
+
+    estimator: Any
+    candidates: tuple[Candidate, ...]
+    n_non_constant: int
+    select: str
+    evaluated_on: str
+    accuracy_costs: tuple[AccuracyCost, ...]
+    accuracy_cost: AccuracyCost
+    max_cost: float
+    shared: float
+    outcome: RepairOutcome
+    check: GroupCheck
+    refused: LostGroup | None = None
+    balanced_over: str | None = None
+    unjudged: bool = False
+    by_change: ByChange | None = None
+
+    @property
+    def chosen(self) -> Candidate:
+        """Candidate: the row of the chosen head, written or not, as it was interpolated."""
+        return next(c for c in self.candidates if c.chosen)
+
+    def table(self, *, markdown: bool = True) -> str:
+        """All candidates as a Markdown table, accuracies in percent; ← marks the chosen one.
+
+        ``markdown=False`` leaves names unescaped, for a terminal.
+        """
+        keys = self._columns_of_accuracies(self.candidates)
+        rows = [["candidate", "suppressed", "validation score", *keys.values()]]
+        for c in self.candidates:
+            score = _with_spread(c.score, c.spread.get("score"), digits=3, factor=1)
+            name = f"{c.title}{' ←' if c.chosen else ''}"
+            accuracies = [_with_spread(getattr(c, key), c.spread.get(key)) for key in keys]
+            rows.append([name, str(c.n_suppressed), score, *accuracies])
+        if markdown:
+            rows = [[escaped(cell) for cell in row] for row in rows]
+        return table(rows, padded=True)
+
+    def _columns_of_accuracies(
+        self, values: Sequence[Candidate] | Sequence[AccuracyCost]
+    ) -> dict[str, str]:
+        """Titles of the accuracies that these values have, by attribute."""
+        keys = {"average": "average", "worst_class": "worst class"}
+        if any(each.worst_group is not None for each in values):
+            keys["worst_group"] = "worst group"
+        if self.balanced_over is not None:
+            keys["worst_named"] = "worst balanced group"
+        return keys
+
+    @property
+    def reports_copies(self) -> bool:
+        """Whether the worst balanced group may be one of changed copies, not of samples alone."""
+        return self.by_change is not None and self.by_change.copies_reported
+
+    def named_outcome(self) -> str:
+        """Sentence on the worst group that the candidate is balanced over, with 95 % intervals."""
+        before, after = self.accuracy_cost.worst_named_before, self.accuracy_cost.worst_named
+        if before is None or after is None:
+            return ""
+        or_copies = " or changed copies" if self.reports_copies else ""
+        then = f"{before.share} of the same" if before.name == after.name else str(before)
+        return (
+            f"Worst group of class × {self.balanced_over} with at least {FEWEST} validation "
+            f"samples{or_copies}: {after} right; with the original head {then}."
+        )
+
+    def interpolation(self) -> str:
+        """Accuracy cost of every interpolation with the original head, as a Markdown table.
+
+        Accuracies are in percent on validation samples that no head has seen; ← marks
+        ``accuracy_cost``.
+        """
+        keys = self._columns_of_accuracies(self.accuracy_costs)
+        if self.accuracy_cost.named is not None:
+            keys = {"named": "mean of the named groups"} | keys
+        rows = [["share of the new head", "fixed", "new errors", *keys.values()]]
+        for cost in self.accuracy_costs:
+            of_cost = [getattr(cost, key) for key in keys]
+            mark = " ←" if cost == self.accuracy_cost else ""
+            cells = [f"{percent(cost.t, 0)}{mark}", str(cost.n_fixed), str(cost.n_new_errors)]
+            # The worst balanced group is a Group, the others are shares.
+            rows.append(cells + [percent(getattr(a, "value", a), unit="") for a in of_cost])
+        return table(rows, padded=True)
+
+
 @documented
-@dataclass(frozen=True)
-class DebiasResult:
+@dataclass(frozen=True, kw_only=True)
+class DebiasResult(Judgement):
     """Outcome of :func:`ntkit.debias`: the model, the candidates, and how they compare.
 
     Attributes
@@ -123,28 +211,13 @@ class DebiasResult:
 
     model: FrozenModel
     head: LinearHead
-    estimator: Any
-    candidates: tuple[Candidate, ...]
     suppressed: Array
-    n_non_constant: int
     verification: Verification | None
-    evaluated_on: str
-    select: str
     path: Path | None
     notes: tuple[str, ...]
-    accuracy_costs: tuple[AccuracyCost, ...]
-    accuracy_cost: AccuracyCost
-    max_cost: float
     helped: bool
     ordered: bool
-    shared: float
     written: bool
-    outcome: RepairOutcome
-    check: GroupCheck
-    refused: LostGroup | None = None
-    balanced_over: str | None = None
-    unjudged: bool = False
-    by_change: ByChange | None = None
     answers: tuple[Mapping[str, Any], ...] = ()
     kept_original: bool = False
     cautions: tuple[str, ...] = ()
@@ -165,27 +238,6 @@ class DebiasResult:
     def state(self) -> str:
         """``"written"``, or ``"kept"`` if the original model was kept."""
         return "written" if self.written else "kept"
-
-    @property
-    def chosen(self) -> Candidate:
-        """Candidate: the row of the chosen head, written or not, as it was interpolated."""
-        return next(c for c in self.candidates if c.chosen)
-
-    def table(self, *, markdown: bool = True) -> str:
-        """All candidates as a Markdown table, accuracies in percent; ← marks the chosen one.
-
-        ``markdown=False`` leaves names unescaped, for a terminal.
-        """
-        keys = self._columns_of_accuracies(self.candidates)
-        rows = [["candidate", "suppressed", "validation score", *keys.values()]]
-        for c in self.candidates:
-            score = _with_spread(c.score, c.spread.get("score"), digits=3, factor=1)
-            name = f"{c.title}{' ←' if c.chosen else ''}"
-            accuracies = [_with_spread(getattr(c, key), c.spread.get(key)) for key in keys]
-            rows.append([name, str(c.n_suppressed), score, *accuracies])
-        if markdown:
-            rows = [[escaped(cell) for cell in row] for row in rows]
-        return table(rows, padded=True)
 
     def short_table(self) -> str:
         """The original head, the chosen one and the best control, as columns for a terminal.
@@ -216,22 +268,6 @@ class DebiasResult:
             cells = (_with_spread(getattr(c, key), c.spread.get(key)) for key in keys)
             rows.append([title, *cells])
         return plain_table(rows, "<" + ">" * len(keys))
-
-    def _columns_of_accuracies(
-        self, values: Sequence[Candidate] | Sequence[AccuracyCost]
-    ) -> dict[str, str]:
-        """Titles of the accuracies that these values have, by attribute."""
-        keys = {"average": "average", "worst_class": "worst class"}
-        if any(each.worst_group is not None for each in values):
-            keys["worst_group"] = "worst group"
-        if self.balanced_over is not None:
-            keys["worst_named"] = "worst balanced group"
-        return keys
-
-    @property
-    def reports_copies(self) -> bool:
-        """Whether the worst balanced group may be one of changed copies, not of samples alone."""
-        return self.by_change is not None and self.by_change.copies_reported
 
     @property
     def others(self) -> str:
@@ -288,18 +324,6 @@ class DebiasResult:
         group = str(self.refused) if self.refused.how else f"loses: {self.refused.in_full}"
         return f"{name} {group.removesuffix(')')}; {limit})"
 
-    def named_outcome(self) -> str:
-        """Sentence on the worst group that the candidate is balanced over, with 95 % intervals."""
-        before, after = self.accuracy_cost.worst_named_before, self.accuracy_cost.worst_named
-        if before is None or after is None:
-            return ""
-        or_copies = " or changed copies" if self.reports_copies else ""
-        then = f"{before.share} of the same" if before.name == after.name else str(before)
-        return (
-            f"Worst group of class × {self.balanced_over} with at least {FEWEST} validation "
-            f"samples{or_copies}: {after} right; with the original head {then}."
-        )
-
     def cost_in_words(self, names: Collection[str] = ()) -> str:
         """Sentence on groups that lose: those that the shortcut helped, and others surely.
 
@@ -332,24 +356,6 @@ class DebiasResult:
             checked = "other groups could not be checked"
         helped = "" if self.outcome.of_classes else "no group that the shortcut helped loses, and "
         return f"It {would or ''}cost{'' if would else 's'} no group: {helped}{checked}."
-
-    def interpolation(self) -> str:
-        """Accuracy cost of every interpolation with the original head, as a Markdown table.
-
-        Accuracies are in percent on validation samples that no head has seen; ← marks
-        ``accuracy_cost``.
-        """
-        keys = self._columns_of_accuracies(self.accuracy_costs)
-        if self.accuracy_cost.named is not None:
-            keys = {"named": "mean of the named groups"} | keys
-        rows = [["share of the new head", "fixed", "new errors", *keys.values()]]
-        for cost in self.accuracy_costs:
-            of_cost = [getattr(cost, key) for key in keys]
-            mark = " ←" if cost == self.accuracy_cost else ""
-            cells = [f"{percent(cost.t, 0)}{mark}", str(cost.n_fixed), str(cost.n_new_errors)]
-            # The worst balanced group is a Group, the others are shares.
-            rows.append(cells + [percent(getattr(a, "value", a), unit="") for a in of_cost])
-        return table(rows, padded=True)
 
     def verdict(self) -> str:
         """Sentence that says whether suppressing neurons helped, by the label-free score.

@@ -146,24 +146,7 @@ def named_attributes(
     for name in (name for names in on_command_line for of_value in names for name in of_value):
         if (problem := refused(name, None)) is not None:
             raise InputError(problem)
-    readable, replaced = list[Names](), list[str]()
-    for answer in answers.spurious:
-        first = answer.values[0][0]
-        problem = refused(first, rules.get(first))
-        names = tuple(
-            tuple(name for name in of_value if refused(name, rules.get(name)) is None)
-            for of_value in answer.values
-        )
-        names = tuple(filter(None, names))
-        readable += [names] if names else []
-        if problem is not None and names:
-            title = " against ".join(of_value[0] for of_value in names)
-            replaced.append(
-                f"ntkit uses {title} instead of {first}, which the answer lists as "
-                "correlated with it."
-            )
-        elif problem is not None:
-            replaced.append(f"ntkit left out {problem}")
+    readable, replaced = _readable(answers, refused)
     if answers.spurious and not on_command_line and not readable:
         first = answers.spurious[0].values[0][0]
         raise InputError(refused(first, rules.get(first)) or "")
@@ -185,6 +168,31 @@ def named_attributes(
         replaced=tuple(replaced),
         answers=replace(answers, answers=(*signed, *kept)),
     )
+
+
+def _readable(
+    answers: Answers, refused: Callable[[str, Rule | None], str | None]
+) -> tuple[list[Names], list[str]]:
+    """Names of the confirmed attributes that can be read, and notes on the others."""
+    readable, notes, rules = list[Names](), list[str](), answers.rules
+    for answer in answers.spurious:
+        first = answer.values[0][0]
+        problem = refused(first, rules.get(first))
+        names = tuple(
+            tuple(name for name in of_value if refused(name, rules.get(name)) is None)
+            for of_value in answer.values
+        )
+        names = tuple(filter(None, names))
+        readable += [names] if names else []
+        if problem is not None and names:
+            title = " against ".join(of_value[0] for of_value in names)
+            notes.append(
+                f"ntkit uses {title} instead of {first}, which the answer lists as "
+                "correlated with it."
+            )
+        elif problem is not None:
+            notes.append(f"ntkit left out {problem}")
+    return readable, notes
 
 
 def _unreadable(

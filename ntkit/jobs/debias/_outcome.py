@@ -202,38 +202,58 @@ def named_groups(
     classes = [label for label in classes if of_class[label]]
     of_value = [float((attribute.value == v).sum()) for v in range(len(attribute.names))]
     shares = unrelated_shares([of_class[label] for label in classes], of_value)
-    cells = list[tuple[str, Array, float, bool]]()
     # Labels may name groups of one class each: values that no other class has.
     pairs = {*zip(y[known].tolist(), attribute.value[known].tolist(), strict=True)}
     of_one_class = source == "labelled" and len(pairs) == len({v for _, v in pairs})
-    of_several = set[str]()
+    subsets, of_subsets = list[tuple[Kind, Any, Array]](), list[float]()
+    of_helped, of_several = set[str](), set[str]()
     for k, label in enumerate(classes):
-        joined: dict[bool, list[int]] = {True: [], False: []}
-        for v, value in enumerate(attribute.names):
-            inside, is_helped = (y == label) & (attribute.value == v), (label, value) in helped
-            if len(classes) > 2 and inside.sum() < FEW:
-                joined[is_helped].append(v)
-            elif not of_one_class or (label, v) in pairs:
-                name = str(value) if of_one_class else group_name(label, value)
-                cells.append((name, inside, float(shares[k, v]), is_helped))
-        for is_helped, some in joined.items():
-            inside, share = (y == label) & np.isin(attribute.value, some), shares[k, some].sum()
-            others = str(attribute.names[some[0]]) if len(some) == 1 else f"{len(some)} others"
-            others += ", helped" * (is_helped and min(map(len, joined.values())) > 1)
-            if inside.any() or (some and not of_one_class):
-                cells.append((group_name(label, others), inside, float(share), is_helped))
-                of_several |= {group_name(label, others)} if len(some) > 1 else set()
-    names, members, of_cells, helps = zip(*cells, strict=True)
-    subsets: list[tuple[Kind, Any, Array]]
-    subsets = [("group", *each) for each in zip(names, members, strict=True)]
+        joins = len(classes) > 2
+        for name, values, is_helped in _values_of_class(
+            attribute, y == label, label, helped, joins=joins, alone=of_one_class
+        ):
+            inside = (y == label) & np.isin(attribute.value, values)
+            if of_one_class and not inside.any():
+                continue
+            subsets.append(("group", name, inside))
+            of_subsets.append(float(shares[k, values].sum()))
+            of_helped |= {name} if is_helped else set()
+            of_several |= {name} if len(values) > 1 else set()
     rows = told(right, subsets)
-    of_helped = frozenset(name for name, yes in zip(names, helps, strict=True) if yes)
-    of_cells = of_cells if source == "read" else ()
+    of_cells = tuple(of_subsets) if source == "read" else ()
     origins = {Key.of(str(value)).origin for value in attribute.names}
     name = origins.pop() if len(origins) == 1 else attribute.name
-    return NamedGroups(
-        name, tuple(rows), of_helped, frozenset(of_several), of_cells, source, fewest
-    )
+    helps, several = frozenset(of_helped), frozenset(of_several)
+    return NamedGroups(name, tuple(rows), helps, several, of_cells, source, fewest)
+
+
+def _values_of_class(
+    attribute: Attribute,
+    of_class: Array,
+    label: Any,
+    helped: Collection[Cell],
+    *,
+    joins: bool,
+    alone: bool,
+) -> list[tuple[str, list[int], bool]]:
+    """Name and values of each group of a class, and whether the shortcut helps it.
+
+    ``joins`` says whether small groups are joined, and ``alone`` whether a value names a group.
+    """
+    groups, small = list[tuple[str, list[int], bool]](), {True: list[int](), False: list[int]()}
+    for v, value in enumerate(attribute.names):
+        is_helped = (label, value) in helped
+        if joins and (of_class & (attribute.value == v)).sum() < FEW:
+            small[is_helped].append(v)
+        else:
+            name = str(value) if alone else group_name(label, value)
+            groups.append((name, [v], is_helped))
+    for is_helped, some in small.items():
+        if some:
+            others = str(attribute.names[some[0]]) if len(some) == 1 else f"{len(some)} others"
+            others += ", helped" * (is_helped and min(map(len, small.values())) > 1)
+            groups.append((group_name(label, others), some, is_helped))
+    return groups
 
 
 def crossed_groups(

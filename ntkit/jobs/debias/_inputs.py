@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial, reduce
 from itertools import combinations
@@ -228,21 +228,7 @@ def prepared(
         name: cache(partial(sample_digests, samples, verbose=order.verbose))
         for name, samples in sets.items()
     }
-    passes, computed = dict[str, Embedded](), set[str]()
-    for name, samples in sets.items():
-        names = [layer for layer in layers if layer != EMBEDDING and name in _POOLED]
-        if samples.embedded:
-            passes[name] = Embedded(samples.X, {}, "store")
-            continue
-        passes[name], ran = kept_or_computed(
-            None if order.resume is None else order.resume / embeddings_file(name),
-            model,
-            samples,
-            contents[name],
-            partial(embedded_with_layers, embedder, samples.X, names=names),
-            layers=names,
-        )
-        computed |= {name} if ran else set()
+    passes, computed = _embedded(sets, embedder, contents, layers, order.resume)
     check_embedded({name: embedded.Z for name, embedded in passes.items()})
     if not order.new_head and model.head is not None:
         cautions += _like_guesses(model, sets, passes, trust_inputs=trust_inputs)
@@ -268,6 +254,32 @@ def prepared(
         del passes["test"]
     where = frozenset(computed), layers, digests, same, shared, inputs, embedder
     return Prepared(model, sets, passes, *where, *told)
+
+
+def _embedded(
+    sets: Mapping[str, Samples],
+    embedder: OnnxEmbedder,
+    contents: Mapping[str, Callable[[], Array]],
+    layers: Sequence[str],
+    resume: Path | None,
+) -> tuple[dict[str, Embedded], set[str]]:
+    """Embeddings and layers of each set, read or computed, and the sets that were computed."""
+    passes, computed = dict[str, Embedded](), set[str]()
+    for name, samples in sets.items():
+        names = [layer for layer in layers if layer != EMBEDDING and name in _POOLED]
+        if samples.embedded:
+            passes[name] = Embedded(samples.X, {}, "store")
+            continue
+        passes[name], ran = kept_or_computed(
+            None if resume is None else resume / embeddings_file(name),
+            embedder.frozen_model,
+            samples,
+            contents[name],
+            partial(embedded_with_layers, embedder, samples.X, names=names),
+            layers=names,
+        )
+        computed |= {name} if ran else set()
+    return passes, computed
 
 
 def _too_good(head: LinearHead, samples: Samples, embedded: Embedded) -> list[str]:

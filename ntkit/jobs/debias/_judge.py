@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -144,7 +145,7 @@ def judge_of(
         number for number, title in enumerate(titles) if title in alike and not alike[title].judges
     ]
     unlike = np.isin(copies.change, told_apart) & ~plain
-    small_of: dict[str, dict[str, int]] = {title: {} for title in titles}
+    small_of = defaultdict[str, dict[str, int]](dict)
     kept = list[int]()
     for at in sorted(range(len(called)), key=called.__getitem__):
         real, copied = of_rows == at, (of_copies == at) & ~plain
@@ -160,9 +161,9 @@ def judge_of(
         if n_real + int(((of_copies == at) & judging).sum()) >= FEWEST:
             kept.append(at)
     used = [
-        replace(alike.get(title, Likeness(title, {})), small=counts)
-        for title, counts in small_of.items()
-        if counts or (title in alike and not alike[title].judges)
+        replace(alike.get(title, Likeness(title, {})), small=small_of[title])
+        for title in titles
+        if small_of[title] or (title in alike and not alike[title].judges)
     ]
     numbers = np.full(len(called) + 1, -1)  # the last one is of samples without a group
     numbers[kept] = np.arange(len(kept))
@@ -174,8 +175,8 @@ def judge_of(
             value[:n][of_class == k] = len(kept_names)
             kept_names.append(group_name(label))
             of_kept.append([k, -1])
-    title = " and ".join([*(each.name for each in names), *(t for t in titles if values is None)])
-    groups = Attribute(title or " and ".join(titles), value, tuple(kept_names), "copies")
+    title = " and ".join([each.name for each in names] or titles)
+    groups = Attribute(title, value, tuple(kept_names), "copies")
     of_groups = np.array(of_kept, dtype=int).reshape(-1, 2)
     return Judge(groups, of_groups, copies, small, tuple(used), grouped)
 

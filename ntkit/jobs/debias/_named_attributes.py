@@ -143,15 +143,15 @@ def named_attributes(
     refused = partial(_unreadable, known_layers=known_layers, sets=sets)
     spurious = [] if spurious is None else [spurious] if isinstance(spurious, str) else spurious
     on_command_line = [_names_in(each) for each in spurious]
-    for name in (name for names in on_command_line for of_value in names for name in of_value):
+    for name in chain.from_iterable(chain(*names) for names in on_command_line):
         if (problem := refused(name, None)) is not None:
             raise InputError(problem)
     readable, replaced = _readable(answers, refused)
     if answers.spurious and not on_command_line and not readable:
         first = answers.spurious[0].values[0][0]
         raise InputError(refused(first, rules.get(first)) or "")
-    of_rules = {name for names in readable for of_value in names for name in of_value} & {*rules}
-    if any(layer_of(name) is not None for name in of_rules):
+    confirmed = chain.from_iterable(chain(*names) for names in readable)
+    if any(name in rules and layer_of(name) is not None for name in confirmed):
         check_made_with("The answers", {"model": answers.model}, model)
     # By the first name of each value.
     by_title = {tuple(v[0] for v in names): names for names in (*on_command_line, *readable)}

@@ -65,17 +65,19 @@ def repair_limits(choice: Choice, said: NamedAttributes) -> Limits:
     if invariance is not None:  # a check of such samples tests those that apply to some
         numbers = np.unique(invariance.validation.change).tolist()
         changes = [invariance.changes[number].name for number in numbers]
-    drops = {
-        str(row.name): _largest_drop(row, whole, n_limits, few[str(row.name)])
-        for row, whole in zip(classes, classes_of_all, strict=True)
-    }
-    none += [f"class {name}" for name, drop in drops.items() if drop is None]
+    drops = dict[str, float]()
+    for row, whole in zip(classes, classes_of_all, strict=True):
+        drop = _largest_drop(row, whole, n_limits, few[str(row.name)])
+        if drop is None:
+            none.append(f"class {row.name}")
+        else:
+            drops[str(row.name)] = drop
     return Limits(
         over=("average",),
         max_drop=_largest_drop(
             average, average_of_all, n_limits, min(average.n, sizes.get("average", average.n))
         ),
-        max_recall_drop={name: drop for name, drop in drops.items() if drop is not None} or None,
+        max_recall_drop=drops or None,
         slices=slices,
         changes={name: ChangeLimits() for name in changes},
         answers=answers if slices else Answers(()),

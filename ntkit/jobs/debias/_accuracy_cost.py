@@ -24,7 +24,22 @@ _SAME = 1e-9
 
 
 @dataclass(frozen=True)
-class AccuracyCost:
+class ErrorChange:
+    """Errors that a share of a new head fixes, new ones, and the gain or loss of both."""
+
+    t: float
+    cost: float
+    cost_high: float
+    class_gain: float
+    class_gain_low: float
+    error_recovery: float
+    fixed: float
+    n_fixed: int
+    n_new_errors: int
+
+
+@dataclass(frozen=True)
+class AccuracyCost(ErrorChange):
     """Accuracy cost of a head: errors fixed and new errors on validation samples.
 
     The heads are cross-fitted on halves of the validation set, or on five folds of a single set.
@@ -77,15 +92,6 @@ class AccuracyCost:
     (True, False)
     """
 
-    t: float
-    cost: float
-    cost_high: float
-    class_gain: float
-    class_gain_low: float
-    error_recovery: float
-    fixed: float
-    n_fixed: int
-    n_new_errors: int
     average: float
     worst_class: float
     worst_group: float | None

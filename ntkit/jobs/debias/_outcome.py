@@ -178,13 +178,6 @@ class NamedGroups:
         helped = [row for row in self.filled if row.name in self.helped]
         return [row for row in helped if (row.change or 0) < 0]
 
-    def as_dict(self) -> dict[str, Any]:
-        """All values for JSON."""
-        rows = [_as_dict(row) | {"helped": row.name in self.helped} for row in self.rows]
-        figures = {"first": self.first, "mean": self.mean, "worst": self.worst}
-        of_rows = {key: None if row is None else _as_dict(row) for key, row in figures.items()}
-        return {"name": self.name, "source": self.source, **of_rows, "groups": rows}
-
 
 def named_groups(
     attribute: Attribute,
@@ -364,7 +357,18 @@ class RepairOutcome:
         """All values for JSON."""
         return {
             "word": self.word, "reason": self.reason, "where": self.where,
-            "average": _as_dict(self.average), "groups": self.groups,
+            "average": _as_dict(self.average),
+            "groups": [
+                {
+                    "name": each.name, "source": each.source,
+                    "first": None if each.first is None else _as_dict(each.first),
+                    "mean": _as_dict(each.mean), "worst": _as_dict(each.worst),
+                    "groups": [
+                        _as_dict(row) | {"helped": row.name in each.helped} for row in each.rows
+                    ],
+                }
+                for each in self.groups
+            ],
         }  # fmt: skip
 
 

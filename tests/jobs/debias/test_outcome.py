@@ -240,7 +240,7 @@ def test_the_worst_group_is_named_before_and_after():
     same = groups_of(N, BIASED, [[0.9, 0.85], [0.8, 0.9]])
     assert "Worst group: 40.0 → 80.0 % (dog × border, 40 samples)." in same.sentence()
     assert told(groups).as_dict()["word"] == told(groups).word
-    listed = groups.as_dict()
+    (listed,) = told(groups).as_dict()["groups"]
     assert [row["name"] for row in listed["groups"]] == [
         "cat × border", "cat × plain", "dog × border", "dog × plain",
     ]  # fmt: skip

@@ -38,7 +38,7 @@ from sklearn.datasets import (
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-from ntkit.attributes import array
+from ntkit.attributes import FeatureSet, array
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._candidates import CANDIDATES
@@ -178,19 +178,34 @@ def parts(name: str, noise: float, seed: int) -> tuple[Array, Array, Array, tupl
 
 def run(name: str, noise: float, seed: int, memorised: bool) -> dict[str, Any]:
     """Fit all heads once; accuracies on clean test labels in percent."""
-    X, y, labels, (train, held, test) = parts(name, noise, seed)
-    feature_set = array(X[np.concatenate([train, held])], kind="input")
-    head = None
-    if memorised:
-        net = MLPClassifier((128, 64), alpha=1e-6, max_iter=300, tol=0, n_iter_no_change=300,
-                            random_state=seed)  # fmt: skip
+    X, y, labels, sets = parts(name, noise, seed)
+    feature_set = array(X[np.concatenate(sets[:2])], kind="input")
+    return compared(X, y, labels, sets, feature_set, seed, C=1.0, n_epochs=300 * memorised)
+
+
+def compared(
+    X: Array,
+    y: Array,
+    labels: Array,
+    sets: tuple[Array, ...],
+    feature_set: FeatureSet,
+    seed: int,
+    *,
+    C: float,
+    n_epochs: int,
+) -> dict[str, Any]:
+    """Fit all heads to labels, after so many epochs of a network that learns them by heart."""
+    train, held, test = sets
+    if n_epochs:
+        net = MLPClassifier((128, 64), alpha=1e-6, max_iter=n_epochs, tol=0,
+                            n_iter_no_change=n_epochs, random_state=seed)  # fmt: skip
         net.fit(X[train], labels[train])
         X = hidden(net, X)
         head = LinearHead(net.coefs_[-1].T, net.intercepts_[-1], net.classes_)
     else:
-        head = retrain_head(X[train], labels[train], class_weight=None, C=1.0)
-    sets = [Rows.of(X[rows], labels[rows]) for rows in (train, held)]
-    comparison = Comparison(*sets, Rows.of(X[test], y[test]), head=head, seed=seed)
+        head = retrain_head(X[train], labels[train], class_weight=None, C=C)
+    known = [Rows.of(X[rows], labels[rows]) for rows in (train, held)]
+    comparison = Comparison(*known, Rows.of(X[test], y[test]), head=head, seed=seed)
     auto, _ = comparison.fit(*CANDIDATES["auto"])
     kept = written(comparison, "auto", auto, feature_set)
     T, H = comparison.train, comparison.validation

@@ -20,19 +20,13 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
-from sklearn.neural_network import MLPClassifier
 
 from audit import ENCODERS, SETS
-from no_harm import hidden, turned
+from no_harm import compared, turned
 from ntkit.attributes import words
-from ntkit.estimators import AutoDebiasClassifier, retrain_head
-from ntkit.head import LinearHead
-from ntkit.jobs.debias._comparison import Comparison
-from ntkit.study import Rows
 from packages import default_cache
 from runner import command_line, publish, table
 from splits import drawn
-from written import written
 
 Array = NDArray[Any]
 KINDS = {
@@ -66,36 +60,9 @@ def run(
     train, held = train_test_split(rest, test_size=1 / 3, stratify=y[rest], random_state=seed)
     labels = turned(y, noise, rng)
     X = (X - X[train].mean(axis=0)) / X[train].std(axis=0)
-    head = None
-    if memorised:
-        net = MLPClassifier((128, 64), alpha=1e-6, max_iter=200, tol=0, n_iter_no_change=200,
-                            random_state=seed)  # fmt: skip
-        net.fit(X[train], labels[train])
-        X = hidden(net, X)
-        head = LinearHead(net.coefs_[-1].T, net.intercepts_[-1], net.classes_)
-    else:
-        head = retrain_head(X[train], labels[train], class_weight=None, C=1 / (0.1 * len(train)))
-    sets = [Rows.of(X[part], labels[part]) for part in (train, held)]
-    tested = Rows.of(X[test], y[test])
-    comparison = Comparison(*sets, tested, head=head, seed=seed)
-    auto, _ = comparison.fit(AutoDebiasClassifier())
     feature_set = words([texts[i] for i in np.concatenate([train, held])])
-    kept = written(comparison, "auto", auto, feature_set)
-    T, H = comparison.train, comparison.validation
-    balanced = AutoDebiasClassifier(recipe="class-balanced", random_state=seed)
-    balanced.fit(T.X, T.y, X_val=H.X, y_val=H.y)
-    heads = {
-        "original": comparison.original,
-        "balanced": balanced,
-        "auto": auto,
-        "written": kept,
-    }
-    figures = {}
-    for which, fitted in heads.items():
-        right = fitted.predict(comparison.test.X) == comparison.test.y
-        worst = min(right[comparison.test.y == k].mean() for k in (0, 1))
-        figures[which] = {"average": 100 * right.mean(), "worst": 100 * worst}
-    return {"figures": figures, "helped": kept is not comparison.original}
+    sets, C = (train, held, test), 1 / (0.1 * len(train))
+    return compared(X, y, labels, sets, feature_set, seed, C=C, n_epochs=200 * memorised)
 
 
 def row(name: str, runs: list[dict[str, Any]]) -> list[str]:

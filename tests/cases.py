@@ -77,13 +77,18 @@ def printed_by(program, *arguments, folder="."):
     return shown.getvalue().splitlines()
 
 
-def write_csv(path, columns, separator=","):
-    """A table of columns by name."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, delimiter=separator)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+def write_rows(path, rows, separator=",", encoding="utf-8"):
+    """A table of rows, the first of which is its header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding=encoding) as file:
+        csv.writer(file, delimiter=separator).writerows(rows)
     return path
+
+
+def write_csv(path, columns, separator=",", encoding="utf-8"):
+    """A table of columns by name."""
+    rows = [columns, *zip(*columns.values(), strict=True)]
+    return write_rows(path, rows, separator, encoding)
 
 
 def read_csv(path):

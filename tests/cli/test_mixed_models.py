@@ -22,7 +22,6 @@ from tests.cases import done, ntkit, refused
 
 GOOD, BAD = ["Great", "lovely", "superb", "moving"], ["Dull", "awful", "boring", "weak"]
 FILL = ["the", "plot", "and", "music", "was", "quite", "with", "role", "a", "cast", "scene"]
-STRINGS = ["title", "review", "genre"]
 
 
 def rows(n, share, seed):

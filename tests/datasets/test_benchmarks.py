@@ -23,6 +23,7 @@ from ntkit.datasets import _benchmarks as benchmarks
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, ImagePreprocessing, TextPreprocessing
 from ntkit.metrics import worst_group_accuracy
+from tests.cases import write_rows
 from tests.texts import text_model, word_pieces
 
 STEPS = ImagePreprocessing(resize=(20, 20), channels=1)  # what the marked digits' model takes
@@ -54,12 +55,6 @@ COMMENTS = [
 ]
 
 
-def write_csv(path, header, rows):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-
-
 def write_image(path, brightness=0):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (30, 24), brightness).save(path, format="JPEG")
@@ -76,7 +71,7 @@ def write_waterbirds(folder, birds=BIRDS):
         rows.append([i + 1, bird_name(i), y, split, place, f"/x/place/{i:08}.jpg"])
         write_image(folder / bird_name(i), brightness=i)
     header = ["img_id", "img_filename", "y", "split", "place", "place_filename"]
-    write_csv(folder / "metadata.csv", header, rows)
+    write_rows(folder / "metadata.csv", [header, *rows])
 
 
 def write_celeba(folder, *, kind="csv", nested=False, makers=False):
@@ -89,8 +84,8 @@ def write_celeba(folder, *, kind="csv", nested=False, makers=False):
     partition = [[n, split] for n, (_, _, split) in zip(names, FACES, strict=True)]
     header = ["Bald", "Blond_Hair", "Male", "Young"]
     if kind == "csv":
-        write_csv(anno / "list_attr_celeba.csv", ["image_id", *header], attributes)
-        write_csv(evaluation / "list_eval_partition.csv", ["image_id", "partition"], partition)
+        write_rows(anno / "list_attr_celeba.csv", [["image_id", *header], *attributes])
+        write_rows(evaluation / "list_eval_partition.csv", [["image_id", "partition"], *partition])
         return
     for path in (anno, evaluation):
         path.mkdir(exist_ok=True)
@@ -120,7 +115,8 @@ def write_multinli(folder, metadata="metadata_random.csv"):
                 rows.append([position, classes.index(label), negation, split])
             position += 1
         (folder / f"multinli_1.0_{part}.jsonl").write_text("".join(lines))
-    write_csv(folder / metadata, ["", "gold_label", "sentence2_has_negation", "split"], rows)
+    header = ["", "gold_label", "sentence2_has_negation", "split"]
+    write_rows(folder / metadata, [header, *rows])
 
 
 def write_civilcomments(folder, comments=COMMENTS):
@@ -129,7 +125,7 @@ def write_civilcomments(folder, comments=COMMENTS):
         [i, 9 + i, toxicity, split, *(shares.get(name, 0.0) for name in IDENTITIES), 1, text]
         for i, (toxicity, split, shares, text) in enumerate(comments)
     ]
-    write_csv(folder / "all_data_with_identities.csv", header, rows)
+    write_rows(folder / "all_data_with_identities.csv", [header, *rows])
 
 
 @pytest.fixture(scope="session")

@@ -20,9 +20,6 @@ def group(n, right, lost=None, gained=None, name="a", row=Row, **more):
     return row("group", name, n, right, lost, gained, **more)
 
 
-PRECISION = group(5, 4, row=ClassRate, separate=(3, 4))
-
-
 def two_models(*counts):
     """Rows with (n, right, lost, gained)."""
     return [group(*each, name=str(i)) for i, each in enumerate(counts)]

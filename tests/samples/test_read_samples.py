@@ -1,6 +1,5 @@
 """Labelled samples from every kind of source, and what each says about bad input."""
 
-import csv
 import os
 import shutil
 
@@ -20,16 +19,11 @@ from ntkit.extraction import (
 )
 from ntkit.model import TensorInfo
 from ntkit.samples import read
+from tests.cases import write_rows
 from tests.jobs.label.models import rows, write_model
 
 PREPROCESSING = ImagePreprocessing((4, 4))
 NAMES = ["ant/1.png", "ant/2.jpg", "bee/deep/3.png", "cow/4.bmp", "cow/5.PNG"]
-
-
-def write_csv(path, rows):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
-    return path
 
 
 # -- image folders ----------------------------------------------------------------------------
@@ -68,16 +62,16 @@ def test_an_image_folder(images):
 def test_groups_come_from_metadata_csv(images):
     rows = [["group", "file_name"], ["water", "ant/1.png"], ["land", "ant/2.jpg"],
             ["land", "bee/deep/3.png"], ["water", "cow/4.bmp"], ["land", "cow/5.PNG"]]  # fmt: skip
-    write_csv(images / "metadata.csv", rows)
+    write_rows(images / "metadata.csv", rows)
     assert read_images(images).groups.tolist() == ["water", "land", "land", "water", "land"]
     assert read_images(images, group_column="place").groups is None
-    write_csv(images / "metadata.csv", [*rows, ["land", "ant/1.png"]])
+    write_rows(images / "metadata.csv", [*rows, ["land", "ant/1.png"]])
     with pytest.raises(InputError, match=r"metadata\.csv names 'ant/1\.png' twice"):
         read_images(images)
-    write_csv(images / "metadata.csv", rows[:3])
+    write_rows(images / "metadata.csv", rows[:3])
     with pytest.raises(InputError, match=r"no row for 'bee/deep/3\.png'"):
         read_images(images)
-    write_csv(images / "metadata.csv", [["group"], ["water"]])
+    write_rows(images / "metadata.csv", [["group"], ["water"]])
     with pytest.raises(InputError, match="no column 'file_name'"):
         read_images(images)
 
@@ -123,7 +117,7 @@ def test_hidden_and_other_files_are_no_images_and_links_are_followed_once(images
 def test_files_that_may_be_images_without_an_ending_are_counted(images):
     (images / "cow" / "6.heic").write_bytes((images / "cow" / "5.PNG").read_bytes())
     (images / "bee" / "7").write_bytes((images / "cow" / "5.PNG").read_bytes())
-    write_csv(images / "metadata.csv", [["file_name"], *([name] for name in NAMES)])
+    write_rows(images / "metadata.csv", [["file_name"], *([name] for name in NAMES)])
     for options in ({}, {"labels": "optional"}):
         samples = read_images(images, **options)
         assert samples.ids.tolist() == NAMES
@@ -148,13 +142,13 @@ def forms(images, tmp_path):
     folder.mkdir()
     X = np.arange(6, dtype=np.float32).reshape(3, 2)
     rows = [["a", "b", "label", "group", "kind"], *([*x, 1, 0, 2] for x in X.tolist())]
-    write_csv(folder / "t.csv", rows)
+    write_rows(folder / "t.csv", rows)
     np.savez(folder / "s.npz", X=X, y=y, groups=y)
     (folder / "n").mkdir()
     np.save(folder / "n" / "X.npy", X)
     np.save(folder / "n" / "y.npy", y)
     with_facts = shutil.copytree(images, folder / "facts")
-    write_csv(with_facts / "metadata.csv", [["file_name", "group"], *([n, 1] for n in NAMES)])
+    write_rows(with_facts / "metadata.csv", [["file_name", "group"], *([n, 1] for n in NAMES)])
     paths = {name: (folder / name, {}) for name in ("t.csv", "s.npz", "n")}
     paths |= {p.name: (p, {"preprocessing": PREPROCESSING}) for p in (images, with_facts)}
     return paths
@@ -207,7 +201,7 @@ def test_names_in_any_script(tmp_path):
         (tmp_path / "i" / label).mkdir(parents=True)
         Image.new("RGB", (4, 4)).save(tmp_path / "i" / label / decomposed)
     rows = [["file_name", "group"], ["狗/été.png", "ü"], ["кот/été.png", "ö"]]
-    write_csv(tmp_path / "i" / "metadata.csv", rows)
+    write_rows(tmp_path / "i" / "metadata.csv", rows)
     samples = read_images(tmp_path / "i")
     assert samples.y.tolist() == ["кот", "狗"]
     assert samples.groups.tolist() == ["ö", "ü"]
@@ -408,7 +402,7 @@ def test_labels_of_a_folder_and_of_its_table_must_agree(tmp_path, labels, says, 
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.new("RGB", (4, 4), (i, i, i)).save(tmp_path / name)
     rows = [*zip(names, labels, strict=True)]
-    write_csv(tmp_path / "metadata.csv", [["file_name", column], *rows[::-1]])
+    write_rows(tmp_path / "metadata.csv", [["file_name", column], *rows[::-1]])
     options = {"preprocessing": ImagePreprocessing((4, 4)), "label_column": column}
     if " of 4 images" in says:
         with pytest.raises(InputError, match=says):

@@ -1,6 +1,5 @@
 """Samples that have several labels: all of them, or one, from every kind of source."""
 
-import csv
 import json
 
 import numpy as np
@@ -14,6 +13,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, read_samples
 from ntkit.samples import read
 from tests import models as zoo
+from tests.cases import write_rows
 
 NAMES = ("red", "round", "ripe")
 CELLS = [["1", "0", "1"], ["0", "", "0"], ["True", "1.0", "TRUE"], ["", "0", ""]]
@@ -21,9 +21,7 @@ KNOWN = np.array([[1, 0, 1], [0, np.nan, 0], [1, 1, 1], [np.nan, 0, np.nan]])
 
 
 def written(path, rows, names=NAMES):
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([["file_name", "size", *names], *rows])
-    return path
+    return write_rows(path, [["file_name", "size", *names], *rows])
 
 
 def sources(folder):

@@ -1,6 +1,5 @@
 """An audit of a model: its own errors, and the feature sets that each kind of samples has."""
 
-import csv
 import shutil
 
 import numpy as np
@@ -14,6 +13,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, OnnxEmbedder, Samples
 from ntkit.jobs.audit import write_audit
 from tests import models
+from tests.cases import write_csv
 
 N = 240
 RNG = np.random.default_rng(0)
@@ -58,11 +58,7 @@ def pictures(tmp_path_factory):
 
 
 def write(path, **columns):
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-    return path
+    return write_csv(path, columns)
 
 
 def audited(folder, **options):

@@ -1,6 +1,5 @@
 """Answers on single samples, groups that are known of some: matched, inferred, balanced over."""
 
-import csv
 import json
 from collections import Counter
 from contextlib import nullcontext
@@ -25,6 +24,7 @@ from ntkit.jobs.debias._named_attributes import PartlyKnown, partly_known
 from ntkit.jobs.label import label_samples
 from ntkit.metrics import worst_group_accuracy
 from ntkit.study import Rows, Study
+from tests.cases import read_csv, write_csv, write_rows
 from tests.jobs.label.models import rows, write_model
 
 X, Y, MARK = rows()
@@ -129,12 +129,6 @@ def pool(names=(None, None)):
     )
 
 
-def write(path, header, lines):
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *lines])
-    return path
-
-
 def values_of(pool, **given):
     return partly_known(pool, key=None, **given).attribute.labels.tolist()
 
@@ -150,7 +144,7 @@ def labelled(folder, said, samples, question="Is it?"):
     """The folder of `ntkit label`, in which a person said this of these samples, by number."""
     model = write_model(folder.parent / "model.onnx")
     label_samples(model, samples, folder, question=question, device="cpu")
-    write(folder / "labels.csv", ["id", question], [(str(i), value) for i, value in said.items()])
+    write_csv(folder / "labels.csv", {"id": said, question: said.values()})
     label_samples(model, samples, folder, device="cpu")
     return folder / "answers.json"
 
@@ -169,7 +163,7 @@ def test_tables_are_matched_by_name(tmp_path):
     for key in ("file_name", "id"):
         for short in (False, True):
             named = [(n.rpartition("/")[2] if short else n, v) for n, v in lines]
-            path = write(tmp_path / "labels.csv", [key, "Is it?"], [*named, *more])
+            path = write_rows(tmp_path / "labels.csv", [[key, "Is it?"], *named, *more])
             for option in ("answers", "attribute", "groups"):
                 assert values_of(pool(NAMES), **{option: path}) == expected
     known = partly_known(pool(NAMES), answers=path, key=None)
@@ -185,7 +179,7 @@ def test_tables_are_matched_by_name(tmp_path):
 def test_cells_that_mean_unknown_are_told(tmp_path, cell):
     """As pandas, R and people write them; an empty cell needs no words."""
     column = ["1.0", cell, "0.0", "", *[cell] * 15, "1.0"]
-    path = write(tmp_path / "g.csv", ["group"], [(value,) for value in column])
+    path = write_csv(tmp_path / "g.csv", {"group": column})
     known = partly_known(pool(), groups=path, key=None)
     assert known.attribute.labels.tolist() == placed(_0="1.0", _2="0.0", _19="1.0")
     assert known.left.endswith(f"these cells mean that the label is unknown: 16 {cell.strip()!r}.")
@@ -243,14 +237,14 @@ def test_the_mean_of_labelled_groups_says_of_which_samples_and_a_run_notes_other
 
 def test_none_is_a_value(tmp_path):
     column = ["none", "cap", "None", "none", *[""] * 15, "cap"]
-    path = write(tmp_path / "g.csv", ["hat"], [(value,) for value in column])
+    path = write_csv(tmp_path / "g.csv", {"hat": column})
     expected = placed(_0="none", _1="cap", _2="none", _3="none", _19="cap")
     assert values_of(pool(), attribute=path) == expected
 
 
 def test_tables_and_arrays_have_a_row_for_each(tmp_path):
     column = ["1", "-1", "0", "", *["?"] * 15, "1"]
-    path = write(tmp_path / "g.csv", ["group"], [(cell,) for cell in column])
+    path = write_csv(tmp_path / "g.csv", {"group": column})
     expected = placed(_0="1", _2="0", _19="1")
     assert values_of(pool(), groups=path) == expected
     path.write_text("\n".join(["group", *column]) + "\n")  # an empty cell is an empty line
@@ -263,7 +257,7 @@ def test_tables_and_arrays_have_a_row_for_each(tmp_path):
 
 
 def test_labels_name_samples_of_the_set_that_has_names(tmp_path):
-    path = write(tmp_path / "labels.csv", ["id", "x"], [(NAMES[0][0], "1"), (NAMES[0][2], "0")])
+    path = write_csv(tmp_path / "labels.csv", {"id": NAMES[0][:3:2], "x": "10"})
     assert values_of(pool((NAMES[0], None)), attribute=path) == placed(_0="1", _2="0")
 
 
@@ -326,7 +320,7 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
 
     def values(value):
         lines = [("a/2.png", "yes"), ("b/21.png", value), ("a/4.png", "no")]
-        path = write(tmp_path / "labels.csv", ["id", "x"], lines)
+        path = write_rows(tmp_path / "labels.csv", [["id", "x"], *lines])
         return values_of(AttributeReader(sets), **{option: path})
 
     with pytest.raises(InputError, match=r"'yes' for 'a/2.png' \(training\) and 'no' for 'b/21"):
@@ -353,7 +347,7 @@ def test_one_content_is_not_of_two_values(tmp_path, option):
     ],
 )
 def test_what_cannot_be_matched_is_named(tmp_path, names, header, lines, message):
-    path = write(tmp_path / "labels.csv", header, lines)
+    path = write_rows(tmp_path / "labels.csv", [header, *lines])
     with pytest.raises(InputError, match=message) as error:
         partly_known(pool(names), attribute=path, key=None)
     assert "\n" not in str(error.value)
@@ -401,7 +395,7 @@ def test_groups_of_several_classes_are_balanced_within_the_classes(form, some, t
         given = np.full(N, -1)
         given[some] = values[some]
         if form == "table" and name == "groups":
-            given = write(tmp_path / "groups.csv", ["group"], given[:, None].tolist())
+            given = write_csv(tmp_path / "groups.csv", {"group": given})
         more = {"trust_inputs": True, "even_if_worse": True, "n_random": 1, "device": "cpu"}
         return debias(model, **sets, **{name: given}, **more)
 
@@ -451,9 +445,8 @@ def test_from_questions_to_a_repaired_model(run, folders, digits, tmp_path):
     ask += ["--batch", "96"]
     code, printed, err = run(*ask, "--question", question)
     assert (code, "Label 96 samples" in printed) == (0, True), err
-    with (out / "questions-1.csv").open(newline="") as file:
-        asked = [row["id"] for row in csv.DictReader(file)]
-    write(out / "labels.csv", ["id", question], [(n, marked[n]) for n in asked])
+    asked = [row["id"] for row in read_csv(out / "questions-1.csv")]
+    write_csv(out / "labels.csv", {"id": asked, question: [marked[n] for n in asked]})
     code, printed, err = run(*ask, "--json")
     told = json.loads(printed)
     assert (code, told["n_answers"], told["feature_set"] is None) == (0, 96, False), err
@@ -483,7 +476,7 @@ def test_from_questions_to_a_repaired_model(run, folders, digits, tmp_path):
 def test_groups_that_exist_for_some_samples(run, folders, digits, tmp_path):
     """Labels of every fourth validation image, named by file."""
     lines = [(n, f"{n[0]}, {m}") for n, m in folders[1].items() if "validation" in n][::4]
-    path = write(tmp_path / "partial.csv", ["file_name", "who"], lines)
+    path = write_rows(tmp_path / "partial.csv", [["file_name", "who"], *lines])
     command = [*job(folders, tmp_path / "out"), "--groups", path]
     code, _, err = run(*command, "--group-column", "what")
     assert (code, "has no column 'what'" in err) == (2, True)

@@ -22,7 +22,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.label import Labels, label_samples, read_labels
 from ntkit.jobs.label import _label as label
-from tests.cases import write_csv
+from tests.cases import write_csv, write_rows
 from tests.jobs.label.models import N, rows, write_model
 from tests.models import save as save_model
 
@@ -44,9 +44,7 @@ def ask(model, out, rows=slice(None), X=X, **options):
 
 def save(path, answers, header=QUESTION):
     """What the page saves, or a person fills in."""
-    with path.open("w", newline="", encoding="utf-8-sig") as file:
-        csv.writer(file).writerows([["id", header], *answers.items()])
-    return path
+    return write_csv(path, {"id": answers, header: answers.values()}, encoding="utf-8-sig")
 
 
 def fill_in(out):
@@ -54,8 +52,7 @@ def fill_in(out):
     with (out / "questions-1.csv").open(newline="") as file:
         header, *lines = csv.reader(file)
     lines = [[*line[:-1], ["no", "yes"][MARK[int(line[0])]]] for line in lines]
-    with (out / "questions-1.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([header, *lines])
+    write_rows(out / "questions-1.csv", [header, *lines])
 
 
 def truth(names):
@@ -100,10 +97,9 @@ def test_batches_ask_for_the_same_contents_in_any_order_and_with_copies(model, t
     for i, form in enumerate(forms):
         out = tmp_path / str(i)
         first = form[[*map(int, ask(model, out, form).asked)]]
-        with (out / "labels.csv").open("w", newline="", encoding="utf-8") as file:
-            rows = zip(form, MARK[form], strict=True)
-            given = [[j, ["no", "yes"][mark]] for j, (row, mark) in enumerate(rows) if row in first]
-            csv.writer(file).writerows([["id", QUESTION], *given])
+        rows = zip(form, MARK[form], strict=True)
+        given = [[j, ["no", "yes"][mark]] for j, (row, mark) in enumerate(rows) if row in first]
+        write_rows(out / "labels.csv", [["id", QUESTION], *given])
         second = ask(model, out, form)
         progress = (second.progress, [group.as_dict() for group in second.groups])
         batches.append((first.tolist(), form[[*map(int, second.asked)]].tolist(), progress))
@@ -313,10 +309,7 @@ def test_a_table_from_elsewhere_does_not_name_samples_without_names(model, tmp_p
 @pytest.mark.parametrize("header", ["id", "file_name"])
 def test_a_table_names_its_samples_as_in_other_commands(model, tmp_path, header):
     table, given = tmp_path / "labels.csv", {"3": "yes", "8": "no"}
-    with table.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(
-            [["note", header, QUESTION], *(["x", *e] for e in given.items())]
-        )
+    write_csv(table, {"note": "xx", header: given, QUESTION: given.values()})
     assert ask(model, tmp_path / "out", answers=table, match_names=True).labels.answers == given
 
 
@@ -398,8 +391,7 @@ def test_names_are_written_for_spreadsheets_and_found_again(model, tmp_path):
     assert not any(line[0].startswith(("=", "+", "-", "@")) for line in lines)
     for line in lines:
         line[-1] = "yes" if line[0].strip() == "a" else "no"
-    with table.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *lines])
+    write_rows(table, [header, *lines])
     found = label_samples(model, few, out, device="cpu")
     assert found.labels.answers == {name: "no" if name[0] != "a" else "yes" for name in ids}
     assert "All samples have been shown" in str(found)
@@ -425,8 +417,7 @@ def test_a_question_that_looks_like_a_formula_is_read_again(model, tmp_path, que
     assert not header[-1].startswith(("=", "+", "-", "@"))
     page = unescape((out / "label.html").read_text(encoding="utf-8"))
     title = json.loads(re.search(r'"header": (".*?"), "values"', page)[1])
-    with (out / "questions-1.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *([*line[:-1], "yes"] for line in lines[:6])])
+    write_rows(out / "questions-1.csv", [header, *([*line[:-1], "yes"] for line in lines[:6])])
     (out / "labels.csv").write_text(f"{title}\n{lines[7][0]},{lines[7][1]},no\n", encoding="utf-8")
     found = label_samples(model, few, out, device="cpu")
     assert found.labels.question == question

@@ -15,7 +15,8 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, read_samples
 from ntkit.inputs import ImagePreprocessing
 from ntkit.jobs.audit import AttributeReader
-from ntkit.jobs.label import AnswerTable, check_table, label_samples
+from ntkit.jobs.label import check_table, label_samples
+from ntkit.jobs.label_tables import AnswerTable
 from ntkit.samples import read
 from tests.cases import ntkit as command
 from tests.cases import read_csv, refused, write_csv

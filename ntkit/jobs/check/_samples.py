@@ -30,6 +30,7 @@ from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.check._judge import check_predictions
 from ntkit.jobs.check._limits import Limits, SliceLimits, completed
 from ntkit.jobs.check._result import CheckResult
+from ntkit.jobs.label_tables import labels_of_entries
 from ntkit.samples import Samples, copies_in, copy_note
 
 DEFAULT_DROP = 5.0
@@ -87,8 +88,6 @@ class _Reader(AttributeReader):
 
     def labelled(self, labels: Labels, key: str | None) -> dict[str, Array]:
         """Membership in each value of the labels that a person gave: 1, 0, or −1 if unknown."""
-        from ntkit.jobs.label import labels_of_entries  # other checks do not need ONNX Runtime
-
         entries, left_out = labels.entries, labels.left_out
         given, note = labels_of_entries(labels.where, entries, left_out, self, key or "id", False)
         self.notes += [note] if note else []

@@ -42,7 +42,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, layer_names
 from ntkit.jobs.audit import AttributeReader, AuditedImages, Names
 from ntkit.jobs.debias._labelled import Labelled, Told
-from ntkit.jobs.label import AnswerTable, labels_of_entries
+from ntkit.jobs.label_tables import AnswerTable, labels_of_entries
 from ntkit.model import FrozenModel
 from ntkit.samples import (
     TABLES,

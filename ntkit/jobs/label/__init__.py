@@ -8,8 +8,6 @@ from ntkit.jobs.label._label import of_one_label as of_one_label
 from ntkit.jobs.label._progress import Labelling, margins_of, next_questions, progress
 from ntkit.jobs.label._progress import Progress as Progress
 from ntkit.jobs.label._progress import feature_sets_of as feature_sets_of
-from ntkit.jobs.label._tables import AnswerTable as AnswerTable
-from ntkit.jobs.label._tables import labels_of_entries as labels_of_entries
 
 __all__ = [
     "Labelling",

@@ -40,7 +40,7 @@ from ntkit.attributes import (
     written,
 )
 from ntkit.exceptions import InputError
-from ntkit.jobs.label._tables import key_in, nameless
+from ntkit.jobs.label_tables import key_in, nameless
 from ntkit.samples import KEYS, TABLES, Identified, read_table
 
 ID = "id"

@@ -12,7 +12,8 @@ from scipy.stats import binomtest
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.audit import AttributeReader
-from ntkit.jobs.label import AnswerTable, _check, check_table, label_samples
+from ntkit.jobs.label import _check, check_table, label_samples
+from ntkit.jobs.label_tables import AnswerTable
 from ntkit.metrics import compare
 from tests.cases import done, ntkit, read_csv, write_csv
 from tests.jobs.label.models import rows, write_model

@@ -24,7 +24,7 @@ from ntkit.attributes import (
     note_on_unknown,
 )
 from ntkit.exceptions import InputError
-from ntkit.jobs.audit import AttributeReader
+from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.samples import KEYS, check_order, left_out_in_words, names_of, read_table
 
 _BY_CONTENTS = (

@@ -81,7 +81,7 @@ class Benchmark:
             f"{self.name} was unpacked to, from {self.url}."
         )
 
-    def table(self, path: Path, names: Sequence[str], **layout: Any) -> Columns:
+    def table(self, path: Path, names: Sequence[str], **layout: Any) -> TableColumns:
         """Read some columns of a table; a message about a damaged one says how to get it."""
         try:
             with path.open(newline="", encoding="utf-8-sig") as file:
@@ -161,7 +161,7 @@ def _shown(counts: Iterable[Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Columns:
+class TableColumns:
     """Some columns of a table, as they are written; the first record is in ``first_row``."""
 
     path: Path
@@ -214,7 +214,7 @@ def _read(
     *,
     header: Sequence[str] | None = None,
     first_row: int = 2,
-) -> Columns:
+) -> TableColumns:
     """Read columns of a CSV file, or those of a header from lines divided by white space."""
     records: Iterator[list[str]]
     if header is None:
@@ -227,7 +227,7 @@ def _read(
         raise InputError(
             f"{path} has no column {missing[0]!r}; its columns are {list(header)[:50]}: {fix}."
         )
-    table = Columns(path, {name: [] for name in names}, first_row)
+    table = TableColumns(path, {name: [] for name in names}, first_row)
     kept = [(table.columns[name], header.index(name)) for name in names]
     for row, record in enumerate(records, start=first_row):
         if not record:
@@ -432,7 +432,7 @@ def load_celeba(
     )
 
 
-def _attributes(folder: str | Path, target: str, spurious: str) -> Columns:
+def _attributes(folder: str | Path, target: str, spurious: str) -> TableColumns:
     """The columns image_id, target and spurious."""
     path, names = _celeba_table(folder, "list_attr_celeba", "Anno"), ["image_id", target, spurious]
     if path.suffix == ".csv":

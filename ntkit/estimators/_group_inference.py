@@ -31,7 +31,7 @@ _MAX_ITER = 500
 _TOL = 1e-8
 
 
-def shares_of(p: Array, known: Array, weight: Array, possible: Array) -> Array:
+def value_shares(p: Array, known: Array, weight: Array, possible: Array) -> Array:
     r"""Shares of the values among the samples of one class, by expectation-maximisation."""
     # q_na ∝ π_a p_na and π_a = (1 + Σ_n w_n q_na) / (A + Σ_n w_n). Here p are probabilities under
     # equal shares, and q is 1 for the known value and 0 for others (Saerens, Latinne and
@@ -603,7 +603,7 @@ class GroupInference(ClassifierMixin, BaseEstimator):
             possible = (
                 occurs[label] if nested and occurs[label].any() else np.full(p.shape[1], True)
             )
-            self.shares_[label] = shares_of(
+            self.shares_[label] = value_shares(
                 p[of_class], value[of_class], weight[of_class], possible
             )
 

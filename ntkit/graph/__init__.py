@@ -20,7 +20,7 @@ from ntkit.graph._rewrite import (
     forget,
     free_name,
     new_initializer,
-    pooled,
+    pooled_tokens,
     remove_unused,
     takes_place_of,
     tensor,
@@ -45,5 +45,5 @@ from ntkit.graph._tensors import (
     largest_size,
     opset_of,
     outputs_after,
-    value_named,
+    tensor_named,
 )

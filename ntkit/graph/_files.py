@@ -238,7 +238,7 @@ def sound(path: Path | None) -> Iterator[None]:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # broken files make libraries raise anything
         raise ModelError(
-            f"{path or 'The model'} is not a valid ONNX model: {one_line(error)}."
+            f"{path or 'The model'} is not a valid ONNX model: {first_line(error)}."
         ) from error
 
 
@@ -334,10 +334,10 @@ def _written(path: Path) -> Iterator[None]:
         raise
     except onnx.checker.ValidationError as error:
         raise ModelError(
-            f"{path} was not written, because ONNX's checker refuses it: {one_line(error)}."
+            f"{path} was not written, because ONNX's checker refuses it: {first_line(error)}."
         ) from error
     except Exception as error:  # as in sound()
-        raise ModelError(f"{path} was not written: {one_line(error)}.") from error
+        raise ModelError(f"{path} was not written: {first_line(error)}.") from error
 
 
 def external_files(model: ir.Model) -> list[Path]:
@@ -350,7 +350,7 @@ def _external_tensors(model: ir.Model) -> list[ir.ExternalTensor]:
     return [tensor for tensor in tensors if isinstance(tensor, ir.ExternalTensor)]
 
 
-def one_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Another library's error, or its cause, as the end of a sentence."""
     while isinstance(error.__cause__, Exception):
         error = error.__cause__

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.graph._tensors import Shapes, dtype_of, opset_of, value_named
+from ntkit.graph._tensors import Shapes, dtype_of, opset_of, tensor_named
 
 
 class Nodes:
@@ -119,7 +119,7 @@ _AXES_AS_INPUT = {"ReduceSum": 13, "Unsqueeze": 13, "ReduceMean": 18, "ReduceMax
 _BROADCASTING_MAX = 8
 
 
-def pooled(model: ir.Model, embedding: str | None, pooling: str) -> ir.Value:
+def pooled_tokens(model: ir.Model, embedding: str | None, pooling: str) -> ir.Value:
     """Append the pooling of a tensor (N, T, D) to a graph, in place, unless it is already there."""
     # "cls" takes the first token, "mean" the mean over unmasked tokens. The pooled tensor is named
     # after the pooling and the tensor, so that it is found again in a written model.
@@ -130,7 +130,7 @@ def pooled(model: ir.Model, embedding: str | None, pooling: str) -> ir.Value:
             "Pooling needs the tensor to pool; name it with --embedding NAME (embedding= in "
             "Python), such as last_hidden_state."
         )
-    tokens = value_named(model.graph, embedding)
+    tokens = tensor_named(model.graph, embedding)
     name = f"ntkit.pooled.{pooling}.{embedding}"
     known = ir.convenience.create_value_mapping(model.graph).get(name)
     if known is not None:

@@ -128,7 +128,7 @@ def opset_of(graph: ir.Graph) -> int:
     return int(graph.opset_imports.get("", 1))
 
 
-def value_named(graph: ir.Graph, name: str) -> ir.Value:
+def tensor_named(graph: ir.Graph, name: str) -> ir.Value:
     """Find a tensor of the graph by its name."""
     computed = [value for node in graph for value in node.outputs]
     for value in (*graph.inputs, *graph.initializers.values(), *computed):

@@ -4,10 +4,10 @@ from ntkit.inputs._image_files import ImageFiles, MeasuredImages, decode, image_
 from ntkit.inputs._image_preprocessing import (
     FILTERS,
     ImagePreprocessing,
+    as_viewed,
     eight_bits,
     in_colours,
     resized,
-    shown,
     upright,
     with_defaults,
 )

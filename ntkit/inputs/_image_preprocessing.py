@@ -70,7 +70,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
     return image
 
 
-def shown(image: Image.Image) -> Image.Image:
+def as_viewed(image: Image.Image) -> Image.Image:
     """An image as a viewer shows it: upright, in grey or RGB of 8 bits."""
     image = upright(image)
     return in_colours(image, "L" if image.mode in ("1", "L", "LA") else "RGB")

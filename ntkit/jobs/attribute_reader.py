@@ -41,7 +41,7 @@ from ntkit.attributes import (
     words,
 )
 from ntkit.exceptions import InputError
-from ntkit.inputs import MeasuredImages, shown
+from ntkit.inputs import MeasuredImages, as_viewed
 from ntkit.samples import (
     MADE_OF_CLASSES,
     Identified,
@@ -68,7 +68,7 @@ class AuditedImages(MeasuredImages):
 
     def measure(self, image: Image.Image) -> tuple[Array, dict[str, str]]:
         """Statistics of an image, and facts about its file."""
-        upright = shown(image)
+        upright = as_viewed(image)
         seen = self.preprocessing.view(upright)
         pixels = np.asarray(seen.reduce(max(1, min(seen.size) // SIDE)))
         return statistics_of_image(pixels, upright.size), _facts(image)

@@ -25,7 +25,7 @@ from ntkit.graph import (
     is_constant,
     is_standard,
     opset_of,
-    value_named,
+    tensor_named,
 )
 from ntkit.model.affine import (
     NO_OPS,
@@ -904,7 +904,7 @@ def find_head(model: ir.Model, logits: str | None = None) -> Head:
         head = _only(heads)
         refuse_leaks(model.graph, head)
         return _as_the_outputs_show_it(head, walks)
-    named = walk_back(value_named(model.graph, logits), regions)
+    named = walk_back(tensor_named(model.graph, logits), regions)
     if isinstance(named, Blocked):
         raise HeadNotFoundError(_no_head([named]))
     head = _as_the_outputs_show_it(named, [*walks, named])
@@ -928,7 +928,7 @@ def _as_its_readers_show_it(head: Head) -> Head:
 
 def head_at(model: ir.Model, embedding: str, logits: str | None = None) -> Head | None:
     """Find the linear layer that reads the tensor ``embedding`` and leads to an output."""
-    value_named(model.graph, embedding)
+    tensor_named(model.graph, embedding)
     if logits is not None:
         head = find_head(model, logits)
         if not _reads(head, embedding):

@@ -31,7 +31,7 @@ from ntkit.graph import (
     read_model,
     serialised,
     sound,
-    value_named,
+    tensor_named,
     write_model,
 )
 from ntkit.head import LinearHead
@@ -76,10 +76,10 @@ from ntkit.model.class_names import (
     ClassNames,
     Thresholds,
     are_positions,
-    matched,
-    names_of,
+    class_names_of,
+    matched_classes,
+    parsed_json,
     problem_type,
-    read_json,
     renamed,
     thresholds_of,
 )
@@ -203,7 +203,7 @@ class FrozenModel:
         if names is None and head is not None:
             numbered = head.after.thresholds is not None and are_positions(head.after.labels or ())
             labels = None if numbered else head.after.labels
-            names = names_of(
+            names = class_names_of(
                 max(2, len(head.weight)),
                 self.metadata,
                 path,
@@ -211,7 +211,7 @@ class FrozenModel:
                 one_score=len(head.weight) == 1,
             )
         elif names is None and scores is not None:
-            names = names_of(scores.n_classes, self.metadata, path, scores.labels)
+            names = class_names_of(scores.n_classes, self.metadata, path, scores.labels)
         self._all_names, self._label = names or ClassNames(), label
         self._apart = dict(apart or {})  # logits of the labels, if each has a layer of its own
         self.labels_apart = bool(self._apart)
@@ -464,7 +464,7 @@ class FrozenModel:
             raise InputError(
                 "The model has no head; pass --new-head (new_head=True) to give it one."
             )
-        match = matched(labels, self.head.classes, named=self.has_class_names)
+        match = matched_classes(labels, self.head.classes, named=self.has_class_names)
         return self if match is None else self._changed(classes=match[0], matched_by=match[1])
 
     def _changed(
@@ -714,7 +714,7 @@ class FrozenModel:
         if scores is None:
             return self
         facts = self._facts() | {"scores": scores, "sha256": self._sha256}
-        shown = FrozenModel(model, None, value_named(model.graph, SCORES), {}, **facts)
+        shown = FrozenModel(model, None, tensor_named(model.graph, SCORES), {}, **facts)
         shown.inputs = self.inputs  # with_columns_of may have named their columns
         return shown
 
@@ -1013,7 +1013,7 @@ def _scored(
         raise HeadNotFoundError(problem) from None
     if not wanted:
         raise HeadNotFoundError(f"{problem} {COMMANDS} take the model as it is.")
-    folder, tensor = data_folder(model) or path.parent.resolve(), value_named(model.graph, SCORES)
+    folder, tensor = data_folder(model) or path.parent.resolve(), tensor_named(model.graph, SCORES)
     facts: dict[str, Any] = {"classes": classes, "path": path, "folder": folder, "digest": digest}
     return FrozenModel(model, None, tensor, {}, scores=scores, **facts)
 
@@ -1024,7 +1024,7 @@ def _named_apart(
     """Logits of labels that have a layer each, by the label's name."""
     names: Sequence[Any] = [*heads]
     if names == [str(i) for i in range(len(names))]:  # columns of an output
-        names = names_of(len(names), metadata, path).names or names
+        names = class_names_of(len(names), metadata, path).names or names
     return {str(n): h.logits.name or "" for n, h in zip(names, heads.values(), strict=True)}
 
 
@@ -1049,11 +1049,11 @@ def _restored(
     if facts["folder"] is not None:
         ir.external_data.set_base_dir(model.graph, facts["folder"])
     if facts["scores"] is not None:
-        return FrozenModel(model, None, value_named(model.graph, SCORES), located_by, **facts)
+        return FrozenModel(model, None, tensor_named(model.graph, SCORES), located_by, **facts)
     return FrozenModel(*located(model, located_by), **facts)
 
 
 def recorded_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:
     """Preprocessing that ntkit wrote into a model; empty if it is damaged."""
-    steps = read_json(metadata.get(PREPROCESSING, ""))
+    steps = parsed_json(metadata.get(PREPROCESSING, ""))
     return steps if isinstance(steps, dict) else {}

@@ -22,9 +22,9 @@ from ntkit.graph import (
     info_of,
     inlined_size,
     outputs_after,
-    pooled,
+    pooled_tokens,
     serialised,
-    value_named,
+    tensor_named,
 )
 from ntkit.model._head_search import Head, find_head, head_at
 from ntkit.model._layers import Layer, add_layers
@@ -36,7 +36,7 @@ from ntkit.model.affine import (
     side_by_side,
     taken_apart,
 )
-from ntkit.model.class_names import read_json
+from ntkit.model.class_names import parsed_json
 
 _QUANTISING = {
     "DynamicQuantizeLinear": "dynamic",
@@ -203,7 +203,7 @@ Located = tuple[ir.Model, Head | None, ir.Value, Mapping[str, str | None]]
 
 def in_sight(model: ir.Model, places: Mapping[str, str | None]) -> Located:
     """The model with its head; its functions are expanded if the head is inside one."""
-    written = read_json(model.metadata_props.get(LOCATED_BY, ""))
+    written = parsed_json(model.metadata_props.get(LOCATED_BY, ""))
     own = isinstance(written, dict) and written.keys() == set(PLACES)
     own = own and all(value is None or isinstance(value, str) for value in written.values())
     if own and not any(places.values()):
@@ -259,9 +259,9 @@ def located(model: ir.Model, places: Mapping[str, str | None]) -> Located:
     """A model with its head; without one if the named embedding leads to no linear output."""
     logits, embedding, pooling = (places[name] for name in PLACES)
     if pooling is not None:
-        embedding = pooled(model, embedding, pooling).name
+        embedding = pooled_tokens(model, embedding, pooling).name
     head = find_head(model, logits) if embedding is None else head_at(model, embedding, logits)
-    source = value_named(model.graph, embedding or "") if head is None else head.reads[0]
+    source = tensor_named(model.graph, embedding or "") if head is None else head.reads[0]
     return model, head, source, places
 
 

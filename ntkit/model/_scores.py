@@ -25,7 +25,7 @@ from ntkit.model._head_search import (
     labels_of,
     written_out,
 )
-from ntkit.model.class_names import are_positions, names_of, problem_type
+from ntkit.model.class_names import are_positions, class_names_of, problem_type
 
 COMMANDS = "ntkit audit, ntkit check and ntkit predict"
 SCORES = "ntkit.scores"
@@ -106,7 +106,7 @@ def add_scores(
     if label is None and classes is None and task is None:
         _refuse_sigmoids(shown)
     n_classes = _n_classes(scores, label, labels, classes)
-    names_known = classes is not None or names_of(n_classes, metadata, path).names is not None
+    names_known = classes is not None or class_names_of(n_classes, metadata, path).names is not None
     _refuse_other_numbers(model, scores, label, n_classes, named=names_known or labels is not None)
     if label is not None and labels is None and label.value.dtype == ir.DataType.STRING:
         raise NoScores(f"the classes of {label.name!r} are not in the file")

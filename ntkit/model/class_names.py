@@ -55,7 +55,7 @@ class ClassNames:
     warnings: tuple[str, ...] = ()  # why names that were found are not used, one sentence each
 
 
-def names_of(
+def class_names_of(
     n_classes: int,
     metadata: Mapping[str, str],
     path: Path | None,
@@ -123,7 +123,7 @@ def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, s
 
 def _configs(path: Path | None) -> Iterator[dict[str, Any]]:
     """Contents of the model's ``config.json``, the nearest first, if they can be read."""
-    contents = (read_json(_text_of(folder / _CONFIG)) for folder in folders_of(path))
+    contents = (parsed_json(_text_of(folder / _CONFIG)) for folder in folders_of(path))
     return (each for each in contents if isinstance(each, dict))
 
 
@@ -212,7 +212,7 @@ def renamed(metadata: Mapping[str, str], classes: list[Any]) -> dict[str, str]:
         text = metadata[key].lstrip()
         if text[0] in "{[(":
             content = dict(enumerate(names)) if text[0] == "{" else names
-            new[key] = repr(content) if read_json(text) is None else json.dumps(content)
+            new[key] = repr(content) if parsed_json(text) is None else json.dumps(content)
         else:
             new[key] = ("\n" if "\n" in text else ",").join(names)
     return new
@@ -221,7 +221,7 @@ def renamed(metadata: Mapping[str, str], classes: list[Any]) -> dict[str, str]:
 def _candidates(
     n_classes: int, metadata: Mapping[str, str], path: Path | None
 ) -> Iterator[tuple[tuple[Any, ...], str]]:
-    written = read_json(metadata.get(CLASSES, ""))  # as ntkit wrote them, of any type
+    written = parsed_json(metadata.get(CLASSES, ""))  # as ntkit wrote them, of any type
     if isinstance(written, list) and len(written) == n_classes:
         alike = any(all(isinstance(n, kind) for n in written) for kind in (str, int | float))
         if alike and len({n for n in written if n == n}) == n_classes:
@@ -233,7 +233,7 @@ def _candidates(
     if in_a_row is not None and len(in_a_row) == n_classes:
         yield in_a_row, f"metadata {_NAMES_OF_OPENVINO!r}"
     for folder in folders_of(path):
-        config = read_json(_text_of(folder / _CONFIG))
+        config = parsed_json(_text_of(folder / _CONFIG))
         for key in _IN_CONFIG if isinstance(config, dict) else ():
             listed = _in_order(config.get(key))
             if listed is not None:
@@ -260,7 +260,7 @@ def _read(text: str) -> tuple[Any, ...] | None:
     if text.lstrip()[0] not in "{[(":
         lines = [name.strip() for name in re.split(r"\n" if "\n" in text.strip() else ",", text)]
         return _in_order([name for name in lines if name]) if len(lines) > 1 else None
-    content = read_json(text)
+    content = parsed_json(text)
     if content is None and _LITERAL.fullmatch(text.strip()):
         try:
             content = ast.literal_eval(text.strip())
@@ -314,7 +314,7 @@ def _text_of(path: Path) -> str:
         return ""
 
 
-def read_json(text: str) -> Any:
+def parsed_json(text: str) -> Any:
     """The value of a text in JSON; None if it is none."""
     try:
         return json.loads(text)
@@ -329,7 +329,7 @@ def _quoted(names: tuple[Any, ...]) -> str:
 _NUMBERED_CLASS = re.compile(r"(?:LABEL_)?(0|[1-9][0-9]{0,8})")
 
 
-def matched(labels: Array, classes: Array, *, named: bool) -> tuple[Array, str] | None:
+def matched_classes(labels: Array, classes: Array, *, named: bool) -> tuple[Array, str] | None:
     """Match the labels of a sample with the classes of a head."""
     # Returns the labels in the order of the logits, and the rule of the match as a sentence; None
     # if labels and classes are equal. `named`: the classes are names, not positions.

@@ -12,7 +12,7 @@ import numpy as np
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inputs import decode, shown
+from ntkit.inputs import as_viewed, decode
 
 _CHANNELS = (1, 3)
 
@@ -116,7 +116,7 @@ class Images:
 
 def images_in_files(paths: Sequence[str | Path]) -> Images:
     """Image files: upright, in grey or RGB."""
-    return Images(len(paths), lambda i: np.asarray(shown(decode(Path(paths[i])))))
+    return Images(len(paths), lambda i: np.asarray(as_viewed(decode(Path(paths[i])))))
 
 
 def images_in_array(X: Any) -> Images | None:

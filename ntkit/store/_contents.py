@@ -51,7 +51,7 @@ def row_range(total: int, window: int, part: tuple[int, int] | None) -> tuple[in
     return first, min(stop, total) - first
 
 
-def joined(stores: Sequence[Any]) -> StoreContents:
+def merged(stores: Sequence[Any]) -> StoreContents:
     """Description of the store that finished parts form."""
     parts = sorted(_checked(stores), key=lambda store: store.manifest["first_row"])
     whole = {**parts[0].manifest, "part": None}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ntkit._doc import documented
 from ntkit.exceptions import InputError
 from ntkit.samples import Samples, StoredEmbeddings
-from ntkit.store._contents import contents_of_samples, joined
+from ntkit.store._contents import contents_of_samples, merged
 from ntkit.store._fill import Progress, fill_store
 
 
@@ -148,5 +148,5 @@ class EmbeddingStore(StoredEmbeddings):
         stores = [cls.open(part) for part in paths]
         if any(path.exists() and path.samefile(store.path) for store in stores):
             raise InputError(f"{path} is one of the parts; choose another name.")
-        fill_store(path, joined(stores), checkpoint_rows=8192, force=force, progress=progress)
+        fill_store(path, merged(stores), checkpoint_rows=8192, force=force, progress=progress)
         return cls.open(path)

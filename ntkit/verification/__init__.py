@@ -2,7 +2,7 @@
 
 from ntkit.verification._model_pair import is_new_head as is_new_head  # for other packages
 from ntkit.verification._model_pair import load_pair as load_pair
-from ntkit.verification._model_pair import note_on_names as note_on_names
+from ntkit.verification._model_pair import note_on_class_names as note_on_class_names
 from ntkit.verification._model_pair import of_one_network as of_one_network
 from ntkit.verification._model_pair import same_network as same_network
 from ntkit.verification._random_inputs import random_inputs as random_inputs

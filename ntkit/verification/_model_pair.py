@@ -53,7 +53,7 @@ def load_pair(
         alike = made or (CLASSES in second.metadata and same_network(first, second))
         if alike and not is_new_head(first, second):
             names = second.head.classes
-            told = None if made else note_on_names(name_of(first), "second", names)
+            told = None if made else note_on_class_names(name_of(first), "second", names)
             first = first.with_classes(names, matched_by=told)
     if first.head is not None and second.head is not None and not second.label_names:
         classes = spelt_as(second.head.classes, first.head.classes)  # as the first one spells them
@@ -75,12 +75,12 @@ def _pair_of_labels(
         if whole.class_names is not None or len(whole.label_names) != len(first.label_names):
             raise
         second = whole.with_classes(first.label_names).of_label(name)
-        note = note_on_names(name_of(second), "first", first.label_names)
+        note = note_on_class_names(name_of(second), "first", first.label_names)
         second = second.with_classes(second.class_names, matched_by=note)
     return _with_columns(first, second)
 
 
-def note_on_names(name: str, place: str, classes: Any) -> str:
+def note_on_class_names(name: str, place: str, classes: Any) -> str:
     """The sentence on a model that gets the class names of the first or the second one."""
     return (
         f"{name} does not name its classes, so ntkit takes those of the {place} model in its "

@@ -32,7 +32,7 @@ from ntkit.samples import Match, TextData, first_rows, input_paths, named_by_col
 from ntkit.verification import (
     check_head,
     load_pair,
-    note_on_names,
+    note_on_class_names,
     of_one_network,
     same_network,
 )
@@ -413,7 +413,7 @@ def _named_as(
         other.metadata.get(_NEW_HEAD),
     ):
         return model, []
-    note = note_on_names(name, place, other.head.classes)
+    note = note_on_class_names(name, place, other.head.classes)
     return model.with_classes(other.head.classes, matched_by=note), [note]
 
 

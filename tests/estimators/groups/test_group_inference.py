@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.base import clone
 
 from ntkit.estimators import DFRClassifier, GroupDROClassifier, GroupInference
-from ntkit.estimators._group_inference import shares_of, with_shares
+from ntkit.estimators._group_inference import value_shares, with_shares
 from ntkit.exceptions import InputError
 from ntkit.metrics import worst_group_accuracy
 
@@ -164,7 +164,7 @@ def test_shares_are_those_of_the_samples_where_probabilities_are_right(seed, sha
     a = (rng.random(4000) < share).astype(int)
     x = rng.normal(3.0 * a - 1.5)  # equal shares: log odds 3 x
     p = 1 / (1 + np.exp(np.outer(3 * x, [1, -1])))
-    found = shares_of(p, np.full(4000, -1), np.ones(4000), np.array([True, True]))
+    found = value_shares(p, np.full(4000, -1), np.ones(4000), np.array([True, True]))
     assert abs(found[1] - a.mean()) < 0.03
     assert np.isclose(found.sum(), 1)
     q = with_shares(p, found**2)

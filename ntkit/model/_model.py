@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from ntkit._doc import documented
 from ntkit._text import listed
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.graph import (
+    TensorInfo,
     data_folder,
     deserialised,
     external_files,
@@ -93,6 +94,22 @@ _EACH = "its Sigmoid for each of them"
 _NO_NAMES = "one of {0} classes, or perhaps {0} regressions (no names of classes, no softmax)"
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a model besides its graph and its head."""
+
+    names: ClassNames | None = None  # of the classes; None: to be read from the model's files
+    classes: Any = None  # names that a user gives, or those of a new head
+    matched_by: str | None = None
+    label: Label | None = None  # the one label that the model stands for
+    apart: Mapping[str, str] = field(default_factory=dict)  # logits of labels with a layer each
+    scores: Scores | None = None
+    path: Path | None = None
+    folder: Path | None = None
+    digest: bytes | None = None  # SHA-256 of the file
+    sha256: Callable[[], str] | None = None  # of the model with its external data
+
+
 @documented
 class FrozenModel:
     """An ONNX classifier: its unchanged graph, and its last linear layer as a LinearHead.
@@ -163,68 +180,44 @@ class FrozenModel:
         head: Head | None,
         embedding: ir.Value,
         located_by: Mapping[str, str | None],
-        *,
-        names: ClassNames | None = None,
-        classes: Any = None,
-        matched_by: str | None = None,
-        label: Label | None = None,
-        apart: Mapping[str, str] | None = None,
-        scores: Scores | None = None,
-        path: Path | None = None,
-        folder: Path | None = None,
-        digest: bytes | None = None,
-        sha256: Callable[[], str] | None = None,
+        known: Known,
     ) -> None:
         self._model, self._head, self._source = model, head, embedding
-        self._classes, self._digest = classes, digest
-        self.path, self.folder, self.matched_by = path, folder, matched_by
-        self.scores = scores
+        self.path, self.folder, self.matched_by = known.path, known.folder, known.matched_by
+        self.scores = known.scores
         self.located_by: dict[str, str | None] = {**dict.fromkeys(PLACES), **located_by}
-        self._sha256 = sha256 or cache(partial(model_fingerprint, model, digest))  # copies share it
         self.metadata = dict(model.metadata_props)
         if not all(isinstance(text, str) for pair in self.metadata.items() for text in pair):
             raise ModelError(
-                f"{path or 'The model'} has metadata that are not text; export the model again."
+                f"{self.path or 'The model'} has metadata that are not text; export the model "
+                "again."
             )
         self.embedding = embedding_info(embedding, head)
         self.logits = info_of(head.logits) if head else None
         self.logit_scale = head.after.scale if head else 1.0
-        self.inputs = tuple(info_of(v) for v in model.graph.inputs if not v.is_initializer())
-        columns: Any = recorded_preprocessing(self.metadata).get("columns")
-        are_names = isinstance(columns, list) and all(isinstance(name, str) for name in columns)
-        # The record of a head alone describes the inputs of the network before it.
-        whole = self.metadata.get("ntkit.tensor", self.embedding.name) == self.embedding.name
-        if len(self.inputs) == 1 and whole and are_names and len({*columns}) == len(columns) > 0:
-            self.inputs = (replace(self.inputs[0], columns=tuple(columns)),)
+        self.inputs = _inputs_of(model.graph, self.metadata, self.embedding.name)
         self.outputs = tuple(info_of(v) for v in model.graph.outputs)
         self.nodes = tuple((node.name or "", node.op_type) for node in model.graph)
         self.opset_imports = dict(model.opset_imports)
         self.ir_version = int(model.ir_version)
-        if names is None and head is not None:
-            numbered = head.after.thresholds is not None and are_positions(head.after.labels or ())
-            labels = None if numbered else head.after.labels
-            names = class_names_of(
-                max(2, len(head.weight)),
-                self.metadata,
-                path,
-                labels,
-                one_score=len(head.weight) == 1,
-            )
-        elif names is None and scores is not None:
-            names = class_names_of(scores.n_classes, self.metadata, path, scores.labels)
-        self._all_names, self._label = names or ClassNames(), label
-        self._apart = dict(apart or {})  # logits of the labels, if each has a layer of its own
+        names, self._label, self._classes = known.names, known.label, known.classes
+        if names is None:
+            names = _names_of_classes(head, self.scores, self.metadata, self.path)
+        # Copies share the fingerprint.
+        sha256 = known.sha256 or cache(partial(model_fingerprint, model, known.digest))
+        self._known = replace(known, names=names, sha256=sha256)
+        self._all_names = self._names = names
+        self._apart = dict(known.apart)  # logits of the labels, if each has a layer of its own
         self.labels_apart = bool(self._apart)
-        self._names = self._all_names
+        label, self.label, self.threshold = self._label, None, None
         if label is not None:
-            self._names = ClassNames(label.classes, self._all_names.source)
-        self.label = None if label is None else label.name
-        self.threshold = None if label is None else (label.threshold, label.source)
+            self._names = ClassNames(label.classes, names.source)
+            self.label, self.threshold = label.name, (label.threshold, label.source)
         self.labels_in_graph = None if head is None or label else head.after.labels
         self.class_names = self._names.names
-        self.has_class_names = classes is not None or self.class_names is not None
-        self.classes_source = "given" if classes is not None else self._names.source
-        self.head = self._read_head(classes)
+        self.has_class_names = self._classes is not None or self.class_names is not None
+        self.classes_source = "given" if self._classes is not None else self._names.source
+        self.head = self._read_head(self._classes)
         width: Any = self.embedding.shape[-1] if self.embedding.shape else None
         width = width if self.head is None else self.head.n_neurons
         self.n_neurons: int | None = width if isinstance(width, int) else None
@@ -327,14 +320,7 @@ class FrozenModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         proto = self.to_proto().SerializeToString()
-        return _restored, (proto, self.located_by, self._facts())
-
-    def _facts(self) -> dict[str, Any]:
-        """What is known of the model besides its graph."""
-        facts = {"names": self._all_names, "classes": self._classes, "matched_by": self.matched_by}
-        facts |= {"label": self._label, "apart": self._apart, "folder": self.folder}
-        facts |= {"scores": self.scores}
-        return facts | {"path": self.path, "digest": self._digest}
+        return _restored, (proto, self.located_by, replace(self._known, sha256=None))
 
     def with_head(
         self, head: LinearHead, *, provenance: Mapping[str, str] | None = None
@@ -409,8 +395,8 @@ class FrozenModel:
             model.metadata_props.pop(key, None)
         model.metadata_props.update(written)
         names = self._names if kept else ClassNames()
-        facts: dict[str, Any] = {"names": names, "classes": head.classes, "folder": self.folder}
-        return FrozenModel(model, new, embedding, self.located_by, **facts)
+        known = Known(names, head.classes, folder=self.folder)
+        return FrozenModel(model, new, embedding, self.located_by, known)
 
     def _with_row(
         self, model: ir.Model, head: LinearHead, provenance: Mapping[str, str] | None
@@ -426,8 +412,8 @@ class FrozenModel:
             if any(self.located_by.values()):
                 written[LOCATED_BY] = json.dumps(self.located_by)
         model.metadata_props.update(written)
-        facts = self._facts() | {"path": None, "digest": None}
-        return FrozenModel(model, new, embedding, self.located_by, **facts)
+        known = replace(self._known, path=None, digest=None, sha256=None)
+        return FrozenModel(model, new, embedding, self.located_by, known)
 
     def with_provenance(self, facts: Mapping[str, str]) -> FrozenModel:
         """The same model with these facts (keys begin with ``ntkit.``) in ntkit's metadata."""
@@ -471,9 +457,8 @@ class FrozenModel:
         self, parts: tuple[ir.Model, Head | None, ir.Value] | None = None, **changes: Any
     ) -> FrozenModel:
         """Copy the model with another graph or other attributes."""
-        kept = {**self._facts(), "sha256": self._sha256, **changes}
         parts = parts or (self._model, self._head, self._source)
-        return FrozenModel(*parts, self.located_by, **kept)
+        return FrozenModel(*parts, self.located_by, replace(self._known, **changes))
 
     def with_columns_of(self, other: FrozenModel) -> FrozenModel:
         """The model with the other's columns, if it names none and has the same inputs."""
@@ -587,19 +572,19 @@ class FrozenModel:
                 raise InputError(f"{problem}, so it has no label {name!r}; leave --label out.")
             names = self._names_of_logits()
         in_graph = None if self._head is None else self._head.after.thresholds
-        known = thresholds_of(names, self.metadata, self.path, in_graph)
+        thresholds = thresholds_of(names, self.metadata, self.path, in_graph)
         by_logits = {logits: label for label, logits in self._apart.items()}
-        label = label_named(by_logits.get(str(name), name), names, known)
+        label = label_named(by_logits.get(str(name), name), names, thresholds)
         if not self._apart:
             all_names = self._all_names
             if self._classes is not None and self._label is None:
                 all_names = ClassNames(tuple(self._classes), "given")
             return self._changed(label=label, names=all_names, classes=None, matched_by=None)
         places = {"logits": self._apart[label.name]}
-        facts = self._facts() | {"names": ClassNames(), "classes": None, "matched_by": None}
-        facts |= {"label": replace(label, row=0, alone=True), "sha256": self._sha256}
+        label = replace(label, row=0, alone=True)
+        known = replace(self._known, names=ClassNames(), classes=None, matched_by=None, label=label)
         head = self._heads_apart[places["logits"]]
-        return FrozenModel(self._model, head, head.reads[0], places, **facts)
+        return FrozenModel(self._model, head, head.reads[0], places, known)
 
     @cached_property
     def _heads_apart(self) -> dict[str, Head]:
@@ -656,7 +641,7 @@ class FrozenModel:
         """The model with all its labels; the model itself if it was not made by ``of_label``."""
         if self._label is None:
             return self
-        return self._changed(label=None, apart=None, classes=None, matched_by=None)
+        return self._changed(label=None, apart={}, classes=None, matched_by=None)
 
     @property
     def not_single_label(self) -> str | None:
@@ -713,8 +698,8 @@ class FrozenModel:
             scores = None if head is None else add_rounded(model, head)
         if scores is None:
             return self
-        facts = self._facts() | {"scores": scores, "sha256": self._sha256}
-        shown = FrozenModel(model, None, tensor_named(model.graph, SCORES), {}, **facts)
+        known = replace(self._known, scores=scores)
+        shown = FrozenModel(model, None, tensor_named(model.graph, SCORES), {}, known)
         shown.inputs = self.inputs  # with_columns_of may have named their columns
         return shown
 
@@ -792,7 +777,8 @@ class FrozenModel:
 
         It is the file's own SHA-256; external data are hashed with it.
         """
-        return self._sha256()
+        assert self._known.sha256 is not None
+        return self._known.sha256()
 
     def describe(self) -> dict[str, Any]:
         """Everything as plain values: the output of ``ntkit inspect``.
@@ -944,7 +930,7 @@ def inspected(
             scores = _located_in(model.clone(), digest, path, places, classes, any_scores=True)
         with sound(path):
             output = model.graph.outputs[0]
-            loaded = FrozenModel(model, None, output, places, path=path, digest=digest)
+            loaded = FrozenModel(model, None, output, places, Known(path=path, digest=digest))
     facts = loaded.describe()
     if refused is not None:
         facts["embedding"] = None
@@ -997,8 +983,8 @@ def _located_in(
             with suppress(HeadNotFoundError):
                 return _scored(path, None, classes, "", wanted=True)
         folder = data_folder(parts[0]) or path.parent.resolve()
-        facts = {"classes": classes, "path": path, "folder": folder, "digest": digest}
-        return FrozenModel(*parts, names=names, apart=apart, **facts)
+        known = Known(names, classes, apart=apart, path=path, folder=folder, digest=digest)
+        return FrozenModel(*parts, known)
 
 
 def _scored(
@@ -1014,8 +1000,8 @@ def _scored(
     if not wanted:
         raise HeadNotFoundError(f"{problem} {COMMANDS} take the model as it is.")
     folder, tensor = data_folder(model) or path.parent.resolve(), tensor_named(model.graph, SCORES)
-    facts: dict[str, Any] = {"classes": classes, "path": path, "folder": folder, "digest": digest}
-    return FrozenModel(model, None, tensor, {}, scores=scores, **facts)
+    known = Known(None, classes, scores=scores, path=path, folder=folder, digest=digest)
+    return FrozenModel(model, None, tensor, {}, known)
 
 
 def _named_apart(
@@ -1042,15 +1028,40 @@ def name_of(model: FrozenModel, default: str = "a model in memory") -> str:
     return default if model.path is None else model.path.name
 
 
-def _restored(
-    proto: bytes, located_by: Mapping[str, str | None], facts: Mapping[str, Any]
-) -> FrozenModel:
+def _restored(proto: bytes, located_by: Mapping[str, str | None], known: Known) -> FrozenModel:
     model = deserialised(onnx.load_from_string(proto))
-    if facts["folder"] is not None:
-        ir.external_data.set_base_dir(model.graph, facts["folder"])
-    if facts["scores"] is not None:
-        return FrozenModel(model, None, tensor_named(model.graph, SCORES), located_by, **facts)
-    return FrozenModel(*located(model, located_by), **facts)
+    if known.folder is not None:
+        ir.external_data.set_base_dir(model.graph, known.folder)
+    if known.scores is not None:
+        return FrozenModel(model, None, tensor_named(model.graph, SCORES), located_by, known)
+    return FrozenModel(*located(model, located_by), known)
+
+
+def _inputs_of(
+    graph: ir.Graph, metadata: Mapping[str, str], embedding: str
+) -> tuple[TensorInfo, ...]:
+    """Inputs of a graph; a single one has the columns that ntkit recorded."""
+    inputs = tuple(info_of(v) for v in graph.inputs if not v.is_initializer())
+    columns: Any = recorded_preprocessing(metadata).get("columns")
+    are_names = isinstance(columns, list) and all(isinstance(name, str) for name in columns)
+    # The record of a head alone describes the inputs of the network before it.
+    whole = metadata.get("ntkit.tensor", embedding) == embedding
+    if len(inputs) == 1 and whole and are_names and len({*columns}) == len(columns) > 0:
+        return (replace(inputs[0], columns=tuple(columns)),)
+    return inputs
+
+
+def _names_of_classes(
+    head: Head | None, scores: Scores | None, metadata: Mapping[str, str], path: Path | None
+) -> ClassNames:
+    """Names of the classes of a head, or of scores in its place; none without both."""
+    if head is not None:
+        numbered = head.after.thresholds is not None and are_positions(head.after.labels or ())
+        labels = None if numbered else head.after.labels
+        return class_names_of(max(2, len(head.weight)), metadata, path, labels)
+    if scores is not None:
+        return class_names_of(scores.n_classes, metadata, path, scores.labels)
+    return ClassNames()
 
 
 def recorded_preprocessing(metadata: Mapping[str, str]) -> dict[str, Any]:

@@ -84,11 +84,6 @@ def separate_drop_bounds(
     return old_low - new_high, old_high - new_low
 
 
-def below(lost: float, gained: float, n: int, drop: float, level: float) -> bool:
-    """Whether the true drop is significantly below a value."""
-    return n > 0 and _below(int(lost), int(gained), int(n), float(drop), float(level))
-
-
 def drop_bounds(
     lost: int, gained: int, n: int, *, upper_level: float, lower_level: float
 ) -> tuple[float, float]:
@@ -136,12 +131,14 @@ def _smallest(significant: Callable[[float], bool], low: float, step: float) -> 
 
 
 @lru_cache(maxsize=16384)
-def _below(lost: int, gained: int, n: int, drop: float, level: float) -> bool:
-    """Whether as few lost samples or fewer are rare enough if the drop is at least ``drop``."""
+def below(lost: float, gained: float, n: int, drop: float, level: float) -> bool:
+    """Whether the true drop is significantly below a value."""
+    # As few lost samples or fewer must be rare enough if the drop is at least this value.
+    lost, gained, n = int(lost), int(gained), int(n)
+    if n <= 0 or drop <= -1:
+        return False
     if drop >= 1:
         return lost - gained < n
-    if drop <= -1:
-        return False
     least, most = max(0.0, -drop), (1 - drop) / 2
     left, ends = level * (1 - _OUT_OF_LINE), _ends(gained, n, drop, level)
     # The grid has steps of one width in standard errors of the share, also for small or large
@@ -180,13 +177,11 @@ def _most_between(low: Array, high: Array, n: int, drop: float) -> Array:
     # The likelihood is a product of factors linear in the share. So the second derivative of a
     # probability F is its covariance with a sum over pairs of scores: at most n·i·√(2F) in size,
     # with i the information of one sample, which is convex in the share.
-
-    def information(share: Array) -> Array:
-        parts = np.array([share, share + drop, (1 - 2 * share - drop) / 4])
-        with np.errstate(divide="ignore"):
-            return np.asarray((1 / np.where(parts > _UNLIKELY, parts, 0)).sum(axis=0))
-
-    most = np.maximum(information(low[0]), information(high[0]))
+    share = np.stack([low[0], high[0]])
+    parts = np.array([share, share + drop, (1 - 2 * share - drop) / 4])
+    with np.errstate(divide="ignore"):
+        information = (1 / np.where(parts > _UNLIKELY, parts, 0)).sum(axis=0)
+    most = information.max(axis=0)
     width = np.maximum(high[0] - low[0], 1e-100)  # whose square underflows to zero
     bend = width**2 / 8 * np.sqrt(2) * n * most
     root = (bend + np.sqrt(bend**2 + 4 * np.maximum(low[1], high[1]))) / 2
@@ -206,7 +201,13 @@ class _Outcomes:
         step = -(-(last - first + 1) // _COUNTS)
         blocks = np.minimum(np.arange(first, last + 1, step, dtype=float) + step - 1, last)
         observed = float(_statistic(np.asarray(float(lost)), np.asarray(float(gained)), n, drop))
-        most = np.maximum.accumulate(_most_lost(blocks, n, drop, observed))
+        # For each number of gained samples, the most lost samples that are at least as extreme.
+        low, high = np.full(blocks.shape, -1.0), n - blocks
+        while (low < high).any():
+            middle = np.ceil((low + high) / 2)
+            speaks = _statistic(middle, blocks, n, drop) <= observed + _SAME
+            low, high = np.where(speaks, middle, low), np.where(speaks, high, middle - 1)
+        most = np.maximum.accumulate(low)
         most = np.repeat(most, step)[: len(counts)].astype(int)
         self._gained, self._at_first = (
             _Counts(counts, np.full(counts.shape, n)),
@@ -272,16 +273,6 @@ def _likeliest(lost: Any, gained: Any, n: int, drop: float) -> Any:
     slope = lost + gained + drop * (lost - gained - 2 * n)
     root = np.sqrt(np.maximum(slope**2 + 8 * n * gained * drop * (1 - drop), 0))
     return np.clip((slope + root) / (4 * n), max(0.0, -drop), (1 - drop) / 2)
-
-
-def _most_lost(counts: Array, n: int, drop: float, observed: float) -> Array:
-    """For each number of gained samples, the most lost samples that are at least as extreme."""
-    low, high = np.full(counts.shape, -1.0), n - counts
-    while (low < high).any():
-        middle = np.ceil((low + high) / 2)
-        speaks = _statistic(middle, counts, n, drop) <= observed + _SAME
-        low, high = np.where(speaks, middle, low), np.where(speaks, high, middle - 1)
-    return low
 
 
 Bounds = tuple[float, float]
@@ -435,7 +426,10 @@ def _buehler(
     left, spent = level * (1 - _OUT_OF_LINE), level * _OUT_OF_LINE / len(n)
     ends = np.array([share_bounds(*each, lower_level=spent, upper_level=0.5)[0]
                      for each in zip(counts, n, strict=True)])  # fmt: skip
-    starts = _tilted(estimate, least, ends, left)
+    # The bound of Chernoff is a mean under a tilted distribution. It has its largest value at
+    # shares of this form, for any tilt. The exact probability is nearly the largest there.
+    between = np.broadcast_to(ends, (len(_TILTS), len(ends))), np.ones(len(ends))
+    starts = _just_rare(estimate, least, between, left, _TILTS)
     if estimate.n.min() <= _FEW_SAMPLES:
         starts = np.vstack([starts, _fixed(estimate, least, ends, left)])
     means = starts @ estimate.shares
@@ -444,14 +438,6 @@ def _buehler(
         return best
     order = np.argsort(means)[:_STARTS]
     return min(best, *(_varied(estimate, least, ends, left, starts[each]) for each in order))
-
-
-def _tilted(estimate: _Estimate, least: int, ends: Array, level: float) -> Array:
-    """Shares of groups for which so large an estimate is as rare as the level, (tilts, groups)."""
-    # The bound of Chernoff is a mean under a tilted distribution. It has its largest value at
-    # shares of this form, for any tilt. The exact probability is nearly the largest there.
-    between = np.broadcast_to(ends, (len(_TILTS), len(ends))), np.ones(len(ends))
-    return _just_rare(estimate, least, between, level, _TILTS)
 
 
 def _fixed(estimate: _Estimate, least: int, ends: Array, level: float) -> Array:

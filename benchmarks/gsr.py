@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 
 from ntkit.head import LinearHead
 from ntkit.metrics import worst_group_accuracy
-from ntkit.solver import fit_linear_head
+from ntkit.solver.fit_head import fit_linear_head
 from ssa import halves
 
 Array = NDArray[Any]

@@ -62,7 +62,7 @@ from threadpoolctl import ThreadpoolController, threadpool_limits
 from fit import embeddings
 from ntkit import LinearHead, NeuronTuneClassifier
 from ntkit.estimators import AFRClassifier, DFRClassifier
-from ntkit.solver._fit_head import FittedHead, fit_linear_head
+from ntkit.solver.fit_head import FittedHead, fit_linear_head
 from ntkit.spuriousness import non_constant_neurons, sfit, spuriousness_scores, suppressed_neurons
 from runner import command_line, save
 

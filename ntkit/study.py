@@ -28,15 +28,8 @@ from ntkit._disk import scratch
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import (
-    FittedHead,
-    covariance_of,
-    fit_linear_heads,
-    is_mapped,
-    passes_over,
-    rows_per_chunk,
-    stacked,
-)
+from ntkit.solver.fit_head import FittedHead, covariance_of, fit_linear_heads
+from ntkit.solver.loss import is_mapped, passes_over, rows_per_chunk, stacked
 
 LARGE = 1 << 25  # bytes of memory-mapped rows; a copy of more is not kept in memory
 _FEW = 1 << 22  # bytes of selected rows of a memory map; as many are kept in memory

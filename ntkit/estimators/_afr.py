@@ -16,7 +16,7 @@ from ntkit._types import Array
 from ntkit.estimators._base import FromHead
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead, stepped_head
+from ntkit.solver.fit_head import FittedHead, stepped_head
 from ntkit.study import Rows, Study, require_every_class, split_in_two
 
 

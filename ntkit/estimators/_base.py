@@ -29,7 +29,7 @@ from ntkit._warn import warn
 from ntkit.estimators._scaled_head import read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead, fit_linear_head, resolve_device
+from ntkit.solver.fit_head import FittedHead, fit_linear_head, resolve_device
 from ntkit.study import Rows, Study, Tuned, tuned
 
 OriginalHead: TypeAlias = LinearHead | BaseEstimator | None

@@ -20,7 +20,7 @@ from ntkit._types import Array
 from ntkit._warn import warn
 from ntkit.estimators._base import FromHead
 from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
-from ntkit.solver import FittedHead
+from ntkit.solver.fit_head import FittedHead
 from ntkit.study import (
     Rows,
     Study,

@@ -24,7 +24,7 @@ from ntkit._types import Array
 from ntkit.estimators._base import checked_weight
 from ntkit.estimators._l1_head import alone_with_liblinear, without_convergence_warnings
 from ntkit.exceptions import InputError
-from ntkit.solver import rows_per_chunk
+from ntkit.solver.loss import rows_per_chunk
 from ntkit.study import Fold, Rows, n_distinct, scaler_of, seed_of, stratified_folds
 
 _MAX_ITER = 500

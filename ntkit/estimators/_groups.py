@@ -28,7 +28,7 @@ from ntkit.estimators._group_inference import GroupInference
 from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead
+from ntkit.solver.fit_head import FittedHead
 from ntkit.study import Rows, Study, checked_numbers, scaler_of, seed_of
 
 _FEW = 0.01  # in a group: wrong labels put this share of another class into it

@@ -18,7 +18,8 @@ from ntkit.attributes import FEWEST, Attribute
 from ntkit.estimators._base import OPTIONAL_C, VALIDATION_SET, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead, is_mapped, rows_per_chunk
+from ntkit.solver.fit_head import FittedHead
+from ntkit.solver.loss import is_mapped, rows_per_chunk
 from ntkit.study import (
     ALPHAS,
     Fold,

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from ntkit._shared_switch import SharedSwitch
 from ntkit._types import Array
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead
+from ntkit.solver.fit_head import FittedHead
 from ntkit.study import Rows
 
 _ENTRY = ("ignore", None, ConvergenceWarning, None, 0)

@@ -19,7 +19,7 @@ from ntkit._types import Array
 from ntkit._warn import warn
 from ntkit.estimators._base import VALIDATION_SET, FromHead
 from ntkit.exceptions import InputError, SuppressionWarning
-from ntkit.solver import FittedHead
+from ntkit.solver.fit_head import FittedHead
 from ntkit.study import Rows, Study, identification_sets, identified, seed_of
 
 _BATCH = 4096  # rows in float64 at a time

@@ -28,7 +28,8 @@ from ntkit.estimators._base import (
 )
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead, fit_by_sgd
+from ntkit.solver.fit_head import FittedHead
+from ntkit.solver.sgd import fit_by_sgd
 from ntkit.spuriousness import (
     change_scores,
     non_constant_neurons,

@@ -19,7 +19,8 @@ from ntkit.estimators._base import HEAD, FromHead, OriginalHead
 from ntkit.estimators._scaled_head import read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.solver import FittedHead, sgd_steps, stepped_head
+from ntkit.solver.fit_head import FittedHead, stepped_head
+from ntkit.solver.sgd import sgd_steps
 from ntkit.study import Rows, Study
 
 _SELECTIONS = {

@@ -29,7 +29,7 @@ from ntkit.extraction._session import (
     nvidia_device,
     repair_of,
 )
-from ntkit.graph import model_file
+from ntkit.graph.files import model_file
 
 _CUDA_EXTRA = install_extra("cuda").removeprefix("pip install ")
 _TINY = parser.parse_model(

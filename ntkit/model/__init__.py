@@ -3,7 +3,7 @@
 The input and output are graphs: no session runs here, and only ``FrozenModel.save`` writes.
 """
 
-from ntkit.graph import TensorInfo as TensorInfo
+from ntkit.graph.tensors import TensorInfo as TensorInfo
 from ntkit.model._layers import Layer as Layer
 from ntkit.model._model import PREPROCESSING as PREPROCESSING
 from ntkit.model._model import FrozenModel

@@ -13,33 +13,29 @@ import onnx_ir as ir
 from ntkit._labels import listed_in_order, spelt_as
 from ntkit._types import Array
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
-from ntkit.graph import (
+from ntkit.graph.rewrite import (
     Nodes,
+    forget,
+    free_name,
+    new_initializer,
+    remove_unused,
+    takes_place_of,
+)
+from ntkit.graph.tensors import (
     Shapes,
     attribute,
     constant_of,
     dtype_of,
     float_type,
-    forget,
-    free_name,
-    new_initializer,
     opset_of,
-    remove_unused,
-    takes_place_of,
     tensor,
 )
 from ntkit.head import LinearHead
 from ntkit.model._head_search import Head, written_out
 from ntkit.model._read_model import located
-from ntkit.model.affine import (
-    EmbeddingNodes,
-    Plain,
-    Region,
-    Runner,
-    called,
-    constant_factor,
-    side_by_side,
-)
+from ntkit.model.affine.operators import called
+from ntkit.model.affine.region import EmbeddingNodes, Plain, Region, constant_factor, side_by_side
+from ntkit.model.affine.run import Runner
 from ntkit.model.class_names import are_positions, same_name
 
 # Operators after the logits that keep one column per class for any number of classes.

@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from ntkit._text import listed
 from ntkit.exceptions import HeadNotFoundError
-from ntkit.graph import (
+from ntkit.graph.tensors import (
     Shape,
     Shapes,
     ancestors,
@@ -27,17 +27,14 @@ from ntkit.graph import (
     opset_of,
     tensor_named,
 )
-from ntkit.model.affine import (
+from ntkit.model.affine.linear_classifier import reads_a_network
+from ntkit.model.affine.operators import PRODUCTS, NotAffine, called, carriers
+from ntkit.model.affine.region import (
     NO_OPS,
-    PRODUCTS,
-    NotAffine,
     Region,
     SeveralPositions,
-    called,
-    carriers,
     constant_factor,
     read_region,
-    reads_a_network,
     scaled,
 )
 

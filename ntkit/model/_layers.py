@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from ntkit.graph import Nodes, along, infer_shapes
+from ntkit.graph.rewrite import Nodes, along
+from ntkit.graph.tensors import infer_shapes
 
 _FEW_BLOCKS = 3  # with fewer ends of blocks, other activations are used as well
 _ACTIVATIONS = {"Relu", "LeakyRelu", "PRelu", "Clip", "Elu", "Selu", "Celu", "Gelu", "Mish"}

@@ -20,21 +20,18 @@ from onnx_ir.traversal import RecursiveGraphIterator
 from ntkit._doc import documented
 from ntkit._text import listed
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
-from ntkit.graph import (
-    TensorInfo,
+from ntkit.graph.files import (
     data_folder,
     deserialised,
     external_files,
-    info_of,
     model_file,
     model_fingerprint,
-    outputs_after,
     read_model,
     serialised,
     sound,
-    tensor_named,
     write_model,
 )
+from ntkit.graph.tensors import TensorInfo, info_of, outputs_after, tensor_named
 from ntkit.head import LinearHead
 from ntkit.model._edit import (
     append_head,

@@ -13,7 +13,9 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
-from ntkit.graph import (
+from ntkit.graph.files import serialised
+from ntkit.graph.rewrite import pooled_tokens
+from ntkit.graph.tensors import (
     Shapes,
     TensorInfo,
     dtype_of,
@@ -22,20 +24,13 @@ from ntkit.graph import (
     info_of,
     inlined_size,
     outputs_after,
-    pooled_tokens,
-    serialised,
     tensor_named,
 )
 from ntkit.model._head_search import Head, find_head, head_at
 from ntkit.model._layers import Layer, add_layers
-from ntkit.model.affine import (
-    EMBEDDING,
-    EmbeddingNodes,
-    Runner,
-    found_by_the_model,
-    side_by_side,
-    taken_apart,
-)
+from ntkit.model.affine.linear_classifier import taken_apart
+from ntkit.model.affine.region import EMBEDDING, EmbeddingNodes, found_by_the_model, side_by_side
+from ntkit.model.affine.run import Runner
 from ntkit.model.class_names import parsed_json
 
 _QUANTISING = {

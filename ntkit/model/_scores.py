@@ -15,7 +15,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ntkit._text import counted, listed
-from ntkit.graph import Nodes, Shapes, along, attribute, constant_of, dtype_of, info_of
+from ntkit.graph.rewrite import Nodes, along
+from ntkit.graph.tensors import Shapes, attribute, constant_of, dtype_of, info_of
 from ntkit.model._head_search import (
     BENDING,
     LOOKUPS,

@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from gsr import CLASSES, gsr, influences, target_gradient
 from ntkit.metrics import worst_group_accuracy
-from ntkit.solver import fit_linear_head
+from ntkit.solver.fit_head import fit_linear_head
 from ssa import LEAST_CONFIDENCE, confident, halves, ssa
 
 

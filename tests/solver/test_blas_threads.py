@@ -14,7 +14,7 @@ from threadpoolctl import ThreadpoolController, threadpool_info, threadpool_limi
 
 from ntkit.estimators import LABEL_FREE, retrain_head
 from ntkit.exceptions import SuppressionWarning
-from ntkit.solver._fit_head import one_scipy_thread, paths_of_scipy
+from ntkit.solver.fit_head import one_scipy_thread, paths_of_scipy
 
 SITE = Path(scipy.__file__).resolve().parent.parent
 NUMPYS = SITE / "numpy.libs" / "libscipy_openblas64_-32a4b2a6.so"
@@ -69,8 +69,8 @@ def test_scipys_library_is_told_from_numpys_and_from_one_that_both_use():
 def test_a_fit_limits_scipy_and_numpy_only_where_threads_gain_nothing(
     several, scipys, monkeypatch, small
 ):
-    from ntkit.solver import _fit_head
-    from ntkit.solver._loss import NumpyPasses
+    from ntkit.solver import fit_head
+    from ntkit.solver.loss import NumpyPasses
 
     seen = []
     plain = NumpyPasses.loss
@@ -80,7 +80,7 @@ def test_a_fit_limits_scipy_and_numpy_only_where_threads_gain_nothing(
         return plain(self, W, b)
 
     monkeypatch.setattr(NumpyPasses, "loss", loss)
-    monkeypatch.setattr(_fit_head, "LARGE", 10**9 if small else 1)
+    monkeypatch.setattr(fit_head, "LARGE", 10**9 if small else 1)
     retrain_head(*data())
     assert seen
     for counts in seen:

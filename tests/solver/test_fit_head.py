@@ -17,9 +17,8 @@ from sklearn.linear_model import LogisticRegression
 
 from ntkit.exceptions import DeviceError, MissingDependencyError
 from ntkit.head import LinearHead
-from ntkit.solver import fit_linear_head, fit_linear_heads
-from ntkit.solver._fit_head import resolve_device
-from ntkit.solver._loss import NumpyPasses
+from ntkit.solver.fit_head import fit_linear_head, fit_linear_heads, resolve_device
+from ntkit.solver.loss import NumpyPasses
 
 
 def problem(seed=0, n=300, width=12, n_classes=2, relu=False, dtype=np.float64):

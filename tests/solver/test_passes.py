@@ -12,8 +12,8 @@ from sklearn import config_context
 
 from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import MissingDependencyError
-from ntkit.solver._fit_head import fit_linear_head
-from ntkit.solver._loss import NumpyPasses, RayPasses, TorchPasses, is_mapped
+from ntkit.solver.fit_head import fit_linear_head
+from ntkit.solver.loss import NumpyPasses, RayPasses, TorchPasses, is_mapped
 
 
 def problem(n=500, width=7, n_logits=3, seed=0, dtype=np.float32):
@@ -107,7 +107,7 @@ def test_a_mapped_file_is_never_in_memory(n_silent, tmp_path):
 def test_torch_computes_the_same(n_logits, dtype, resident, monkeypatch):
     pytest.importorskip("torch", reason="needs the extra torch")
     if not resident:
-        monkeypatch.setattr("ntkit.solver._loss._free_memory", lambda torch, device: 0)
+        monkeypatch.setattr("ntkit.solver.loss._free_memory", lambda torch, device: 0)
     X, y, weight, W, b = problem(n_logits=n_logits, dtype=dtype)
     offset = np.random.default_rng(1).normal(size=(len(X), n_logits))
     for kept in (np.arange(7), np.array([1, 6])):

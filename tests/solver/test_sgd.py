@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ntkit.solver import balanced_batches, sgd_steps
+from ntkit.solver.sgd import balanced_batches, sgd_steps
 
 STORED = Path(__file__).parent / "sgd_of_torch.json"
 HOW = {"learning_rate": 0.05, "momentum": 0.9, "weight_decay": 1e-2}

@@ -8,7 +8,8 @@ from numpy.testing import assert_array_equal
 
 from ntkit import study as _study
 from ntkit.head import LinearHead
-from ntkit.solver import fit_linear_head, is_mapped
+from ntkit.solver.fit_head import fit_linear_head
+from ntkit.solver.loss import is_mapped
 from ntkit.study import (
     ALPHAS,
     LEAST_ERRORS,

@@ -38,7 +38,7 @@ from ntkit.jobs.debias._named_attributes import CompletedGroups
 from ntkit.jobs.debias._outcome import deciding_groups
 from ntkit.jobs.debias._scorecard import Scorecard
 from ntkit.metrics import named_score, worst_class_accuracy, worst_group_accuracy
-from ntkit.solver import is_mapped, rows_per_chunk
+from ntkit.solver.loss import is_mapped, rows_per_chunk
 from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest, seed_of, stratified_folds, tuned
 
 _TRAIN_FOLDS = 3

@@ -59,7 +59,7 @@ from ntkit.samples import (
     sets_without_copies,
     shared_samples,
 )
-from ntkit.solver import stacked
+from ntkit.solver.loss import stacked
 from ntkit.study import Rows, n_distinct
 from ntkit.verification import check_head, random_inputs
 

@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.graph._tensors import Shapes, dtype_of, opset_of, tensor_named
+from ntkit.graph.tensors import Shapes, dtype_of, opset_of, tensor, tensor_named
 
 
 class Nodes:
@@ -92,18 +92,8 @@ def new_initializer(
     return value
 
 
-def tensor(array: Array, dtype: ir.DataType, name: str | None) -> ir.TensorProtocol:
-    with np.errstate(over="ignore"):
-        stored = np.ascontiguousarray(array).astype(dtype.numpy())
-    if not np.isfinite(stored.astype(np.float64)).all():
-        raise InputError(
-            f"The head has weights up to {np.abs(array).max():.1e}, too large for the model's "
-            f"{dtype.name.lower()}; retrain with a smaller C."
-        )
-    return ir.Tensor(stored, dtype=dtype, name=name)
-
-
 def free_name(graph: ir.Graph, wanted: str) -> str:
+    """The wanted name of a tensor, with a number if it is taken."""
     taken: set[str | None] = set(graph.initializers)
     taken |= {value.name for value in graph.inputs}
     taken |= {value.name for node in graph.all_nodes() for value in node.outputs}

@@ -10,8 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ntkit._types import Array
-from ntkit.graph import Shape, Shapes, attribute, constant_of, evaluator, largest_size
-from ntkit.model.affine._operators import QUANTISED, NotAffine, called, dynamically_quantised
+from ntkit.graph.tensors import Shape, Shapes, attribute, constant_of, evaluator, largest_size
+from ntkit.model.affine.operators import QUANTISED, NotAffine, called, dynamically_quantised
 
 EACH, ROW, ALL = "one of each sample", "a row of all samples", "one for all samples"
 _SHAPING = frozenset(["Unsqueeze", "Squeeze", "Reshape", "Flatten", "Expand", "Cast", "Identity"])

@@ -15,8 +15,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ntkit._types import Array
-from ntkit.graph import (
-    Nodes,
+from ntkit.graph.rewrite import Nodes
+from ntkit.graph.tensors import (
     Shapes,
     attribute,
     constant_of,
@@ -25,8 +25,8 @@ from ntkit.graph import (
     float_type,
     is_constant,
 )
-from ntkit.model.affine._operators import NotAffine, Product, called, carriers, product
-from ntkit.model.affine._run import Runner, spread_of
+from ntkit.model.affine.operators import NotAffine, Product, called, carriers, product
+from ntkit.model.affine.run import Runner, spread_of
 
 _KEEPING = frozenset(
     ["Identity", "Cast", "Dropout", "QuantizeLinear", "DequantizeLinear", "Mul", "Div"]

@@ -17,7 +17,7 @@ from onnx_ir.passes import common
 
 from ntkit._shared_switch import SharedSwitch
 from ntkit._types import Array
-from ntkit.exceptions import HeadNotFoundError
+from ntkit.exceptions import HeadNotFoundError, InputError
 
 _LOGGER = logging.getLogger("onnx_ir")
 
@@ -66,6 +66,7 @@ class Shapes:
     model: ir.Model
 
     def __call__(self, value: ir.Value) -> Shape:
+        """Shape of a tensor; None if it is not known."""
         return _sides(self.known(value).shape if value.shape is None else value.shape)
 
     def known(self, value: ir.Value) -> ir.Value:
@@ -420,3 +421,15 @@ def _plain(array: Array, *, floating: bool = True) -> Array:
         return array
     floating = floating and not array.dtype.name.startswith(("int", "uint"))
     return array.astype(np.float32 if floating else np.int8)
+
+
+def tensor(array: Array, dtype: ir.DataType, name: str | None) -> ir.TensorProtocol:
+    """Weights as a tensor of this type; an error if they are too large for it."""
+    with np.errstate(over="ignore"):
+        stored = np.ascontiguousarray(array).astype(dtype.numpy())
+    if not np.isfinite(stored.astype(np.float64)).all():
+        raise InputError(
+            f"The head has weights up to {np.abs(array).max():.1e}, too large for the model's "
+            f"{dtype.name.lower()}; retrain with a smaller C."
+        )
+    return ir.Tensor(stored, dtype=dtype, name=name)

@@ -46,7 +46,7 @@ from ntkit._types import Array
 from ntkit._warn import warn
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
 from ntkit.head import LinearHead
-from ntkit.solver._loss import NumpyPasses, Passes, passes_over
+from ntkit.solver.loss import NumpyPasses, Passes, passes_over
 
 _ROWS_PER_NEURON = 2  # with fewer, the Hessian at W = 0 is not useful
 _SAMPLE_PER_NEURON = 4  # rows that estimate the covariance accurately enough for preconditioning
@@ -61,14 +61,17 @@ class Dense:
     factor: Array
 
     def weights(self, U: Array) -> Array:
+        """Weights of variables."""
         solved = solve_triangular(self.factor, U.T, lower=True, trans="T", check_finite=False)
         return np.asarray(solved.T)
 
     def gradient(self, G: Array) -> Array:
+        """Gradient by the variables, from that by the weights."""
         solved = solve_triangular(self.factor, G.T, lower=True, check_finite=False)
         return np.asarray(solved.T)
 
     def variables(self, W: Array) -> Array:
+        """Variables of weights."""
         return np.asarray(W @ self.factor)
 
 
@@ -79,12 +82,15 @@ class Diagonal:
     inverse: Array
 
     def weights(self, U: Array) -> Array:
+        """Weights of variables."""
         return np.asarray(U * self.inverse)
 
     def gradient(self, G: Array) -> Array:
+        """Gradient by the variables, from that by the weights."""
         return np.asarray(G * self.inverse)
 
     def variables(self, W: Array) -> Array:
+        """Variables of weights."""
         return np.divide(W, self.inverse, out=np.zeros_like(W), where=self.inverse > 0)
 
 

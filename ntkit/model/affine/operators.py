@@ -11,7 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-from ntkit.graph import Shape, attribute, constant_of, dtype_of, is_constant, is_standard
+from ntkit.graph.tensors import Shape, attribute, constant_of, dtype_of, is_constant, is_standard
 
 _NO_OPS = frozenset(["Identity", "Cast", "Dropout"])
 

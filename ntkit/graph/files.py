@@ -21,7 +21,7 @@ from ntkit._disk import give_name, saying_what_failed, sha256_of
 from ntkit._shared_switch import SharedSwitch
 from ntkit._text import listed
 from ntkit.exceptions import InputError, ModelError, NtkitError
-from ntkit.graph._tensors import NO_LOG
+from ntkit.graph.tensors import NO_LOG
 
 _KEYS = frozenset({"location", "offset", "length", "checksum", "basepath"})
 

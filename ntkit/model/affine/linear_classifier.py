@@ -10,8 +10,9 @@ import numpy as np
 import onnx_ir as ir
 
 from ntkit._types import Array
-from ntkit.graph import Nodes, ancestors, float_type, takes_place_of
-from ntkit.model.affine._operators import NotAffine, carriers
+from ntkit.graph.rewrite import Nodes, takes_place_of
+from ntkit.graph.tensors import ancestors, float_type
+from ntkit.model.affine.operators import NotAffine, carriers
 
 _PREFIX = "ntkit.classifier"
 _TRANSFORMS = ("NONE", "SOFTMAX", "LOGISTIC")

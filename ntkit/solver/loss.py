@@ -184,6 +184,7 @@ class TorchPasses(NumpyPasses):
             self._resident = [self._sent(self.X[rows]) for rows in self._chunks(1)]
 
     def loss(self, W: Array, b: Array) -> tuple[float, Array, Array]:
+        """As of :class:`NumpyPasses`."""
         torch = self.torch
         operand = self._sent(self._over_all_columns(W).T.astype(self.dtype))
         bias = self._sent(b)
@@ -250,14 +251,17 @@ class RayPasses:
         ]
 
     def mean(self) -> Array:
+        """As of :class:`NumpyPasses`."""
         return np.asarray(sum(self._asked("mean")))
 
     def sample(self, n_rows: int) -> tuple[Array, Array]:
+        """As of :class:`NumpyPasses`."""
         shares = self._asked("sample", -(-n_rows // len(self._actors)))
         rows, weights = zip(*shares, strict=True)
         return np.concatenate(rows), np.concatenate(weights)
 
     def loss(self, W: Array, b: Array) -> tuple[float, Array, Array]:
+        """As of :class:`NumpyPasses`."""
         values, slopes, gradients = zip(*self._asked("loss", W, b), strict=True)
         return float(sum(values)), np.asarray(sum(slopes)), np.asarray(sum(gradients))
 

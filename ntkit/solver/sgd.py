@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import softmax
 
 from ntkit._types import Array
-from ntkit.solver._fit_head import FittedHead, stepped_head
+from ntkit.solver.fit_head import FittedHead, stepped_head
 
 
 def sgd_steps(

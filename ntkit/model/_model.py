@@ -1055,7 +1055,8 @@ def _names_of_classes(
     if head is not None:
         numbered = head.after.thresholds is not None and are_positions(head.after.labels or ())
         labels = None if numbered else head.after.labels
-        return class_names_of(max(2, len(head.weight)), metadata, path, labels)
+        n_logits = len(head.weight)
+        return class_names_of(max(2, n_logits), metadata, path, labels, one_score=n_logits == 1)
     if scores is not None:
         return class_names_of(scores.n_classes, metadata, path, scores.labels)
     return ClassNames()

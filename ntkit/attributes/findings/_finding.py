@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._checks import rates
 from ntkit._key import Key, conditions_in
 from ntkit._text import interval, percent, plain
 from ntkit._types import Array
@@ -366,35 +367,6 @@ def _tested(feature_sets: Sequence[FeatureSet], predictions: AuditedPredictions)
     )
 
 
-def rankings_of(problems: Sequence[Problem]) -> list[Ranking]:
-    """Test the attributes of several problems, with one correction for all tests."""
-    # Each kind of feature set gets an equal share of the chance of a false alarm, and Holm's
-    # correction counts the attributes of one kind: thousands of channels do not raise the threshold
-    # for two hundred words. By Bonferroni's bound, the total chance of a false alarm stays the
-    # same. All problems share this chance: the tests of a kind are counted over all of them.
-    # Conjunctions are a kind of their own.
-    tested = [_tested(*problem) for problem in problems]
-    kinds, n_tests = list[Array](), list[Array]()
-    for ranking, (feature_sets, predictions) in zip(tested, problems, strict=True):
-        C = len(predictions.classes)
-        of_sets = np.asarray([each.kind for each in feature_sets], dtype=str)
-        n, n_pairs = len(ranking.p_value), len(ranking.pairs.p_value)
-        kinds += [of_sets[ranking.feature_set], np.full(n_pairs, CONJUNCTION)]
-        n_tests += [np.full(n, 1 if C == 2 else C), np.ones(n_pairs, dtype=int)]
-    parts = [p for ranking in tested for p in (ranking.p_value, ranking.pairs.p_value)]
-    p = np.concatenate(parts)
-    of_kind, n_of_test = np.concatenate(kinds), np.concatenate(n_tests)
-    there, corrected = np.unique(of_kind), np.ones(len(p))
-    for kind in there:
-        rows = of_kind == kind
-        corrected[rows] = len(there) * holm(p[rows], int(n_of_test[rows].sum()))
-    p_values = np.split(np.minimum(corrected, 1.0), np.cumsum([*map(len, parts)])[:-1])
-    return [
-        replace(ranking, p_value=p, pairs=replace(ranking.pairs, p_value=of_pairs))
-        for ranking, p, of_pairs in zip(tested, p_values[::2], p_values[1::2], strict=True)
-    ]
-
-
 _MOST = 300  # number of attributes that are grouped into families
 MOST_INFERRED = 5  # families of an inferred kind: each takes a person's time
 _EXAMPLES = 6
@@ -421,7 +393,31 @@ class Findings:
 
 def find_findings(problems: Sequence[Problem], alpha: float) -> list[Findings]:
     """Findings of each problem; alpha is the chance of any false finding in all of them."""
-    rankings = rankings_of(problems)
+    # Each kind of feature set gets an equal share of the chance of a false alarm, and Holm's
+    # correction counts the attributes of one kind: thousands of channels do not raise the threshold
+    # for two hundred words. By Bonferroni's bound, the total chance of a false alarm stays the
+    # same. All problems share this chance: the tests of a kind are counted over all of them.
+    # Conjunctions are a kind of their own.
+    tested = [_tested(*problem) for problem in problems]
+    kinds, n_tests = list[Array](), list[Array]()
+    for ranking, (feature_sets, predictions) in zip(tested, problems, strict=True):
+        C = len(predictions.classes)
+        of_sets = np.asarray([each.kind for each in feature_sets], dtype=str)
+        n, n_pairs = len(ranking.p_value), len(ranking.pairs.p_value)
+        kinds += [of_sets[ranking.feature_set], np.full(n_pairs, CONJUNCTION)]
+        n_tests += [np.full(n, 1 if C == 2 else C), np.ones(n_pairs, dtype=int)]
+    parts = [p for ranking in tested for p in (ranking.p_value, ranking.pairs.p_value)]
+    p = np.concatenate(parts)
+    of_kind, n_of_test = np.concatenate(kinds), np.concatenate(n_tests)
+    there, corrected = np.unique(of_kind), np.ones(len(p))
+    for kind in there:
+        rows = of_kind == kind
+        corrected[rows] = len(there) * holm(p[rows], int(n_of_test[rows].sum()))
+    p_values = np.split(np.minimum(corrected, 1.0), np.cumsum([*map(len, parts)])[:-1])
+    rankings = [
+        replace(ranking, p_value=p, pairs=replace(ranking.pairs, p_value=of_pairs))
+        for ranking, p, of_pairs in zip(tested, p_values[::2], p_values[1::2], strict=True)
+    ]
     return [
         replace(_findings_of(*problem, ranking, alpha), n_problems=len(problems))
         for problem, ranking in zip(problems, rankings, strict=True)
@@ -610,20 +606,21 @@ def _described(
     known = (column >= 0) & (predictions.weight > 0)
     of_class = predictions.y_index == goes_with
     agrees = ((column == 1) == of_class) if present else ((column == 0) == of_class)
-    label = predictions.classes[goes_with]
+    label, wrong = predictions.classes[goes_with], predictions.wrong
+    shares = rates(column == 1, of_class.astype(int), predictions.weight * known, 2)[0]
+    examples = {
+        f"{how}, {what}": tuple(np.flatnonzero(known & rows & outcome)[:_EXAMPLES].tolist())
+        for how, rows in (("conflicting", ~agrees), ("agreeing", agrees))
+        for what, outcome in (("wrong", wrong), ("right", ~wrong))
+    }
     return Finding(
         goes_with=label.item() if hasattr(label, "item") else label,
-        share=_share(column, known & of_class, predictions.weight),
-        share_elsewhere=_share(column, known & ~of_class, predictions.weight),
+        share=float(shares[1]),
+        share_elsewhere=float(shares[0]),
         groups=_groups(column, known, predictions),
-        examples=_examples(agrees, predictions.wrong, known),
+        examples=examples,
         **about,
     )
-
-
-def _share(column: Array, rows: Array, weight: Array) -> float:
-    mass = float(weight[rows].sum())
-    return float(weight[rows & (column == 1)].sum()) / mass if mass else float("nan")
 
 
 def _groups(column: Array, known: Array, predictions: AuditedPredictions) -> tuple[Row, ...]:
@@ -635,11 +632,3 @@ def _groups(column: Array, known: Array, predictions: AuditedPredictions) -> tup
     rows = compare([~predictions.wrong], cells, weight=predictions.weight)
     both = zip(rows, pairs, strict=True)
     return tuple(replace(row.with_intervals(), which=having) for row, (_, having) in both)
-
-
-def _examples(agrees: Array, wrong: Array, known: Array) -> dict[str, tuple[int, ...]]:
-    return {
-        f"{how}, {what}": tuple(np.flatnonzero(known & rows & outcome)[:_EXAMPLES].tolist())
-        for how, rows in (("conflicting", ~agrees), ("agreeing", agrees))
-        for what, outcome in (("wrong", wrong), ("right", ~wrong))
-    }

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 
+from ntkit._checks import labels_of_one_type
 from ntkit._types import Array
 from ntkit.metrics.contrasts import Marks
 
@@ -22,6 +24,13 @@ class AuditedPredictions:
     y_index: Array
     pred_index: Array
     weight: Array
+
+    @classmethod
+    def of(cls, y: ArrayLike, pred: ArrayLike, weight: Array) -> AuditedPredictions:
+        """Predictions from class labels."""
+        y, pred = labels_of_one_type(y, pred=pred)
+        classes, index = np.unique(np.concatenate([y, pred]), return_inverse=True)
+        return cls(classes, index[: len(y)], index[len(y) :], weight)
 
     @property
     def wrong(self) -> Array:

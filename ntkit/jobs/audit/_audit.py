@@ -39,13 +39,6 @@ from ntkit.study import Rows, tuned
 TO_GO_ON = "To continue anyway: --trust-inputs (trust_inputs=True)"
 
 
-def from_labels(y: ArrayLike, pred: ArrayLike, weight: Array) -> AuditedPredictions:
-    """Predictions from class labels."""
-    y, pred = labels_of_one_type(y, pred=pred)
-    classes, index = np.unique(np.concatenate([y, pred]), return_inverse=True)
-    return AuditedPredictions(classes, index[: len(y)], index[len(y) :], weight)
-
-
 def from_scores(
     y: Array, scores: ArrayLike, classes: ArrayLike | None, weight: Array, *, strict: bool
 ) -> tuple[AuditedPredictions, list[str]]:
@@ -101,7 +94,7 @@ def cross_fitted(
 def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
     """The audit with the findings that only a retrained last layer would have."""
     original = audit.predictions
-    predictions = from_labels(original.classes[original.y_index], pred, original.weight)
+    predictions = AuditedPredictions.of(original.classes[original.y_index], pred, original.weight)
     (newly,) = find_findings([(audit.feature_sets, predictions)], audit.alpha)
     known, n = audit.findings, len(audit.findings)
     new = np.arange(len(newly.findings))
@@ -144,6 +137,25 @@ def _check_order(table: Any, ids: Sequence[str] | None) -> None:
             )
 
 
+def audited(
+    predictions: AuditedPredictions, sets: Sequence[FeatureSet], alpha: float, **about: Any
+) -> Audit:
+    """The audit of predictions: which attributes their errors depend on."""
+    if not sets:
+        raise InputError(
+            "There are no attributes to test. Pass raw inputs: texts=, table=, metadata=, images=, "
+            "arrays= or feature_sets=."
+        )
+    present = np.unique(predictions.y_index[predictions.weight > 0])
+    if len(present) < 2:
+        raise InputError(
+            f"y holds only one class, {listed(predictions.classes[present])}. Pass samples of at "
+            "least two classes."
+        )
+    (found,) = find_findings([(sets, predictions)], alpha)
+    return Audit(predictions, tuple(sets), found, **about)
+
+
 def _predictions_of(
     y: Array,
     weight: Array,
@@ -166,7 +178,7 @@ def _predictions_of(
         y, pred = labels_of_one_type(y, pred=pred)
         fix = "pass predictions as the labels in y."
         check_predicted(pred, y, what="pred", where="y", fix=fix)
-        return from_labels(y, pred, weight), []
+        return AuditedPredictions.of(y, pred, weight), []
     if scores is not None:
         return from_scores(y, scores, classes, weight, strict=strict)
     assert embeddings is not None
@@ -290,11 +302,6 @@ def audit(
         _check_order(table, ids)
     raw = {"texts": texts, "table": table, "metadata": matched, "images": images, "arrays": arrays}
     sets = [*feature_sets, *_read_sets(len(labels), **raw)]
-    if not sets:
-        raise InputError(
-            "There are no attributes to test. Pass raw inputs: texts=, table=, metadata=, images=, "
-            "arrays= or feature_sets=."
-        )
     for each in sets:
         if each.n_samples != len(labels):
             raise InputError(
@@ -307,22 +314,16 @@ def audit(
     predictions, notes = _predictions_of(
         labels, weight, pred, scores, embeddings, classes, random_state, strict=strict
     )
-    present = np.unique(predictions.y_index[weight > 0])
-    if len(present) < 2:
-        raise InputError(
-            f"y holds only one class, {listed(predictions.classes[present])}. Pass samples of at "
-            "least two classes."
-        )
     if embeddings is None:
         kept, names = weight > 0, predictions.classes
         true, predicted = (names[at[kept]] for at in (predictions.y_index, predictions.pred_index))
         notes += order_notes(
             true, predicted, names, strict=strict, of_predictions=True, go_on=TO_GO_ON
         )
-    return Audit(
+    return audited(
         predictions,
-        tuple(sets),
-        find_findings([(sets, predictions)], alpha)[0],
+        sets,
+        alpha,
         cross_fitted=embeddings is not None,
         notes=(*of_index, *notes, *(note for each in sets for note in each.notes())),
         inputs=Inputs(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -268,11 +269,11 @@ def changes_of(
         # The control of every change is a displacement here: it needs no embedding.
         tries = [_Try(change) for change in tried]
         look.go_on(tries, first, min(_FIRST_LEAST, for_first // len(tries)))
-        tries.sort(key=_Try.rank)
+        tries.sort(key=attrgetter("rank"))
         strongest_tries = tries[: 2 * most]
         left = (for_first - look.n_embedded) // len(strongest_tries)
         look.go_on(strongest_tries, first, min(left, _FIRST_MOST - _FIRST_LEAST))
-        tries.sort(key=_Try.rank)
+        tries.sort(key=attrgetter("rank"))
         fewest = max(1, min(_RANKED, max(each.n for each in tries)))
         strongest = [each.change for each in tries if each.n >= fewest][:most]
         passes = sum(1 + (controls[change.name] is not None) for change in strongest)
@@ -283,7 +284,7 @@ def changes_of(
         ]
     return ChangeFindings(
         _corrected([each for each in results if each is not None], alpha),
-        tuple(each.row for each in tries),
+        tuple(Row("change", e.change.name, e.n, e.n - int(e.effects[0].sum())) for e in tries),
         tuple(each.margins for each in tries),
         len(changes) - len(tried),
         look.n_embedded,
@@ -313,26 +314,9 @@ class _Try:
 
     change: Change
     effects: Array = field(default_factory=lambda: np.empty((3, 0)))
-
-    @property
-    def n(self) -> int:
-        """Number of copies so far."""
-        return len(self.effects[0])
-
-    @property
-    def row(self) -> Row:
-        """The predictions that stay the same so far."""
-        return Row("change", self.change.name, self.n, self.n - int(self.effects[0].sum()))
-
-    @property
-    def margins(self) -> tuple[float, float]:
-        """Mean decrease of the margin so far, and beyond the control; NaN without copies."""
-        means = [float(x.mean()) if self.n else float("nan") for x in self.effects[1:]]
-        return means[0], means[1]
-
-    def rank(self) -> float:
-        """Sort key: the strongest change first, changes without copies last."""
-        return -self.margins[1] if self.n else np.inf
+    n: int = 0  # copies
+    margins: tuple[float, float] = (float("nan"), float("nan"))  # mean decrease, beyond control
+    rank: float = np.inf  # the strongest change first, changes without copies last
 
 
 def displaced(
@@ -406,20 +390,20 @@ class _Look:
         others[at, predicted] = -np.inf
         return np.asarray(of_predicted - others.max(axis=1))
 
-    def effect(self, Z: Array, rows: Array) -> tuple[Array, Array]:
-        """Predicted classes of changed embeddings of some rows, and the decrease of the margin."""
-        logits = self.head.logits(Z)
-        decrease = self.margins(self.logits[rows], rows) - self.margins(logits, rows)
-        return logits.argmax(axis=1), decrease
+    def effects(self, change: Change, control: Change | None, Z: Array, rows: Array) -> list[Array]:
+        """Effects of a change with these embeddings, and of its control on the same samples.
 
-    def effects(self, change: Change, control: Change | None, Z: Array, rows: Array) -> Any:
-        """Effects of a change with these embeddings, and of its control on the same samples."""
+        Each is the predicted classes and the decrease of the margin.
+        """
         if control is None:
             rng = np.random.default_rng([self.seed, len(rows), *change.name.encode()[:64]])
             Z_control = displaced(self.Z, Z, rows, self.predicted, self.scale, rng)
         else:
             Z_control = self.copies(control, rows)[1]
-        return *self.effect(Z, rows), *self.effect(Z_control, rows)
+        before, effects = self.margins(self.logits[rows], rows), list[Array]()
+        for logits in map(self.head.logits, (Z, Z_control)):
+            effects += [logits.argmax(axis=1), before - self.margins(logits, rows)]
+        return effects
 
     def go_on(self, tries: Sequence[_Try], among: Array, n: int) -> None:
         """Embed up to n more copies of each change."""
@@ -427,9 +411,11 @@ class _Look:
             rows = self.rows(each.change, among, each.n + max(n, 0))[each.n :]
             if len(rows):
                 Z = self.copies(each.change, rows)[1]
-                after, decrease, _, of_control = self.effects(each.change, None, Z, rows)
-                more = [after != self.predicted[rows], decrease, decrease - of_control]
+                after, less, _, of_control = self.effects(each.change, None, Z, rows)
+                more = [after != self.predicted[rows], less, less - of_control]
                 each.effects = np.append(each.effects, more, axis=1)
+                decrease, beyond = each.effects[1:].mean(axis=1).tolist()
+                each.n, each.margins, each.rank = each.n + len(rows), (decrease, beyond), -beyond
 
     def compared(self, change: Change, control: Change | None, rows: Array) -> ChangeFinding | None:
         """Result of a change and its control on the same samples; None without samples."""

@@ -34,7 +34,7 @@ from ntkit.jobs.attribute_reader import (
     check_one_scale,
     tested_feature_sets,
 )
-from ntkit.jobs.audit._audit import TO_GO_ON, audit, cross_fitted
+from ntkit.jobs.audit._audit import TO_GO_ON, audited, cross_fitted
 from ntkit.jobs.audit._changes import MOST_CHANGES, changes_for, changes_of
 from ntkit.jobs.audit._labels import (
     LabelAudits,
@@ -672,18 +672,16 @@ def audit_read(
     if model.label is not None:
         names = model.whole.label_names
         sets = attributes_of(sets, model.label, names, samples.y == model.label)
-    outcome: dict[str, Any] = {"embeddings": embedded.Z} if pred is None else {"pred": pred}
-    result = audit(
-        samples.y,
-        **outcome,
-        feature_sets=sets,
-        trust_inputs=True,  # the callers have checked the order of the classes
-        alpha=alpha,
-        random_state=random_state,
-    )
-    further = None if metadata is None else metadata.columns
-    return replace(
-        result,
+    further, ones = None if metadata is None else metadata.columns, np.ones(len(samples))
+    if pred is None:
+        predictions = cross_fitted(embedded.Z, samples.y, ones, random_state)
+    else:
+        predictions = AuditedPredictions.of(samples.y, pred, ones)
+    return audited(
+        predictions,
+        sets,
+        alpha,
+        cross_fitted=pred is None,
         inputs=replace(samples.looks(), metadata=further),
         notes=tuple(notes),
         model=model.sha256(),

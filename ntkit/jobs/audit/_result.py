@@ -286,10 +286,10 @@ class Audit:
             "accuracy": float(np.average(~wrong, weights=weight)) if self.labelled else None,
             "classes": self.predictions.classes.tolist(),
             "cross_fitted": self.cross_fitted,
-            "alpha": self.alpha,
+            "alpha": self.found.alpha,
             "correction": "Holm",
-            "labels_corrected_for": self.n_labels,
-            "looked_at": self.n_looked_at,
+            "labels_corrected_for": self.found.n_problems,
+            "looked_at": dict(self.found.n_looked_at),
             "conjunctions_looked_at": self.found.n_conjunctions,
             "passed": self.found.n_passed,
             "left_out": dict(self.found.n_left_out),
@@ -332,15 +332,14 @@ class Audit:
             rows.append(cells)
         return table(rows, "><<>><<<")
 
-    def __str__(self) -> str:
-        return self.summary()
-
     def summary(self, *, verbose: bool = False, markdown: bool = False) -> str:
         """A few lines and the first five findings, as ``ntkit audit`` prints them.
 
         ``verbose=True`` and ``markdown=True`` return all results in Markdown, as in ``table.md``.
         """
         return self._complete() if verbose or markdown else self._short()
+
+    __str__ = summary
 
     def _short(self) -> str:
         """At most four lines, and a table of the strongest findings or changes."""
@@ -429,8 +428,8 @@ class Audit:
                 f"Label {_readable(self.label)!r}: {first[0].lower()}{first[1:-1]}, of which "
                 f"{self.n_positive} have the label."
             )
-        n_tested = sum(self.n_looked_at.values())
-        kinds = ", ".join(f"{count} of {kind}" for kind, count in self.n_looked_at.items())
+        n_tested = sum(self.found.n_looked_at.values())
+        kinds = ", ".join(f"{count} of {kind}" for kind, count in self.found.n_looked_at.items())
         tested = f"ntkit tested {counted(n_tested, 'attribute')}: {kinds}."
         of_two = counted(self.found.n_conjunctions, "conjunction") * bool(self.found.n_conjunctions)
         if of_two:
@@ -443,9 +442,9 @@ class Audit:
                 f"ntkit tested no attribute. An attribute needs at least {FEWEST} samples and "
                 f"{100 * SUPPORT:g} % of them with it, and as many without it.",
             ]
-        passed = f"(p ≤ {self.alpha:g} after Holm's correction)"
-        if self.n_labels > 1:
-            passed = f"{passed[:-1]} for {self.n_labels} labels)"
+        passed = f"(p ≤ {self.found.alpha:g} after Holm's correction)"
+        if self.found.n_problems > 1:
+            passed = f"{passed[:-1]} for {self.found.n_problems} labels)"
         if not self.findings:
             of_class = "is correlated with a class and explains errors"
             return [first, f"{tested} None of them {of_class} {passed}."]

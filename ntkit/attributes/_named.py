@@ -147,7 +147,8 @@ def _of_columns(key: Key, table: Mapping[str, Array]) -> Array:
             if reading.sign == ">=":
                 return _at_least(name, value, column)
             if reading.sign == "=":
-                return _category(name, reading.origin, value, column)
+                codes, at = column.categories[0], _place_of(name, reading.origin, value, column)
+                return np.where(codes < 0, -1, codes == at).astype(np.int8)
         except InputError as error:  # the name of another column may begin with this one's
             first_error = first_error or error
     if first_error is not None:
@@ -225,11 +226,6 @@ def value_named(name: str, table: Mapping[str, Any]) -> str:
                 place = _place_of(name, name, key.value, cells)
                 return f"{key.origin}={names_apart(cells.categories[1])[place]}"
     return name
-
-
-def _category(name: str, prefix: str, value: str, column: Column) -> Array:
-    codes, at = column.categories[0], _place_of(name, prefix, value, column)
-    return np.where(codes < 0, -1, codes == at).astype(np.int8)
 
 
 def _place_of(name: str, prefix: str, value: str, column: Column) -> int:

@@ -128,7 +128,9 @@ def _pairs(change: ShownChange) -> list[dict[str, Any]]:
         texts: Any = ((), ())
         if change.before.texts is not None and change.after.texts is not None:
             texts = differing(str(change.before.texts[i]), str(change.after.texts[i]))
-        ids, changed = change.before.ids, _changed_columns(change, i)
+        ids, before, after = change.before.ids, change.before.table or {}, change.after.table or {}
+        both = [name for name in before if name in after]
+        changed = {name: "this" for name in both if str(before[name][i]) != str(after[name][i])}
         name = f"row {example['row'] + 1}" if ids is None else brief(str(ids[i]))
         looks = [
             {
@@ -143,12 +145,6 @@ def _pairs(change: ShownChange) -> list[dict[str, Any]]:
         ]
         pairs.append({"name": name, "looks": looks})
     return pairs
-
-
-def _changed_columns(change: ShownChange, i: int) -> dict[str, str]:
-    before, after = change.before.table or {}, change.after.table or {}
-    both = [name for name in before if name in after]
-    return {name: "this" for name in both if str(before[name][i]) != str(after[name][i])}
 
 
 def differing(text: str, copy: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:

@@ -391,8 +391,8 @@ class Findings:
         return tuple(tuple(side[0] for side in one.values) for one in self.findings)
 
 
-def find_findings(problems: Sequence[Problem], alpha: float) -> list[Findings]:
-    """Findings of each problem; alpha is the chance of any false finding in all of them."""
+def rankings_of(problems: Sequence[Problem]) -> list[Ranking]:
+    """Test the attributes of several problems, with one correction for all tests."""
     # Each kind of feature set gets an equal share of the chance of a false alarm, and Holm's
     # correction counts the attributes of one kind: thousands of channels do not raise the threshold
     # for two hundred words. By Bonferroni's bound, the total chance of a false alarm stays the
@@ -414,10 +414,15 @@ def find_findings(problems: Sequence[Problem], alpha: float) -> list[Findings]:
         rows = of_kind == kind
         corrected[rows] = len(there) * holm(p[rows], int(n_of_test[rows].sum()))
     p_values = np.split(np.minimum(corrected, 1.0), np.cumsum([*map(len, parts)])[:-1])
-    rankings = [
+    return [
         replace(ranking, p_value=p, pairs=replace(ranking.pairs, p_value=of_pairs))
         for ranking, p, of_pairs in zip(tested, p_values[::2], p_values[1::2], strict=True)
     ]
+
+
+def find_findings(problems: Sequence[Problem], alpha: float) -> list[Findings]:
+    """Findings of each problem; alpha is the chance of any false finding in all of them."""
+    rankings = rankings_of(problems)
     return [
         replace(_findings_of(*problem, ranking, alpha), n_problems=len(problems))
         for problem, ranking in zip(problems, rankings, strict=True)

@@ -423,15 +423,13 @@ def _of_classes(
         problem = None if order else like_a_guess(y, pred, len(head.classes))
         notes += guess_notes(problem, run.samples, trust_inputs, run.model)
     result = audit_read(run.samples, run.embedded, run.model, pred, metadata=run.metadata, **asked)
-    result = _with_unlabelled(result, extra)
+    result = result if extra is None else _with_unlabelled(result, extra)
     fits = None if order is None else tuple(order.classes.tolist())
     return replace(result, class_order=fits, notes=(*notes, *result.notes))
 
 
-def _with_unlabelled(result: Audit, extra: tuple[Samples, Embedded] | None) -> Audit:
-    """The audit with the attributes of its findings in samples without labels, if there are any."""
-    if extra is None:
-        return result
+def _with_unlabelled(result: Audit, extra: tuple[Samples, Embedded]) -> Audit:
+    """The audit with the attributes of its findings in samples without labels."""
     names = [finding.name for finding in result.findings]
     return replace(result, unlabelled=unlabelled_of(*extra, names, result.rule))
 
@@ -577,7 +575,7 @@ def _of_labels(
             label=name,
             class_order=(name, f"not {name}") if name in opposites else None,
         )
-        audits[name] = _with_unlabelled(result, extra)
+        audits[name] = result if extra is None else _with_unlabelled(result, extra)
     counts = {name: (each.n, each.n_with) for name, each in of_label.items()}
     about = [*shared, *opposites.values(), *rare_notes({name: counts[name] for name in audits})]
     about += [copy_note(*pair) for pair in copies[:_MOST_COPIES]]

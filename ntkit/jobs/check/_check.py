@@ -181,7 +181,10 @@ def check_read(
     slice_values, limits, more = of_samples.sliced(
         samples, limits, slices, answers=answers, metadata=metadata, key=key
     )
-    levels, positive = _levels(threshold, models, labels)
+    levels: list[float | None] = [None] * len(models)
+    positive = None
+    if threshold is not None:
+        levels, positive = _levels(threshold, models, labels)
     options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
     embedders += running(models, n_sets=1 + len(changes), **options)
     copies, changed, of_changes = _changed_copies(models, changes)
@@ -269,8 +272,6 @@ def _levels(
     threshold: Any, models: Sequence[Match], labels: Sequence[str]
 ) -> tuple[list[float | None], Any]:
     """The threshold of each model on the probability of the positive class, and this class."""
-    if threshold is None:
-        return [None] * len(models), None
     levels = of_samples.levels_of(threshold, len(models))
     if labels or any(len(each.classes) != 2 for each in models):
         raise InputError(

@@ -130,13 +130,8 @@ def _fewest(decided: Callable[[int], bool]) -> int | None:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if decided(middle) else (middle, high)
-    return _round(high)
-
-
-def _round(n: int) -> int:
-    """A number of at least 1000, rounded up to two significant digits."""
-    unit = 10 ** max(0, len(str(n)) - 2) if n >= 1000 else 1
-    return -(-n // unit) * unit
+    unit = 10 ** (len(str(high)) - 2) if high >= 1000 else 1  # rounded up to two digits
+    return -(-high // unit) * unit
 
 
 _FEWEST = 2  # samples that a comparison needs

@@ -332,8 +332,11 @@ def _text(result: CheckResult, *, markdown: bool) -> str:
     several = f" with {len(result.labels)} labels" * (len(result.labels) > 1)
     n = counted(result.n_samples, "sample")
     first = f"{_FIRST[result.outcome]}: {result.title}, {n}{several}{_held_to(result)}."
-    rows = _shown(result, most)
-    cells = [_header(result), *(_cells(row, markdown) for row in rows)]
+    average = result.average  # comes first, then the worst
+    rows = sorted(result.rows, key=lambda row: (row is not average, _worst_first(row)))[:most]
+    compared = ["before", "after", "change", "new errors"]
+    columns = ["accuracy"] if average.before is None else compared
+    cells = [["", "samples", *columns, "limits"], *(_cells(row, markdown) for row in rows)]
     parts = [f"### {_escaped(first)}", ""] if markdown else [first]
     parts += [text(_main_results(result)), "", _columns(cells, markdown)]
     if result.rates:
@@ -459,12 +462,6 @@ def _name_and_mark(name: str, outcome: Outcome | None, markdown: bool) -> tuple[
     )
 
 
-def _header(result: CheckResult) -> list[str]:
-    compared = result.average.before is not None
-    columns = ["before", "after", "change", "new errors"] if compared else ["accuracy"]
-    return ["", "samples", *columns, "limits"]
-
-
 def _cells(row: Row, markdown: bool) -> list[str]:
     name, mark = _name_and_mark(row.title, row.outcome, markdown)
     if row.change_interval is None:
@@ -478,12 +475,6 @@ def _cells(row: Row, markdown: bool) -> list[str]:
         str(row.lost),
         mark,
     ]
-
-
-def _shown(result: CheckResult, most: int) -> Sequence[Row]:
-    """At most so many rows, the average first, then the worst."""
-    average = result.average
-    return sorted(result.rows, key=lambda row: (row is not average, _worst_first(row)))[:most]
 
 
 def _worst_first(row: Row) -> tuple[int, float]:

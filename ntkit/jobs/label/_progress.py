@@ -451,7 +451,12 @@ class Labelling:
         if self.feature_set is not None:
             lines.append(f"ntkit inferred the other labels from the {self.feature_set}.")
         inferred = self.feature_set is not None  # an interval would not know that
-        share = _estimate if inferred else _share
+
+        def share(group: Group) -> str:
+            if group.n < FEWEST:
+                return NONE
+            return percent(group.value) if inferred else group.share
+
         header = [
             "group",
             "labels",
@@ -515,12 +520,3 @@ def _facts(group: Group, inferred: bool) -> dict[str, Any]:
     few = {"accuracy": None} if group.n < FEWEST else {}
     unknown = {"interval": (0.0, 1.0)} if few else {}
     return group.as_dict() | few | ({"interval": None} if inferred else unknown)
-
-
-def _estimate(group: Group) -> str:
-    """Accuracy of an inferred group, without an interval."""
-    return percent(group.value) if group.n >= FEWEST else NONE
-
-
-def _share(group: Group) -> str:
-    return group.share if group.n >= FEWEST else NONE

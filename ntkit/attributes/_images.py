@@ -49,12 +49,12 @@ def image_statistics(images: Iterable[Any], n_samples: int) -> FeatureSet:
             )
         return np.asarray(rows)
 
-    return image_feature_set(statistics, n_samples)
+    return inferred("image", _NAMES, n_samples, statistics)
 
 
 def measured_image_statistics(statistics: Array) -> FeatureSet:
     """The same feature set from statistics that were already computed, (N, 19)."""
-    return image_feature_set(lambda: statistics, len(statistics))
+    return inferred("image", _NAMES, len(statistics), lambda: statistics)
 
 
 def image_feature_set(statistics: Callable[[], Array], n_samples: int) -> FeatureSet:

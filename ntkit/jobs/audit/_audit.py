@@ -21,7 +21,7 @@ from ntkit._checks import (
 )
 from ntkit._doc import documented
 from ntkit._join import KEYS, columns_of, in_order
-from ntkit._labels import listed, listed_in_order, spelt_as
+from ntkit._labels import listed_in_order, spelt_as
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet, array, columns, image_statistics, values_by_name, words
 from ntkit.attributes.findings import (
@@ -30,7 +30,7 @@ from ntkit.attributes.findings import (
     one_shortcut,
 )
 from ntkit.exceptions import InputError
-from ntkit.jobs.audit._result import Audit
+from ntkit.jobs.audit._result import Audit, audited
 from ntkit.jobs.tables import class_of_scores
 from ntkit.metrics import order_notes
 from ntkit.pages import Inputs
@@ -135,25 +135,6 @@ def _check_order(table: Any, ids: Sequence[str] | None) -> None:
                 f"The table has the samples of ids= in another order ({where}). Pass its rows in "
                 "the order of ids."
             )
-
-
-def audited(
-    predictions: AuditedPredictions, sets: Sequence[FeatureSet], alpha: float, **about: Any
-) -> Audit:
-    """The audit of predictions: which attributes their errors depend on."""
-    if not sets:
-        raise InputError(
-            "There are no attributes to test. Pass raw inputs: texts=, table=, metadata=, images=, "
-            "arrays= or feature_sets=."
-        )
-    present = np.unique(predictions.y_index[predictions.weight > 0])
-    if len(present) < 2:
-        raise InputError(
-            f"y holds only one class, {listed(predictions.classes[present])}. Pass samples of at "
-            "least two classes."
-        )
-    (found,) = find_findings([(sets, predictions)], alpha)
-    return Audit(predictions, tuple(sets), found, **about)
 
 
 def _predictions_of(

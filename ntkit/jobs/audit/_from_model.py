@@ -34,7 +34,7 @@ from ntkit.jobs.attribute_reader import (
     check_one_scale,
     tested_feature_sets,
 )
-from ntkit.jobs.audit._audit import TO_GO_ON, audited, cross_fitted
+from ntkit.jobs.audit._audit import TO_GO_ON, cross_fitted
 from ntkit.jobs.audit._changes import MOST_CHANGES, changes_for, changes_of
 from ntkit.jobs.audit._labels import (
     LabelAudits,
@@ -43,7 +43,7 @@ from ntkit.jobs.audit._labels import (
     rare_notes,
     why_not,
 )
-from ntkit.jobs.audit._result import Audit
+from ntkit.jobs.audit._result import Audit, audited
 from ntkit.metrics import class_order, order_notes
 from ntkit.model import FrozenModel, loaded
 from ntkit.pages.audit_page import Unlabelled

@@ -13,6 +13,7 @@ import numpy as np
 
 from ntkit._doc import documented
 from ntkit._key import Key, lacking
+from ntkit._labels import listed as listed_labels
 from ntkit._text import (
     as_json,
     counted,
@@ -45,6 +46,7 @@ from ntkit.attributes.findings import (
     AuditedPredictions,
     Finding,
     Findings,
+    find_findings,
 )
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit._changes import (
@@ -319,13 +321,14 @@ class Audit:
         names = _cut_apart(names, _LONG_NAME)
         for i, (name, finding) in enumerate(zip(names, self.findings, strict=False), start=1):
             worst = finding.worst
+            side = "with" if worst.which == finding.present else "without"  # what it is called
             cells = [
                 str(i),
                 _code(name),
                 f"{_escaped(str(finding.goes_with))}{_PREDICTED * bool(finding.conditions)}",
                 f"{finding.score:.1f}",
                 f"{finding.p_value:.0e}" if finding.p_value > 0 else "< 1e-300",
-                _escaped(f"{worst.name}, {_with(finding, worst)}"),
+                _escaped(f"{worst.name}, {side}"),
                 _right(worst),
                 _right(finding.beside(worst)),
             ]
@@ -365,7 +368,8 @@ class Audit:
             worst = finding.worst
             of_class = f"class {_readable(str(finding.goes_with), 20)}"
             of_class += _PREDICTED * bool(finding.conditions)
-            group = f"class {_readable(str(worst.name), 20)} {_with(finding, worst)} it"
+            side = "with" if worst.which == finding.present else "without"  # what it is called
+            group = f"class {_readable(str(worst.name), 20)} {side} it"
             beside = finding.beside(worst)
             i = str(len(rows))
             rows.append([i, name, of_class, group, _right(worst), _right(beside)])
@@ -464,6 +468,25 @@ class Audit:
         return [first, tested, findings, *listed_kinds]
 
 
+def audited(
+    predictions: AuditedPredictions, sets: Sequence[FeatureSet], alpha: float, **about: Any
+) -> Audit:
+    """The audit of predictions: which attributes their errors depend on."""
+    if not sets:
+        raise InputError(
+            "There are no attributes to test. Pass raw inputs: texts=, table=, metadata=, images=, "
+            "arrays= or feature_sets=."
+        )
+    present = np.unique(predictions.y_index[predictions.weight > 0])
+    if len(present) < 2:
+        raise InputError(
+            f"y holds only one class, {listed_labels(predictions.classes[present])}. Pass "
+            "samples of at least two classes."
+        )
+    (found,) = find_findings([(sets, predictions)], alpha)
+    return Audit(predictions, tuple(sets), found, **about)
+
+
 def _flips_most(changes: Sequence[ChangeFinding], findings: Sequence[Finding]) -> str:
     """Sentence on the number of changes that flip predictions, and on the one of a finding."""
     n = sum(each.is_finding for each in changes)
@@ -540,11 +563,6 @@ def _cut_apart(texts: Sequence[str], most: int) -> list[str]:
         short if same[short] == 1 else printable(text)
         for short, text in zip(cut, texts, strict=True)
     ]
-
-
-def _with(finding: Finding, group: Row) -> str:
-    """Whether a group has what a finding is called: ``not X`` for the class that goes without X."""
-    return "with" if group.which == finding.present else "without"
 
 
 def _right(group: Row) -> str:

@@ -3,8 +3,7 @@
 import numpy as np
 
 from ntkit.attributes import Block, FeatureSet
-from ntkit.attributes.findings import AuditedPredictions, find_findings
-from ntkit.attributes.findings._finding import rankings_of
+from ntkit.attributes.findings import AuditedPredictions, find_findings, rankings_of
 
 
 def view_of(values, names=None, kind="word", known=None, exact=True):

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from ntkit.attributes import columns
 from ntkit.attributes.findings import (
     AuditedPredictions,
+    families,
     one_shortcut,
     within_class_correlation,
 )
-from ntkit.attributes.findings._finding import families
 from ntkit.metrics import Row, holm
 from ntkit.metrics.contrasts import contrast
 from tests.attributes.findings.builders import findings_in, planted, ranking_of, view_of

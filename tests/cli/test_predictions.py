@@ -626,6 +626,14 @@ def test_scores_that_name_several_classes_are_refused(tmp_path, names):
     refused(*command, says="names several classes ('fraud', 'ok')")
 
 
+def test_a_logit_of_zero_is_not_above_zero_of_either_class(tmp_path):
+    logits = np.where(Y == 1, 2.0, np.where(np.arange(N) % 2, 0.0, -1.0))
+    label = np.array(["ok", "fraud"])[Y]  # fraud comes first
+    path = write_csv(tmp_path / "p.csv", {"label": label, "fraud_score": logits})
+    command = ("--predictions", path, "--average", "5", "--score-columns", "fraud_score")
+    assert results(*command)["rows"][0]["accuracy"] == 1
+
+
 def test_a_single_score_is_that_of_the_class_in_its_name(tmp_path):
     label = np.array(["ok", "fraud"])[Y]  # fraud comes first
     scores = np.random.default_rng(4).random(N)

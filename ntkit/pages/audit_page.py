@@ -224,7 +224,9 @@ def _card(
     most = _IMAGES if inputs.images is not None else _OTHERS
     groups = []
     for group in two:
-        members, wrong = _members(group, values, predictions), predictions.wrong
+        wrong, label = predictions.wrong, predictions.classes.tolist().index(group.name)
+        of_class = (predictions.y_index == label) & (predictions.weight > 0)
+        members = of_class & (values == group.which)
         examples = examples_of(members, wrong, wrong_first=group is worst, most=most)
         groups.append({"bar": _bar(group, words), "examples": examples})
     agreeing = words.having if finding.present else words.lacking
@@ -280,12 +282,6 @@ def _flips_in_words(page: AuditPage, name: str) -> str:
     counts = f"{flips} of {n} predictions flip" if flips else f"none of {n} predictions flips"
     what = change_in_words(change)
     return f"After this change, {counts}: {what[:1].lower()}{what[1:]}."
-
-
-def _members(group: Row, values: Array, predictions: AuditedPredictions) -> Array:
-    label = predictions.classes.tolist().index(group.name)
-    of_class = (predictions.y_index == label) & (predictions.weight > 0)
-    return np.asarray(of_class & (values == group.which))
 
 
 def _bar(group: Row, words: Wording) -> dict[str, Any]:

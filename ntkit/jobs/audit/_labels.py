@@ -355,14 +355,12 @@ def _without(feature_set: FeatureSet, own: set[str], others: set[str], has: Arra
 
     def blocks() -> Iterator[Block]:
         for block in feature_set.blocks():
-            origin = block.origin(0)
-            if Key.of(origin).origin not in own and not (origin in others and _is_copy(block, has)):
+            origin, copies = block.origin(0), False
+            if origin in others:
+                known = slice(None) if block.known is None else block.known
+                same = (np.asarray(block.values[:, 0]) == has)[known]
+                copies = bool(same.all() or not same.any())
+            if Key.of(origin).origin not in own and not copies:
                 yield block
 
     return replace(feature_set, make=blocks)
-
-
-def _is_copy(block: Block, has: Array) -> bool:
-    known = slice(None) if block.known is None else block.known
-    same = (np.asarray(block.values[:, 0]) == has)[known]
-    return bool(same.all() or not same.any())

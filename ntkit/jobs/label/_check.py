@@ -21,7 +21,7 @@ from ntkit.attributes import CONTENT, Entry, Labels, cell_text, content_cell
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit import AttributeReader
 from ntkit.jobs.label._files import LabelFolder, in_spelling, questions_table
-from ntkit.jobs.label._label import files_of, labels_in, of_one_label, question_of
+from ntkit.jobs.label._label import files_of, labels_in, of_one_label, question_in
 from ntkit.jobs.label._progress import how_to_label
 from ntkit.jobs.label_tables import AnswerTable, named_rows
 from ntkit.metrics import Kind, Row, compare
@@ -238,7 +238,7 @@ def _question_on(
         question = question or source.column
         if values is None and {value.casefold() for value in given} != {"yes", "no"}:
             values = given
-    asked = question_of(folder, question, values)
+    asked = question_in(folder, question, values)
     entries = [Entry(name, value) for name, value in zip(names, said, strict=True)]
     spelt = [entry.answer for entry in in_spelling(asked, entries, source.where)]
     return asked, np.array(spelt, dtype=object)

@@ -146,7 +146,7 @@ def label_samples(
         _refuse_check(folder)
         identified, asked = (
             Identified([given], verbose=verbose),
-            question_of(folder, question, values),
+            question_in(folder, question, values),
         )
         before, labels, about = labels_in(
             folder, asked, given, identified, user_files, match_names=match_names
@@ -287,7 +287,7 @@ def _embedded(
     return kept_or_computed(file, embedder.frozen_model, samples, lambda: digests, run)
 
 
-def question_of(folder: LabelFolder, question: str | None, values: Sequence[str] | None) -> Labels:
+def question_in(folder: LabelFolder, question: str | None, values: Sequence[str] | None) -> Labels:
     """The question and its labels so far."""
     choices = None if values is None else tuple(str(value).strip() for value in values)
     question = None if question is None else " ".join(question.split())

@@ -18,9 +18,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
 from ntkit.model import FrozenModel, folders_of
-from ntkit.pages import (
-    Usage,
-)
+from ntkit.pages import Usage
 from ntkit.samples import TextData, read
 from ntkit.verification import random_inputs
 

@@ -25,7 +25,8 @@ from scipy.stats import binom
 from ntkit.jobs.check import Limits
 from ntkit.jobs.check._judge import POWER, judged, outcomes
 from ntkit.jobs.check._limits import ChangeLimits
-from ntkit.metrics import RATES, ClassRate, Row
+from ntkit.metrics import Row
+from ntkit.metrics.rows import RATES, ClassRate
 from runner import command_line, publish, table
 
 Array = NDArray[Any]

@@ -31,7 +31,7 @@ from answers_data import Pool
 from data_adult import mostly_agreeing
 from labels_data import agreeing, image_model
 from ntkit import FrozenModel, OnnxEmbedder
-from ntkit.extraction import embedded_with_layers
+from ntkit.extraction.embedder import embedded_with_layers
 from ntkit.jobs.label import feature_sets_of
 from packages import default_cache
 from runner import command_line

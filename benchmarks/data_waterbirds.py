@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from ntkit import FrozenModel
 from ntkit.datasets import load_waterbirds
-from ntkit.extraction import ImageFiles, ImagePreprocessing, embedded_with_layers
+from ntkit.extraction import ImageFiles, ImagePreprocessing
+from ntkit.extraction.embedder import embedded_with_layers
 from ntkit.jobs.audit import AuditedImages
 from runner import command_line
 

@@ -40,13 +40,8 @@ import onnxruntime as ort
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.datasets import marked_digits_model_path
-from ntkit.extraction import (
-    ImageFiles,
-    ImagePreprocessing,
-    TextPreprocessing,
-    Texts,
-    available_cpus,
-)
+from ntkit.extraction import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
+from ntkit.extraction.session import available_cpus
 from runner import command_line, save
 
 Feed = dict[str, np.ndarray]

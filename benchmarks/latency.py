@@ -18,9 +18,9 @@ import numpy as np
 
 from ntkit import FrozenModel
 from ntkit.datasets import marked_digits_model_path
-from ntkit.extraction import make_session
-from ntkit.verification import random_inputs
-from ntkit.verification._verify import timings
+from ntkit.extraction.session import make_session
+from ntkit.verification.comparison import timings
+from ntkit.verification.random_inputs import random_inputs
 from runner import command_line, save
 
 

@@ -22,7 +22,7 @@ from scipy.special import betaincinv, ndtri
 from scipy.stats import binom
 
 from ntkit.metrics import _bounds
-from ntkit.metrics._bounds import likely_drop, share_bounds
+from ntkit.metrics.bounds import likely_drop, share_bounds
 from runner import command_line, publish, table
 
 Array = NDArray[Any]

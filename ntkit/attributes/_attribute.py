@@ -18,7 +18,8 @@ from ntkit._types import Array
 from ntkit.attributes._columns import read_column
 from ntkit.attributes._feature_set import FEWEST
 from ntkit.exceptions import InputError
-from ntkit.metrics import Kind, Row, compare
+from ntkit.metrics import Row, compare
+from ntkit.metrics.rows import Kind
 
 _SHOWN = 6  # values in a sentence
 

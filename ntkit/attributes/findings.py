@@ -23,7 +23,8 @@ from ntkit._key import Key, conditions_in
 from ntkit._text import interval, percent, plain
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Block, FeatureSet, both_of, values_by_name
-from ntkit.metrics import Kind, Row, compare, holm, mean_of_rows, unrelated_shares
+from ntkit.metrics import Row, compare, mean_of_rows, unrelated_shares
+from ntkit.metrics.bounds import holm
 from ntkit.metrics.contrasts import (
     Contrast,
     Marks,
@@ -34,6 +35,7 @@ from ntkit.metrics.contrasts import (
     product_of,
     surprise,
 )
+from ntkit.metrics.rows import Kind
 
 __all__ = ["Finding"]
 

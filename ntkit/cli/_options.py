@@ -143,7 +143,7 @@ class ModelOptions:
 
     def inspected(self, path: Path) -> tuple[FrozenModel, dict[str, Any]]:
         """Read a model whether or not it has a head, and what is known of it."""
-        from ntkit.model import inspected
+        from ntkit.model.frozen_model import inspected
 
         _refuse_samples(path)
         return inspected(path, **self._given())
@@ -152,7 +152,7 @@ class ModelOptions:
         self, original: Path, debiased: Path, *, any_scores: bool = False
     ) -> tuple[FrozenModel, FrozenModel]:
         """Read a model and the same model with another head; the options are the original's."""
-        from ntkit.verification import load_pair
+        from ntkit.verification.model_pair import load_pair
 
         _refuse_samples(original)
         _refuse_samples(debiased)

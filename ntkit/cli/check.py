@@ -308,7 +308,7 @@ def _refuse_other_bodies(matches: Sequence[Match], paths: Sequence[Path], device
     """Refuse two models that differ in more than their head, from a few samples."""
     from ntkit.extraction import OnnxEmbedder
     from ntkit.samples import first_rows
-    from ntkit.verification import relative_difference, tolerance_of
+    from ntkit.verification.comparison import relative_difference, tolerance_of
 
     old, new = matches
     for each, path in zip(matches, paths, strict=True):

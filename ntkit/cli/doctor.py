@@ -25,7 +25,7 @@ def command(
 
     The exit code is 1 if something needs repair.
     """
-    from ntkit.extraction import diagnosis
+    from ntkit.extraction.doctor import diagnosis
 
     facts = diagnosis(model, None if model is None else _inputs(model))
     lines = [f"{name:<13}{value}" for name, value in _lines(facts)]
@@ -36,7 +36,7 @@ def command(
 
 def _inputs(model: Path) -> Any:
     from ntkit.model import FrozenModel
-    from ntkit.verification import random_inputs
+    from ntkit.verification.random_inputs import random_inputs
 
     try:
         return random_inputs(FrozenModel.load(model))

@@ -44,7 +44,9 @@ def command(
     from ntkit.jobs.debias import undo as put_back
     from ntkit.model import FrozenModel
     from ntkit.samples import check_alike, check_made_with, first_rows, input_paths, origin_of_head
-    from ntkit.verification import check_head, random_inputs, save_verified
+    from ntkit.verification import save_verified
+    from ntkit.verification.comparison import check_head
+    from ntkit.verification.random_inputs import random_inputs
 
     if undo:
         if head is not None:

@@ -127,7 +127,7 @@ def _embeddings(
 ) -> tuple[Samples, LinearHead | None]:
     """Labelled embeddings, and the original head if a store has it."""
     from ntkit.extraction import EmbeddingStore
-    from ntkit.model import TensorInfo
+    from ntkit.graph.tensors import TensorInfo
     from ntkit.samples import read_samples
 
     if path.is_dir() and not EmbeddingStore.is_store(path) and not (path / "X.npy").is_file():

@@ -64,7 +64,7 @@ def _told(steps: ImagePreprocessing | TextPreprocessing | None) -> str | None:
 
 def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str]:
     """Arguments that ``ntkit debias`` would need."""
-    from ntkit.model import COMMANDS
+    from ntkit.model.scores import COMMANDS
 
     if model.head is None and facts["refused"] is None:
         return ["--new-head: the model has no head on this embedding", *_samples(model, steps)]

@@ -22,9 +22,10 @@ from sklearn.pipeline import Pipeline
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export._skl2onnx import OPTIONS, ContainerNodes, ScaledHeadClassifier, scaled_head
-from ntkit.extraction import OnnxEmbedder, make_session
+from ntkit.extraction import OnnxEmbedder
+from ntkit.extraction.session import make_session
 from ntkit.head import LinearHead
-from ntkit.verification import TOLERANCE
+from ntkit.verification.comparison import TOLERANCE
 
 
 def convert_calibrated(scope: Any, operator: Any, container: Any) -> None:

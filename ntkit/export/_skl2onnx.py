@@ -22,7 +22,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.samples import first_rows
-from ntkit.verification import relative_difference
+from ntkit.verification.comparison import relative_difference
 
 OPTIONS = {
     "zipmap": [True, False, "columns"],

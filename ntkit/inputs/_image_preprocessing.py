@@ -357,7 +357,8 @@ def _read_config(path: str | Path) -> Steps:
 def _steps_beside(model: FrozenModel) -> Iterator[Steps]:
     """Preprocessing of a model's images: from the files next to it, then from its metadata."""
     # The files are next to the model, or in the parent of a folder named `onnx`.
-    from ntkit.model import PREPROCESSING, folders_of
+    from ntkit.model.class_names import folders_of
+    from ntkit.model.frozen_model import PREPROCESSING
 
     for folder in folders_of(model.path):
         if (folder / _HUGGING_FACE).exists():

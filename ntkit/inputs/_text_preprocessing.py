@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from ntkit.exceptions import InputError
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
-    from ntkit.model import FrozenModel, TensorInfo
+    from ntkit.graph.tensors import TensorInfo
+    from ntkit.model import FrozenModel
 
 Side = Literal["right", "left"]
 
@@ -163,7 +164,7 @@ class TextPreprocessing:
                 "model, which has token ids (samples, tokens), and optionally an attention mask, "
                 "token types and positions. Leave out --tokenizer."
             )
-        from ntkit.model import folders_of
+        from ntkit.model.class_names import folders_of
 
         beside = folders_of(model.path)
         file = _found(beside, _TOKENIZER) if tokenizer is None else _named_tokenizer(tokenizer)
@@ -211,7 +212,7 @@ class TextPreprocessing:
         They do not change if the model has no record, or a user set the length. If the record is of
         another tokenizer, its padding token is not used.
         """
-        from ntkit.model import recorded_preprocessing
+        from ntkit.model.frozen_model import recorded_preprocessing
 
         recorded = recorded_preprocessing(model.metadata)
         if self.tokenizer is None or self.source == _GIVEN or not recorded.keys() >= _RECORDED:

@@ -56,7 +56,7 @@ from ntkit.samples import (
 )
 
 if TYPE_CHECKING:  # ONNX Runtime is not needed to read attributes
-    from ntkit.extraction import Embedded
+    from ntkit.extraction.embedder import Embedded
 
 _CAMERA = (0x010F, 0x0110)  # EXIF: maker and model
 # Errors of Pillow for damaged metadata of a readable image.

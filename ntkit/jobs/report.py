@@ -27,8 +27,9 @@ from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
 from ntkit.head import LinearHead
-from ntkit.metrics import class_order
-from ntkit.model import FrozenModel, name_of
+from ntkit.metrics.class_order import class_order
+from ntkit.model import FrozenModel
+from ntkit.model.frozen_model import name_of
 from ntkit.pages import Neurons, Report, Shown, report_html
 from ntkit.samples import (
     check_alike,
@@ -42,7 +43,7 @@ from ntkit.samples import (
 from ntkit.spuriousness import spuriousness_scores
 from ntkit.store import fingerprint
 from ntkit.study import Rows, tuned
-from ntkit.verification import is_new_head, load_pair
+from ntkit.verification.model_pair import is_new_head, load_pair
 
 _STARTED: ContextVar[tuple[str | None, Mapping[str, Any] | None]] = ContextVar(
     "started", default=(None, None)

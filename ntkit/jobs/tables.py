@@ -32,7 +32,7 @@ from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import ImagePreprocessing, TextPreprocessing, Texts
-from ntkit.metrics import class_order, order_notes
+from ntkit.metrics.class_order import class_order, order_notes
 from ntkit.samples import (
     DEFAULT_LABEL,
     TABLES,

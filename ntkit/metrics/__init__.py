@@ -16,25 +16,8 @@ from ntkit.metrics._accuracy import sfit_score as sfit_score
 from ntkit.metrics._accuracy import (
     worst_class_correctness_group_accuracy as worst_class_correctness_group_accuracy,
 )
-from ntkit.metrics._bounds import below as below
-from ntkit.metrics._bounds import binomial_quantile as binomial_quantile
-from ntkit.metrics._bounds import drop_bounds as drop_bounds
-from ntkit.metrics._bounds import holm as holm
-from ntkit.metrics._bounds import more_often as more_often
-from ntkit.metrics._bounds import separate_drop_bounds as separate_drop_bounds
-from ntkit.metrics._bounds import share_bounds as share_bounds
-from ntkit.metrics._bounds import upper_drop as upper_drop
-from ntkit.metrics._class_order import ClassOrder as ClassOrder  # for other packages
-from ntkit.metrics._class_order import class_order as class_order
-from ntkit.metrics._class_order import order_notes as order_notes
 from ntkit.metrics._group_report import GroupReport, group_report
-from ntkit.metrics._rows import RATES as RATES
-from ntkit.metrics._rows import ClassRate as ClassRate
-from ntkit.metrics._rows import Kind as Kind
-from ntkit.metrics._rows import Outcome as Outcome
-from ntkit.metrics._rows import Row, compare, mean_of_rows, unrelated_shares, worst_of_rows
-from ntkit.metrics._rows import Verdict as Verdict
-from ntkit.metrics._rows import worst_outcome as worst_outcome
+from ntkit.metrics.rows import Row, compare, mean_of_rows, unrelated_shares, worst_of_rows
 
 if TYPE_CHECKING:  # scikit-learn takes a second to import, and bounds do not need it
     from ntkit.metrics._scorers import (

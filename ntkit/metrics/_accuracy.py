@@ -19,7 +19,7 @@ from ntkit._checks import (
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.metrics._rows import Kind, compare
+from ntkit.metrics.rows import Kind, compare
 from ntkit.spuriousness import sfit, spuriousness_scores
 
 Subsets = list[tuple[Kind, Any, Array]]

@@ -21,8 +21,8 @@ from ntkit._text import interval, one_line, percent, plain, table, without_contr
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.metrics._accuracy import Subsets, memberships, of_labels, of_partial_labels
-from ntkit.metrics._bounds import least_drop_bounds, likely_drop
-from ntkit.metrics._rows import Row, Summary, compare
+from ntkit.metrics.bounds import least_drop_bounds, likely_drop
+from ntkit.metrics.rows import Row, Summary, compare
 
 _NO_GROUPS = "No group labels were given: the worst group is the worst class."
 

@@ -23,7 +23,7 @@ from ntkit.samples._samples import ReadTable, Samples, as_classes, columns_in_or
 from ntkit.samples._table import Table, distinct, is_aside, is_empty, labelled
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
-    from ntkit.model import TensorInfo
+    from ntkit.graph.tensors import TensorInfo
 
 DEFAULT_LABEL, DEFAULT_GROUP = "label", "group"
 _SOME_ROWS = 10  # if more than half of the labels are distinct, they are not classes

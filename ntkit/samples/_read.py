@@ -52,7 +52,8 @@ from ntkit.samples._stored import StoredEmbeddings, origin_of
 from ntkit.samples._table import TABLES, Table, named_delimiter, read_table
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
-    from ntkit.model import FrozenModel, TensorInfo
+    from ntkit.graph.tensors import TensorInfo
+    from ntkit.model import FrozenModel
 
 Steps = ImagePreprocessing | TextPreprocessing | None
 Labels = Literal["required", "optional", "some"]

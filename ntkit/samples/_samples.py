@@ -344,7 +344,7 @@ def input_paths(*read: FrozenModel | Samples | None) -> list[Path]:
     paths = list[Path]()
     for one in read:
         if one is not None and not isinstance(one, Samples):
-            from ntkit.model import folders_of
+            from ntkit.model.class_names import folders_of
 
             beside = (folder / name for folder in folders_of(one.path) for name in _BESIDE)
             paths += [*one.files, *(file for file in beside if file.exists())]

@@ -152,7 +152,7 @@ def origin_of_head(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 def check_made_with(name: str, origin: Origin | None, model: FrozenModel) -> None:
     """Raise an error for embeddings or a head of another model, tensor or preprocessing."""
-    from ntkit.model import name_of, recorded_preprocessing
+    from ntkit.model.frozen_model import name_of, recorded_preprocessing
 
     called = name_of(model, "the model in memory")
 

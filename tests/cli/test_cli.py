@@ -276,7 +276,7 @@ def test_embed_for_machines(user, tmp_path, monkeypatch):
 
 def test_doctor(user, monkeypatch):
     assert "the installation works" in done("doctor", user / "model.onnx")[0]
-    monkeypatch.setattr("ntkit.extraction._doctor._wrong", lambda device: "it is broken")
+    monkeypatch.setattr("ntkit.extraction.doctor._wrong", lambda device: "it is broken")
     code, out, _ = ntkit("doctor", "--json")
     assert (code, json.loads(out)["sound"]) == (1, False)
 

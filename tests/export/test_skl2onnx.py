@@ -34,7 +34,7 @@ from ntkit.estimators import (
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx, write_onnx
 from ntkit.export._skl2onnx import register_converters
-from ntkit.extraction import make_session
+from ntkit.extraction.session import make_session
 
 # A mask on noise costs accuracy; here it is there to be exported.
 pytestmark = pytest.mark.filterwarnings("ignore:Mean class accuracy fell")

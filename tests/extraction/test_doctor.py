@@ -9,10 +9,11 @@ import pytest
 
 from ntkit.cli import main
 from ntkit.datasets import marked_digits_model_path
-from ntkit.extraction import _doctor, _session
-from ntkit.extraction._doctor import diagnosis
+from ntkit.extraction import doctor as _doctor
+from ntkit.extraction import session as _session
+from ntkit.extraction.doctor import diagnosis
 from ntkit.model import FrozenModel
-from ntkit.verification import random_inputs
+from ntkit.verification.random_inputs import random_inputs
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

@@ -14,7 +14,8 @@ from sklearn.utils import get_tags
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError, ModelError
-from ntkit.extraction import make_session, run_batches
+from ntkit.extraction.runner import run_batches
+from ntkit.extraction.session import make_session
 
 K = 3
 

@@ -6,7 +6,8 @@ from onnx import TensorProto, helper
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
-from ntkit.extraction import TextPreprocessing, Texts, embedded_with_layers
+from ntkit.extraction import TextPreprocessing, Texts
+from ntkit.extraction.embedder import embedded_with_layers
 from tests import models
 from tests.texts import text_model, word_pieces
 

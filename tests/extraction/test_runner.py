@@ -12,7 +12,9 @@ from numpy.testing import assert_array_equal
 
 from ntkit import OnnxEmbedder
 from ntkit.exceptions import DeviceError, InputError
-from ntkit.extraction import _runner, make_session, run_batches
+from ntkit.extraction import runner as _runner
+from ntkit.extraction.runner import run_batches
+from ntkit.extraction.session import make_session
 
 
 class FakeSession:

@@ -10,8 +10,8 @@ from numpy.testing import assert_allclose
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import DeviceError, MissingDependencyError, ModelError
-from ntkit.extraction import _session, device_of, make_session
-from ntkit.extraction._session import sent_to_gpu
+from ntkit.extraction import session as _session
+from ntkit.extraction.session import device_of, make_session, sent_to_gpu
 
 K = 3
 CPU, CUDA, TENSORRT = (f"{name}ExecutionProvider" for name in ("CPU", "CUDA", "Tensorrt"))

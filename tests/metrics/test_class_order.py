@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ntkit.exceptions import InputError
-from ntkit.metrics import class_order, order_notes
+from ntkit.metrics.class_order import class_order, order_notes
 
 
 def predictions(y, order, accuracy, rng, n_classes):

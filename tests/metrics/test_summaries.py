@@ -7,7 +7,8 @@ import pytest
 from scipy.stats import binom, binomtest, multinomial
 
 from ntkit.exceptions import InputError
-from ntkit.metrics import ClassRate, Row, compare, mean_of_rows, unrelated_shares, worst_of_rows
+from ntkit.metrics import Row, compare, mean_of_rows, unrelated_shares, worst_of_rows
+from ntkit.metrics.rows import ClassRate
 
 N = 6
 LEVEL = 0.05

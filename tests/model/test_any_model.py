@@ -20,7 +20,7 @@ from sklearn.svm import SVC
 
 from ntkit import FrozenModel, OnnxEmbedder, check, predict
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
-from ntkit.extraction import make_session
+from ntkit.extraction.session import make_session
 from tests import any_models as zoo
 
 LABELLED = [kind for kind in zoo.KINDS if kind != "scores only"]

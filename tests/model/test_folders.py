@@ -13,7 +13,7 @@ from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.cli._app import app
 from ntkit.exceptions import ModelError
 from ntkit.extraction import TextPreprocessing
-from ntkit.model import inspected
+from ntkit.model.frozen_model import inspected
 from ntkit.verification import save_verified, verify
 from tests.texts import text_model, word_pieces
 

@@ -12,8 +12,10 @@ from ntkit import FrozenModel, LinearHead
 from ntkit.cli import main
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.extraction import read_samples
-from ntkit.model import inspected
-from ntkit.verification import check_head, random_inputs, save_verified
+from ntkit.model.frozen_model import inspected
+from ntkit.verification import save_verified
+from ntkit.verification.comparison import check_head
+from ntkit.verification.random_inputs import random_inputs
 from tests import models as zoo
 
 K = 3

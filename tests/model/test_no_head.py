@@ -11,7 +11,8 @@ from onnx import TensorProto
 
 from ntkit import FrozenModel, LinearHead
 from ntkit.exceptions import HeadNotFoundError, InputError, VerificationError
-from ntkit.verification import check_head, save_verified
+from ntkit.verification import save_verified
+from ntkit.verification.comparison import check_head
 from tests import models as zoo
 from tests.model.test_heads import ARRAYS, BARE, CONV, RAW, K, near
 

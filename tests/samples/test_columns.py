@@ -13,7 +13,7 @@ from onnx import TensorProto
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples, TextPreprocessing, Texts, read_samples
-from ntkit.model import TensorInfo
+from ntkit.graph.tensors import TensorInfo
 from ntkit.samples import input_notes, read_table
 from tests import models
 

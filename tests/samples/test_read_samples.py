@@ -17,7 +17,7 @@ from ntkit.extraction import (
     TextPreprocessing,
     read_samples,
 )
-from ntkit.model import TensorInfo
+from ntkit.graph.tensors import TensorInfo
 from ntkit.samples import read
 from tests.cases import write_rows
 from tests.jobs.label.models import rows, write_model

@@ -5,7 +5,8 @@ import pytest
 from onnxruntime.quantization import quantize_dynamic
 
 from ntkit import FrozenModel, OnnxEmbedder
-from ntkit.verification import check_head, save_verified, verify
+from ntkit.verification import save_verified, verify
+from ntkit.verification.comparison import check_head
 
 
 @pytest.fixture

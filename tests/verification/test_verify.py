@@ -9,8 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 from ntkit import FrozenModel, LinearHead
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx, write_onnx
-from ntkit.verification import check_head, random_inputs, save_verified, verify
-from ntkit.verification._verify import tolerance_of
+from ntkit.verification import save_verified, verify
+from ntkit.verification.comparison import check_head, tolerance_of
+from ntkit.verification.random_inputs import random_inputs
 
 K = 3
 NAMES = ["ant", "bee", "cow"]

@@ -13,7 +13,9 @@ from sklearn.neural_network import MLPClassifier
 
 from ntkit import FrozenModel, LinearHead, debias, predict
 from ntkit.exceptions import VerificationError
-from ntkit.verification import check_head, load_pair, save_verified, verify
+from ntkit.verification import save_verified, verify
+from ntkit.verification.comparison import check_head
+from ntkit.verification.model_pair import load_pair
 from tests.cases import ntkit
 
 K = 3

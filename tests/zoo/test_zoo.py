@@ -17,7 +17,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.exceptions import InputError, NtkitError
-from ntkit.verification import check_head, save_verified
+from ntkit.verification import save_verified
+from ntkit.verification.comparison import check_head
 from tests.zoo.building import quietly
 from tests.zoo.row import REGION
 

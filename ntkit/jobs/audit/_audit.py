@@ -32,7 +32,7 @@ from ntkit.attributes.findings import (
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit._result import Audit, audited
 from ntkit.jobs.tables import class_of_scores
-from ntkit.metrics import order_notes
+from ntkit.metrics.class_order import order_notes
 from ntkit.pages import Inputs
 from ntkit.study import Rows, tuned
 

@@ -30,7 +30,8 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.copies import embedded_copies
-from ntkit.metrics import Row, compare, holm
+from ntkit.metrics import Row, compare
+from ntkit.metrics.bounds import holm
 from ntkit.samples import Inputs, Samples
 
 MOST_CHANGES = 5

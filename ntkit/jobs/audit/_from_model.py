@@ -19,14 +19,8 @@ from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, rules_of
 from ntkit.attributes.findings import AuditedPredictions, Findings, find_findings
 from ntkit.changes import range_notes
 from ntkit.exceptions import InputError
-from ntkit.extraction import (
-    Embedded,
-    ImagePreprocessing,
-    OnnxEmbedder,
-    Samples,
-    TextPreprocessing,
-    embedded_with_layers,
-)
+from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
+from ntkit.extraction.embedder import Embedded, embedded_with_layers
 from ntkit.jobs.attribute_reader import (
     FEATURE_SETS,
     AttributeReader,
@@ -44,8 +38,9 @@ from ntkit.jobs.audit._labels import (
     why_not,
 )
 from ntkit.jobs.audit._result import Audit, audited
-from ntkit.metrics import class_order, order_notes
-from ntkit.model import FrozenModel, loaded
+from ntkit.metrics.class_order import class_order, order_notes
+from ntkit.model import FrozenModel
+from ntkit.model.frozen_model import loaded
 from ntkit.pages.audit_page import Unlabelled
 from ntkit.samples import (
     Inputs,
@@ -59,7 +54,7 @@ from ntkit.samples import (
     read,
     without_copies,
 )
-from ntkit.verification import check_head
+from ntkit.verification.comparison import check_head
 
 _CHANCE = 0.001  # largest probability that guesses do as badly on a class
 _ERRORS, _ERRORS_BELOW = 2, 3  # standard errors within, or below, the accuracy of guessing

@@ -30,7 +30,7 @@ from ntkit.jobs.predict import (
     running,
 )
 from ntkit.jobs.tables import TIE
-from ntkit.metrics import order_notes
+from ntkit.metrics.class_order import order_notes
 from ntkit.model import FrozenModel
 from ntkit.samples import Match, Metadata, Samples, named_by_column, read, without_copies
 

@@ -32,20 +32,15 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.jobs.check._limits import KINDS, RATE_DROPS, Limits, SliceLimits, limits_of
 from ntkit.jobs.check._result import CheckResult
-from ntkit.metrics import (
-    RATES,
-    ClassRate,
-    Kind,
-    Outcome,
-    Row,
-    Verdict,
+from ntkit.metrics import Row, compare
+from ntkit.metrics.bounds import (
     below,
     binomial_quantile,
-    compare,
     drop_bounds,
     separate_drop_bounds,
     share_bounds,
 )
+from ntkit.metrics.rows import RATES, ClassRate, Kind, Outcome, Verdict
 
 POWER = 0.8
 """Probability that the reported number of samples decides a limit."""

@@ -15,7 +15,7 @@ from ntkit._labels import listed, meant_instead, spelt_as
 from ntkit._output import is_as_written
 from ntkit.attributes import Answers, answers_in, one_spelling
 from ntkit.exceptions import InputError
-from ntkit.metrics import RATES
+from ntkit.metrics.rows import RATES
 
 KINDS = ("average", "class", "group", "slice")
 """Kinds of subsets: all samples, each class, each group and each named slice."""

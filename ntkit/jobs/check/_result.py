@@ -30,7 +30,8 @@ from ntkit._text import (
 )
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.metrics import ClassRate, Kind, Outcome, Row, Verdict, worst_outcome
+from ntkit.metrics import Row
+from ntkit.metrics.rows import ClassRate, Kind, Outcome, Verdict, worst_outcome
 
 _EXIT: dict[Outcome, int] = {"pass": 0, "fail": 1, "too few": 3}
 

@@ -25,11 +25,15 @@ from ntkit.jobs.debias._job import write_heads
 from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE
 from ntkit.jobs.debias._result import new_layer
 from ntkit.jobs.report import arguments, from_here, options_again, quoted
-from ntkit.metrics import Row, compare, share_bounds
-from ntkit.model import FrozenModel, loaded
+from ntkit.metrics import Row, compare
+from ntkit.metrics.bounds import share_bounds
+from ntkit.model import FrozenModel
+from ntkit.model.frozen_model import loaded
 from ntkit.samples import Samples, contents_of, facts_of, first_rows, input_paths, read
 from ntkit.study import Rows, scaler_of
-from ntkit.verification import Verification, check_head, random_inputs, save_verified
+from ntkit.verification import Verification, save_verified
+from ntkit.verification.comparison import check_head
+from ntkit.verification.random_inputs import random_inputs
 
 LIMIT = 0.02
 """Largest share of the traffic whose answers may change, unless the caller sets another."""

@@ -26,13 +26,8 @@ from ntkit.attributes.findings import Finding
 from ntkit.changes import changes_given, range_notes
 from ntkit.estimators import AutoDebiasClassifier, head_of
 from ntkit.exceptions import InputError
-from ntkit.extraction import (
-    MOST_LAYERS,
-    Embedded,
-    ImagePreprocessing,
-    TextPreprocessing,
-    layer_names,
-)
+from ntkit.extraction import ImagePreprocessing, TextPreprocessing
+from ntkit.extraction.embedder import MOST_LAYERS, Embedded, layer_names
 from ntkit.jobs.attribute_reader import check_one_scale
 from ntkit.jobs.audit import (
     AttributeReader,
@@ -73,7 +68,8 @@ from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.debias._write_candidate import check_label, label_of_run, other_labels_note
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
-from ntkit.model import FrozenModel, loaded
+from ntkit.model import FrozenModel
+from ntkit.model.frozen_model import loaded
 from ntkit.samples import Metadata, named_by_column, named_like_a_prediction
 from ntkit.study import Rows, stratified_folds
 

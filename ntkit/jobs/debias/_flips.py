@@ -26,7 +26,9 @@ from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Likeness
 from ntkit.jobs.debias._order import Order
-from ntkit.metrics import Outcome, Row, Verdict, compare, holm
+from ntkit.metrics import Row, compare
+from ntkit.metrics.bounds import holm
+from ntkit.metrics.rows import Outcome, Verdict
 
 _LEVEL = 0.05
 _SHOWN = 3  # changes in a sentence

@@ -28,22 +28,19 @@ from ntkit._types import Array
 from ntkit.attributes import EMBEDDING, FEWEST, Attribute
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.extraction import (
-    Embedded,
     ImageFiles,
     ImagePreprocessing,
     OnnxEmbedder,
     Samples,
     TextPreprocessing,
-    embedded_with_layers,
-    keep,
-    kept_or_computed,
 )
+from ntkit.extraction.embedder import Embedded, embedded_with_layers, keep, kept_or_computed
 from ntkit.head import LinearHead
 from ntkit.inputs import MeasuredImages
 from ntkit.jobs.audit import AuditedImages, guess_notes, like_a_guess, never_changes, why_not
 from ntkit.jobs.debias._order import Order, embeddings_file
 from ntkit.jobs.verify import check_parity, read_recorded
-from ntkit.metrics import order_notes
+from ntkit.metrics.class_order import order_notes
 from ntkit.model import FrozenModel
 from ntkit.samples import (
     Distinct,
@@ -61,7 +58,8 @@ from ntkit.samples import (
 )
 from ntkit.solver.loss import stacked
 from ntkit.study import Rows, n_distinct
-from ntkit.verification import check_head, random_inputs
+from ntkit.verification.comparison import check_head
+from ntkit.verification.random_inputs import random_inputs
 
 MOST_SHARED = 0.5
 """Largest share of the samples that judge that may be in another set; more prove nothing."""

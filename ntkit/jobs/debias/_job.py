@@ -39,7 +39,8 @@ from ntkit.jobs.debias._repair_limits import comments_on, repair_limits
 from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.debias._service import DEPLOYED, write_deployed
 from ntkit.jobs.report import arguments, commands, facts_of_job, from_here, options_again, quoted
-from ntkit.model import FrozenModel, loaded, name_of
+from ntkit.model import FrozenModel
+from ntkit.model.frozen_model import loaded, name_of
 from ntkit.pages import (
     Answer,
     Groups,

@@ -10,7 +10,8 @@ import numpy as np
 from scipy.special import expit, logit
 
 from ntkit._types import Array
-from ntkit.metrics import Kind, Row, compare
+from ntkit.metrics import Row, compare
+from ntkit.metrics.rows import Kind
 
 Subsets = Iterable[tuple[Kind, Any, Array]]
 Told = Callable[[Sequence[Array], Subsets], list[Row]]

@@ -39,7 +39,8 @@ from ntkit.attributes import (
 from ntkit.changes import Change
 from ntkit.estimators import FEWEST_KNOWN, DFRClassifier, GroupInference, with_rest
 from ntkit.exceptions import InputError
-from ntkit.extraction import Samples, layer_names
+from ntkit.extraction import Samples
+from ntkit.extraction.embedder import layer_names
 from ntkit.jobs.audit import AttributeReader, AuditedImages, Names
 from ntkit.jobs.debias._labelled import Labelled, Told
 from ntkit.jobs.label_tables import AnswerTable, labels_of_entries

@@ -15,15 +15,9 @@ from ntkit._text import counted, listed, percent
 from ntkit._types import Array
 from ntkit.attributes import FEWEST, Attribute
 from ntkit.jobs.debias._labelled import Told
-from ntkit.metrics import (
-    Kind,
-    Row,
-    compare,
-    mean_of_rows,
-    separate_drop_bounds,
-    unrelated_shares,
-    worst_of_rows,
-)
+from ntkit.metrics import Row, compare, mean_of_rows, unrelated_shares, worst_of_rows
+from ntkit.metrics.bounds import separate_drop_bounds
+from ntkit.metrics.rows import Kind
 
 BETTER, PROBABLY, WORSE, NONE = "better", "probably better", "worse", "no difference"
 WORDS = (WORSE, NONE, PROBABLY, BETTER)

@@ -17,7 +17,8 @@ from ntkit.jobs.debias._choice import Choice
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._outcome import FEW, NamedGroups, named_groups
-from ntkit.metrics import Kind, Row, compare
+from ntkit.metrics import Row, compare
+from ntkit.metrics.rows import Kind
 
 _WRONG = 0.02  # probability that a right repair does not pass on new data of this size
 _WRONG_DROP = 0.005  # the same of drops: the head was chosen on these samples, so it loses more

@@ -17,10 +17,11 @@ from ntkit._disk import sha256_of
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
-from ntkit.model import FrozenModel, folders_of
+from ntkit.model import FrozenModel
+from ntkit.model.class_names import folders_of
 from ntkit.pages import Usage
 from ntkit.samples import TextData, read
-from ntkit.verification import random_inputs
+from ntkit.verification.random_inputs import random_inputs
 
 DEPLOYED = "model.onnx"
 _PROGRAM = "predict.py"

@@ -22,8 +22,10 @@ from ntkit.head import LinearHead
 from ntkit.jobs.debias._job import ORIGINAL
 from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE
 from ntkit.jobs.report import quoted
-from ntkit.model import FrozenModel, loaded
-from ntkit.verification import Verification, random_inputs, save_verified
+from ntkit.model import FrozenModel
+from ntkit.model.frozen_model import loaded
+from ntkit.verification import Verification, save_verified
+from ntkit.verification.random_inputs import random_inputs
 
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, BadZipFile)
 

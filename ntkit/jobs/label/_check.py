@@ -24,7 +24,8 @@ from ntkit.jobs.label._files import LabelFolder, in_spelling, questions_table
 from ntkit.jobs.label._label import files_of, labels_in, of_one_label, question_in
 from ntkit.jobs.label._progress import how_to_label
 from ntkit.jobs.label_tables import AnswerTable, named_rows
-from ntkit.metrics import Kind, Row, compare
+from ntkit.metrics import Row, compare
+from ntkit.metrics.rows import Kind
 from ntkit.samples import Inputs, input_paths, read, without_copies
 
 CHECKS = 12

@@ -17,16 +17,8 @@ from ntkit._types import Array
 from ntkit.attributes import CONTENT, Group, Labels, answer_in, content_cell
 from ntkit.estimators import GroupInference
 from ntkit.exceptions import InputError
-from ntkit.extraction import (
-    Embedded,
-    ImagePreprocessing,
-    OnnxEmbedder,
-    Samples,
-    TextPreprocessing,
-    embedded_with_layers,
-    keep,
-    kept_or_computed,
-)
+from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
+from ntkit.extraction.embedder import Embedded, embedded_with_layers, keep, kept_or_computed
 from ntkit.jobs.label._files import ID, PAGE, LabelFolder, TakenAnswers, questions_table
 from ntkit.jobs.label._progress import (
     THE_MODEL,
@@ -38,8 +30,9 @@ from ntkit.jobs.label._progress import (
     next_questions,
     progress,
 )
-from ntkit.metrics import class_order
-from ntkit.model import FrozenModel, loaded
+from ntkit.metrics.class_order import class_order
+from ntkit.model import FrozenModel
+from ntkit.model.frozen_model import loaded
 from ntkit.pages.label_page import label_html
 from ntkit.samples import Identified, Inputs, input_paths, read, without_copies
 

@@ -23,7 +23,8 @@ from ntkit.attributes import FEWEST, Group, Labels, words
 from ntkit.estimators import GroupInference
 from ntkit.exceptions import InputError
 from ntkit.jobs.label._files import ANSWERS, PAGE
-from ntkit.metrics import Kind, compare
+from ntkit.metrics import compare
+from ntkit.metrics.rows import Kind
 from ntkit.study import Rows, tuned
 
 

@@ -25,12 +25,13 @@ from ntkit._text import listed as _listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
-from ntkit.metrics import order_notes
-from ntkit.model import FrozenModel, loaded, name_of
+from ntkit.metrics.class_order import order_notes
+from ntkit.model import FrozenModel
 from ntkit.model.class_names import are_positions, how_to_write
+from ntkit.model.frozen_model import loaded, name_of
 from ntkit.samples import Match, TextData, first_rows, input_paths, named_by_column, read
-from ntkit.verification import (
-    check_head,
+from ntkit.verification.comparison import check_head
+from ntkit.verification.model_pair import (
     load_pair,
     note_on_class_names,
     of_one_network,

@@ -18,9 +18,10 @@ from ntkit.extraction import ImagePreprocessing, TextPreprocessing
 from ntkit.jobs.verify._cause import Cause, Subject, changed
 from ntkit.jobs.verify._outputs import Logits, Outputs, outputs_of
 from ntkit.jobs.verify._recorded import Recording, read_recorded, subject_of
-from ntkit.model import FrozenModel, loaded
+from ntkit.model import FrozenModel
+from ntkit.model.frozen_model import loaded
 from ntkit.samples import ordered_inputs, read
-from ntkit.verification import tolerance_of
+from ntkit.verification.comparison import tolerance_of
 
 
 @dataclass(frozen=True)

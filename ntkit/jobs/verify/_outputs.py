@@ -15,7 +15,8 @@ from scipy.special import expit, log_softmax, logit, softmax
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError, NtkitError
-from ntkit.extraction import import_onnxruntime, make_session, run_batches
+from ntkit.extraction.runner import run_batches
+from ntkit.extraction.session import import_onnxruntime, make_session
 from ntkit.jobs.verify._cause import Cause, Subject
 from ntkit.jobs.verify._recorded import Recording
 from ntkit.model import FrozenModel

@@ -14,7 +14,8 @@ from ntkit.attributes.findings import (
     one_shortcut,
     within_class_correlation,
 )
-from ntkit.metrics import Row, holm
+from ntkit.metrics import Row
+from ntkit.metrics.bounds import holm
 from ntkit.metrics.contrasts import contrast
 from tests.attributes.findings.builders import findings_in, planted, ranking_of, view_of
 

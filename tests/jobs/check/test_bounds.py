@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, multinomial, norm
 
 from ntkit.jobs.check._judge import enough_for_drop, enough_for_separate_drop, enough_for_share
-from ntkit.metrics import below, drop_bounds, separate_drop_bounds, share_bounds
+from ntkit.metrics.bounds import below, drop_bounds, separate_drop_bounds, share_bounds
 
 
 def chance_of_saying_below(n, drop, gained, level):

@@ -13,7 +13,8 @@ from ntkit.exceptions import InputError
 from ntkit.jobs.check import Limits, check_predictions, summary_of
 from ntkit.jobs.check._judge import judged, outcomes
 from ntkit.jobs.check._limits import ChangeLimits
-from ntkit.metrics import RATES, ClassRate, Row
+from ntkit.metrics import Row
+from ntkit.metrics.rows import RATES, ClassRate
 
 LIMITS = Limits(max_drop=2, worst_group=70)
 CHANGE = {"c": ChangeLimits()}

@@ -21,7 +21,7 @@ from ntkit.exceptions import InputError
 from ntkit.jobs.check import Limits, check_predictions, check_tables, summary_of, write_check
 from ntkit.jobs.check._judge import POWER, judged, outcomes
 from ntkit.jobs.tables import TableRoles
-from ntkit.metrics import ClassRate
+from ntkit.metrics.rows import ClassRate
 from tests.several_labels import LABELS
 
 EVERY = {

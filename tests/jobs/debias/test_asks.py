@@ -16,7 +16,8 @@ import ntkit
 from ntkit import FrozenModel, OnnxEmbedder, debias
 from ntkit.attributes import statistics_of_image
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, Samples, embedded_with_layers
+from ntkit.extraction import EmbeddingStore, Samples
+from ntkit.extraction.embedder import embedded_with_layers
 from ntkit.jobs.audit import Answer, Answers, read_answers, write_answers
 from ntkit.jobs.debias import undo
 from ntkit.metrics import worst_group_accuracy

@@ -20,11 +20,13 @@ from ntkit._output import check_file
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
-from ntkit.extraction import OnnxEmbedder, SessionInputs, make_session, run_batches
+from ntkit.extraction import OnnxEmbedder
+from ntkit.extraction.runner import SessionInputs, run_batches
+from ntkit.extraction.session import make_session
 from ntkit.head import LinearHead
 from ntkit.model import FrozenModel
 from ntkit.samples import first_rows, ordered_inputs
-from ntkit.verification._model_pair import (
+from ntkit.verification.model_pair import (
     agreement,
     is_new_head,
     load_pair,

@@ -19,8 +19,8 @@ from onnx import parser
 from ntkit._extras import install_extra
 from ntkit._version import __version__
 from ntkit.exceptions import NtkitError
-from ntkit.extraction._runner import run_batches
-from ntkit.extraction._session import (
+from ntkit.extraction.runner import run_batches
+from ntkit.extraction.session import (
     available_cpus,
     builds,
     device_of,

@@ -12,7 +12,7 @@ from scipy.special import ndtri
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.metrics._bounds import (
+from ntkit.metrics.bounds import (
     drop_bounds,
     least_bounds,
     least_drop_bounds,

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.metrics._bounds import more_often
+from ntkit.metrics.bounds import more_often
 
 # A permutation is reported only if it is beyond doubt; a bad or biased model is not a permuted one.
 # One half of each class chooses the order, and the other half tests it (McNemar's exact test), so

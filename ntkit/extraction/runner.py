@@ -17,8 +17,9 @@ from tqdm import tqdm
 
 from ntkit._types import Array
 from ntkit.exceptions import DeviceError, InputError, ModelError, NtkitError
-from ntkit.extraction._session import available_cpus, device_of, sent_to_gpu
-from ntkit.model import FrozenModel, name_of
+from ntkit.extraction.session import available_cpus, device_of, sent_to_gpu
+from ntkit.model import FrozenModel
+from ntkit.model.frozen_model import name_of
 from ntkit.samples import by_input, first_rows
 
 _DTYPES = {

@@ -8,7 +8,8 @@ import onnx_ir as ir
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import TextPreprocessing
-from ntkit.model import FrozenModel, TensorInfo
+from ntkit.graph.tensors import TensorInfo
+from ntkit.model import FrozenModel
 
 _FLOATS = ("float16", "float32", "double")
 _IDS = ("int32", "int64")

@@ -21,15 +21,16 @@ from ntkit._output import new_file
 from ntkit._types import Array
 from ntkit.exceptions import InputError, NtkitError
 from ntkit.extraction._ray_embedder import RayEmbedder
-from ntkit.extraction._runner import (
+from ntkit.extraction.runner import (
     BATCHES_PER_WINDOW,
     SessionInputs,
     check_steady,
     run_batches,
     shown_shape,
 )
-from ntkit.extraction._session import CPU, available_cpus, device_of, make_session, providers_of
-from ntkit.model import FrozenModel, Layer
+from ntkit.extraction.session import CPU, available_cpus, device_of, make_session, providers_of
+from ntkit.model import FrozenModel
+from ntkit.model.layers import Layer
 from ntkit.samples import Samples, first_rows, ordered_inputs, sum_of_digests
 
 # A core's caches do not hold much more than 8; within 20 % of the fastest for CNNs and texts.

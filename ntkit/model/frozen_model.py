@@ -51,7 +51,6 @@ from ntkit.model._head_search import (
     other_decision,
 )
 from ntkit.model._label import Label, label_named
-from ntkit.model._layers import Layer, layers_of
 from ntkit.model._read_model import (
     LOCATED_BY,
     PLACES,
@@ -67,7 +66,6 @@ from ntkit.model._read_model import (
     quantisation_of,
     tail_of,
 )
-from ntkit.model._scores import COMMANDS, SCORES, NoScores, Scores, add_rounded, add_scores
 from ntkit.model.class_names import (
     CLASSES,
     THRESHOLDS,
@@ -81,6 +79,8 @@ from ntkit.model.class_names import (
     renamed,
     thresholds_of,
 )
+from ntkit.model.layers import Layer, layers_of
+from ntkit.model.scores import COMMANDS, SCORES, NoScores, Scores, add_rounded, add_scores
 
 PREPROCESSING = "ntkit.preprocessing"
 _NEW_HEAD = "ntkit.new_head"

@@ -13,9 +13,10 @@ from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import HeadNotFoundError, InputError
 from ntkit.head import LinearHead
-from ntkit.metrics import class_order
-from ntkit.model import FrozenModel, loaded, name_of
+from ntkit.metrics.class_order import class_order
+from ntkit.model import FrozenModel
 from ntkit.model.class_names import CLASSES, names_in
+from ntkit.model.frozen_model import loaded, name_of
 
 _FEWEST = 30  # samples that make a correlation of scores meaningful
 _NEW_HEAD = "ntkit.new_head"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv, ndtri
 from scipy.stats import binom
 
-from ntkit.metrics import _bounds
+from ntkit.metrics import bounds as _bounds
 from ntkit.metrics.bounds import likely_drop, share_bounds
 from runner import command_line, publish, table
 

@@ -17,6 +17,7 @@ import ntkit.jobs
 INSIDE = {"cli", "graph", "inputs", "jobs", "jobs.attribute_reader", "jobs.audit", "jobs.copies"}
 INSIDE |= {
     "jobs.debias",
+    "jobs.label_tables",
     "jobs.report",
     "jobs.tables",
     "model.class_names",

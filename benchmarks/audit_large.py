@@ -49,7 +49,8 @@ def main() -> None:
             "-o",
             str(folder / "audit"),
             "--quiet",
-            "--no-changes",
+            "--changes",
+            "0",
         ]
         begun = time.perf_counter()
         subprocess.run([*command, "--device", "cpu"], check=True)

@@ -239,7 +239,7 @@ def commands(folder: Path, kind: str, out: Path) -> Iterator[tuple[str, list[str
     yield "label, first", [*asked, "--question", "Is it so?"]
     answer_questions(out / "label", folder, kind)
     yield "label, with labels", asked
-    yield "debias, asks", ["debias", model, *sets, "-o", str(out / "run"), "--no-input"]
+    yield "debias, asks", ["debias", model, *sets, "-o", str(out / "run")]
     answers = ["--spurious", SPURIOUS[kind]]
     yield "debias --from", ["debias", "--from", str(out / "run"), *answers]
     yield "debias, an answer", ["debias", model, *sets, *answers, "-o", str(out / "answer")]

@@ -174,7 +174,12 @@ def run(job: Job) -> Run:
         options: dict[str, Any] = {"spurious": [*job.named], "device": "cpu"}
         result = judged = ntkit.debias(place / "old.onnx", **given, **options)
         if not result.written:  # the head that was judged all the same
-            judged = ntkit.debias(place / "old.onnx", **given, **options, even_if_worse=True)
+            judged = ntkit.debias(
+                place / "old.onnx",
+                **given,
+                **options,
+                settings=ntkit.DebiasSettings(otherwise="new head"),
+            )
         judged.model.save(place / "new.onnx")
         models = place / "new.onnx", place / "old.onnx"
         rights = {

@@ -11,7 +11,7 @@ repairs that label, by what a person says:
 * 96 labels: whether the shortcut is there, of the samples that ``ntkit label`` asks about;
 * copies: a change after which the right answer stays the same.
 
-Three models: the one of five labels (with ``label=``), the same network with that label's row
+Three models: the one of five labels (with its label named), the same network with that label's row
 alone, and a network that was trained on that label alone. Both of these are ordinary classifiers
 of two classes. The written model of five labels runs in ONNX Runtime next to the original: the
 repaired label is rated there, and the others are compared bit by bit.
@@ -35,7 +35,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from labels_data import COPY, EDGES, PROBLEMS, TOPIC, TOPICS, Problem, by_words
-from ntkit import FrozenModel, OnnxEmbedder, audit_model, check, debias
+from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, audit_model, check, debias
 from ntkit._text import counted, escaped
 from ntkit.exceptions import NtkitError
 from ntkit.jobs.audit import LabelAudits
@@ -113,9 +113,10 @@ def repaired(problem: Problem, model: str, way: str, seed: int, out: Path) -> Ro
     path = {"five": problem.model, "row": problem.row, "alone": problem.alone}[model]
     sets, groups = sets_of(problem, model)
     label = problem.repaired if model == "five" else None
-    options: Row = {"device": "cpu", "random_state": seed, "n_random": 1, "label": label}
+    options: Row = {"device": "cpu", "settings": DebiasSettings(random_state=seed)}
     options |= {"out": out, "force": True} if model == "five" else {}  # the file is rated
-    result = debias(path, **sets, **options, **said(problem, way, seed))
+    loaded = FrozenModel.load(path, label=label)
+    result = debias(loaded, **sets, **options, **said(problem, way, seed))
     assert isinstance(result, DebiasResult)
     original, chosen = result.candidates[0], result.chosen
     after = chosen if result.written else original
@@ -171,9 +172,9 @@ def edges(cache: Path, scale: float, out: Path) -> Iterator[Row]:
 def repair(problem: Problem, label: str) -> list[str]:
     """What debias says of a label: an error, or the headline and notes on labels."""
     sets = [(problem.parts[name].X, problem.parts[name].Y) for name in ("train", "validation")]
-    options: Row = {"label": label, "spurious": problem.spurious, "n_random": 1, "device": "cpu"}
+    options: Row = {"spurious": problem.spurious, "device": "cpu"}
     try:
-        result = debias(problem.model, *sets, **options)
+        result = debias(FrozenModel.load(problem.model, label=label), *sets, **options)
     except NtkitError as error:
         return [f"error: {error}"]
     notes = [note for note in result.notes if repr(label) in note or "has only" in note]

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from scipy.special import betainc
 
 from job import write_model
-from ntkit import FrozenModel, debias
+from ntkit import DebiasSettings, FrozenModel, debias
 from ntkit.exceptions import InputError
 from ntkit.jobs.debias import DebiasResult
 from ntkit.metrics import accuracy_by
@@ -90,8 +90,11 @@ def runs(
             one = pool.take(order[:size])
             row = {"data": name, "seed": seed, "size": size, "n_test": n_test}
             row |= {"original": original, "counts": np.bincount(one.groups, minlength=4).tolist()}
-            options: dict[str, Any] = {"device": "cpu", "random_state": seed, "n_random": 1}
-            options |= {"spurious": "metadata:a", "trust_inputs": True}
+            options: dict[str, Any] = {
+                "device": "cpu",
+                "settings": DebiasSettings(random_state=seed, trust_inputs=True),
+            }
+            options |= {"spurious": "metadata:a"}
             for how, sets in {"one": (one,), "two": (train, one)}.items():
                 groups = np.concatenate([each.groups for each in sets])
                 metadata = {"a": np.where(groups % 2, "yes", "no")}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ntkit.head import LinearHead
     from ntkit.jobs.audit import Audit, audit, audit_model
     from ntkit.jobs.check import CheckResult, check
-    from ntkit.jobs.debias import AccuracyCost, Candidate, DebiasResult, debias
+    from ntkit.jobs.debias import AccuracyCost, Candidate, DebiasResult, DebiasSettings, debias
     from ntkit.jobs.predict import Predictions, predict
     from ntkit.jobs.report import write_report
     from ntkit.model import FrozenModel
@@ -25,6 +25,7 @@ __all__ = [
     "Candidate",
     "CheckResult",
     "DebiasResult",
+    "DebiasSettings",
     "Finding",
     "FrozenModel",
     "LinearHead",
@@ -47,6 +48,7 @@ _HOME = {
     "Candidate": "ntkit.jobs.debias._candidates",
     "CheckResult": "ntkit.jobs.check",
     "DebiasResult": "ntkit.jobs.debias._result",
+    "DebiasSettings": "ntkit.jobs.debias._settings",
     "FrozenModel": "ntkit.model",
     "LinearHead": "ntkit.head",
     "NeuronTuneClassifier": "ntkit.estimators",

@@ -5,10 +5,12 @@
 
 import csv
 import io
+import json
 import runpy
 import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from importlib.util import find_spec
@@ -22,6 +24,7 @@ from PIL import Image
 from data_made_up import KINDS, write_samples
 from ntkit import FrozenModel
 from ntkit.cli import main
+from ntkit.cli._settings import READING
 from ntkit.datasets import marked_digits_model_path
 from ntkit.export import to_onnx, write_onnx
 
@@ -169,3 +172,13 @@ def reviews(tmp_path_factory):
     write_samples(train, folder / "train.csv")
     write_samples(kind.draw("validation", 500, [0.92], rng), folder / "val.csv")
     return folder
+
+
+def settings(command="debias", **keys):
+    """The option that names a settings file of these keys, of reading or of a command."""
+    place = Path(tempfile.mkdtemp()) / "settings.toml"
+    lines = {name: f"{name} = {json.dumps(value)}" for name, value in keys.items()}
+    top = [line for name, line in lines.items() if name in READING]
+    own = [line for name, line in lines.items() if name not in READING]
+    place.write_text("\n".join([*top, f"[{command}]", *own]), encoding="utf-8")
+    return "--settings", place

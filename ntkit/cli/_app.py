@@ -171,7 +171,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _sentence(error: Exception) -> str:
     if isinstance(error, ValueError | OSError | RuntimeError | ImportError):
-        return f"Error: {error}"
+        return " ".join([f"Error: {error}", *getattr(error, "__notes__", ())])
     why = f": {error}" * bool(str(error))
     return (
         f"Unexpected error ({type(error).__name__}{why}); run the same command with --debug, and "

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import typer
 
@@ -24,6 +24,7 @@ from ntkit.jobs.debias import (
     MODEL_FILE,
     RUN_FILE,
     DebiasResult,
+    DebiasSettings,
     answers_from,
     check_candidates,
     debias,
@@ -51,19 +52,14 @@ _OF_ONE_RUN = frozenset(
     | {"force", "quiet", "verbose", "json"}
 )
 """Options that the next run in the folder does not take over."""
-_AS_NAMED = (
-    *("new_head", "max_cost", "validation_balanced", "spurious", "invariant", "id_column", "C"),
-    *("match_names", "recorded", "trust_inputs", "interpolation", "even_if_worse"),
-    *("keep_original", "device", "force"),
-)
-"""Options that :func:`debias` takes by their names."""
 _MUCH = 1000  # samples; a run that embeds so many and cannot write a model says so first
 
 
-def run_debias(options: Options, typed: set[str]) -> None:
-    """Repair a model, or continue a run; ``typed`` names the options that the user typed."""
+def run_debias(options: Options, context: typer.Context) -> None:
+    """Repair a model, or continue a run."""
+    typed = o.typed_options(context)
     if options.keep is not None:
-        _by_complaints(options, options.keep, typed)
+        _by_complaints(options, options.keep, context)
         return
     out, run = options.out, options.run
     if run is not None and (run / HEADS_FILE).is_file() and not _goes_on(run, typed):
@@ -106,26 +102,45 @@ def run_debias(options: Options, typed: set[str]) -> None:
     is_told = a.spurious or a.invariant or files or a.groups or ordered or a.new_head or run
     if not asks and not is_told:
         again = {"model_options": vars(a.model_options), "data_options": vars(a.data_options)}
-        _tell_cost(sets, a.model, paths["validation"], options_again(again))
+        _tell_cost(sets, a.model, paths["validation"], options_again(again, None))
+    otherwise: Literal["original", "new head"] | None = "original" if a.keep_original else None
+    otherwise = "new head" if a.even_if_worse else otherwise
     failed: DeployError | None = None
     try:
-        with started_by(o.command_line(), plain_arguments(arguments)):
+        merged = {**vars(a), **vars(a.model_options), **vars(a.data_options), **vars(a.neurontune)}
+        settings = o.settings_of(context, merged)
+        with started_by(o.command_line(), plain_arguments(arguments), settings):
             result = debias(
                 frozen,
                 *(sets[name] for name in ("train", "validation") if name in sets),
                 test=sets.get("test"),
                 out=out,
-                deploy=a.deploy,
                 method=ordered,
+                max_cost=a.max_cost,
+                spurious=a.spurious,
+                invariant=a.invariant,
                 answers=answers or labels,
                 ask=asks_in_terminal(out / "audit.html") if asks else None,
                 groups=None if a.groups is None else _groups(a.groups, a.data_options),
                 metadata=None if a.metadata is None else _beside(a.metadata, a.data_options),
-                resume=run,
-                batch_size=a.batch_size,
-                random_state=a.seed,
-                verbose=not a.quiet,
-                **{name: getattr(a, name) for name in _AS_NAMED},
+                device=a.device,
+                force=a.force,
+                settings=DebiasSettings(
+                    deploy=a.deploy,
+                    new_head=a.new_head,
+                    validation_balanced=a.validation_balanced,
+                    id_column=a.id_column,
+                    match_names=a.match_names,
+                    interpolation=a.interpolation,
+                    otherwise=otherwise,
+                    resume=run,
+                    C=a.C,
+                    recorded=a.recorded,
+                    trust_inputs=a.trust_inputs,
+                    batch_size=a.batch_size,
+                    random_state=a.seed,
+                    verbose=not a.quiet,
+                ),
             )
     except DeployError as error:
         result, failed = error.result, error
@@ -150,8 +165,9 @@ def _loaded(path: Path, options: o.ModelOptions, *, new_head: bool = False) -> F
     return model
 
 
-def _by_complaints(options: Options, keep: Path, typed: set[str]) -> None:
+def _by_complaints(options: Options, keep: Path, context: typer.Context) -> None:
     """Repair a model by complaints and traffic."""
+    typed = o.typed_options(context)
     kept = {"model", "data", "keep", "out", "max_cost", "device", "batch_size", "seed", "force"}
     kept |= {"quiet", "verbose", "json", "no_input"}
     kept |= {each.name for each in (*fields(o.ModelOptions), *fields(o.DataOptions))}
@@ -169,7 +185,8 @@ def _by_complaints(options: Options, keep: Path, typed: set[str]) -> None:
     read, frozen = options.data_options.read, _loaded(options.model, options.model_options)
     complaints = read(options.data, frozen, tell=False)
     traffic = read(keep, frozen, "optional", tell=False, keep_unknown=True)
-    with started_by(o.command_line(), plain_arguments(vars(options))):
+    arguments = plain_arguments(vars(options))
+    with started_by(o.command_line(), arguments, o.settings_of(context)):
         result = debias(
             frozen,
             complaints,
@@ -177,10 +194,12 @@ def _by_complaints(options: Options, keep: Path, typed: set[str]) -> None:
             out=options.out,
             max_cost=options.max_cost if "max_cost" in typed else None,
             device=options.device,
-            batch_size=options.batch_size,
-            random_state=options.seed,
             force=options.force,
-            verbose=not options.quiet,
+            settings=DebiasSettings(
+                batch_size=options.batch_size,
+                random_state=options.seed,
+                verbose=not options.quiet,
+            ),
         )
     text = result.summary(verbose=options.verbose)
     o.show(result, json=options.json, text=text, notes=result.notes if options.json else ())
@@ -217,10 +236,11 @@ def _ordered(options: Options) -> Any:
     parameters, method = options.neurontune.parameters, options.method
     if not parameters:
         return method
-    if method is not None:
-        option = f"--{next(iter(parameters)).replace('_', '-')}"
+    if method != "neurontune":
+        key = next(iter(parameters))
         raise InputError(
-            f"{option} orders NeuronTune, and --method orders {method}; drop one of them."
+            f"The setting {key} is a parameter of NeuronTune. Order it with --method neurontune, "
+            "or remove the setting."
         )
     parameters = {"solver": "optimum", "C": options.C, "random_state": options.seed} | parameters
     return NeuronTuneClassifier.as_described(**parameters)

@@ -12,6 +12,8 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from ntkit.cli._settings import explain, note_former
+
 ARGUMENTS, FIRST, LIMITS = "Arguments", "Options", "Limits"
 DATA, IMAGES, TEXT, TABLES = "Data", "Images", "Text", "Tables"
 MODEL, METHOD, OUTPUT = "Model", "Method", "Output"
@@ -22,6 +24,15 @@ _NARROWEST = 80  # columns; panels in fewer cut off the names of options
 
 class Command(TyperCommand):
     """A command whose help says the same in a terminal, with frames, and in a pipe, without."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; what a key of settings was before is refused or noted."""
+        note_former(ctx)
+        try:
+            return super().invoke(ctx)
+        except ValueError as error:
+            explain(ctx, error)
+            raise
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         super(Command, as_shown(self)).format_help(ctx, formatter)
@@ -52,7 +63,7 @@ def as_shown(command: Any) -> Any:
         rich_utils.STYLE_HELPTEXT = ""  # typer shows all but the first sentence in grey
         shown.rich_markup_mode = "rich"
     shown.get_params = lambda ctx: sorted(
-        (_in_few_columns(each) for each in command.get_params(ctx)),
+        (_in_few_columns(p) for p in command.get_params(ctx) if not getattr(p, "hidden", False)),
         key=lambda param: PANELS.index(panel_of(param)),
     )
     return shown

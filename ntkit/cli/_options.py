@@ -8,11 +8,12 @@ import io
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from copy import copy
 from dataclasses import Field, dataclass, field, fields, is_dataclass
 from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
 import typer
 
@@ -25,6 +26,8 @@ from ntkit.cli._help import MODEL as MODEL
 from ntkit.cli._help import OUTPUT as OUTPUT
 from ntkit.cli._help import TABLES as TABLES
 from ntkit.cli._say import say as say
+from ntkit.cli._settings import PREPROCESSING, from_file, from_text
+from ntkit.cli._settings import settings_of as settings_of  # for the commands
 from ntkit.exceptions import InputError
 
 if TYPE_CHECKING:  # a library of these takes seconds to import, which --help need not wait for
@@ -127,7 +130,9 @@ class ModelOptions:
     """The place of a model's head, for a model in which ntkit cannot find it."""
 
     logits: str | None = of_model("Name of the logits tensor.", "NAME")
-    embedding: str | None = of_model("Name of the embedding tensor.", "NAME")
+    embedding: str | None = of_model(
+        "Name of the embedding tensor; one per token: NAME,mean.", "NAME"
+    )
     pooling: str | None = of_model("Pooling of an embedding per token: cls or mean.", "NAME")
     classes: str | None = of_model(
         "Classes in logit order (table: any), or file; default: model's.", "A,B,…"
@@ -165,7 +170,11 @@ class ModelOptions:
         return [*self.load_pair(*paths, any_scores=True)]
 
     def _given(self) -> dict[str, Any]:
-        return vars(self) | {"classes": self.named_classes()}
+        place = vars(self) | {"classes": self.named_classes()}
+        name, _, pooling = (self.embedding or "").rpartition(",")
+        if pooling in ("cls", "mean"):  # a vector for each token
+            place |= {"embedding": name, "pooling": pooling}
+        return place
 
     def named_classes(self) -> Any:
         """The classes that the user names, or None."""
@@ -229,14 +238,29 @@ class DataOptions(TableOptions):
         "tokenizer.json; default: next to model.", "FILE", exists=True
     )
     max_length: int | None = of_texts("Cut texts after N tokens.", "N", min=1)
-    text_column: str | None = of_texts("Text column of a table; default: the only one.", "COLUMN")
+    text_column: str | None = of_texts("Text column of a table; of pairs: FIRST,SECOND.", "COLUMN")
     text_pair_column: str | None = of_texts("Column of second texts, such as hypotheses.", "COLUMN")
     skip_bad: bool = switch("--skip-bad", "Leave out images that do not decode.", IMAGES)
+    preprocessing: str | None = of_data(
+        'Steps, "resize=224 scale=1", or a preprocessor_config.json.',
+        "STEPS",
+        callback=from_text,
+        is_eager=True,
+    )
+    settings: Path | None = of_data(
+        "TOML file of further settings.", "FILE", callback=from_file, is_eager=True
+    )
 
     @property
     def files(self) -> tuple[Path | None, ...]:
         """Files that these options name."""
-        return self.preprocessor, self.tokenizer
+        return self.preprocessor, self.tokenizer, self.settings
+
+    @property
+    def _text_columns(self) -> tuple[str | None, str | None]:
+        """The columns of the texts and of the second texts of pairs."""
+        first, *second = names(self.text_column) or [""]
+        return first or None, second[0] if second else self.text_pair_column
 
     def read(
         self,
@@ -252,13 +276,14 @@ class DataOptions(TableOptions):
         """Samples for a model, read with these options; assumptions are noted on stderr."""
         from ntkit.samples import input_notes, is_image_folder, read
 
+        text, second = self._text_columns
         samples = read(
             path,
             model,
             labels=labels,
-            preprocessing=self.preprocessing(model, images=is_image_folder(path)),
-            text_column=self.text_column,
-            text_pair_column=self.text_pair_column,
+            preprocessing=self.steps(model, images=is_image_folder(path)),
+            text_column=text,
+            text_pair_column=second,
             skip_bad=self.skip_bad,
             keep_table=keep_table,
             every_label=every_label,
@@ -280,9 +305,9 @@ class DataOptions(TableOptions):
         given = {n: v for n, v in vars(self).items() if n not in vars(TableOptions())}
         given |= {n: v for n, v in vars(of_model).items() if n not in ("label", "classes")}
         for name, value in given.items():
-            if name != "text_column" and value not in (None, False):
-                option = f"--{name.replace('_', '-')}"
-                raise InputError(f"{option} needs a model; drop it, or drop --predictions.")
+            if name not in ("text_column", "settings") and value not in (None, False):
+                option = "preprocessing" if name in PREPROCESSING else name.replace("_", "-")
+                raise InputError(f"--{option} needs a model; drop it, or drop --predictions.")
         return TableRoles(
             label=self.label_column,
             prediction=names(prediction) or (),
@@ -306,7 +331,7 @@ class DataOptions(TableOptions):
             )
         return samples
 
-    def preprocessing(
+    def steps(
         self, model: FrozenModel, *, images: bool = True
     ) -> ImagePreprocessing | TextPreprocessing | None:
         """Preprocessing found next to a model, changed by the options."""
@@ -323,7 +348,7 @@ class DataOptions(TableOptions):
         """Preprocessing of a model if an option says something of it."""
         options = (self.preprocessor, self.tokenizer, self.max_length)
         if self._changes() or any(value is not None for value in options):
-            return self.preprocessing(model)
+            return self.steps(model)
         return None
 
     def _changes(self) -> dict[str, Any]:
@@ -354,8 +379,27 @@ def refuse_of_tables(prediction: str | None, scores: str | None) -> None:
         )
 
 
-def with_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Show the options and arguments of a command, and the fields of those that are dataclasses."""
+KEYS = frozenset(
+    {"logits", "pooling", "group_column", "delimiter", "skip_bad", "batch_size"}
+    | {"text_pair_column", *PREPROCESSING}
+)
+"""Options of reading that are keys of a settings file in most commands."""
+
+
+def with_options(
+    keys: Collection[str] = KEYS, *, without: Collection[str] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Show the options and arguments of a command, and the fields of those that are dataclasses.
+
+    Those called ``keys`` are not shown: they are keys of a settings file. Fields called
+    ``without`` keep their defaults.
+    """
+    return partial(_with_options, keys, without)
+
+
+def _with_options(
+    keys: Collection[str], without: Collection[str], command: Callable[..., None]
+) -> Callable[..., None]:
     hints = get_type_hints(command, include_extras=True)
     bundles: dict[str, Any] = {name: kind for name, kind in hints.items() if is_dataclass(kind)}
 
@@ -367,9 +411,22 @@ def with_options(command: Callable[..., None]) -> Callable[..., None]:
     parameters = list[inspect.Parameter]()
     for name, parameter in inspect.signature(command).parameters.items():
         parameters += _parameters(name, hints[name], parameter.default)
+    parameters = [
+        _hidden(each) if each.name in keys else each
+        for each in parameters
+        if each.name not in without
+    ]
     expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     expanded.__annotations__ = {p.name: p.annotation for p in parameters}
     return expanded
+
+
+def _hidden(parameter: inspect.Parameter) -> inspect.Parameter:
+    """A parameter whose option is not shown, because it is a key of a settings file."""
+    kind, shown = get_args(parameter.annotation)
+    option = copy(shown)
+    option.hidden = True
+    return parameter.replace(annotation=Annotated[kind, option])
 
 
 def _parameters(name: str, annotation: Any, default: Any) -> list[inspect.Parameter]:
@@ -392,7 +449,7 @@ def _built(bundle: Any, values: dict[str, Any]) -> Any:
         **{
             field.name: _built(hints[field.name], values)
             if is_dataclass(hints[field.name])
-            else values.pop(field.name)
+            else values.pop(field.name, field.default)
             for field in fields(bundle)
         }
     )

@@ -6,13 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from ntkit._output import check_folder
 from ntkit._text import counted
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 
 
-@o.with_options
+@o.with_options(o.KEYS | {"seed", "no_changes"})
 def command(
     *,
     paths: list[Path] = o.argument(
@@ -45,7 +47,7 @@ def command(
     cross_fit: bool = o.switch(
         "--cross-fit", "Audit cross-fitted heads, if DATA trained the head.", o.METHOD
     ),
-    changes: int = o.of_method("Input changes to examine closely.", "N", default=5, min=1),
+    changes: int = o.of_method("Input changes to examine closely, or 0.", "N", default=5, min=0),
     no_changes: bool = o.switch("--no-changes", "Do not change any input.", o.METHOD),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
@@ -55,6 +57,7 @@ def command(
     force: o.Force = False,
     quiet: o.Quiet = False,
     json: o.Json = False,
+    context: typer.Context,
 ) -> None:
     """Find what the model's errors depend on.
 
@@ -93,7 +96,7 @@ def command(
         audit_tables,
         write_audit,
     )
-    from ntkit.jobs.report import options_again, quoted
+    from ntkit.jobs.report import options_again, quoted, started_by
 
     data = _checked(paths, predictions)
     check_folder(
@@ -106,7 +109,6 @@ def command(
             "--cross-fit": cross_fit,
             "--unlabelled": unlabelled,
             "--changes": changes != MOST_CHANGES,
-            "--no-changes": no_changes,
         }
         for option, value in of_a_model.items():
             if value:
@@ -134,7 +136,7 @@ def command(
             key=id_column,
             cross_fit=cross_fit,
             unlabelled=more,
-            changes=0 if no_changes else changes,
+            changes=changes,
             trust_inputs=trust_inputs,
             device=device,
             batch_size=batch_size,
@@ -142,22 +144,27 @@ def command(
             random_state=seed,
             verbose=not quiet,
         )
-    write_audit(result, out, title=(predictions or paths[0]).name, force=force)
     model = paths[0] if predictions is None else None
-    again = {"model_options": {**vars(model_options)}, "data_options": vars(data_options)}
+    again = {"model_options": {**vars(model_options)}, "data_options": {**vars(data_options)}}
+    again["data_options"] |= {"id_column": id_column, "trust_inputs": trust_inputs}
+    order_again = ""
     if isinstance(result, Audit) and result.label is None and result.class_order is not None:
         order = [*map(str, result.class_order)]  # a repair refuses every other one
         of_file = any("," in name for name in order)
-        again["model_options"]["classes"] = "FILE" if of_file else ",".join(order)
+        order_again = f"--classes {'FILE' if of_file else quoted(','.join(order))}"
+    settings = o.settings_of(context)
+    if trust_inputs:  # or a repair refuses what this audit was told to take
+        settings += "\n[debias]\ntrust_inputs = true\n"
+    with started_by(None, settings=settings):
+        write_audit(result, out, title=(predictions or paths[0]).name, force=force)
     sets = f"--train TRAIN --validation {quoted(data)}"
     sets = f"--train {quoted(data)} --validation VALIDATION" if cross_fit else sets
     beside = metadata is not None
     if beside:  # of these samples alone, so it may not name those of a second set
         sets = f"{sets} --metadata METADATA" if cross_fit else quoted(data)
     of_samples = f"--metadata {quoted(metadata)}" * (beside and not cross_fit)
-    key = f"--id-column {quoted(id_column)}" * (id_column is not None)
-    options = [of_samples, key, options_again(again)]
-    repair = " ".join(filter(None, [sets, "--trust-inputs" * trust_inputs, *options]))
+    options = [of_samples, options_again(again, out), order_again]
+    repair = " ".join(filter(None, [sets, *options]))
     check = " ".join(filter(None, [quoted(data), *options]))
     next_step = _next_step(result, out, model, repair, check)
     o.show(result, json=json, text=f"{result}\n\n{next_step}", notes=result.notes)

@@ -48,7 +48,13 @@ class Rates:
         return {name: o.by_class(value, f"--{name.replace('_', '-')}") for name, value in named}
 
 
-@o.with_options
+_KEYS = o.KEYS | {
+    *("label", "classes", "embedding", "text_column", "label_column", "columns", "id_column"),
+    *("device", "quiet", "threshold", "over", "alpha"),
+}
+
+
+@o.with_options(_KEYS, without={"preprocessing"})
 def command(
     *,
     paths: list[Path] | None = o.argument(
@@ -136,10 +142,10 @@ def command(
 
     With --predictions no model is needed, so any model can be checked. DATA is a table of labels,
     an image folder or arrays, or left out if the predictions have the labels. Samples are matched
-    by file_name, id or --id-column.
+    by file_name or id.
 
-    Of a model that gives every sample several labels, ntkit checks all labels with one correction,
-    or the one that --label names. DATA has a column of 0, 1 or nothing for each label.
+    Of a model that gives every sample several labels, ntkit checks all labels with one correction.
+    DATA has a column of 0, 1 or nothing for each label.
 
     Recall, precision and false positive rate are of the second of two classes, of each label, or
     of the class that you name: --min-recall toxic=80. They hold for all samples, and drops also

@@ -7,8 +7,13 @@ import typer
 from ntkit.cli import _options as o
 from ntkit.cli._debias_options import Options
 
+_KEYS = o.KEYS | {
+    *("id_column", "match_names", "trust_inputs", "keep_original", "no_input"),
+    *("threshold", "max_suppressed", "aggregation", "statistic", "C", "seed"),
+}
 
-@o.with_options
+
+@o.with_options(_KEYS)
 def command(options: Options, *, context: typer.Context) -> None:
     """Find shortcuts and retrain the last layer.
 
@@ -51,17 +56,17 @@ def command(options: Options, *, context: typer.Context) -> None:
 
     --answers takes answers.json of a page, several for several people. Instead it takes one file
     of labels of single samples: answers.json of ntkit label, or a table. ntkit infers missing
-    labels, and missing groups of --groups. Tables name samples by file_name, id or --id-column.
+    labels, and missing groups of --groups. Tables name samples by file_name or id.
     Without names a table has a row for each training sample, then each validation sample.
 
     --recorded takes the file that ntkit parity takes. --deploy writes the model, its tokenizer or
     preprocessor, the class order, an example program, checksums and a card.
 
-    Any of --threshold, --max-suppressed, --aggregation and --statistic orders NeuronTune with
-    these parameters.
+    --settings takes what few need, such as the penalty C and parameters of NeuronTune. OUT holds
+    the settings of the run, for the next command.
 
     Exit codes: 0 decided, 1 the ordered head is not better, 2 an error, 3 questions are open.
     """
     from ntkit.cli._debias_run import run_debias
 
-    run_debias(options, o.typed_options(context))
+    run_debias(options, context)

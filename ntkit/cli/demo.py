@@ -21,7 +21,7 @@ is not told so. In the test set half of each class has the border.
 """
 
 
-@o.with_options
+@o.with_options()
 def command(
     *,
     out: Path | None = o.output("Output folder.", metavar="FOLDER", default=None),

@@ -11,7 +11,7 @@ from ntkit.cli import _options as o
 from ntkit.exceptions import NtkitError
 
 
-@o.with_options
+@o.with_options()
 def command(
     *,
     model: Path | None = o.argument("ONNX model to run as well.", "MODEL", default=None),

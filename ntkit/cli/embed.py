@@ -13,7 +13,7 @@ from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 
 
-@o.with_options
+@o.with_options(o.KEYS - {"batch_size"})
 def command(
     *,
     model: o.Model,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ntkit.verification import Verification
 
 
-@o.with_options
+@o.with_options()
 def command(
     *,
     model: o.Model,

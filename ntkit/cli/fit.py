@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ntkit.head import LinearHead
 
 
-@o.with_options
+@o.with_options(())
 def command(
     *,
     embeddings: Path = o.argument(

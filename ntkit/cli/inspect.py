@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ntkit.model import FrozenModel
 
 
-@o.with_options
+@o.with_options({"pooling"})
 def command(*, model: o.Model, model_options: o.ModelOptions, json: o.Json = False) -> None:
     """Show a model's inputs, outputs and head.
 
@@ -47,7 +47,7 @@ def command(*, model: o.Model, model_options: o.ModelOptions, json: o.Json = Fal
 def _preprocessing(model: FrozenModel) -> ImagePreprocessing | TextPreprocessing | str | None:
     """Preprocessing of images or texts; a sentence if the files next to the model do not fit."""
     try:
-        return o.DataOptions().preprocessing(model)
+        return o.DataOptions().steps(model)
     except InputError as error:
         return str(error)
 

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 
 
-@o.with_options
+@o.with_options(o.KEYS | {"seed"})
 def command(
     *,
     model: o.Model,
@@ -32,6 +34,7 @@ def command(
     seed: o.Seed = 0,
     quiet: o.Quiet = False,
     json: o.Json = False,
+    context: typer.Context,
 ) -> None:
     """Ask a person to label some samples.
 
@@ -54,6 +57,7 @@ def command(
     Example: ntkit label classifier.onnx images/train -o water/ --check water.csv
     """
     from ntkit.jobs.label import check_table, label_samples, of_one_label
+    from ntkit.jobs.report import started_by
 
     frozen = of_one_label(model_options.load(model))
     samples = data_options.read(data, frozen)
@@ -69,11 +73,14 @@ def command(
         if batch is not None:
             raise InputError("--batch cannot be combined with --check, which asks about twelve.")
         of_check = samples if json else replace(samples, notes=())  # the reader printed them
-        o.show(check_table(frozen, of_check, check, out, key=id_column, **shared), json=json)
+        with started_by(None, settings=o.settings_of(context)):
+            checked = check_table(frozen, of_check, check, out, key=id_column, **shared)
+        o.show(checked, json=json)
         return
     if id_column is not None:
         raise InputError("--id-column belongs to the table of --check. Pass --check, or omit it.")
     shared |= {} if batch is None else {"batch": batch}
     shared |= {"device": device, "batch_size": batch_size}
-    asking = label_samples(frozen, samples, out, **shared)
+    with started_by(None, settings=o.settings_of(context)):
+        asking = label_samples(frozen, samples, out, **shared)
     o.show(asking, json=json, notes=asking.notes[len(samples.notes) :])

@@ -7,7 +7,7 @@ from pathlib import Path
 from ntkit.cli import _options as o
 
 
-@o.with_options
+@o.with_options()
 def command(
     *,
     parts: list[Path] = o.argument("All parts of one store, in any order.", "PART..."),

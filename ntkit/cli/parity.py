@@ -9,7 +9,7 @@ import typer
 from ntkit.cli import _options as o
 
 
-@o.with_options
+@o.with_options()
 def command(
     *,
     model: o.Model,

@@ -10,7 +10,7 @@ from ntkit._output import check_file
 from ntkit.cli import _options as o
 
 
-@o.with_options
+@o.with_options(o.KEYS - {"batch_size"})
 def command(
     *,
     model: o.Model,

@@ -237,7 +237,7 @@ class Files(Arrays):
     are_images = are_files = may_have_names = True
     are_ordered = False
     likely_cause = (
-        "The preprocessing may differ from the model's. Set --mean and --std, or --preprocessor. "
+        "The preprocessing may differ from the model's. Set it with --preprocessing. "
         "Compare with a service's outputs: ntkit parity MODEL OUTPUTS.npz"
     )
 
@@ -279,7 +279,9 @@ class TextData(Arrays):
     """Texts, or pairs of texts."""
 
     what = "texts"
-    likely_cause = "The tokenizer may not be the model's. Set --tokenizer and --max-length."
+    likely_cause = (
+        "The tokenizer may not be the model's. Set tokenizer and max_length with --preprocessing."
+    )
     shows_inputs_in_table = are_ordered = False
     may_have_names = may_be_coarse = True
 

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.cases import N_BARE, done, ntkit, refused, write_csv, write_images
+from tests.cases import N_BARE, done, ntkit, refused, settings, write_csv, write_images
 
 N = 400
 RNG = np.random.default_rng(0)
@@ -149,7 +149,7 @@ def test_tables_that_do_not_fit_are_refused(user, tmp_path):
         ("missing", "one", "", "does not exist"),
         ("one", "one", "--cross-fit", "--cross-fit needs a model"),
         ("one", "one", "--feature-sets word", "--feature-sets needs a model"),
-        ("one", "one", "--skip-bad", "--skip-bad needs a model"),
+        ("one", "one", "--preprocessing resize=9", "--preprocessing needs a model"),
         ("one", "one", f"--unlabelled {user}", "--unlabelled needs a model"),
     ):
         command = ["audit", "--predictions", at[predictions], at[data], "-o", tmp_path / "out"]
@@ -162,7 +162,7 @@ def test_tables_that_do_not_fit_are_refused(user, tmp_path):
 
 def test_images_and_arrays(user, tmp_path):
     found = []
-    for data, *options in (("validation", "--changes", "1"), ("validation.npz", "--no-changes")):
+    for data, *options in (("validation", "--changes", "1"), ("validation.npz", "--changes", "0")):
         out = tmp_path / data
         printed, err = done("audit", user / "model.onnx", user / data, "-o", out, *options)
         assert f"Written: {out}" in printed
@@ -181,12 +181,12 @@ def test_images_and_arrays(user, tmp_path):
 def test_feature_sets_cross_fitting_and_samples_without_labels(user, tmp_path):
     out, _ = done(
         "audit", user / "model.onnx", user / "validation.npz", "-o", tmp_path / "o", "--cross-fit",
-        "--feature-sets", "image", "--no-changes",
+        "--feature-sets", "image", "--changes", "0",
     )  # fmt: skip
     assert out.startswith("Cross-fitted heads are right on")
     out, _ = done(
         "audit", user / "model.onnx", user / "validation.npz", "--unlabelled", user / "bare",
-        "--feature-sets", "image", "-o", tmp_path / "out", "--json", "--quiet", "--no-changes",
+        "--feature-sets", "image", "-o", tmp_path / "out", "--json", "--quiet", "--changes", "0",
     )  # fmt: skip
     found = json.loads((tmp_path / "out" / "audit.json").read_text())
     assert json.loads(out) == found
@@ -203,7 +203,7 @@ def test_images_that_do_not_decode(user, tmp_path):
     broken = tmp_path / "images" / "small" / "broken.png"
     broken.write_bytes(b"no picture")
     audit = ["audit", user / "model.onnx", tmp_path / "images", "-o", tmp_path / "o"]
-    _, err = done(*audit, "--skip-bad", "--no-changes")
+    _, err = done(*audit, *settings(skip_bad=True), "--changes", "0")
     assert f"Left out 1 image(s) that cannot be decoded: {broken}" in err
 
 
@@ -248,7 +248,7 @@ def test_the_next_command_of_an_audit_with_metadata_runs(user, tmp_path, named):
         write_csv(meta, {"file_name": files, "site": site})
     options = ("--classes", "small,zlarge") if named else ()
     command = ("audit", user / "model.onnx", data, "--metadata", meta, "-o", tmp_path / "a")
-    out, _ = done(*command, "--no-changes", "--device", "cpu", *options)
+    out, _ = done(*command, "--changes", "0", "--device", "cpu", *options)
     line = out.split("Next: ntkit ")[1].split("\n")[0]
     one = {"name": "metadata:site=A", "answer": "spurious", "values": [["metadata:site=A"]]}
     answers = {"ntkit": "answers", "version": 1, "answers": [one]}
@@ -274,7 +274,7 @@ def test_an_audit_a_check_and_a_repair_say_how_a_column_was_read(user, tmp_path)
     says = " cells such as 'NA' mean missing."
     model, device = user / "model.onnx", ("--device", "cpu", "--quiet")
     _, err = done(
-        "audit", model, sets[1], "--metadata", own, "-o", tmp_path / "a", "--no-changes", *device
+        "audit", model, sets[1], "--metadata", own, "-o", tmp_path / "a", "--changes", "0", *device
     )
     assert says in err
     sliced = ("--average", 20, "--metadata", own, "--slice", "metadata:age>=35", *device)
@@ -282,7 +282,7 @@ def test_an_audit_a_check_and_a_repair_say_how_a_column_was_read(user, tmp_path)
     assert code in (0, 1, 3), err
     assert says in err
     named = ("--train", sets[0], "--validation", sets[1], "--metadata", meta)
-    spurious = ("--spurious", "metadata:age>=35", "-o", tmp_path / "out", "--no-input", *device)
+    spurious = ("--spurious", "metadata:age>=35", "-o", tmp_path / "out", *device)
     code, out, err = ntkit("debias", model, *named, *spurious)
     assert code in (0, 1), err
     for words in (says, "The metadata is matched row by row."):

@@ -8,7 +8,7 @@ import pytest
 
 from ntkit import FrozenModel, LinearHead
 from ntkit.extraction import EmbeddingStore
-from tests.cases import done, ntkit, read_csv, refused, write_csv
+from tests.cases import done, ntkit, read_csv, refused, settings, write_csv
 from tests.models import parsed
 from tests.texts import WORDS, text_model, word_pieces
 
@@ -71,7 +71,7 @@ def test_categories_that_two_sets_spell_differently_are_noted(people, tmp_path):
     """The model may know only one of them, also if no named value is of this column."""
     rows = read_csv(people / "validation.csv")
     columns = {name: [row[name] for row in rows] for name in rows[0]}
-    options = ("--method", "class-balanced", "--even-if-worse", "--trust-inputs", *CPU)
+    options = ("--method", "class-balanced", "--even-if-worse", *settings(trust_inputs=True), *CPU)
     for to, noted in (("Ulm", False), ("ULM", True)):
         towns = [town.replace("Ulm", to) for town in columns["town"]]
         data = write_csv(tmp_path / "data.csv", columns | {"town": towns})
@@ -112,7 +112,13 @@ def test_a_model_of_columns_goes_through_every_command(people, tmp_path):
     assert "Note: " in err
     assert "left out the column 'id'" in err
     sets = ("--train", train, "--validation", validation)
-    ordered = ("--method", "class-balanced", "--even-if-worse", "--trust-inputs", "--verbose")
+    ordered = (
+        "--method",
+        "class-balanced",
+        "--even-if-worse",
+        *settings(trust_inputs=True),
+        "--verbose",
+    )
     out, _ = done("debias", model, *sets, *ordered, "-o", tmp_path / "out", *CPU)
     assert "left out the column 'id'" in out  # among the notes of the result
     assert "passed" in done("verify", model, debiased, validation, *CPU)[0]
@@ -161,7 +167,8 @@ def test_the_column_that_names_samples_names_new_errors(people, tmp_path):
         ("debias", model, "--train", data, "--validation", people / "validation.csv",
          "-o", tmp_path / "out"),
     ):  # fmt: skip
-        refused(*command, "--id-column", "client", *CPU, says="no column 'client' that names")
+        named = settings(id_column="client")
+        refused(*command, *named, *CPU, says="no column 'client' that names")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +238,7 @@ def encoder(folder, columns, rng, **options):
         }
         verdict = ["good" if one else "bad" for one in y]
         write_csv(folder / f"{part}.csv", texts | {"verdict": verdict})
-    model = ("--embedding", "hidden", "--pooling", "mean", *CPU)
+    model = ("--embedding", "hidden,mean", *CPU)
     sets = ("--train", folder / "train.csv", "--validation", folder / "validation.csv")
     return model, sets, ("--label-column", "verdict")
 
@@ -239,7 +246,7 @@ def encoder(folder, columns, rng, **options):
 def test_texts_through_an_encoder_without_a_head(tmp_path, rng):
     path, store = tmp_path / "model.onnx", tmp_path / "store"
     model, sets, label = encoder(tmp_path, ["review"], rng)
-    data = ("--text-column", "review", *label, "--max-length", "5")
+    data = ("--text-column", "review", *label, "--preprocessing", "max_length=5")
     out, _ = done("inspect", path, *model[:-2])
     assert "ntkit.pooled.mean.hidden (batch, 6) float32" in out
     done("debias", path, *model, *data, *sets, "--new-head", "-o", tmp_path / "out")

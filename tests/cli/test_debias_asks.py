@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ntkit import FrozenModel
 from ntkit.cli._app import app
-from tests.cases import done, ntkit, refused
+from tests.cases import done, ntkit, refused, settings
 
 FILM = {"name": "word:film", "values": [["word:film"], ["word:movie"]]}
 
@@ -114,8 +114,8 @@ def test_without_a_terminal_nothing_is_asked_and_the_cost_is_said_first(open_run
 
 
 def test_a_terminal_is_not_asked_against_its_will(going_on, monkeypatch):
-    for option in ("--no-input", "--json"):
-        ended = typed(monkeypatch, [*going_on[1], option], "y\ny\ny\n")
+    for options in (settings(no_input=True), ["--json"]):
+        ended = typed(monkeypatch, [*going_on[1], *options], "y\ny\ny\n")
         assert ended.exit_code == 3
         assert "[y]es" not in ended.stderr
     assert json.loads(ended.stdout)["state"] == "open"
@@ -145,7 +145,7 @@ def test_a_run_that_is_ordered_goes_on_with_all_that_it_was_asked(command, tmp_p
     other = [*again, "--method", "class-balanced"]
     done(*other, "-o", row)
     assert (row / "debiased.onnx").exists()
-    refused(*other, "--seed", "3", "-o", tmp_path / "no", says="--seed is not used")
+    refused(*other, "--spurious", "word:a", "-o", tmp_path / "no", says="--spurious is not used")
     refused(*other, "--label-column", "text")  # the option that is typed now counts
     assert ntkit(*again, "--max-cost", "1")[0] in (0, 1)
     record = json.loads((out / "result.json").read_text())

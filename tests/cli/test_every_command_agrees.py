@@ -74,8 +74,10 @@ def tokens(job, rng):
     tokenizer.enable_truncation(CUT + 2)
     tokenizer.save(str(file))
     tokenizer.enable_truncation(CUT)
-    job.said_once = ["--max-length", str(CUT)]
-    job.options += ["--tokenizer", file]
+    job.said_once = ["--preprocessing", f"max_length={CUT}"]
+    settings = job.folder / "settings.toml"  # whose paths are from its folder
+    settings.write_text('[preprocessing]\ntokenizer = "tokenizer.json"', encoding="utf-8")
+    job.options += ["--settings", settings]
     encoded = tokenizer.encode_batch(texts.tolist())
     ids = np.asarray([e.ids + [0] * (CUT - len(e.ids)) for e in encoded])
     masks = np.asarray([[1] * len(e.ids) + [0] * (CUT - len(e.ids)) for e in encoded])
@@ -180,7 +182,7 @@ def test_check_and_audit(job, tmp_path):
     result = json.loads(text, parse_constant=refused)
     assert result["verification"]["latency"] is None
     assert average["before"] == pytest.approx(result["candidates"][0]["average"])
-    audit = ("audit", job.written, job.moved, "--no-changes", "-o", tmp_path / "audit")
+    audit = ("audit", job.written, job.moved, "--changes", "0", "-o", tmp_path / "audit")
     _, err = done(*audit, *job.options)
     found = json.loads((tmp_path / "audit" / "audit.json").read_text())
     assert found["accuracy"] == pytest.approx(right)

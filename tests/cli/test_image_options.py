@@ -62,7 +62,7 @@ def test_a_file_is_named_and_mended_by_options(embed, tmp_path):
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({**CONFIG, "do_sharpen": 1}))
     refused(*embed, says="'do_sharpen'")
     assert not (tmp_path / "store").exists()
-    _, err = done(*embed, "--resize", "20,20", "--mean", 0, "--std", 1)
+    _, err = done(*embed, "--preprocessing", "resize=20,20 mean=0 std=1")
     assert "as given" in err
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(CONFIG))
     _, err = done(*embed, "--scale", 1 / 128, "--force")

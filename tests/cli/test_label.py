@@ -54,7 +54,7 @@ def test_texts_are_shown_and_read_by_their_words(tmp_path):
     classes = np.array(["bad", "good"])[Y]
     data = write_csv(tmp_path / "reviews.csv", {"review": texts, "label": classes})
     ask = ["label", tmp_path / "model.onnx", data, "-o", tmp_path / "o", "--quiet"]
-    ask += ["--embedding", "hidden", "--pooling", "mean", "--text-column", "review"]
+    ask += ["--embedding", "hidden,mean", "--text-column", "review"]
     done(*ask, "--question", "Marked?", "--values", "fox,other")
     asked = read_csv(tmp_path / "o" / "questions-1.csv")
     assert all(row["text"] == texts[int(row["id"])] for row in asked)

@@ -14,7 +14,7 @@ from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore, Samples, read_samples
 from tests.cases import done, refused, write_csv
 
-DARK = ("--scale", "0.002")
+DARK = ("--preprocessing", "scale=0.002")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ debias model.onnx --train train.store --validation validation-b.store | validati
     | another model | model.onnx | SHA-A | SHA-B
 debias model.onnx --train train-dark.store --validation validation \
     | train-dark.store | preprocessed in two ways (scale: 0.002 and
-debias model.onnx --train train-dark.store --validation validation --scale 0.004 \
+debias model.onnx --train train-dark.store --validation validation --preprocessing scale=0.004 \
     | preprocessed in two ways (scale: 0.002 and
 fit train.store --validation validation-b.store \
     | train.store and | validation-b.store were made with two models

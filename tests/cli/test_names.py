@@ -12,7 +12,7 @@ from PIL import Image
 from ntkit import check, predict
 from ntkit.changes import change_named
 from ntkit.extraction import ImagePreprocessing, read_samples
-from tests.cases import N_IMAGES, done, ntkit, read_csv, refused, write_csv
+from tests.cases import N_IMAGES, done, ntkit, read_csv, refused, settings, write_csv
 from tests.jobs.label.models import rows, write_model
 from tests.models import of_two_columns as classifier
 from tests.models import parsed, save
@@ -37,11 +37,11 @@ def test_no_character_without_a_sign_is_printed(tmp_path, name):
     files = {kind: tmp_path / f"out.{kind}" for kind in ("markdown", "junit", "report")}
     options = [part for kind, file in files.items() for part in (f"--{kind}", file)]
     sets = ("--train", data, "--validation", data, "-o", tmp_path / "out")
-    sets += ("--method", "class-balanced", "--even-if-worse", "--trust-inputs")
+    sets += ("--method", "class-balanced", "--even-if-worse", *settings(trust_inputs=True))
     spoken = [
         ntkit("check", model, model, data, "--max-drop", "50", *options, *CPU),
         ntkit("check", model, data, "--min-recall", "unknown=2", *CPU),
-        ntkit("audit", model, data, "--no-changes", "-o", tmp_path / "audit", *CPU),
+        ntkit("audit", model, data, "--changes", "0", "-o", tmp_path / "audit", *CPU),
         ntkit("debias", model, *sets, "--verbose", *CPU),
         ntkit("inspect", model),
     ]
@@ -233,7 +233,7 @@ def figures_of(folder, classes):
     answers = ("--answers", folder / "out" / "answers.json", "--min-recall", f"{classes[1]}=50")
     code, checked, err = ntkit("check", path, new, test, *limits, *answers, *inputs, "--json")
     assert code in (0, 1, 3), err
-    done("audit", path, test, "-o", folder / "audit", "--no-changes", *inputs)
+    done("audit", path, test, "-o", folder / "audit", "--changes", "0", *inputs)
     audit = json.loads((folder / "audit" / "audit.json").read_text("utf-8"))
     ask = ("label", path, validation, "-o", folder / "label", "--question", "Marked?", "--json")
     asked, _ = done(*ask, *inputs)

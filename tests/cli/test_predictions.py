@@ -240,7 +240,7 @@ def test_what_is_refused(tmp_path):
         ("new data --threshold 0.3", "--score-columns"),
         ("new data --invariant word:film", "--invariant needs a model"),
         ("new data --skip-bad", "--skip-bad needs a model; drop it, or drop --predictions"),
-        ("new data --resize 9", "--resize needs a model"),
+        ("new data --resize 9", "--preprocessing needs a model"),
         ("new data --report out.html", "--report compares two models"),
         ("new data --answers a.json --average 5", "a.json"),
         ("several data", "no column 'a' with 0 and 1"),

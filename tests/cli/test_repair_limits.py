@@ -18,7 +18,7 @@ from ntkit import FrozenModel
 from ntkit._disk import sha256_of
 from ntkit._output import RECORD
 from ntkit.datasets import marked_digits_model_path
-from tests.cases import CLASSES, done, ntkit, read_csv, write_csv, write_images
+from tests.cases import CLASSES, done, ntkit, read_csv, settings, write_csv, write_images
 
 MARK = "metadata:mark=yes"
 DEVICE = ("--device", "cpu", "--quiet")
@@ -121,7 +121,7 @@ def test_test_samples_do_not_change_the_limits(own, repaired, digits):
     write_marked(own / "test", X, y, np.where(digits["groups_test"][:300] % 2, "no", "yes"))
     sets = [f"--{part}={own / part}" for part in ("train", "validation", "test")]
     ntkit("debias", own / "model.onnx", *sets, "--spurious", MARK, "-o", own / "other", *DEVICE,
-          "--trust-inputs")  # fmt: skip
+          *settings(trust_inputs=True))  # fmt: skip
     if (file := own / "other" / "repair-limits.toml").exists():
         assert file.read_text() == (repaired / "out" / "repair-limits.toml").read_text()
 

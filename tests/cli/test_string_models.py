@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 
-from ntkit import FrozenModel, audit_model, check, debias, predict
+from ntkit import DebiasSettings, FrozenModel, audit_model, check, debias, predict
 from ntkit.exceptions import InputError, ModelError
 from ntkit.extraction import TextPreprocessing, Texts, read_samples
 from ntkit.jobs.debias import undo, write_candidate
@@ -22,7 +22,7 @@ from tests.cases import done, refused, write_csv
 GOOD = ["Great", "lovely", "superb", "moving", "funny", "warm"]
 BAD = ["Dull", "awful", "boring", "weak", "flat", "poor"]
 FILL = ["the", "plot", "and", "music", "was", "quite", "with", "a", "role"]
-OPTIONS = {"spurious": ["word:film|word:movie"], "max_cost": 1.0, "n_random": 1, "device": "cpu"}
+OPTIONS = {"spurious": ["word:film|word:movie"], "max_cost": 1.0, "device": "cpu"}
 
 
 def reviews(n, share, seed):
@@ -74,7 +74,7 @@ def repair(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("repair")
     paths = {part: folder / f"{part}.csv" for part in ("train", "test")}
     paths["validation"] = folder / "val.csv"
-    where = {"out": out / "run", "deploy": out / "service"}
+    where = {"out": out / "run", "settings": DebiasSettings(deploy=out / "service")}
     return out, debias(folder / "reviews.onnx", **paths, **OPTIONS, **where)
 
 
@@ -162,8 +162,16 @@ def test_strings_in_a_row_undo_and_other_rows(repair, folder, tmp_path):
     run = repair[0] / "run"
     assert undo(run, tmp_path / "undone.onnx", device="cpu").passed
     assert write_candidate(run, "class-balanced", tmp_path / "other", device="cpu").passed
-    ordered = {"method": "class-balanced", "even_if_worse": True, "n_random": 1, "device": "cpu"}
-    sets = {"train": SETS["train"], "validation": SETS["val"], "deploy": tmp_path / "service"}
+    ordered = {
+        "method": "class-balanced",
+        "settings": DebiasSettings(otherwise="new head"),
+        "device": "cpu",
+    }
+    sets = {
+        "train": SETS["train"],
+        "validation": SETS["val"],
+        "settings": DebiasSettings(deploy=tmp_path / "service"),
+    }
     assert debias(folder / "row.onnx", **sets, **ordered).state == "written"
     program = (tmp_path / "service" / "predict.py").read_text()
     assert "np.array([text], dtype=object)" in program

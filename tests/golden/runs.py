@@ -153,7 +153,9 @@ def make_labels(folder):
 
 def ran(*arguments):
     """The command, its exit code, and the lines that it printed."""
-    code, out, err = ntkit(*arguments, *([] if "--predictions" in arguments else CPU), "--quiet")
+    options = [] if "--predictions" in arguments else [*CPU]
+    options = [] if arguments[0] == "check" else [*options, "--quiet"]
+    code, out, err = ntkit(*arguments, *options)
     assert code in ENDED, err
     kind = {"json": json.loads(out)} if "--json" in arguments else {"printed": out.splitlines()}
     said = {"command": " ".join(map(str, arguments)), "exit code": code, **kind}
@@ -161,6 +163,7 @@ def ran(*arguments):
 
 
 CPU = ("--device", "cpu")
+CPU_ONLY = {"device": "cpu"}
 
 
 def read(path):
@@ -295,7 +298,7 @@ def debias_answers():
     """Without an answer, and then with one."""
     out = Path("debias_answers")
     job = ("table/model.onnx", *sets_of("table/", ".csv"), *OF_TABLE)
-    opened = debiased(out, *job, "--no-input")
+    opened = debiased(out, *job)
     name = opened["audit.json"]["findings"][0]["name"]
     answer = {"name": name, "values": [[name]], "answer": "spurious"}
     content = {"ntkit": "answers", "version": 1, "answers": [answer]}
@@ -340,8 +343,11 @@ def label():
 # -- check ----------------------------------------------------------------------------------------
 
 
-def checked(*arguments):
-    """A check as text and as JSON."""
+def checked(*arguments, **reading):
+    """A check as text and as JSON, that reads the samples as the settings say."""
+    lines = [f"{name} = {json.dumps(value)}" for name, value in reading.items()]
+    Path("check.toml").write_text("\n".join([*lines, "[check]", "quiet = true"]), "utf-8")
+    arguments = (*arguments, "--settings", "check.toml")
     return {"run": ran("check", *arguments), "result": ran("check", *arguments, "--json")["json"]}
 
 
@@ -351,16 +357,16 @@ def check_images():
     slices = ("--slice", MARK, "--slice", "image:bottom right brightness high")
     changes = ("--invariant", "image:top left", "--invariant", "image:grey", "--max-flip-rate", 20)
     models = ("digits.onnx", "digits-new.onnx", "images/test")
-    return checked(*models, *OF_CLASSES, *limits, *slices, *changes)
+    return checked(*models, *limits, *slices, *changes, classes=CLASSES, **CPU_ONLY)
 
 
 @run
 def check_table():
     limits = ("--max-drop", 10, "--min-recall", "1=60", "--max-false-positive-rate", 40)
     facts = ("--metadata", "table/facts.csv", "--slice", "metadata:site", "--slice", "column:b>=3")
-    changes = ("--invariant", "column:b", "--worst-group", 40, *OF_TABLE)
+    changes = ("--invariant", "column:b", "--worst-group", 40)
     models = ("table/model.onnx", "table/new.onnx", "table/test.csv")
-    return checked(*models, *limits, *facts, *changes)
+    return checked(*models, *limits, *facts, *changes, columns=[*COLUMNS], **CPU_ONLY)
 
 
 @run
@@ -373,8 +379,9 @@ def check_predictions():
 
 @run
 def check_labels():
-    models = ("labels/model.onnx", "labels/new.onnx", "labels/test.csv", *OF_LABELS)
-    return checked(*models, "--max-drop", 5, "--worst-class", 50, "--slice", "column:device")
+    models = ("labels/model.onnx", "labels/new.onnx", "labels/test.csv")
+    limits = ("--max-drop", 5, "--worst-class", 50, "--slice", "column:device")
+    return checked(*models, *limits, columns=OF_LABELS[1], **CPU_ONLY)
 
 
 # -- audit ----------------------------------------------------------------------------------------

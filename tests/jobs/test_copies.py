@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit import (
+    DebiasSettings,
     FrozenModel,
     NeuronTuneClassifier,
     OnnxEmbedder,
@@ -223,7 +224,7 @@ def test_one_sample_in_two_forms_is_one(form, tmp_path, rng):
     elif form == "store":
         embedder = OnnxEmbedder(FrozenModel.load(model), device="cpu")
         other = EmbeddingStore.write(tmp_path / "store", embedder, Samples(X, y)).path
-    named = {"attribute": np.append(mark, mark), "trust_inputs": True}
+    named = {"attribute": np.append(mark, mark), "settings": DebiasSettings(trust_inputs=True)}
     for sets in (((X, y), other), (other, (X, y))):
         result = debias(model, *sets, **named, **QUICK)
         assert result.shared == 1
@@ -261,7 +262,14 @@ def test_labels_of_copies_complete_each_other_also_across_sets(rng, tmp_path):
         here = told if n_known < 400 else np.full(40, -1)
         of_validation = np.append(here, mark[240:])
         values = np.append(of_train, of_validation)
-        result = debias(model, train, validation, attribute=values, trust_inputs=True, **QUICK)
+        result = debias(
+            model,
+            train,
+            validation,
+            attribute=values,
+            settings=DebiasSettings(trust_inputs=True),
+            **QUICK,
+        )
         notes = " ".join(result.notes)
         assert ("Copies of 40 samples differ" in notes) == (n_known < 400)
         assert ("which are all" in notes) == (n_known == 400)
@@ -366,7 +374,10 @@ def test_coarse_rows_are_different_samples_in_every_fold_and_set(tmp_path):
             names = ("train", "validation")[:n_given]
             given = {name: each[:2] for name, each in zip(names, some, strict=False)}
             marks = np.concatenate([each[2] for each in some[:n_given]])
-            more = {"attribute": marks, "trust_inputs": True, "even_if_worse": True}
+            more = {
+                "attribute": marks,
+                "settings": DebiasSettings(trust_inputs=True, otherwise="new head"),
+            }
             results.append(debias(model, test=some[2][:2], **given, **more, **QUICK))
         notes = " ".join(results[0].notes)
         assert "Each of them counts" in notes
@@ -376,7 +387,7 @@ def test_coarse_rows_are_different_samples_in_every_fold_and_set(tmp_path):
         costs = [each.accuracy_cost.worst_named.n for each in results]
         assert costs[0] == costs[1]
     twice = debias(model, sets[0][:2], sets[0][:2], attribute=np.tile(sets[0][2], 2),
-                   trust_inputs=True, **QUICK)  # fmt: skip
+                   settings=DebiasSettings(trust_inputs=True), **QUICK)  # fmt: skip
     assert (twice.shared, twice.written) == (1, False)
 
 
@@ -386,7 +397,7 @@ def test_few_coarse_rows_are_coarse_in_every_set(tmp_path):
     train, validation, test = (coarse_rows(n, seed) for seed, n in enumerate((400, 300, 16)))
     marks = np.append(train[2], validation[2])
     result = debias(model, train[:2], validation[:2], test=test[:2], attribute=marks,
-                    trust_inputs=True, **QUICK)  # fmt: skip
+                    settings=DebiasSettings(trust_inputs=True), **QUICK)  # fmt: skip
     assert "16 of 16 samples have the inputs of others" in " ".join(result.notes)
     assert "copies of others" not in " ".join(result.notes)
 
@@ -399,7 +410,11 @@ def test_copies_whose_labels_a_second_annotator_changed_are_copies(tmp_path):
               for t, v, u in zip(test, validation, train, strict=True)]  # fmt: skip
     X, y, marks = validation
     y = np.where(rng.random(len(y)) < 0.3, 1 - y, y)
-    options = {"attribute": np.append(train[2], marks), "trust_inputs": True, **QUICK}
+    options = {
+        "attribute": np.append(train[2], marks),
+        "settings": DebiasSettings(trust_inputs=True),
+        **QUICK,
+    }
     result = debias(model, train[:2], (X, y), test=tuple(leaked[:2]), **options)
     notes = " ".join(result.notes)
     assert "150 of 400 test samples (37.5 %) are also in the validation set" in notes
@@ -439,7 +454,7 @@ def test_labels_of_coarse_rows_stay_with_their_samples(tmp_path, named):
     assert sum(group["n_known"] for group in told["groups"]) == 60
     answers = tmp_path / "q" / "answers.json"
     sets = {"train": tables[0], "validation": tables[1]}
-    more = {"answers": answers, "trust_inputs": True}
+    more = {"answers": answers, "settings": DebiasSettings(trust_inputs=True)}
     result = debias(model, **sets, **more, **QUICK)
     assert "60 labels): known for 60 training and 0 validation samples" in " ".join(result.notes)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import ntkit
-from ntkit import FrozenModel, check, debias
+from ntkit import DebiasSettings, FrozenModel, check, debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit import read_answers
@@ -16,7 +16,7 @@ from tests.cases import write_images
 
 DIGITS = marked_digits_model_path()
 CORNER = "image:top left brightness above the median"
-QUICK = {"device": "cpu", "n_random": 1, "even_if_worse": True}
+QUICK = {"device": "cpu", "settings": DebiasSettings(otherwise="new head")}
 LOOSE = {"average": 5}
 
 

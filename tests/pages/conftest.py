@@ -29,5 +29,5 @@ def asked(tmp_path_factory, digits):
         for name, n in (("train", 2000), ("validation", 1500), ("test", 800))
     )
     named = "image:top left brightness above the median"
-    options = {"test": test, "out": out, "spurious": named, "device": "cpu", "n_random": 1}
+    options = {"test": test, "out": out, "spurious": named, "device": "cpu"}
     return out, debias(original, train, validation, **options), Path(original)

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto
 
 import ntkit
-from ntkit import FrozenModel, OnnxEmbedder, debias
+from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing, Texts
 from tests.cases import printed_by
 from tests.models import parsed
@@ -20,10 +20,8 @@ from tests.texts import WORDS, text_model, word_pieces
 PACKAGE = Path(ntkit.__file__).parent
 ORDER = {
     "method": "class-balanced",
-    "even_if_worse": True,
-    "n_random": 1,
+    "settings": DebiasSettings(otherwise="new head", trust_inputs=True),
     "device": "cpu",
-    "trust_inputs": True,
 }  # random weights: some classes are never predicted
 
 
@@ -100,7 +98,7 @@ def test_texts(tmp_path):
     steps = TextPreprocessing.for_model(model)
     halves = [(Texts(texts[i::2], steps), y[i::2]) for i in (0, 1)]
     out = tmp_path / "out"
-    debias(model, *halves, out=out, new_head=True, device="cpu")
+    debias(model, *halves, out=out, settings=DebiasSettings(new_head=True), device="cpu")
     assert printed(out, *texts[:60]) == predictions(out, Texts(texts[:60], steps))
     beside = TextPreprocessing.for_model(FrozenModel.load(out / "debiased.onnx"))
     assert beside.as_dict() == steps.as_dict()

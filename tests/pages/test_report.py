@@ -14,7 +14,14 @@ import pytest
 from markdown_it import MarkdownIt
 from sklearn.metrics import accuracy_score, recall_score
 
-from ntkit import FrozenModel, LinearHead, NeuronTuneClassifier, debias, write_report
+from ntkit import (
+    DebiasSettings,
+    FrozenModel,
+    LinearHead,
+    NeuronTuneClassifier,
+    debias,
+    write_report,
+)
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, TextPreprocessing, Texts
@@ -284,7 +291,11 @@ def test_a_card_shows_hostile_class_names_and_obeys_none(space, tmp_path, digits
     file = tmp_path / "_b_ [c](d).onnx"
     shutil.copy(marked_digits_model_path(), file)
     model = FrozenModel.load(file, classes=names)
-    method = {"method": "class-balanced", "even_if_worse": True, "device": "cpu", "n_random": 1}
+    method = {
+        "method": "class-balanced",
+        "settings": DebiasSettings(otherwise="new head"),
+        "device": "cpu",
+    }
     folders = {"out": tmp_path / "out"}
     if space == " ":  # the program that is deployed prints a class in a line
         folders["deploy"] = tmp_path / "deploy"
@@ -320,7 +331,7 @@ def job(tmp_path_factory, digits):
         result = debias(
             marked_digits_model_path(), sets["train"], sets["validation"],
             test=sets["test"], out=out,
-            method="neurontune-half", even_if_worse=True, device="cpu",
+            method="neurontune-half", settings=DebiasSettings(otherwise="new head"), device="cpu",
         )  # fmt: skip
     return out, result, sets
 
@@ -350,7 +361,7 @@ def test_the_unit_of_scores_is_said_and_groups_that_overlap_are_shown(job, digit
         train=(digits.X_train[:900], digits.y_train[:900]),
         validation=(digits.X_validation[:600], digits.y_validation[:600]),
         method=NeuronTuneClassifier(statistic="contribution", max_cost=None),
-        test=(X, y, members), device="cpu", n_random=1, even_if_worse=True,
+        test=(X, y, members), device="cpu", settings=DebiasSettings(otherwise="new head"),
     )  # fmt: skip
     assert result.chosen.worst_group is not None
     text = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).text

@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import ntkit
-from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder
+from ntkit import DebiasSettings, FrozenModel, NeuronTuneClassifier, OnnxEmbedder
 from ntkit.changes import change_named
 from ntkit.estimators import (
     AFRClassifier,
@@ -99,7 +99,11 @@ def test_other_names_are_refused_and_numbers_are_positions(models, sets):
 
 def test_a_repair_orders_both_sets_alike_and_records_the_columns(models, sets, tmp_path):
     plain, (frame, y) = models[0], sets[0]
-    options = {"method": "class-balanced", "even_if_worse": True, "trust_inputs": True, **CPU}
+    options = {
+        "method": "class-balanced",
+        "settings": DebiasSettings(otherwise="new head", trust_inputs=True),
+        **CPU,
+    }
     one, other = (
         ntkit.debias(plain, sets[0], each, out=tmp_path / f"out{i}", **options)
         for i, each in enumerate(sets)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import ntkit
-from ntkit import FrozenModel, LinearHead
+from ntkit import DebiasSettings, FrozenModel, LinearHead
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples, read_samples
 from ntkit.jobs.check import check_predictions
@@ -82,7 +82,11 @@ def test_a_repair_keeps_the_spelling_of_the_model(forms, tmp_path):
     model = classifier(tmp_path / "m.onnx", forms[0])
     sets = [table(tmp_path / f"{i}.csv", names) for i, names in enumerate(forms)]
     out = tmp_path / "out"
-    how = {"method": "class-balanced", "even_if_worse": True, "trust_inputs": True, **CPU}
+    how = {
+        "method": "class-balanced",
+        "settings": DebiasSettings(otherwise="new head", trust_inputs=True),
+        **CPU,
+    }
     ntkit.debias(model, *sets, out=out, **how)
     written = FrozenModel.load(out / "debiased.onnx")
     assert written.head.classes.tolist() == forms[0]

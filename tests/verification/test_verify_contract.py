@@ -11,7 +11,7 @@ import skl2onnx
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.neural_network import MLPClassifier
 
-from ntkit import FrozenModel, LinearHead, debias, predict
+from ntkit import DebiasSettings, FrozenModel, LinearHead, debias, predict
 from ntkit.exceptions import VerificationError
 from ntkit.verification import save_verified, verify
 from ntkit.verification.comparison import check_head
@@ -207,12 +207,22 @@ def test_labels_of_a_graph_may_be_spelt_otherwise_by_the_samples(tmp_path):
         network = MLPClassifier((8,), max_iter=100, random_state=0).fit(X, np.array(names)[y])
     proto = skl2onnx.to_onnx(network, X[:1], options={"zipmap": False})
     (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
-    options = {"method": "class-balanced", "even_if_worse": True, "n_random": 1, "device": "cpu"}
+    options = {
+        "method": "class-balanced",
+        "settings": DebiasSettings(otherwise="new head"),
+        "device": "cpu",
+    }
     for labels in (["HIGH", "LOW", "MID"], [0, 1, 2]):
         said, place = np.asarray(labels)[y], tmp_path / f"service of {labels[0]}"
         sets = (X[:150], said[:150]), (X[150:], said[150:])
         out = tmp_path / f"{labels[0]}"
-        debias(tmp_path / "model.onnx", *sets, out=out, deploy=place, **options)
+        debias(
+            tmp_path / "model.onnx",
+            *sets,
+            out=out,
+            settings=DebiasSettings(deploy=place),
+            **options,
+        )
         session = onnxruntime.InferenceSession(place / "model.onnx")
         answers = session.run(None, {session.get_inputs()[0].name: X})[0].tolist()
         assert set(answers) <= set(names)

@@ -251,7 +251,7 @@ def changes_of(
     if verbose:
         tqdm.write(
             f"Note: ntkit embeds up to {budget} changed copies to find changes that flip "
-            "predictions. To skip this step: --no-changes (changes=0)",
+            "predictions. To skip this step: --changes 0 (changes=0)",
             file=sys.stderr,
         )
     numbers, rng = np.arange(len(samples)), np.random.default_rng([seed, len(samples)])

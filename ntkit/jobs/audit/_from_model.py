@@ -616,7 +616,7 @@ def _check_unlabelled(
         problem = "the model has no scores to compare changes of the input by. Add labels."
     elif not most:
         problem = (
-            "so ntkit can only test changes of the input. Add labels, or omit --no-changes "
+            "so ntkit can only test changes of the input. Add labels, or omit --changes 0 "
             "(changes=0)."
         )
     elif model.head is None:

@@ -19,6 +19,7 @@ from ntkit._version import __version__
 from ntkit.attributes import Block, FeatureSet, common_enough, origins_of
 from ntkit.attributes.findings import Finding
 from ntkit.jobs.audit._result import Audit, audit_files
+from ntkit.jobs.report import settings_files
 from ntkit.metrics import compare
 from ntkit.pages import Inputs
 from ntkit.pages.labels_page import labels_html
@@ -262,6 +263,7 @@ def write_audit(
         files = audit_files(audit, inputs=inputs, title=title, go_on=command)
         files |= {"table.md": f"{audit.summary(markdown=True)}\n"}
     with new_folder(path, force=force) as folder:
+        files |= settings_files()
         for name, text in files.items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8")

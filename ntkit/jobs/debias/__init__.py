@@ -13,6 +13,7 @@ from ntkit.jobs.debias._order import HEADS_FILE as HEADS_FILE
 from ntkit.jobs.debias._order import MODEL_FILE as MODEL_FILE
 from ntkit.jobs.debias._order import RUN_FILE as RUN_FILE
 from ntkit.jobs.debias._result import DebiasResult
+from ntkit.jobs.debias._settings import DebiasSettings
 from ntkit.jobs.debias._write_candidate import check_candidates as check_candidates
 from ntkit.jobs.debias._write_candidate import undo
 from ntkit.jobs.debias._write_candidate import write_candidate as write_candidate
@@ -21,6 +22,7 @@ __all__ = [
     "AccuracyCost",
     "Candidate",
     "DebiasResult",
+    "DebiasSettings",
     "debias",
     "undo",
 ]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from dataclasses import dataclass, replace
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from ntkit.jobs.debias._inputs import check_embedded, check_origins, reading_not
 from ntkit.jobs.debias._job import write_heads
 from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE
 from ntkit.jobs.debias._result import new_layer
-from ntkit.jobs.report import arguments, from_here, options_again, quoted
+from ntkit.jobs.debias._settings import DebiasSettings
+from ntkit.jobs.report import arguments, from_here, options_again, quoted, settings_files
 from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import share_bounds
 from ntkit.model import FrozenModel
@@ -366,34 +366,46 @@ class ComplaintsResult:
         return dict(plain(record))
 
 
-_TAKEN = frozenset(
-    {"label", "model", "train", "keep", "out", "max_cost", "preprocessing", "device", "batch_size"}
-    | {"random_state", "force", "verbose"}
-)
+_TAKEN = frozenset({"preprocessing", "batch_size", "random_state", "verbose"})
+"""Settings that a repair by complaints takes."""
 
 
-def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResult:
-    """Repair a model by complaints; ``given`` are the arguments of :func:`ntkit.debias`."""
-    for name, parameter in signature(debias).parameters.items():
-        if name not in _TAKEN and given[name] is not parameter.default:
-            raise InputError(
-                f"{name} cannot be combined with keep: complaints and traffic are all that such a "
-                f"repair reads. Omit {name}, or omit keep."
-            )
-    limit = LIMIT if given["max_cost"] is None else given["max_cost"]
+def refuse_beside_keep(*, settings: DebiasSettings, **others: Any) -> None:
+    """Raise an error for arguments and settings that a repair by complaints does not take."""
+    set_here = {n: v for n, v in vars(settings).items() if v != getattr(DebiasSettings(), n)}
+    others |= {name: value for name, value in set_here.items() if name not in _TAKEN}
+    name = next((name for name, value in others.items() if value is not None), None)
+    if name is not None:
+        raise InputError(
+            f"{name} cannot be combined with keep: complaints and traffic are all that such a "
+            f"repair reads. Omit {name}, or omit keep."
+        )
+
+
+def from_complaints(
+    model: Any,
+    complaints: Any,
+    keep: Any,
+    *,
+    max_cost: float | None,
+    out: str | os.PathLike[str] | None,
+    device: str,
+    force: bool,
+    settings: DebiasSettings,
+) -> ComplaintsResult:
+    """Repair a model by complaints; the arguments are those of :func:`ntkit.debias`."""
+    limit = LIMIT if max_cost is None else max_cost
     if not 0 < limit <= 1:
         raise InputError(f"max_cost must be a share above 0, at most 1. Got {limit}.")
-    model, steps, force = given["model"], given["preprocessing"], given["force"]
-    model = loaded(model, label=given["label"])
+    model, steps = loaded(model), settings.preprocessing
     if (problem := model.not_single_label) is not None:
         raise InputError(problem)
-    match = read(given["train"], model, preprocessing=steps).fit_to(model)
+    match = read(complaints, model, preprocessing=steps).fit_to(model)
     model, complaints = match.model, match.samples
-    kept = {"labels": "optional", "keep_unknown": True, "preprocessing": steps}
-    traffic = read(given["keep"], model, **kept)
+    traffic = read(keep, model, labels="optional", keep_unknown=True, preprocessing=steps)
     traffic = replace(traffic.with_columns_as_in(complaints), y=None)
     sets = {"complaints": complaints, "traffic": traffic}
-    out = None if given["out"] is None else Path(given["out"])
+    out = None if out is None else Path(out)
     if out is not None:
         files = input_paths(model, complaints, traffic)
         check_folder(out, inputs=files, force=force, size=size_of(model.files))
@@ -420,11 +432,11 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
     n_shared = int(shared[first].sum())
     _check_traffic(len(traffic), limit)
     embedder = OnnxEmbedder(
-        model, device=given["device"], batch_size=given["batch_size"], verbose=given["verbose"]
+        model, device=device, batch_size=settings.batch_size, verbose=settings.verbose
     )
     raw = next((each.X for each in (traffic, complaints) if not each.embedded), None)
     inputs = random_inputs(model) if raw is None else first_rows(raw, _VERIFIED)
-    check_head(embedder, inputs, device=given["device"])
+    check_head(embedder, inputs, device=device)
     Z, T = (s.X if s.embedded else embedder.transform(s.X) for s in (complaints, traffic))
     check_embedded({"traffic": T})
     if complaints.embedded != traffic.embedded:  # a file and a store have only embeddings in common
@@ -444,7 +456,7 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
     _check_number(int(wrong.sum()))
     right = (complaints.y[wrong, None] == head.classes).argmax(axis=1)
     arrays = np.asarray(Z)[wrong], right, np.asarray(T)
-    repair = repaired(head, *arrays, limit, given["random_state"])
+    repair = repaired(head, *arrays, limit, settings.random_state)
     new, debiased = head, model
     if repair.helps:
         new, debiased = _moved(model, repair, traffic)
@@ -453,12 +465,14 @@ def from_complaints(debias: Callable[..., Any], **given: Any) -> ComplaintsResul
     if out is None or not result.written:
         return result
     with new_folder(out, force=force) as place:
-        options = {"head": new, "device": given["device"]}
+        options = {"head": new, "device": device}
         check = save_verified(debiased, place / MODEL_FILE, original=embedder, X=inputs, **options)
         result = replace(result, verification=check)
         write_heads(place / HEADS_FILE, model, {"complaints": new})
         (place / "table.md").write_text(result.summary(verbose=True) + "\n", encoding="utf-8")
         (place / "result.json").write_text(as_json(result.as_dict()), encoding="utf-8")
+        for name, text in settings_files().items():
+            (place / name).write_text(text, encoding="utf-8")
     return result
 
 
@@ -526,7 +540,8 @@ def _next(
             return "debias(…, out='debiased/') writes the model."
         return "ntkit.predict(result.model, …) shows which answers change."
     old, data = quoted(from_here(model.path)), quoted(from_here(source))
-    again = " ".join(filter(None, [f"-o {file}", options_again(known or {})]))
+    folder = result.path if result.written else None
+    again = " ".join(filter(None, [f"-o {file}", options_again(known or {}, folder)]))
     if not result.written:
         return f"{_SORT}: ntkit predict {old} {data} {again}"
     assert result.path is not None  # the command line needs one

@@ -26,7 +26,6 @@ from ntkit.attributes.findings import Finding
 from ntkit.changes import changes_given, range_notes
 from ntkit.estimators import AutoDebiasClassifier, head_of
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImagePreprocessing, TextPreprocessing
 from ntkit.extraction.embedder import MOST_LAYERS, Embedded, layer_names
 from ntkit.jobs.attribute_reader import check_one_scale
 from ntkit.jobs.audit import (
@@ -42,7 +41,7 @@ from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, asked_for
 from ntkit.jobs.debias._choice import Choice, choose
 from ntkit.jobs.debias._comparison import Comparison
-from ntkit.jobs.debias._complaints import ComplaintsResult, from_complaints
+from ntkit.jobs.debias._complaints import ComplaintsResult, from_complaints, refuse_beside_keep
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
 from ntkit.jobs.debias._flips import results_by_change
 from ntkit.jobs.debias._inputs import Prepared, check_groups, parity_notes, prepared, read_sets
@@ -65,6 +64,7 @@ from ntkit.jobs.debias._named_attributes import (
 )
 from ntkit.jobs.debias._order import ANSWERS_FILE, Order
 from ntkit.jobs.debias._result import DebiasResult
+from ntkit.jobs.debias._settings import DebiasSettings, with_former_keywords
 from ntkit.jobs.debias._write_candidate import check_label, label_of_run, other_labels_note
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
@@ -75,47 +75,32 @@ from ntkit.study import Rows, stratified_folds
 
 _BUDGET, _SECOND = 1500, 100  # changed copies in all, and of each of the strongest changes
 _ON_VALIDATION = "class-balanced on X_val"
+_RANDOM_MASKS = 5
 Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
 
 
+@with_former_keywords
 @documented
 def debias(
     model: FrozenModel | str | os.PathLike[str],
     train: Any,
     validation: Any = None,
     *,
-    keep: Any = None,
-    label: str | None = None,
     test: Any = None,
-    out: str | os.PathLike[str] | None = None,
-    deploy: str | os.PathLike[str] | None = None,
-    method: Any = None,
-    new_head: bool = False,
-    max_cost: float | None = None,
-    validation_balanced: bool = False,
+    keep: Any = None,
     spurious: Any = None,
-    answers: Any = None,
-    ask: Ask | None = None,
     invariant: Any = None,
+    answers: Any = None,
     attribute: Any = None,
     groups: Any = None,
     metadata: Any = None,
-    id_column: str | None = None,
-    match_names: bool = False,
-    interpolation: float | None = None,
-    even_if_worse: bool = False,
-    keep_original: bool = False,
-    resume: str | os.PathLike[str] | None = None,
-    C: float | None = None,
-    preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
-    recorded: Any = None,
-    trust_inputs: bool = False,
+    ask: Ask | None = None,
+    method: Any = None,
+    max_cost: float | None = None,
+    out: str | os.PathLike[str] | None = None,
     device: str = "auto",
-    batch_size: int | None = None,
-    n_random: int = 5,
-    random_state: int = 0,
     force: bool = False,
-    verbose: bool = False,
+    settings: DebiasSettings | None = None,
 ) -> DebiasResult | FindingsResult | ComplaintsResult:
     """Repair shortcuts of a classifier by retraining its last layer.
 
@@ -144,50 +129,21 @@ def debias(
     Parameters
     ----------
     model : FrozenModel or path-like
-        The classifier.
+        The classifier. Of a model that gives every sample several labels, ``FrozenModel.load(PATH,
+        label=NAME)``: ``y`` is then 0 or 1 for this label, NaN if unknown, or has a column for each
+        label of the model. In a table or ``metadata.csv`` it is the column of this name. All other
+        labels stay as they are, to the bit.
     train, validation, test : path-like, Samples, or (X, y) or (X, y, groups)
         Labelled samples. :func:`ntkit.extraction.read_samples` reads paths. The model must not be
         trained on the validation set. The test set fits and chooses nothing; it decides whether the
         chosen head is better. Without one, validation samples decide, cross-fitted. Without
         ``validation``, the first set is a single validation set: ntkit fits, chooses and judges by
         folds of it, and the model must not be trained on it.
-    out : path-like, optional
-        Output folder: ``debiased.onnx``, ``repair-limits.toml``, ``report.html``, ``README.md`` (a
-        model card), ``table.md``, ``result.json`` and ``heads.npz``. ``heads.npz`` holds the heads
-        of all candidates, for ``ntkit debias --from``.
-    deploy : path-like, optional
-        Second output folder, for a service; written only with a new head. It holds ``model.onnx``,
-        the files for its inputs (tokenizer, ``preprocessor_config.json``), ``labels.json`` (the
-        classes in the order of the scores), ``predict.py``, ``README.md`` and ``SHA256SUMS``.
-        ``predict.py`` needs ONNX Runtime but not ntkit; ntkit runs it and compares its predictions.
-    method : str or classifier, optional
-        The head to write. One of: the name of a candidate in the table ("auto" is
-        :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" has NeuronTune's rule as
-        described); "afr", "jtt", "self", "evals", "leace" or "leia"; a label-free score that
-        chooses among the candidates (:data:`~ntkit.metrics.LABEL_FREE_SCORES`); or any classifier
-        that :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``. ntkit sets
-        the classifier's ``head`` parameter, if it has one, to the original head. ``C`` applies to
-        standardised embeddings.
-    new_head : bool
-        Fit a new head for labels that are not the model's classes. The original head is then an
-        ERM head fitted on the training set.
     keep : path-like, Samples or array-like, optional
         Unlabelled samples whose answers should stay: the traffic of the model. ``train`` then holds
         complaints: at least five samples that the model gets wrong, with their right labels. ntkit
         moves the head towards them. It writes the result if they differ from traffic with the same
         logits, and the head fixes unseen ones. No set, answer or method can be combined with it.
-    label : str, optional
-        The label to repair of a model that gives every sample several, by its name in the model.
-        ``y`` is 0 or 1 for it, NaN if unknown, or has a column for each label of the model. In a
-        table or ``metadata.csv`` it is the column of this name. All other labels stay as they are,
-        to the bit.
-    max_cost : float, optional
-        Largest share of the traffic whose answers may change with ``keep``, by default 0.02. Else,
-        by default 0.05, the largest accuracy cost: loss of average accuracy on validation samples,
-        by its upper 95 % bound. If you name attributes, it bounds the loss of the groups' mean
-        where shares of the new head are chosen, and the sure loss of groups that they misled.
-    validation_balanced : bool
-        Whether the validation set has little bias. "auto" then retrains on it alone.
     spurious : str, or sequence of str or of sequences of sequences of str, optional
         Attributes that predictions must not depend on, by their names in an audit: ``word:film``,
         ``column:age>=40``, ``metadata:site=B``, ``image:brightness high``, ``layer:relu_2 #3 mean
@@ -197,15 +153,6 @@ def debias(
         ``[[["word:film", "word:films"], ["word:movie"]]]``. ntkit reads attributes from the raw
         inputs and ``metadata``. It adds a candidate balanced over class × attributes, and chooses
         it unless you pass ``method``. The same holds for ``answers``, ``attribute`` and ``groups``.
-    answers : path-like, Answers, or sequence of these, optional
-        ``answers.json`` of an audit's page, or :meth:`ntkit.Audit.answers`: confirmed findings
-        count as ``spurious``. Attributes of layers keep the thresholds of the audit. Several files
-        hold the answers of several people; a yes and a no on one finding raise an error. Or one
-        file of labels of samples, as for ``attribute``: a table, or ``answers.json`` of
-        :func:`ntkit.jobs.label.label_samples`, whose labels ntkit matches by content.
-    ask : callable, optional
-        Function of the audit and the open findings. ntkit calls it when embeddings, findings and
-        page are on disk. It yields an ``Answer`` for each answered finding.
     invariant : str, Change, or sequence of these, optional
         Changes of the raw samples that do not change the true class, named as in
         :func:`ntkit.changes.change_named`: ``image:border``, ``word:film|word:movie``,
@@ -216,6 +163,12 @@ def debias(
         that the model takes, adds its change automatically if it is in ``spurious`` or confirmed.
         A part of images does not. ntkit keeps the original unless the change flips significantly
         more of its predictions than a control.
+    answers : path-like, Answers, or sequence of these, optional
+        ``answers.json`` of an audit's page, or :meth:`ntkit.Audit.answers`: confirmed findings
+        count as ``spurious``. Attributes of layers keep the thresholds of the audit. Several files
+        hold the answers of several people; a yes and a no on one finding raise an error. Or one
+        file of labels of samples, as for ``attribute``: a table, or ``answers.json`` of
+        :func:`ntkit.jobs.label.label_samples`, whose labels ntkit matches by content.
     attribute : array-like of shape (N + M,), path-like, DataFrame or mapping, optional
         An attribute that predictions must not depend on, for the N training samples and then the M
         validation samples. Unknown values are -1, None or NaN; in a file an empty cell, ? or -1. A
@@ -228,47 +181,32 @@ def debias(
         Further columns. ntkit matches them by a column of names, or row by row with the training
         samples first. A name of two samples raises an error. ntkit also reads the columns of the
         samples' tables and the ``metadata.csv`` of image folders.
-    id_column : str, optional
-        The column of names; by default ``file_name`` for images and ``id`` for tables.
-    match_names : bool
-        Match labels by name if no content matches, because the samples were saved again.
-    interpolation : float, optional
-        Share of the new head in its interpolation with the original one, above 0 and at most 1. By
-        default ntkit chooses it on validation samples. The outcome of a share that a person chose
-        is at most "probably better", because results on the test set may have chosen it.
-    even_if_worse : bool
-        Write the chosen head even if it is not better; without ``interpolation`` as a whole.
-    keep_original : bool
-        If ntkit writes no new model, copy the original into ``out`` under the name of the new one.
-    resume : path-like, optional
-        Folder of an earlier run on the same samples; may be ``out``. ntkit reuses its embeddings
-        if model and contents are the same, and reads its ``answers.json``.
-    C : float, optional
-        Inverse penalty, as in scikit-learn, of all candidates except "auto" on standardised
-        embeddings. By default each candidate has the penalty that "auto" would choose for it.
-    preprocessing : ImagePreprocessing or TextPreprocessing, optional
-        Preprocessing of image folders and tables of texts. By default ntkit reads
-        ``preprocessor_config.json``, timm's ``config.json`` or ``tokenizer.json`` in the model's
-        folder. Without such a file, images get the model's input size and pixels from 0 to 1 (0 to
-        255 for an input of unsigned integers). A note says which.
-    recorded : path-like or mapping of str to array-like, optional
-        Outputs of the service that runs the model, in a form that
-        :func:`ntkit.jobs.verify.check_parity` takes: for files of any of these sets, for rows of
-        the validation set, or with their inputs. If the service's embeddings differ from ntkit's,
-        ntkit raises an error with the likely cause.
-    trust_inputs : bool
-        Continue with a note if the original model is not better than guessing: never right on a
-        class of the validation set, or at chance on both sets. By default this is an error, because
-        wrong preprocessing has the same effect.
-    {job.device}
-    n_random : int
-        Number of random masks.
-    random_state : int
-        Seed of folds and random masks.
+    ask : callable, optional
+        Function of the audit and the open findings. ntkit calls it when embeddings, findings and
+        page are on disk. It yields an ``Answer`` for each answered finding.
+    method : str or classifier, optional
+        The head to write. One of: the name of a candidate in the table ("auto" is
+        :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" has NeuronTune's rule as
+        described); "afr", "jtt", "self", "evals", "leace" or "leia"; a label-free score that
+        chooses among the candidates (:data:`~ntkit.metrics.LABEL_FREE_SCORES`); or any classifier
+        that :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``. ntkit sets
+        the classifier's ``head`` parameter, if it has one, to the original head. ``C`` applies to
+        standardised embeddings.
+    max_cost : float, optional
+        Largest share of the traffic whose answers may change with ``keep``, by default 0.02. Else,
+        by default 0.05, the largest accuracy cost: loss of average accuracy on validation samples,
+        by its upper 95 % bound. If you name attributes, it bounds the loss of the groups' mean
+        where shares of the new head are chosen, and the sure loss of groups that they misled.
+    out : path-like, optional
+        Output folder: ``debiased.onnx``, ``repair-limits.toml``, ``report.html``, ``README.md`` (a
+        model card), ``table.md``, ``result.json`` and ``heads.npz``. ``heads.npz`` holds the heads
+        of all candidates, for ``ntkit debias --from``.
+    {run.device}
     force : bool
         Replace files in ``out`` that ntkit wrote and nobody has changed. A folder with other files,
         or with inputs of this run, raises an error.
-    {verbose}
+    settings : DebiasSettings, optional
+        What few callers set, such as ``DebiasSettings(interpolation=0.6)``.
 
     Returns
     -------
@@ -306,37 +244,56 @@ def debias(
     >>> result.state, result.chosen.worst_group > result.candidates[0].worst_group + 0.2
     ('written', True)
     """
+    settings = settings or DebiasSettings()
     if keep is not None:
-        return from_complaints(debias, **locals())
+        refuse_beside_keep(
+            validation=validation,
+            test=test,
+            spurious=spurious,
+            invariant=invariant,
+            answers=answers,
+            attribute=attribute,
+            groups=groups,
+            metadata=metadata,
+            ask=ask,
+            method=method,
+            settings=settings,
+        )
+        return from_complaints(
+            model, train, keep, max_cost=max_cost, out=out, device=device, force=force,
+            settings=settings,
+        )  # fmt: skip
     order = Order(
         method=method,
-        auto=AutoDebiasClassifier(recipe=_ON_VALIDATION if validation_balanced else "auto"),
-        new_head=new_head,
+        auto=AutoDebiasClassifier(
+            recipe=_ON_VALIDATION if settings.validation_balanced else "auto"
+        ),
+        new_head=settings.new_head,
         max_cost=MAX_COST if max_cost is None else max_cost,
-        even_if_worse=even_if_worse,
-        keep_original=keep_original,
+        even_if_worse=settings.otherwise == "new head",
+        keep_original=settings.otherwise == "original",
         out=None if out is None else Path(out),
-        resume=None if resume is None else Path(resume),
-        deploy=None if deploy is None else Path(deploy),
-        C=C,
+        resume=None if settings.resume is None else Path(settings.resume),
+        deploy=None if settings.deploy is None else Path(settings.deploy),
+        C=settings.C,
         force=force,
         device=device,
-        n_random=n_random,
-        seed=random_state,
-        verbose=verbose,
-        interpolation=interpolation,
+        n_random=_RANDOM_MASKS,
+        seed=settings.random_state,
+        verbose=settings.verbose,
+        interpolation=settings.interpolation,
     ).checked()
     on_findings, labels = _answers_given(answers, order.resume)
-    model = loaded(model, label=label)
+    model, new_head, id_column = loaded(model), settings.new_head, settings.id_column
     _check_one_label(model, new_head, order.resume)
     given = {"train": train, "validation": validation, "test": test}
     if validation is None:
-        _check_one_set(new_head, validation_balanced)
+        _check_one_set(new_head, settings.validation_balanced)
         given = {"validation": train, "test": test}
     given = {name: data for name, data in given.items() if data is not None}
-    distinct, given, places = read_sets(model, given, preprocessing)
+    distinct, given, places = read_sets(model, given, settings.preprocessing)
     sets = {name: each.samples for name, each in distinct.items()}
-    compared = parity_notes(model, given, recorded, device)
+    compared = parity_notes(model, given, settings.recorded, device)
     pooled, every = (
         [some[name] for name in ("train", "validation") if name in some] for some in (sets, given)
     )
@@ -351,7 +308,7 @@ def debias(
         attribute=attribute,
         groups=groups,
         key=id_column,
-        match_names=match_names,
+        match_names=settings.match_names,
     )
     partly = partly and partly.without_copies(places)
     changes = changes_given(invariant)
@@ -366,7 +323,7 @@ def debias(
     kinds = {"named": bool(said.names), "partly_known": partly is not None}
     asked_for(order.auto, method, by_change=bool(said.changes), **kinds)
     audits = not (method is not None or said or partly is not None or new_head)
-    if audits and interpolation is not None:
+    if audits and order.interpolation is not None:
         raise InputError(
             "--interpolation (interpolation=) needs a new head; name a shortcut, answer the "
             "findings, or order a method."
@@ -377,8 +334,8 @@ def debias(
         distinct,
         order,
         layers=tuple(dict.fromkeys((*said.layers, *earlier))),
-        batch_size=batch_size,
-        trust_inputs=trust_inputs,
+        batch_size=settings.batch_size,
+        trust_inputs=settings.trust_inputs,
     )
     of_copies = tuple(n for name in sets for n in sets[name].notes[len(given[name].notes) :])
     joined = [] if matched is None else [matched.note]
@@ -400,7 +357,7 @@ def debias(
         cautions = (*data.cautions, *read_as)
         data = replace(data, notes=(*data.notes, *read_as), cautions=cautions)
     said.check(reader)
-    known = None if partly is None else completed(partly, data, earlier, reader, random_state)
+    known = None if partly is None else completed(partly, data, earlier, reader, order.seed)
     return _repair(order, data, reader, said, known)
 
 

@@ -107,7 +107,9 @@ class FindingsResult:
         lines = [first, _WHY]
         if page is None or not self.resumable:
             place = repr(str(self.path))
-            again = "" if page is None else f", out={place}, resume={place}"
+            again = (
+                "" if page is None else f", out={place}, settings=DebiasSettings(resume={place})"
+            )
             confirm = f"debias(…, answers=result.audit.answers(NAME){again})"
             lines.append(f"Next: {confirm} if it is a shortcut.")
         else:

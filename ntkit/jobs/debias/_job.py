@@ -38,7 +38,15 @@ from ntkit.jobs.debias._outcome import PROBABLY, deciding_groups
 from ntkit.jobs.debias._repair_limits import comments_on, repair_limits
 from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.debias._service import DEPLOYED, write_deployed
-from ntkit.jobs.report import arguments, commands, facts_of_job, from_here, options_again, quoted
+from ntkit.jobs.report import (
+    arguments,
+    commands,
+    facts_of_job,
+    from_here,
+    options_again,
+    quoted,
+    settings_files,
+)
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded, name_of
 from ntkit.pages import (
@@ -190,7 +198,7 @@ def _check_command(order: Order, data: Prepared, choice: Choice, said: NamedAttr
     source = next(iter(test.sources), None)
     if source is None:
         return ""
-    words = ["ntkit check", models, quoted(from_here(source)), options_again(known)]
+    words = ["ntkit check", models, quoted(from_here(source)), options_again(known, folder)]
     return " ".join(filter(None, words))
 
 
@@ -393,7 +401,8 @@ def _steps(order: Order, data: Prepared, result: DebiasResult) -> list[tuple[str
     new = from_here(folder / MODEL_FILE)
     if result.verification is None:
         again = f"ntkit debias --from {quoted(from_here(folder))} --even-if-worse"
-        again = again if arguments() is not None else "debias(…, even_if_worse=True)"
+        if arguments() is None:
+            again = "debias(…, settings=DebiasSettings(otherwise='new head'))"
         nothing = "The original model is unchanged, so there is nothing to do."
         anyway = "Write the new head anyway", "Only if you know why these data mislead."
         return [("Keep the original", nothing, ""), (*anyway, again)]
@@ -414,7 +423,7 @@ def _another_share(order: Order, choice: Choice) -> str:
     folder, t = order.out, choice.accuracy_cost.t
     share = round(t - 0.1, 1) if t > 0.15 else 0.2
     if folder is None or arguments() is None:
-        return f"debias(…, interpolation={share:g})"
+        return f"debias(…, settings=DebiasSettings(interpolation={share:g}))"
     here = from_here(folder)
     other = here.with_name(f"{here.name}-{100 * share:.0f}")
     words = ["ntkit", "debias", "--from", quoted(here), "--interpolation", f"{share:g}"]
@@ -514,7 +523,9 @@ def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -
     if page:
         go_on = f"ntkit debias --from {quoted(result.path)} --answers answers.json"
         if not result.resumable:
-            go_on = f"debias(…, out={str(result.path)!r}, resume={str(result.path)!r}, answers=…)"
+            place = repr(str(result.path))
+            resumed = f"DebiasSettings(resume={place})"
+            go_on = f"debias(…, out={place}, answers=…, settings={resumed})"
         files = audit_files(result.audit, title=name_of(result.model), go_on=go_on)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
@@ -536,4 +547,6 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write ``result.json``, and the arguments of the command for a later run."""
     if (started := arguments()) is not None:
         (folder / RUN_FILE).write_text(json.dumps(started, indent=2), encoding="utf-8")
+    for name, text in settings_files().items():
+        (folder / name).write_text(text, encoding="utf-8")
     (folder / "result.json").write_text(as_json(record), encoding="utf-8")

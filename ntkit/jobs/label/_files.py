@@ -41,6 +41,7 @@ from ntkit.attributes import (
 )
 from ntkit.exceptions import InputError
 from ntkit.jobs.label_tables import key_in, nameless
+from ntkit.jobs.report import settings_files
 from ntkit.samples import KEYS, TABLES, Identified, read_table
 
 ID = "id"
@@ -354,6 +355,7 @@ class LabelFolder:
             self.looked_at = [*self.looked_at, len(labels.answers)]
         with saying_what_failed(self.path):
             self.path.mkdir(exist_ok=True)
+        files = {**files, **{name: text.encode() for name, text in settings_files().items()}}
         kept = {name: content for name, content in files.items() if not self._changed(name)}
         for name, content in kept.items():
             last, now = self.written.get(name, []), sha256(content).hexdigest()

@@ -272,12 +272,13 @@ def _with_cause(result: Parity, whole: list[Trial]) -> Parity:
     if not whole or len(alike) > _MOST_OTHERS:
         return replace(result, others=tuple(map(_in_words, whole[:4])), same_embeddings=False)
     best = whole[0]
+    steps = " ".join(change.fix for change in best.changes)
     return replace(
         result,
         cause=tuple(change.what for change in best.changes),
         words=tuple(change.words for change in best.changes),
         explained=float(best.differences.max()),
-        fix=" ".join(c.fix for c in best.changes) if all(c.fix for c in best.changes) else "",
+        fix=f'--preprocessing "{steps}"' if all(change.fix for change in best.changes) else "",
         others=tuple(map(_in_words, alike)),
         same_embeddings=all(change.what in _HARMLESS for change in best.changes),
     )

@@ -196,7 +196,7 @@ def _resample(steps: ImagePreprocessing, name: str) -> Cause | None:
     words = f"resizes with the filter {name}, not {_filter_name(steps)}"
     usual = 0 if name in ("nearest", "bilinear", "bicubic") else 1
     values = {"resample": FILTERS[name]}
-    return Cause("resample", words, values, f"--resample {name}", usual, "filter")
+    return Cause("resample", words, values, f"resample={name}", usual, "filter")
 
 
 def _filter_name(steps: ImagePreprocessing) -> str:
@@ -253,7 +253,7 @@ def _geometry(steps: ImagePreprocessing, resize: Any, crop: Any) -> Cause | None
     # No option removes a crop that a file of the model sets.
     fix = ""
     if resize is not None and (crop is not None or steps.crop is None):
-        fix = f"--resize {_option(resize)}" + (f" --crop {_option(crop)}" if crop else "")
+        fix = f"resize={_option(resize)}" + (f" crop={_option(crop)}" if crop else "")
     usual = 0 if not isinstance(resize, tuple) or crop is None else 1
     return Cause(what, words, {"resize": resize, "crop": crop}, fix, usual, "geometry")
 
@@ -341,8 +341,8 @@ def _value(steps: ImagePreprocessing, scale: float, mean: Numbers, std: Numbers)
     what = "scale" if ranges or (mean, std) == (steps.mean, steps.std) else "mean and std"
     listed = ",".join
     fix = (
-        f"--scale {scale:.10g} --mean {listed(f'{v:.10g}' for v in mean)} "
-        f"--std {listed(f'{v:.10g}' for v in std)}"
+        f"scale={scale:.10g} mean={listed(f'{v:.10g}' for v in mean)} "
+        f"std={listed(f'{v:.10g}' for v in std)}"
     )
     values = {"scale": scale, "mean": mean, "std": std}
     return Cause(what, words, values, fix, group="values")
@@ -388,7 +388,9 @@ def image_subject(images: Sequence[Any], steps: ImagePreprocessing, size: Any) -
         def batch(index: slice) -> Any:
             pixels = [settings(image(row)) for row in rows[index]]
             if len({one.shape for one in pixels}) > 1:
-                raise InputError("The images differ in size. Set one size: --resize HEIGHT,WIDTH")
+                raise InputError(
+                    "The images differ in size. Set one size: --preprocessing resize=HEIGHT,WIDTH"
+                )
             return done(settings.after, np.stack(pixels))
 
         return LazyBatches(len(rows), batch)

@@ -114,7 +114,7 @@ def _changes(steps: TextPreprocessing, content: Mapping[str, Any], paired: bool)
     paddings = ("padding side", "padding", "attention mask")
     return [
         Cause(what, words, values,
-              f"--max-length {values['max_length']}" if "max_length" in values else "",
+              f"max_length={values['max_length']}" if "max_length" in values else "",
               usual, "padding" if what in paddings else "")
         for what, words, values, usual in table
     ]  # fmt: skip

@@ -472,7 +472,7 @@ def test_the_command_without_labels(digits, tmp_path):
     assert len(facts["changes"]) == 2
     words = ("X.npy holds no labels, so ntkit can only test changes of the input.",
              "Add labels, or omit --no-changes")  # fmt: skip
-    refused(*arguments[:-1], tmp_path / "no", "--no-changes", says=words)
+    refused(*arguments[:-1], tmp_path / "no", "--changes", "0", says=words)
     assert not (tmp_path / "no").exists()
 
 

@@ -16,7 +16,7 @@ from tests.several_labels import LABELS, REPAIRED
 NAMES = ["cat", "dog", "horse", "sheep"]
 TURNED = ["dog", "horse", "sheep", "cat"]  # the order of the logits
 SAYS = "classes seem to be in another order than the labels: accuracy on 400 samples is"
-OPTIONS = ("--device", "cpu", "--no-changes", "--quiet", "--force")
+OPTIONS = ("--device", "cpu", "--changes", "0", "--quiet", "--force")
 TEXTS = [f"a {'red' if i % 3 else 'blue'} word" for i in range(400)]
 
 
@@ -87,12 +87,13 @@ def test_the_next_command_after_a_wrong_order_runs(tmp_path, more):
     out, _ = done("audit", model, data, *OPTIONS, "-o", tmp_path / "a", *columns, *more)
     words = next_words(out)
     assert words[words.index("--classes") + 1] == ",".join(TURNED)
-    assert ("--trust-inputs" in words) == ("--trust-inputs" in more)
+    trusts = "trust_inputs = true" in (tmp_path / "a" / "settings.toml").read_text("utf-8")
+    assert trusts == ("--trust-inputs" in more)
     named = {"TRAIN": data, "debiased/": tmp_path / "d"}
     words = [named.get(word, word) for word in words]
     at = words.index("--answers")
     words[at : at + 2] = ["--spurious", "column:site=A"]
-    code, _, err = run(*words, "--device", "cpu", "--quiet", "--no-input")
+    code, _, err = run(*words, "--device", "cpu", "--quiet")
     assert code in (0, 1), err
 
 
@@ -193,9 +194,9 @@ def test_each_of_several_labels(five, tmp_path):
     assert not any(repr(name) in str(error.value) for name in (names[0], names[2], names[4]))
     other = ntkit.audit_model(five.model, (X, turned), device="cpu", changes=0, label=names[0])
     assert not any("opposite" in note for note in other.notes)
-    sets = {"method": "auto", "device": "cpu", "label": names[1]}
+    model = ntkit.FrozenModel.load(five.model, label=names[1])
     with pytest.raises(InputError, match=says):
-        ntkit.debias(five.model, (X, turned), (X, turned), **sets)
+        ntkit.debias(model, (X, turned), (X, turned), method="auto", device="cpu")
 
 
 def test_no_repair_of_a_label_that_is_the_opposite_is_proposed(five, tmp_path):

@@ -13,7 +13,7 @@ from ntkit.jobs.debias import _candidates
 from tests.cases import ntkit, write_csv
 
 DIGITS = marked_digits_model_path()
-QUICK = {"n_random": 1, "device": "cpu"}
+QUICK = {"device": "cpu"}
 ALL = _candidates.CANDIDATES, _candidates.change_candidates
 FEW = {n: ALL[0][n] for n in ("class-balanced", "cell-balanced", "neurontune", "auto")}
 

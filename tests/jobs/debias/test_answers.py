@@ -3,13 +3,14 @@
 import json
 from collections import Counter
 from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from ntkit import FrozenModel, OnnxEmbedder, debias
+from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias
 from ntkit.attributes import Attribute
 from ntkit.datasets import marked_digits_model_path
 from ntkit.estimators import AutoDebiasClassifier, DFRClassifier, retrain_head
@@ -24,7 +25,7 @@ from ntkit.jobs.debias._named_attributes import PartlyKnown, partly_known
 from ntkit.jobs.label import label_samples
 from ntkit.metrics import worst_group_accuracy
 from ntkit.study import Rows, Study
-from tests.cases import read_csv, write_csv, write_rows
+from tests.cases import read_csv, settings, write_csv, write_rows
 from tests.jobs.label.models import rows, write_model
 
 X, Y, MARK = rows()
@@ -213,10 +214,15 @@ def test_the_mean_of_labelled_groups_says_of_which_samples_and_a_run_notes_other
     """The first number tells all samples of the set, so they are two numbers."""
     model, out = write_model(tmp_path / "model.onnx"), tmp_path / "out"
     attribute = np.r_[MARK, HELD[2]].astype(object)
-    options = {"train": (X, Y), "validation": HELD[:2], "even_if_worse": True, "device": "cpu"}
+    options = {
+        "train": (X, Y),
+        "validation": HELD[:2],
+        "settings": DebiasSettings(otherwise="new head"),
+        "device": "cpu",
+    }
 
     def run(attribute, **more):
-        result = debias(model, **options, attribute=attribute, **more)
+        result = debias(model, **(options | {"attribute": attribute} | more))
         return result, str(result).splitlines()[2]
 
     whole, line = run(attribute, out=out)
@@ -229,9 +235,10 @@ def test_the_mean_of_labelled_groups_says_of_which_samples_and_a_run_notes_other
     assert f": mean of the groups {of}" in line
     note = f"The labels of your attribute differ from those of the run in {out}, so the head"
     for labels, n in ((attribute, 0), (np.where(np.arange(N) < 9, None, attribute), 1)):
-        later, _ = run(labels, resume=out, interpolation=0.5)
+        later, _ = run(labels, settings=replace(options["settings"], resume=out, interpolation=0.5))
         assert sum(each.startswith(note) for each in later.cautions) == n
-    by_name = debias(model, **options, spurious="input #1 high", resume=out)
+    again = {"settings": replace(options["settings"], resume=out), "spurious": "input #1 high"}
+    by_name = debias(model, **(options | again))
     assert not any("labels of" in each for each in (*whole.cautions, *by_name.cautions))
 
 
@@ -396,7 +403,10 @@ def test_groups_of_several_classes_are_balanced_within_the_classes(form, some, t
         given[some] = values[some]
         if form == "table" and name == "groups":
             given = write_csv(tmp_path / "groups.csv", {"group": given})
-        more = {"trust_inputs": True, "even_if_worse": True, "n_random": 1, "device": "cpu"}
+        more = {
+            "settings": DebiasSettings(trust_inputs=True, otherwise="new head"),
+            "device": "cpu",
+        }
         return debias(model, **sets, **{name: given}, **more)
 
     said = "has several classes, so ntkit balances class × group."
@@ -478,10 +488,10 @@ def test_groups_that_exist_for_some_samples(run, folders, digits, tmp_path):
     lines = [(n, f"{n[0]}, {m}") for n, m in folders[1].items() if "validation" in n][::4]
     path = write_rows(tmp_path / "partial.csv", [["file_name", "who"], *lines])
     command = [*job(folders, tmp_path / "out"), "--groups", path]
-    code, _, err = run(*command, "--group-column", "what")
+    code, _, err = run(*command, *settings(group_column="what"))
     assert (code, "has no column 'what'" in err) == (2, True)
     assert not (tmp_path / "out").exists()
-    code, printed, err = run(*command, "--group-column", "who", "--json", "--even-if-worse")
+    code, printed, err = run(*command, *settings(group_column="who"), "--json", "--even-if-worse")
     assert code == 0, err
     found = json.loads(printed)
     assert found["balanced_over"] == "your groups (inferred from 175 samples)"
@@ -535,7 +545,7 @@ def test_labels_of_training_samples_alone_judge_large_stores_too(tmp_path, monke
             np.save(file := tmp_path / f"{n}.npy", embedder.transform(X_part))
             Z = np.load(file, mmap_mode="r" if mapped else None)
             stores.append(Samples(Z, y, embedded=True))
-        found.append(debias(DIGITS, *stores, attribute=labels, n_random=1, device="cpu").outcome)
+        found.append(debias(DIGITS, *stores, attribute=labels, device="cpu").outcome)
     for outcome in found:
         assert (outcome.where, outcome.word) == ("validation set", "probably better")
         assert outcome.average.n == 600
@@ -563,12 +573,19 @@ def test_labels_whose_groups_nobody_can_judge_keep_the_original(tmp_path):
     """Few labels tell no difference."""
     said = np.where(np.arange(N) < 60, np.r_[Y, Y], -1)
     said[:2] = 1 - Y[:2]
-    model, options = write_model(tmp_path / "model.onnx"), {"n_random": 1, "device": "cpu"}
+    model, options = write_model(tmp_path / "model.onnx"), {"device": "cpu"}
     result = debias(model, (X, Y), HELD[:2], attribute=said, **options)
     assert result.state == "kept"
     assert "makes no difference that can be told: " in result.headline()
     assert result.outcome.groups[0].source == "labelled"
-    forced = debias(model, (X, Y), HELD[:2], attribute=said, even_if_worse=True, **options)
+    forced = debias(
+        model,
+        (X, Y),
+        HELD[:2],
+        attribute=said,
+        settings=DebiasSettings(otherwise="new head"),
+        **options,
+    )
     assert forced.state == "written"
 
 
@@ -596,7 +613,7 @@ def test_opposite_labels_have_another_hash(tmp_path):
     model, hashes, numbers = write_model(tmp_path / "model.onnx"), set(), np.arange(N)
     for turned in (0, 1):
         labels = np.where(numbers % 7 == 0, (numbers // 14 + turned) % 2, -1)
-        options = {"even_if_worse": True, "n_random": 1, "device": "cpu"}
+        options = {"settings": DebiasSettings(otherwise="new head"), "device": "cpu"}
         result = debias(model, (X, Y), HELD[:2], attribute=labels, **options)
         hashes.add(result.model.metadata["ntkit.answers_sha256"])
     assert len(hashes) == 2

@@ -13,7 +13,7 @@ from skl2onnx import to_onnx
 from sklearn.neural_network import MLPClassifier
 
 import ntkit
-from ntkit import FrozenModel, OnnxEmbedder, debias
+from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias
 from ntkit.attributes import statistics_of_image
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples
@@ -49,7 +49,10 @@ def test_a_good_model_of_biased_data_stays_without_an_answer(good, found):
     assert "ntkit debias --from" not in found.summary()
     assert "ntkit debias --from" not in (found.path / "audit.html").read_text()
     place = repr(str(found.path))
-    assert f"answers(NAME), out={place}, resume={place}) if" in found.summary(verbose=True)
+    assert (
+        f"answers(NAME), out={place}, settings=DebiasSettings(resume={place})) if"
+        in found.summary(verbose=True)
+    )
 
 
 def test_where_nothing_is_found_there_is_nothing_to_ask(good):
@@ -97,10 +100,13 @@ def test_a_folder_keeps_answers_one_by_one_and_repairs_from_what_was_kept(biased
     audit, findings, *files = seen
     assert {"audit.html", "audit.json", "embedded-train.npz", "result.json"} <= {*files}
     assert json.loads((out / "result.json").read_text())["state"] == "open"
-    there = {"out": out, "resume": out} | QUICK
+    there = {"out": out, "settings": DebiasSettings(resume=out)} | QUICK
     unsure = tuple(replace(yes(audit, f.name), answer="unsure") for f in findings)
     write_answers(tmp_path / "nobody.json", Answers(unsure))
-    options = {"answers": tmp_path / "nobody.json", "keep_original": True} | there
+    options = there | {
+        "answers": tmp_path / "nobody.json",
+        "settings": DebiasSettings(otherwise="original", resume=out),
+    }
     again = debias(model, train, val, **options)
     (answered,) = (a for a in again.answers.answers if a.answer == "legitimate")
     assert answered.name not in [finding.name for finding in again.open]
@@ -171,7 +177,7 @@ def test_an_order_that_would_install_the_shortcut_is_refused_and_says_for_whom(g
     assert result.refused is not None
     assert result.refused.surely > result.max_cost
     # The test set agrees: whoever orders it all the same is not told that it is better.
-    forced = debias(model, train, val, even_if_worse=True, **options)
+    forced = debias(model, train, val, settings=DebiasSettings(otherwise="new head"), **options)
     assert forced.written
     assert forced.outcome.word == "worse"
     assert forced.headline().startswith("Written as ordered: auto is worse, because ")
@@ -209,7 +215,7 @@ def test_a_test_set_is_cut_where_the_other_sets_are(few):
     X, y = (part[np.argsort(corners[2])[:120]] for part in few[2][:2])  # dark ones
     above = np.sort(corners[2])[:120] > np.median(np.concatenate(corners[:2]))
     assert 4 < above.sum() < 60
-    options = {"spurious": name, "even_if_worse": True} | QUICK
+    options = {"spurious": name, "settings": DebiasSettings(otherwise="new head")} | QUICK
     result = debias(DIGITS, *few[:2], test=(X, y), **options)
     right = FrozenModel.load(DIGITS).head.predict(OnnxEmbedder(DIGITS).transform(X)) == y
     shares = [right[(y == k) & (above == a)].mean() for k in (0, 1) for a in (False, True)]
@@ -247,7 +253,7 @@ def test_the_original_head_goes_back_into_a_graph_whose_labels_were_given_names(
     first = FrozenModel.load(tmp_path / "model.onnx", classes=["low", "high"])
     named = np.array(["low", "high"])[y]
     sets = (X[:200], named[:200]), (X[200:], named[200:])
-    options = {"method": "class-balanced", "even_if_worse": True} | QUICK
+    options = {"method": "class-balanced", "settings": DebiasSettings(otherwise="new head")} | QUICK
     assert debias(first, *sets, out=tmp_path / "out", **options).written
     undo(tmp_path / "out", tmp_path / "back.onnx", device="cpu")
     back = FrozenModel.load(tmp_path / "back.onnx", classes=["low", "high"])

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.neural_network import MLPClassifier
 
 import ntkit
-from ntkit import FrozenModel, debias
+from ntkit import DebiasSettings, FrozenModel, debias
 from ntkit.attributes import FEWEST
 from ntkit.attributes._images import STATISTICS
 from ntkit.datasets import marked_digits_model_path
@@ -268,7 +268,7 @@ def test_names_that_are_markup_are_shown_and_not_obeyed(files, tmp_path):
         columns = {"text": texts, "label": y, "site": site}
         sets.append(write_csv(tmp_path / f"{name}.csv", columns))
     spurious = ["column:site=<script>alert(1)</script>|`", "word:<script"]
-    options = {"even_if_worse": True, "out": out} | QUICK
+    options = {"settings": DebiasSettings(otherwise="new head"), "out": out} | QUICK
     result = debias(files / "model.onnx", *sets, spurious=spurious, **options)
     assert "<script>alert" not in (out / "report.html").read_text()
     card = (out / "README.md").read_text()
@@ -448,7 +448,7 @@ def test_one_original_has_one_worst_group(three, method):
     """In the outcome and in the table, in every run with the same attribute."""
     model, sets = three
     sets = [sets[name] for name in ("train", "validation", "test")]
-    options = {"spurious": "column:f>=2", "method": method, "device": "cpu", "n_random": 1}
+    options = {"spurious": "column:f>=2", "method": method, "device": "cpu"}
     result = debias(model, *sets[:2], test=sets[2], **options)
     groups, *_ = result.outcome.groups
     assert min(row.n for row in groups.rows) < FEWEST  # too few to be a worst group

@@ -353,7 +353,7 @@ def test_an_interrupted_run_leaves_copies_to_go_on_with_and_other_files_alone(
 def test_the_command_line_takes_changes_and_goes_on_with_them(npz, by_change, tmp_path, run):
     out = tmp_path / "out"
     sets = ("--train", npz / "train.npz", "--validation", npz / "validation.npz")
-    code, text, _ = run("debias", DIGITS, *sets, "-o", out, "--no-input", "--device", "cpu")
+    code, text, _ = run("debias", DIGITS, *sets, "-o", out, "--device", "cpu")
     assert code == 3
     assert "--invariant image:border" in text
     # What was said is kept: the next run does the same.

@@ -6,7 +6,7 @@ import shlex
 import numpy as np
 import pytest
 
-from ntkit import FrozenModel, OnnxEmbedder, debias
+from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples
@@ -129,7 +129,8 @@ def test_random_errors_of_an_optimal_model_are_no_evidence(optimal):
             answers = (X[:, 0] > 0).astype(int)
             rows = np.flatnonzero((answers != y) & ((answers == only) | (only is None)))[:n]
             traffic = rng.normal(size=(2000, 5)).astype(np.float32)
-            given = {"keep": traffic, "random_state": seed, "device": "cpu"}
+            given = {"keep": traffic, "device": "cpu"}
+            given["settings"] = DebiasSettings(random_state=seed)
             written.append(debias(optimal, (X[rows], y[rows]), **given).written)
     assert sum(written) <= 1  # the level is 1 % of runs
 
@@ -239,6 +240,7 @@ def test_the_head_that_is_written_keeps_the_limit(digits, asked):
     old, traffic = FrozenModel.load(MODEL), np.unique(digits.X_train, axis=0)[:500]
     T = OnnxEmbedder(old, device="cpu").transform(traffic)
     for seed, limit in enumerate([0.01, 0.02, 0.05, 0.1, 0.15, 0.2]):
-        options = {"keep": traffic, "max_cost": limit, "random_state": seed, "device": "cpu"}
+        options = {"keep": traffic, "max_cost": limit, "device": "cpu"}
+        options["settings"] = DebiasSettings(random_state=seed)
         new = debias(MODEL, (X[seed:30], y[seed:30]), **options).model
         assert (old.head.predict(T) != new.head.predict(T)).mean() <= limit

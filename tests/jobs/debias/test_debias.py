@@ -18,7 +18,14 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder, audit_model, debias
+from ntkit import (
+    DebiasSettings,
+    FrozenModel,
+    NeuronTuneClassifier,
+    OnnxEmbedder,
+    audit_model,
+    debias,
+)
 from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, head_of
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx, write_onnx
@@ -26,16 +33,18 @@ from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples
 from ntkit.jobs.audit import like_a_guess, read_answers
 from ntkit.verification import Verification
 from tests import models
-from tests.cases import write_images
+from tests.cases import settings, write_images
 from tests.jobs.debias.conftest import DIGITS, QUICK
 from tests.jobs.label import models as rows_of_label
 
 SCORE = "worst_class_correctness_group_accuracy"
 
 
-def run(*sets, **options):
+def run(*sets, settings=None, **options):
     """What is found to be better has tests of its own."""
-    return debias(DIGITS, *sets, **({"method": SCORE, "even_if_worse": True} | QUICK | options))
+    settings = settings or DebiasSettings(otherwise="new head")
+    options = {"method": SCORE, "settings": settings} | options
+    return debias(DIGITS, *sets, **(QUICK | options))
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +52,7 @@ def written(whole, tmp_path_factory):
     """By the whole table of candidates."""
     train, validation, test = whole
     out = tmp_path_factory.mktemp("debias") / "out"
-    return run(train, validation, test=test, out=out, n_random=2)
+    return run(train, validation, test=test, out=out)
 
 
 def test_the_written_file_predicts_what_the_table_says(written, digits):
@@ -159,7 +168,9 @@ def test_new_head_for_other_labels(few):
     wide = model.with_head(head)
     with pytest.raises(InputError, match="new-head"):
         debias(wide, train, validation, device="cpu")
-    result = debias(wide, train, validation, test=test, new_head=True, **QUICK)
+    result = debias(
+        wide, train, validation, test=test, settings=DebiasSettings(new_head=True), **QUICK
+    )
     assert result.candidates[0].name == "ERM head"
     assert "no method was ordered" in result.headline() or result.written
     assert result.model.head.classes.tolist() == ["large", "small"]
@@ -298,13 +309,13 @@ def test_answers_of_a_person_outlive_force_and_the_run_can_go_on(few, written, t
     """Twice: a name on the command line that the folder has an answer on stays one answer."""
     out = shutil.copytree(written.path, tmp_path / "out")
     named = {"out": out, "spurious": "image:top left brightness above the median"}
-    run(*few[:2], **named, resume=out)
+    run(*few[:2], **named, settings=DebiasSettings(resume=out, otherwise="new head"))
     before = models.contents(out)
     with pytest.raises(InputError, match=r"answers\.json, which --force does not replace.*--from"):
         run(*few[:2], **named, force=True)
     assert models.contents(out) == before
     for _ in range(2):
-        run(*few[:2], **named, resume=out)
+        run(*few[:2], **named, settings=DebiasSettings(resume=out, otherwise="new head"))
         (answer,) = read_answers(out / "answers.json").answers
         assert (answer.name, answer.answer) == (named["spurious"], "spurious")
 
@@ -317,7 +328,13 @@ def test_names_in_a_config_json_decide_not_the_alphabet(few, tmp_path):
     model = shutil.copy(DIGITS, tmp_path / "model.onnx")
     (tmp_path / "config.json").write_text(json.dumps({"id2label": dict(enumerate(names))}))
     sets = [(X, names[y]) for X, y in few[:2]]
-    result = debias(model, *sets, method="class-balanced", even_if_worse=True, **QUICK)
+    result = debias(
+        model,
+        *sets,
+        method="class-balanced",
+        settings=DebiasSettings(otherwise="new head"),
+        **QUICK,
+    )
     assert result.model.head.classes.tolist() == names.tolist()
     assert "sorted order" not in " ".join(result.notes)
     assert min(c.average for c in result.candidates) > 0.5  # of original and new heads
@@ -351,7 +368,7 @@ def test_samples_in_two_sets_are_counted_one_by_one(few, written, tmp_path):
 
 
 def test_nothing_is_shown_on_samples_that_trained_the_head(few, tmp_path):
-    result = run(few[0], few[0], method="auto", even_if_worse=False, out=tmp_path / "out")
+    result = run(few[0], few[0], method="auto", settings=DebiasSettings(), out=tmp_path / "out")
     assert not result.helped
     assert "100 % of the validation samples are in the training set" in result.headline()
     assert "are also in the training set" in "\n".join(str(result).splitlines()[4:6])
@@ -360,7 +377,7 @@ def test_nothing_is_shown_on_samples_that_trained_the_head(few, tmp_path):
 
 # -- inputs that are likely not the model's own ---------------------------------------------------
 
-HINT = "preprocessing may differ from the model's.*--mean and --std.*ntkit parity.*--trust-inputs"
+HINT = "preprocessing may differ from the model's.*--preprocessing.*ntkit parity.*--trust-inputs"
 
 
 @pytest.fixture(scope="module")
@@ -383,8 +400,10 @@ def folders(sets, tmp_path_factory):
 def test_wrong_preprocessing_stops_it(folders, mean, std, problem):
     steps = ImagePreprocessing((20, 20), channels=1, mean=(mean,), std=(std,))
     wrong = {"preprocessing": steps, "device": "cpu"}
+    settings = DebiasSettings(preprocessing=steps)
+    sets = folders["train"], folders["validation"]
     with pytest.raises(InputError, match=f"{problem}.*{HINT}"):
-        debias(DIGITS, folders["train"], folders["validation"], method="neurontune", **wrong)
+        debias(DIGITS, *sets, method="neurontune", settings=settings, device="cpu")
     if mean == 2:
         with pytest.raises(InputError, match=f"{problem}.*{HINT}"):
             audit_model(DIGITS, folders["validation"], **wrong)
@@ -397,9 +416,9 @@ def test_quiet_hides_no_assumption_and_no_overlap(folders, tmp_path, run):
     """The command goes on if told to, and says what is doubtful on either stream."""
     job = ["debias", DIGITS, "--train", folders["train"], "--validation", folders["copies"]]
     job += ["--test", folders["namesakes"], "--quiet", "--method", "class-balanced"]
-    code, _, err = run(*job, "-o", tmp_path / "no", "--mean", "2", "--device", "cpu")
+    code, _, err = run(*job, "-o", tmp_path / "no", "--preprocessing", "mean=2", "--device", "cpu")
     assert (code, "right on none" in err) == (2, True)
-    for more in ([], ["--mean", "2", "--trust-inputs", "--json"]):
+    for more in ([], ["--preprocessing", "mean=2", *settings(trust_inputs=True), "--json"]):
         place = tmp_path / f"out{len(more)}"
         code, out, err = run(*job, "-o", place, *more, "--device", "cpu")
         assert code in (0, 1), err
@@ -463,7 +482,12 @@ def test_a_repair_reads_the_model_once(few, tmp_path):
     options = {"test": test, "spurious": "image:top left brightness high"} | QUICK
     with counted(given) as found:
         result = debias(
-            given, train, validation, even_if_worse=True, out=tmp_path / "out", **options
+            given,
+            train,
+            validation,
+            settings=DebiasSettings(otherwise="new head"),
+            out=tmp_path / "out",
+            **options,
         )
     assert result.written
     # The graph with the new head is searched too, and the written file, when it is read back.
@@ -476,3 +500,22 @@ def test_embeddings_whose_squares_overflow_are_refused(tmp_path):
     large = X * np.float32(1e20)
     with pytest.raises(InputError, match="embedding of the train set has values up to"):
         debias(path, (large, y), (large[:100] + 1e18, y[:100]), method="auto", **QUICK)
+
+
+def test_former_keywords_are_settings_for_one_release(sets):
+    """Each former keyword does what its setting does, and a warning names the new place."""
+    train, validation, _ = sets
+    job = {"method": "class-balanced", "device": "cpu"}
+    settings = DebiasSettings(C=0.01, random_state=3, otherwise="new head")
+    now = debias(DIGITS, train, validation, settings=settings, **job)
+    with pytest.warns(FutureWarning) as warned:
+        before = debias(
+            DIGITS, train, validation, C=0.01, random_state=3, even_if_worse=True, n_random=2, **job
+        )
+    assert np.array_equal(before.head.coef, now.head.coef)
+    says = [str(each.message) for each in warned]
+    assert len(says) == 4
+    assert "Pass settings=DebiasSettings(C=…)." in says[0]
+    assert 'DebiasSettings(otherwise="new head")' in says[2]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'labl'"):
+        debias(DIGITS, train, validation, labl="even", **job)

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from skl2onnx import to_onnx
 from sklearn.neural_network import MLPClassifier
 
-from ntkit import AccuracyCost, FrozenModel, LinearHead, OnnxEmbedder, debias
+from ntkit import AccuracyCost, DebiasSettings, FrozenModel, LinearHead, OnnxEmbedder, debias
 from ntkit._key import group_name
 from ntkit.attributes import Attribute, columns
 from ntkit.jobs.debias import _candidates
@@ -64,7 +64,7 @@ def test_a_biased_model_is_mended(by_auto):
 
 @pytest.mark.more
 def test_what_may_be_lost_bounds_the_share_that_is_taken(whole):
-    options = {"max_cost": 0.02, "even_if_worse": True}
+    options = {"max_cost": 0.02, "settings": DebiasSettings(otherwise="new head")}
     result = debias(DIGITS, *whole[:2], method="auto", **options, **QUICK)
     assert result.accuracy_cost.cost_high <= result.max_cost == 0.02
     more = [cost for cost in result.accuracy_costs if cost.t > result.accuracy_cost.t]
@@ -78,7 +78,9 @@ def test_a_good_model_stays_as_it_is(without_bias, tmp_path, monkeypatch):
     """The model repaired on samples without bias, given again with them."""
     method, out = "class-balanced-validation", tmp_path / "out"
     monkeypatch.setattr(_candidates, "CANDIDATES", FEW | {method: ALL[0][method]})
-    good = debias(DIGITS, *without_bias, method=method, even_if_worse=True, **QUICK).model
+    good = debias(
+        DIGITS, *without_bias, method=method, settings=DebiasSettings(otherwise="new head"), **QUICK
+    ).model
     result = debias(good, *without_bias, out=out, method="auto", **QUICK)
     assert (result.helped, result.state) == (False, "kept")
     why = "auto makes no difference|auto is worse|auto may lose .* of average accuracy, limit 5"
@@ -87,7 +89,9 @@ def test_a_good_model_stays_as_it_is(without_bias, tmp_path, monkeypatch):
     assert sorted(p.name for p in out.iterdir() if p.suffix == ".onnx") == []
     assert json.loads((out / "result.json").read_text())["helped"] is False
     assert not (out / "README.md").exists()  # there is no model to describe
-    forced = debias(good, *without_bias, method="auto", even_if_worse=True, **QUICK)
+    forced = debias(
+        good, *without_bias, method="auto", settings=DebiasSettings(otherwise="new head"), **QUICK
+    )
     assert (forced.written, forced.helped) == (True, False)
     assert forced.headline().startswith("Written as ordered: auto ")
     rng = np.random.default_rng(0)  # 5 % wrong labels change nothing
@@ -248,7 +252,9 @@ def test_the_option_that_is_named_allows_the_head(biased):
     kept = debias(*biased[:3], max_cost=0.01, method="neurontune", **QUICK)
     assert kept.headline().startswith("Kept the original model: neurontune is worse, because ")
     assert not debias(*biased[:3], max_cost=1, method="neurontune", **QUICK).written
-    forced = debias(*biased[:3], method="neurontune", even_if_worse=True, **QUICK)
+    forced = debias(
+        *biased[:3], method="neurontune", settings=DebiasSettings(otherwise="new head"), **QUICK
+    )
     assert forced.headline().startswith("Written as ordered: neurontune is worse, because ")
 
 

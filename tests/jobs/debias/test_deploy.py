@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -12,23 +13,19 @@ import onnxruntime
 import pytest
 from PIL import Image
 
-from ntkit import FrozenModel, debias
+from ntkit import DebiasSettings, FrozenModel, debias
 from ntkit.exceptions import DeployError, InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing, read_samples
 from ntkit.pages import _usage
 from ntkit.pages._offline import rendered
+from tests.cases import settings
 from tests.jobs.debias.conftest import DIGITS
 from tests.jobs.verify import services as s
 from tests.pages.test_card_programs import predictions, printed
 
 ALWAYS = {"model.onnx", "labels.json", "predict.py", "README.md", "SHA256SUMS", ".ntkit.json"}
-QUICK = {
-    "method": "class-balanced",
-    "trust_inputs": True,
-    "even_if_worse": True,
-    "device": "cpu",
-    "n_random": 1,
-}
+SETTINGS = DebiasSettings(trust_inputs=True, otherwise="new head")
+QUICK = {"method": "class-balanced", "device": "cpu"}
 
 
 def answers(folder, elsewhere, *arguments):
@@ -77,9 +74,10 @@ def images(tmp_path, digits):
     return FrozenModel.load(tmp_path / "original.onnx", classes=["small ones", "large"])
 
 
-def deployed(model, folder, **options):
+def deployed(model, folder, preprocessing=None, **options):
     sets = folder / "train", folder / "validation"
-    debias(model, *sets, deploy=folder / "service", **(QUICK | options))
+    settings = replace(SETTINGS, deploy=folder / "service", preprocessing=preprocessing)
+    debias(model, *sets, settings=settings, **(QUICK | options))
     return folder / "service"
 
 
@@ -157,7 +155,7 @@ def test_texts(tmp_path, paired):
     options |= {"preprocessing": TextPreprocessing.for_model(frozen), "inputs": frozen.inputs}
     sets = [read_samples(tmp_path / f"{n}.tsv", **options) for n in ("train", "validation")]
     place = tmp_path / "service"
-    debias(frozen, *sets, deploy=place, out=tmp_path / "out", **QUICK)
+    debias(frozen, *sets, settings=replace(SETTINGS, deploy=place), out=tmp_path / "out", **QUICK)
     used = {"tokenizer.json", "tokenizer_config.json"}
     assert files_of(place) == ALWAYS | used
     sides = {"truncation_side": "right", "padding_side": "right"}
@@ -178,7 +176,9 @@ def test_weights_outside_the_file_come_along(zoo, tmp_path):
     X = zoo.inputs(120)
     y = np.array(["a", "b", "c"])[X[:, :3].argmax(axis=1)]
     model, place = FrozenModel.load(path, classes=["a", "b", "c"]), tmp_path / "service"
-    debias(model, (X[:60], y[:60]), (X[60:], y[60:]), deploy=place, **QUICK)
+    debias(
+        model, (X[:60], y[:60]), (X[60:], y[60:]), settings=replace(SETTINGS, deploy=place), **QUICK
+    )
     assert files_of(place) - {"repair-limits.toml"} == ALWAYS | {"model.onnx.data"}
     moved, elsewhere = tmp_path / "moved", tmp_path / "elsewhere"
     shutil.move(place, moved)
@@ -192,11 +192,12 @@ def test_weights_outside_the_file_come_along(zoo, tmp_path):
     onnx.checker.check_model(str(moved / "model.onnx"))
 
 
-def job(zoo, tmp_path, **options):
+def job(zoo, tmp_path, deploy, **options):
     path = zoo.save(zoo.classifier(3), tmp_path / "m.onnx")
     X = zoo.inputs(120)
     y = X[:, :3].argmax(axis=1)
-    return debias(path, (X[:60], y[:60]), (X[60:], y[60:]), **{**QUICK, **options})
+    settings = replace(SETTINGS, deploy=deploy)
+    return debias(path, (X[:60], y[:60]), (X[60:], y[60:]), settings=settings, **QUICK, **options)
 
 
 def test_nothing_of_others_is_touched(zoo, tmp_path):
@@ -234,7 +235,7 @@ def test_a_program_that_answers_otherwise_is_not_deployed_and_the_result_stays(
         assert {"debiased.onnx", "report.html", "table.md"} < {p.name for p in out.iterdir()}
         shutil.rmtree(out)
     # The command prints the result before what became of the folder.
-    arguments = ["--method", "class-balanced", "--even-if-worse", "--trust-inputs"]
+    arguments = ["--method", "class-balanced", "--even-if-worse", *settings(trust_inputs=True)]
     code, printed, err = run(*command(zoo, tmp_path), *arguments)
     assert (code, "no such thing" in err) == (2, True)
     assert f"Wrote {out / 'debiased.onnx'}" in printed

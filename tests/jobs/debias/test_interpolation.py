@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx.numpy_helper import to_array
 
-from ntkit import FrozenModel, debias
+from ntkit import DebiasSettings, FrozenModel, debias
 from ntkit.exceptions import InputError
 from ntkit.jobs.debias import _job
 from tests.cases import done, ntkit, refused
@@ -158,7 +158,13 @@ def test_a_head_with_a_mask_has_two_steps_and_the_page_says_why(biased, tmp_path
 def test_in_python_a_chosen_share_is_at_most_probably_better(biased, share):
     model, train, validation, test = biased
     result = debias(
-        model, train, validation, test=test, spurious=REGION, interpolation=share, **QUICK
+        model,
+        train,
+        validation,
+        test=test,
+        spurious=REGION,
+        settings=DebiasSettings(interpolation=share),
+        **QUICK,
     )
     assert result.outcome.word == ("better" if share is None else "probably better")
     assert result.ordered_share == share
@@ -168,4 +174,4 @@ def test_in_python_a_chosen_share_is_at_most_probably_better(biased, share):
 
 def test_in_python_the_share_is_checked_before_the_work(biased):
     with pytest.raises(InputError, match="above 0"):
-        debias(*biased[:3], spurious=REGION, interpolation=0, **QUICK)
+        debias(*biased[:3], spurious=REGION, settings=DebiasSettings(interpolation=0), **QUICK)

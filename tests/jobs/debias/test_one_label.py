@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from ntkit import FrozenModel, LinearHead, debias
+from ntkit import DebiasSettings, FrozenModel, LinearHead, debias
 from ntkit.exceptions import InputError
 from ntkit.jobs.debias import undo, write_candidate
 from ntkit.verification import verify
@@ -27,9 +27,9 @@ def repaired(five, tmp_path_factory):
     model = shutil.copy(five.model, folder)
     (folder / "config.json").write_text(json.dumps({"thresholds": LEVELS}), encoding="utf-8")
     sets = (five.set("train"), five.set("validation"))
-    options = {"test": (*five.set("test"), groups), "label": REPAIRED, "attribute": known}
-    options |= {"out": folder / "out", "deploy": folder / "deployed"}
-    return debias(model, *sets, **options, **QUICK)
+    options = {"test": (*five.set("test"), groups), "attribute": known}
+    options |= {"out": folder / "out", "settings": DebiasSettings(deploy=folder / "deployed")}
+    return debias(FrozenModel.load(model, label=REPAIRED), *sets, **options, **QUICK)
 
 
 OTHERS = "The outputs of the other 4 labels are the same to the bit on 256 samples."
@@ -112,7 +112,12 @@ def test_the_row_can_be_restored_or_replaced_by_another(five, repaired, tmp_path
     with pytest.raises(InputError, match="about the label 'even', not 'loop'"):
         write_candidate(repaired.path, "class-balanced", tmp_path / "x", label="loop")
     with pytest.raises(InputError, match="about the label 'even', not 'loop'"):
-        debias(five.model, five.set("validation"), label="loop", resume=repaired.path, **QUICK)
+        debias(
+            FrozenModel.load(five.model, label="loop"),
+            five.set("validation"),
+            settings=DebiasSettings(resume=repaired.path),
+            **QUICK,
+        )
 
 
 def test_samples_of_unknown_label_are_left_out(five):
@@ -120,11 +125,11 @@ def test_samples_of_unknown_label_are_left_out(five):
     Y, marks = Y.astype(float), five.mark["validation"].astype(float)
     Y[::2, LABELS.index(REPAIRED)] = np.nan
     marks[::2] = 5  # values of samples that are left out do not matter
-    result = debias(five.model, (X, Y), label=REPAIRED, attribute=marks, **QUICK)
+    result = debias(FrozenModel.load(five.model, label=REPAIRED), (X, Y), attribute=marks, **QUICK)
     assert any("Left out 500 of 1000 samples" in note for note in result.notes)
     assert any("known for 500 validation samples" in note for note in result.notes)
     with pytest.raises(InputError, match=r"500 values, but there are 1000 .*500 of them left out"):
-        debias(five.model, (X, Y), label=REPAIRED, attribute=marks[1::2], **QUICK)
+        debias(FrozenModel.load(five.model, label=REPAIRED), (X, Y), attribute=marks[1::2], **QUICK)
 
 
 def test_traffic_of_unknown_label_counts(five):
@@ -147,9 +152,15 @@ def test_broken_labels_are_refused(five):
         ("even", Y[:, :3], r"shape \(1000, 3\)"),
     ]:
         with pytest.raises(InputError, match=says):
-            debias(five.model, (X, y), label=label, attribute=Y[:, 1], **QUICK)
+            debias(FrozenModel.load(five.model, label=label), (X, y), attribute=Y[:, 1], **QUICK)
     with pytest.raises(InputError, match=r"new_head=True.*Omit one of them"):
-        debias(five.model, (X, Y), (X, Y), label="even", new_head=True, **QUICK)
+        debias(
+            FrozenModel.load(five.model, label="even"),
+            (X, Y),
+            (X, Y),
+            settings=DebiasSettings(new_head=True),
+            **QUICK,
+        )
     with pytest.raises(InputError, match="Name one of them with --label NAME"):
         debias(five.model, (X, Y), attribute=Y[:, 1], **QUICK)
 
@@ -167,4 +178,4 @@ def test_a_label_that_the_model_never_gives_is_told(five):
         (0 * rare, "Label 'even', validation set: none of 1000 samples has it"),
     ]:
         with pytest.raises(InputError, match=says):
-            debias(never, (X, y), label=REPAIRED, attribute=Y[:, 1], **QUICK)
+            debias(never.of_label(REPAIRED), (X, y), attribute=Y[:, 1], **QUICK)

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from ntkit import debias
+from ntkit import DebiasSettings, debias
 from ntkit.exceptions import InputError
 from tests.cases import write_csv
 from tests.jobs.debias.conftest import DIGITS, QUICK, predicted, reviews
@@ -55,7 +55,7 @@ def test_groups_that_lose_are_found(one):
 
 def test_the_audit_after_retraining_is_cross_fitted(one):
     X, y = one[0][0][:200], np.random.default_rng(0).permutation(np.repeat([0, 1], 100))
-    audit = debias(DIGITS, (X, y), trust_inputs=True, C=1e6, **QUICK).audit
+    audit = debias(DIGITS, (X, y), settings=DebiasSettings(trust_inputs=True, C=1e6), **QUICK).audit
     assert audit.retraining.predictions.wrong.mean() > 0.3  # the labels are random
 
 
@@ -82,7 +82,13 @@ def test_figures_are_of_samples_that_a_head_has_not_seen(files, way):
     texts, _, _ = reviews(5, 160, 0.5)
     y = np.random.default_rng(0).permutation(np.repeat(["0", "1"], 80))
     path = write_csv(files / f"random-{len(way)}.csv", {"text": texts, "label": y})
-    result = debias(files / "model.onnx", path, trust_inputs=True, C=1e6, **way, **QUICK)
+    result = debias(
+        files / "model.onnx",
+        path,
+        settings=DebiasSettings(trust_inputs=True, C=1e6),
+        **way,
+        **QUICK,
+    )
     assert max(row.average for row in result.candidates) < 0.7
     assert any("cross-fitted by 5 folds" in note for note in result.notes)
 
@@ -110,10 +116,22 @@ def test_a_group_that_is_too_small_is_refused_with_the_number_that_would_do(file
     with pytest.raises(
         InputError, match=r"has 2 of 60 distinct samples.*at least 5.*About 150 samples"
     ):
-        debias(files / "model.onnx", path, attribute=values, trust_inputs=True, **QUICK)
+        debias(
+            files / "model.onnx",
+            path,
+            attribute=values,
+            settings=DebiasSettings(trust_inputs=True),
+            **QUICK,
+        )
     values[odd] = values[next(i for i in range(60) if y[i] == y[0] and i not in odd)]
     with pytest.raises(InputError, match=r"has no sample.*--invariant"):
-        debias(files / "model.onnx", path, attribute=values, trust_inputs=True, **QUICK)
+        debias(
+            files / "model.onnx",
+            path,
+            attribute=values,
+            settings=DebiasSettings(trust_inputs=True),
+            **QUICK,
+        )
 
 
 def test_a_model_without_an_error_may_have_been_trained_on_the_samples(files):

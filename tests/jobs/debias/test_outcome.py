@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from ntkit import check, debias
+from ntkit import DebiasSettings, check, debias
 from ntkit.attributes import Attribute
 from ntkit.datasets import load_scanned_digits
 from ntkit.jobs.debias._labelled import Labelled
@@ -304,7 +304,13 @@ def test_copies_with_a_part_of_others_tell_what_happens_where_it_is_unrelated():
     d = load_scanned_digits()
     parts = {n: (d[f"X_{n}"][:600], d[f"y_{n}"][:600]) for n in ("train", "validation", "test")}
     for change, decides in (("image:border", "changed"), ("image:blur", "")):
-        result = debias(d.model_path, **parts, invariant=change, even_if_worse=True, device="cpu")
+        result = debias(
+            d.model_path,
+            **parts,
+            invariant=change,
+            settings=DebiasSettings(otherwise="new head"),
+            device="cpu",
+        )
         (groups,) = result.outcome.groups
         means = groups.mean.before, groups.mean.value
         rows = [row for row in groups.rows if row.name.endswith(decides)]

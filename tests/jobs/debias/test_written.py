@@ -9,7 +9,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from ntkit import FrozenModel, debias, write_report
+from ntkit import DebiasSettings, FrozenModel, debias, write_report
 from ntkit.attributes import write_answers
 from ntkit.exceptions import InputError
 from ntkit.jobs.debias import write_candidate
@@ -104,7 +104,7 @@ def test_everything_is_there_if_asked_for(npz, tmp_path, run, all_candidates):
 
 @pytest.mark.more
 def test_the_next_command_of_an_audit_runs_in_a_folder_with_blanks(npz, asked, tmp_path, run):
-    more = ["--label-column", "y", "--device", "cpu", "--no-changes"]
+    more = ["--label-column", "y", "--device", "cpu", "--changes", "0"]
     _, text, _ = run("audit", DIGITS, npz / "validation.npz", "-o", tmp_path / "o ut", *more)
     program, *words = shlex.split(text.splitlines()[-1].removeprefix("Next: "))
     assert program == "ntkit"
@@ -130,7 +130,14 @@ def rows(zoo, tmp_path_factory):
     X = zoo.inputs(240)
     y = np.array(["cow", "ant", "bee"])[(X[:, :3] + zoo.run(path, X)["logits"] / 3).argmax(axis=1)]
     sets = (X[:120], y[:120]), (X[120:], y[120:])
-    debias(model, *sets, method="auto", out=folder / "run", trust_inputs=True, **QUICK)
+    debias(
+        model,
+        *sets,
+        method="auto",
+        out=folder / "run",
+        settings=DebiasSettings(trust_inputs=True),
+        **QUICK,
+    )
     return model, sets, folder / "run"
 
 
@@ -138,7 +145,7 @@ def rows(zoo, tmp_path_factory):
 def test_a_row_is_what_the_job_would_have_written(zoo, rows, tmp_path, run, all_candidates, name):
     model, sets, folder = rows
     before, other = zoo.contents(folder), tmp_path / "other"
-    options = {"even_if_worse": True, "trust_inputs": True} | QUICK
+    options = {"settings": DebiasSettings(otherwise="new head", trust_inputs=True)} | QUICK
     asked = debias(model, *sets, method=name, **options)
     code, out, err = run(
         "debias", "--from", folder, "--method", name, "-o", other, "--device", "cpu"
@@ -243,8 +250,11 @@ def job(request, zoo, tmp_path_factory):
 
     model = FrozenModel.load(path, **options)
     out = folder / "out"
-    ordered = {"new_head": True} if new else {"method": "class-balanced", "even_if_worse": True}
-    ordered |= {"trust_inputs": True}  # weights are random: some classes are never predicted
+    # Weights are random: some classes are never predicted.
+    settings = DebiasSettings(
+        trust_inputs=True, new_head=new, otherwise=None if new else "new head"
+    )
+    ordered = {"settings": settings} | ({} if new else {"method": "class-balanced"})
     debias(model, sample(120), sample(120), out=out, **ordered, **QUICK)
     X, y = sample(90)
     np.savez(folder / "test.npz", X=X, y=y)

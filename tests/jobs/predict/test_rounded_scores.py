@@ -9,7 +9,7 @@ from onnx import TensorProto
 from onnxruntime import quantization
 
 import ntkit
-from ntkit import FrozenModel, OnnxEmbedder
+from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder
 from ntkit.jobs.check import Limits
 from tests import models
 from tests.cases import done
@@ -146,7 +146,11 @@ def test_debias_tells_that_the_file_may_decide_differently(form, noted, tmp_path
     y = np.where(X[:, 0] > 0.5, np.arange(N) % 3, classes_of(path, X))
     sets = {"train": (X[:200], y[:200]), "validation": (X[200:], y[200:])}
     result = ntkit.debias(
-        path, **sets, method="class-balanced", even_if_worse=True, device="cpu", trust_inputs=True
+        path,
+        **sets,
+        method="class-balanced",
+        settings=DebiasSettings(otherwise="new head", trust_inputs=True),
+        device="cpu",
     )
     assert sum("rounds or cuts off its scores" in note for note in result.notes) == noted
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import ntkit
+from ntkit import DebiasSettings
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.jobs.verify import check_parity
@@ -145,7 +146,7 @@ def job(digits, recorded, **options):
         marked_digits_model_path(),
         (digits.X_train[:300], digits.y_train[:300]),
         (digits.X_validation[:300], digits.y_validation[:300]),
-        recorded=recorded,
+        settings=DebiasSettings(recorded=recorded),
         method="class-balanced",
         device="cpu",
         **options,
@@ -173,11 +174,19 @@ def test_debias_compares_stored_embeddings_by_the_head(digits, tmp_path):
     }
     rows = {"logits": logits, "rows": np.arange(20)}
     options = {"method": "class-balanced", "device": "cpu"}
-    result = ntkit.debias(model, sets["train"], sets["validation"], recorded=rows, **options)
+    result = ntkit.debias(
+        model, sets["train"], sets["validation"], settings=DebiasSettings(recorded=rows), **options
+    )
     assert any("agree on all 20 samples" in note for note in result.notes)
     rows["rows"] += 1
     with pytest.raises(VerificationError, match="No cause found"):
-        ntkit.debias(model, sets["train"], sets["validation"], recorded=rows, **options)
+        ntkit.debias(
+            model,
+            sets["train"],
+            sets["validation"],
+            settings=DebiasSettings(recorded=rows),
+            **options,
+        )
 
 
 def test_all_recorded_samples_are_compared(digits):

@@ -1,0 +1,127 @@
+"""Settings of a repair, and the keywords that they replace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import wraps
+from inspect import signature
+from typing import Any, Literal, ParamSpec, TypeVar
+
+from ntkit._warn import warn
+from ntkit.inputs import ImagePreprocessing, TextPreprocessing
+from ntkit.model.frozen_model import loaded
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DebiasSettings:
+    """What few callers of :func:`ntkit.debias` set.
+
+    Parameters
+    ----------
+    deploy : path-like, optional
+        Second output folder, for a service; written only with a new head. It holds ``model.onnx``,
+        the files for its inputs (tokenizer, ``preprocessor_config.json``), ``labels.json`` (the
+        classes in the order of the scores), ``predict.py``, ``README.md`` and ``SHA256SUMS``.
+        ``predict.py`` needs ONNX Runtime but not ntkit; ntkit runs it and compares its predictions.
+    new_head : bool
+        Fit a new head for labels that are not the model's classes. The original head is then an
+        ERM head fitted on the training set.
+    validation_balanced : bool
+        Whether the validation set has little bias. "auto" then retrains on it alone.
+    id_column : str, optional
+        The column of names; by default ``file_name`` for images and ``id`` for tables.
+    match_names : bool
+        Match labels by name if no content matches, because the samples were saved again.
+    interpolation : float, optional
+        Share of the new head in its interpolation with the original one, above 0 and at most 1. By
+        default ntkit chooses it on validation samples. The outcome of a share that a person chose
+        is at most "probably better", because results on the test set may have chosen it.
+    otherwise : {"original", "new head"}, optional
+        What to write if the new head is not better: a copy of the original model under the name of
+        the new one, or the chosen head all the same. The head is then whole, unless
+        ``interpolation`` is set. By default nothing.
+    resume : path-like, optional
+        Folder of an earlier run on the same samples; may be ``out``. ntkit reuses its embeddings
+        if model and contents are the same, and reads its ``answers.json``.
+    C : float, optional
+        Inverse penalty, as in scikit-learn, of all candidates except "auto" on standardised
+        embeddings. By default each candidate has the penalty that "auto" would choose for it.
+    preprocessing : ImagePreprocessing or TextPreprocessing, optional
+        Preprocessing of image folders and tables of texts. By default ntkit reads
+        ``preprocessor_config.json``, timm's ``config.json`` or ``tokenizer.json`` in the model's
+        folder. Without such a file, images get the model's input size and pixels from 0 to 1 (0 to
+        255 for an input of unsigned integers). A note says which.
+    recorded : path-like or mapping of str to array-like, optional
+        Outputs of the service that runs the model, in a form that
+        :func:`ntkit.jobs.verify.check_parity` takes: for files of any of these sets, for rows of
+        the validation set, or with their inputs. If the service's embeddings differ from ntkit's,
+        ntkit raises an error with the likely cause.
+    trust_inputs : bool
+        Continue with a note if the original model is not better than guessing: never right on a
+        class of the validation set, or at chance on both sets. By default this is an error, because
+        wrong preprocessing has the same effect.
+    batch_size : int, optional
+        As in :class:`ntkit.OnnxEmbedder`.
+    random_state : int
+        Seed of folds and random masks.
+    verbose : bool
+        Show progress bars.
+    """
+
+    deploy: str | os.PathLike[str] | None = None
+    new_head: bool = False
+    validation_balanced: bool = False
+    id_column: str | None = None
+    match_names: bool = False
+    interpolation: float | None = None
+    otherwise: Literal["original", "new head"] | None = None
+    resume: str | os.PathLike[str] | None = None
+    C: float | None = None
+    preprocessing: ImagePreprocessing | TextPreprocessing | None = None
+    recorded: Any = None
+    trust_inputs: bool = False
+    batch_size: int | None = None
+    random_state: int = 0
+    verbose: bool = False
+
+
+_NAMES = frozenset(each.name for each in fields(DebiasSettings))
+_PLACES = {
+    "label": "Name the label when you load the model: FrozenModel.load(PATH, label=NAME).",
+    "even_if_worse": 'Pass settings=DebiasSettings(otherwise="new head").',
+    "keep_original": 'Pass settings=DebiasSettings(otherwise="original").',
+    "n_random": "There are five random masks.",
+}
+"""New places of former keywords without a setting of the same name."""
+
+
+def with_former_keywords(debias: Callable[P, R]) -> Callable[P, R]:
+    """Accept what were keywords of ``debias`` before there were settings, and warn of each."""
+
+    @wraps(debias)
+    def accepting(*args: P.args, **kwargs: P.kwargs) -> R:
+        former = {name: kwargs.pop(name) for name in [*kwargs] if name in _NAMES | _PLACES.keys()}
+        if not former:
+            return debias(*args, **kwargs)
+        for name in former:
+            place = _PLACES.get(name, f"Pass settings=DebiasSettings({name}=…).")
+            warn(f"{name}= is no longer a parameter of debias. {place}", FutureWarning)
+        call = signature(debias).bind(*args, **kwargs)
+        if (label := former.get("label")) is not None:
+            call.arguments["model"] = loaded(call.arguments["model"], label=label)
+        changed: dict[str, Any] = {n: value for n, value in former.items() if n in _NAMES}
+        if former.get("keep_original"):
+            changed["otherwise"] = "original"
+        if former.get("even_if_worse"):
+            changed["otherwise"] = "new head"
+        call.arguments["settings"] = replace(
+            call.arguments.get("settings") or DebiasSettings(), **changed
+        )
+        return debias(*call.args, **call.kwargs)
+
+    return accepting

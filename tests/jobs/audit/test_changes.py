@@ -471,7 +471,7 @@ def test_the_command_without_labels(digits, tmp_path):
     assert (facts["labelled"], facts["errors"], facts["accuracy"]) == (False, None, None)
     assert len(facts["changes"]) == 2
     words = ("X.npy holds no labels, so ntkit can only test changes of the input.",
-             "Add labels, or omit --no-changes")  # fmt: skip
+             "Add labels, or omit --changes 0")  # fmt: skip
     refused(*arguments[:-1], tmp_path / "no", "--changes", "0", says=words)
     assert not (tmp_path / "no").exists()
 

@@ -134,8 +134,9 @@ def test_the_option_it_names_mends_it(tmp_path):
     parity = ["parity", model, tmp_path / "recorded.npz", "--data", tmp_path / "images"]
     parity += ["--device", "cpu"]
     code, out, _ = cases.ntkit(*parity)
-    assert (code, out.splitlines()[-1]) == (1, "To do the same in ntkit: --resize 36 --crop 32,32")
-    assert cases.ntkit(*parity, "--resize", "36", "--crop", "32,32")[0] == 0
+    fix = 'To do the same in ntkit: --preprocessing "resize=36 crop=32,32"'
+    assert (code, out.splitlines()[-1]) == (1, fix)
+    assert cases.ntkit(*parity, "--preprocessing", "resize=36 crop=32,32")[0] == 0
 
 
 # -- debiasing ----------------------------------------------------------------------------------

@@ -42,10 +42,12 @@ from ntkit.attributes._feature_set import rules_of as rules_of
 from ntkit.attributes._feature_set import values_by_name as values_by_name
 from ntkit.attributes._feature_set import values_of as values_of
 from ntkit.attributes._images import OF_IMAGES as OF_IMAGES
+from ntkit.attributes._images import SEVERAL_SIZES as SEVERAL_SIZES
 from ntkit.attributes._images import SIDE as SIDE
 from ntkit.attributes._images import image_feature_set as image_feature_set
 from ntkit.attributes._images import image_statistics as image_statistics
-from ntkit.attributes._images import measured_image_statistics as measured_image_statistics
+from ntkit.attributes._images import scale_of_size as scale_of_size
+from ntkit.attributes._images import scale_of_statistics as scale_of_statistics
 from ntkit.attributes._images import statistics_of_image as statistics_of_image
 from ntkit.attributes._layers import EMBEDDING as EMBEDDING
 from ntkit.attributes._layers import is_channel as is_channel

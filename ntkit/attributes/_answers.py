@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ntkit import _text
 from ntkit._disk import StrPath, read_json
 from ntkit._join import NameIndex
-from ntkit._key import Key
+from ntkit._key import Key, values_in
 from ntkit._labels import is_missing, listed, means_unknown, spelling, without_case
 from ntkit._output import check_file, new_file
 from ntkit._types import Array
@@ -512,7 +512,9 @@ def _answers_in(path: StrPath, content: Mapping[str, Any]) -> Answers:
 def _answer(path: StrPath, number: int, entry: Any) -> Answer:
     try:
         name, answer, *who = entry["name"], entry.get("answer"), entry.get("by"), entry.get("at")
-        values = tuple(map(tuple, entry.get("values", [[name]])))
+        named = values_in(name) if "values" not in entry and "|" in name else (name,)
+        name = named[0]  # such as word:film|word:movie
+        values = tuple(map(tuple, entry.get("values", [(each,) for each in named])))
         also = entry.get("also", [])
         rules = {one: Rule.from_dict(rule) for one, rule in entry.get("rules", {}).items()}
     except (TypeError, KeyError, AttributeError) as error:

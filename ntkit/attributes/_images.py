@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._types import Array
-from ntkit.attributes._feature_set import QUANTILES, FeatureSet, inferred
+from ntkit.attributes._feature_set import QUANTILES, FeatureSet, Rule, inferred
 from ntkit.exceptions import InputError
 
 SIDE = 128
@@ -49,17 +50,37 @@ def image_statistics(images: Iterable[Any], n_samples: int) -> FeatureSet:
             )
         return np.asarray(rows)
 
-    return inferred("image", _NAMES, n_samples, statistics)
+    return image_feature_set(statistics, n_samples, lambda: scale_of_statistics(statistics()))
 
 
-def measured_image_statistics(statistics: Array) -> FeatureSet:
-    """The same feature set from statistics that were already computed, (N, 19)."""
-    return inferred("image", _NAMES, len(statistics), lambda: statistics)
+def image_feature_set(
+    statistics: Callable[[], Array], n_samples: int, scale: Callable[[], str]
+) -> FeatureSet:
+    """The same feature set from functions that return the statistics, (N, 19), and their scale."""
+    of_images = inferred("image", _NAMES, n_samples, statistics)
+
+    def rule(name: str) -> Rule | None:
+        of = of_images.rule(name)
+        return None if of is None else replace(of, layer=scale())
+
+    return replace(of_images, rule=rule)
 
 
-def image_feature_set(statistics: Callable[[], Array], n_samples: int) -> FeatureSet:
-    """The same feature set from a function that returns the statistics, (N, 19)."""
-    return inferred("image", _NAMES, n_samples, statistics)
+SEVERAL_SIZES = "image"
+"""Scale of statistics of images of several sizes."""
+
+
+def scale_of_size(height: int, width: int) -> str:
+    """Scale of statistics of images of one size: contrast and sharpness depend on it."""
+    return f"image {height} x {width}"
+
+
+def scale_of_statistics(statistics: Array) -> str:
+    """The same from the statistics of images in their own sizes."""
+    area, ratio = statistics[:, [STATISTICS.index("size"), STATISTICS.index("aspect ratio")]].T
+    heights = np.rint(np.sqrt(area / ratio))
+    sizes = np.unique(np.stack([heights, np.rint(area / heights)], axis=1).astype(int), axis=0)
+    return scale_of_size(*sizes[0].tolist()) if len(sizes) == 1 else SEVERAL_SIZES
 
 
 def _reduced(pixels: Array, factor: int) -> Array:

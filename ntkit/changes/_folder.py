@@ -51,8 +51,8 @@ class OfFolder:
         if not samples.data.may_have_names:
             raise InputError(
                 f"{self.name!r}: copies are matched by name, but {samples.called('the set')} "
-                f"contains {samples.data.what} without names; pass an image folder or a table "
-                "with a column id."
+                f"contains {samples.data.what}, of which ntkit reads no copies from files; pass "
+                "image files, texts or a table for a single input."
             )
         of_set = self.path / samples.sources[0].name if samples.sources else self.path
         path = of_set if of_set.exists() else self.path

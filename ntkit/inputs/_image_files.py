@@ -88,14 +88,16 @@ class ImageFiles:
 
     def seen(self, row: int) -> NDArray[np.float32]:
         """An image as the model sees it: (H, W, C), from 0 to 255."""
-        return self.preprocessing.seen(self._image(row))
+        return self._seen(self._image(row), row)
 
-    def _input(self, row: int) -> NDArray[np.float32]:
-        image = self._image(row)
+    def _seen(self, image: Image.Image, row: int) -> NDArray[np.float32]:
         try:
-            return self.preprocessing(image)
+            return self.preprocessing.seen(image)
         except ValueError as error:
             raise InputError(f"{self.paths[row]} cannot be preprocessed: {error}") from error
+
+    def _input(self, row: int) -> NDArray[np.float32]:
+        return self.preprocessing.finished(self.seen(row))
 
     def _image(self, row: int) -> Image.Image:
         return decode(self.paths[row])
@@ -147,14 +149,14 @@ class MeasuredImages(ImageFiles):
             self._inputs = self[:n]
         return self._inputs[:n]
 
-    def measure(self, image: Image.Image) -> Any:
-        """Measurement that is kept of an image; not None."""
+    def measure(self, image: Image.Image, seen: NDArray[np.float32]) -> Any:
+        """Measurement that is kept of an image and of what the model sees of it; not None."""
         return True
 
     def measurements(self) -> list[Any]:
         """Measurement of each image; images that no model has read are read now."""
         unread = [row for row, at in enumerate(self._places) if self._measurements[at] is None]
-        for _ in _ahead(self._image, unread):
+        for _ in _ahead(self.seen, unread):
             pass
         return [self._measurements[at] for at in self._places]
 
@@ -167,9 +169,12 @@ class MeasuredImages(ImageFiles):
         with _refusing(path), _opened(path) if kept is None else BytesIO(kept) as file:
             self._digests[at] = hashlib.file_digest(file, _blake).digest()
             file.seek(0)
-            image = _decoded(file, path)
-        self._measurements[at] = self.measure(image)
-        return image
+            return _decoded(file, path)
+
+    def _seen(self, image: Image.Image, row: int) -> NDArray[np.float32]:
+        seen = super()._seen(image, row)
+        self._measurements[self._places[row]] = self.measure(image, seen)
+        return seen
 
     def _digest(self, row: int) -> bytes:
         at = self._places[row]

@@ -614,16 +614,6 @@ class ImagePreprocessing:
             image = resized(image, self.resize, filter_of(self.resample))
         return self.cropped(np.asarray(image, dtype=np.float32))
 
-    def view(self, image: Image.Image) -> Image.Image:
-        """The part of an upright image that the model sees, in the pixels of its file."""
-        if self.crop is None:
-            return image
-        whole = image.size if self.resize is None else size_after(image.size, self.resize)
-        share = np.minimum(1, np.array(self.crop[::-1]) / whole)
-        sides = np.rint(share * image.size).astype(int).clip(1)
-        left, top = ((image.size - sides) // 2).tolist()
-        return image.crop((left, top, left + int(sides[0]), top + int(sides[1])))
-
     def cropped(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """The centre of resized pixels, (H, W) or (H, W, C); an InputError if it is larger."""
         if pixels.ndim == 2:

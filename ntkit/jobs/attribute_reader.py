@@ -5,8 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from ntkit._labels import listed, plain_value
 from ntkit._types import Array
 from ntkit.attributes import (
     FEWEST,
-    SIDE,
+    SEVERAL_SIZES,
     Attribute,
     FeatureSet,
     Rule,
@@ -29,19 +28,19 @@ from ntkit.attributes import (
     column_notes,
     columns,
     image_feature_set,
-    image_statistics,
     layer_of,
     layer_rule,
     layer_values,
     layers,
-    measured_image_statistics,
     read_column,
+    scale_of_size,
+    scale_of_statistics,
     statistics_of_image,
     values_named,
     words,
 )
 from ntkit.exceptions import InputError
-from ntkit.inputs import MeasuredImages, as_viewed
+from ntkit.inputs import ImagePreprocessing, MeasuredImages, upright
 from ntkit.samples import (
     MADE_OF_CLASSES,
     Identified,
@@ -66,12 +65,10 @@ _DAMAGED = (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.err
 class AuditedImages(MeasuredImages):
     """Image files whose statistics are computed while a model reads them."""
 
-    def measure(self, image: Image.Image) -> tuple[Array, dict[str, str]]:
-        """Statistics of an image, and facts about its file."""
-        upright = as_viewed(image)
-        seen = self.preprocessing.view(upright)
-        pixels = np.asarray(seen.reduce(max(1, min(seen.size) // SIDE)))
-        return statistics_of_image(pixels, upright.size), _facts(image)
+    def measure(self, image: Image.Image, seen: Array) -> tuple[Array, dict[str, str]]:
+        """Statistics of what the model sees, with the size of the file, and facts about it."""
+        size = upright(image).size
+        return statistics_of_image(seen / np.float32(255), size), _facts(image)
 
     def statistics(self) -> Array:
         """Statistics of every image, (N, 19)."""
@@ -108,17 +105,22 @@ def _facts(image: Image.Image) -> dict[str, str]:
 
 
 _AS_GIVEN = "image as given"
-"""Layer of rules of images that are not measured from black to white."""
+"""Scale of statistics of images that are not measured from black to white."""
 
 
-def _as_given(of_images: FeatureSet) -> FeatureSet:
-    """Statistics of images whose rules tell that black and white are unknown."""
+def _size_for_model(samples: Samples) -> tuple[int, int] | None:
+    """Height and width of image files as the model sees them; None if they keep their own."""
+    steps = samples.data.steps
+    size = steps.crop or steps.resize if isinstance(steps, ImagePreprocessing) else None
+    return size if isinstance(size, tuple) else None
 
-    def rule(name: str) -> Rule | None:
-        of = of_images.rule(name)
-        return None if of is None else replace(of, layer=_AS_GIVEN)
 
-    return replace(of_images, rule=rule)
+def _scale_of(samples: Samples, statistics: Array) -> str:
+    """Scale of statistics of images, which must be that of the rules that cut them."""
+    if not samples.data.pixel_range[2]:
+        return _AS_GIVEN
+    size = _size_for_model(samples)
+    return scale_of_statistics(statistics) if size is None else scale_of_size(*size)
 
 
 FEATURE_SETS = ("word", "column", "input", "metadata", "image", "file", "layer", "embedding")
@@ -170,13 +172,15 @@ def of_inputs(
     elif inputs.table is not None:
         yield columns(inputs.table)
     if isinstance(X, AuditedImages):
-        yield measured_image_statistics(X.statistics())
+        statistics = X.statistics()
+        scale = _scale_of(samples, statistics)
+        yield image_feature_set(lambda: statistics, len(statistics), lambda: scale)
         facts = X.file_facts()
         if facts:
             yield columns(facts, kind="file")
     elif (images := samples.data.images_from_0_to_1()) is not None:
-        of_images = image_statistics(images, len(images))
-        yield of_images if samples.data.pixel_range[2] else _as_given(of_images)
+        measured = cache(lambda: np.stack([*map(statistics_of_image, images)]))
+        yield image_feature_set(measured, len(images), lambda: _scale_of(samples, measured()))
     if inputs.table is None and _is_matrix(X) and not samples.embedded:
         yield array(X, kind="input")
 
@@ -267,8 +271,8 @@ class AttributeReader:
         return None if None in parts else parts
 
     @cached_property
-    def statistics(self) -> Array:
-        """Statistics of the images, measured as an audit does, (N, 19)."""
+    def _statistics(self) -> list[Array]:
+        """Statistics of the images of each set, measured as an audit does, (N, 19)."""
         check_one_scale(self.sets)
         parts = list[Array]()
         for samples in self.sets:
@@ -278,12 +282,18 @@ class AttributeReader:
                 images = samples.data.images_from_0_to_1()
                 assert images is not None
                 parts.append(np.stack([statistics_of_image(image) for image in images]))
-        return np.concatenate(parts)
+        return parts
+
+    @property
+    def statistics(self) -> Array:
+        """Statistics of the images of all sets, (N, 19)."""
+        return np.concatenate(self._statistics)
 
     @cached_property
-    def _are_as_given(self) -> bool:
-        """Whether black and white of some images in arrays are unknown."""
-        return any(not each.data.pixel_range[2] for each in self.sets)
+    def _scale(self) -> str:
+        """Scale of the statistics of images."""
+        scales = {*map(_scale_of, self.sets, self._statistics)}
+        return scales.pop() if len(scales) == 1 else SEVERAL_SIZES
 
     @cached_property
     def files(self) -> dict[str, Array] | None:
@@ -435,24 +445,35 @@ class AttributeReader:
         """The feature set that an attribute of numbers belongs to, and the numbers."""
         kind = Key.of(name).kind
         if kind == "image" and self.images is not None:
-            of_images = image_feature_set(lambda: self.statistics, self.n)
-            return _as_given(
-                of_images
-            ) if self._are_as_given else of_images, lambda: self.statistics
+            of_images = image_feature_set(lambda: self.statistics, self.n, lambda: self._scale)
+            return of_images, lambda: self.statistics
         if kind == "input" and (numbers := self.numbers) is not None:
             return array(numbers, kind="input"), lambda: numbers
         return None
+
+    def _check_scale(self, name: str, rule: Rule) -> None:
+        """Raise an error for a rule that cuts images on another scale."""
+        own = rule.layer == SEVERAL_SIZES and all(_size_for_model(s) is None for s in self.sets)
+        if rule.layer == self._scale or (own and self._scale != _AS_GIVEN):
+            return
+        if _AS_GIVEN in (rule.layer, self._scale):
+            raise InputError(
+                f"{name!r} is cut in images on another scale: one set is normalised, or its "
+                "black and white are unknown, and the other is not. Pass these in the same way."
+            )
+        raise InputError(
+            f"{name!r} is cut in images of another size ({rule.layer}, and here {self._scale}), "
+            "and contrast and sharpness depend on it. Pass these in the same way, or answer anew "
+            "from an audit with this model."
+        )
 
     def _read(self, name: str, rules: Mapping[str, Rule]) -> Array:
         rule = rules.get(name)
         if layer_of(name) is not None:
             return layer_values(name, self.layers, rule)
         if rule is not None and (measured := self._measured(name)) is not None:
-            if measured[0].kind == "image" and self._are_as_given != (rule.layer == _AS_GIVEN):
-                raise InputError(
-                    f"{name!r} is cut in images on another scale: one set is normalised, or its "
-                    "black and white are unknown, and the other is not. Pass these in the same way."
-                )
+            if measured[0].kind == "image":
+                self._check_scale(name, rule)
             return rule.values(measured[1]())
         pairs = conditions_in(name)
         if not pairs:

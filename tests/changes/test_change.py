@@ -57,7 +57,7 @@ REFUSALS = [
     (lambda: change_named("column:age=x").copies(ROWS), "the column has numbers; write one"),
     (lambda: change_named("column:age=1|1").copies(ROWS), "names a value twice"),
     (lambda: change_named("folder:/nowhere").copies(TEXTS), "/nowhere does not exist"),
-    (lambda: change_named("folder:/").copies(IMAGES), "contains arrays without names"),
+    (lambda: change_named("folder:/").copies(IMAGES), "arrays, of which ntkit reads no copies"),
     (lambda: change_named("column:age").copies(ROWS, [2]), "rows must be numbers from 0 to 1"),
     (lambda: change_named("column:age").copies(ROWS, [-1]), "rows must be numbers from 0 to 1"),
     (lambda: change_named("column:age").copies(ROWS, seed=-1), "A seed must be a whole number"),

@@ -10,6 +10,7 @@ import ntkit
 from ntkit import DebiasSettings, FrozenModel, check, debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
+from ntkit.extraction import ImagePreprocessing, read_samples
 from ntkit.jobs.audit import read_answers
 from tests import models
 from tests.cases import write_images
@@ -88,18 +89,29 @@ def test_large_image_files_are_measured_by_check_as_by_the_audit(tmp_path):
     assert sizes(found)[name] == 12
 
 
-def test_large_images_are_measured_in_arrays_as_in_files(tmp_path):
+def test_images_are_measured_as_the_model_sees_them(tmp_path):
     rng = np.random.default_rng(0)
     X = rng.random((40, 1, 301, 330)) * np.linspace(0.2, 1, 40)[:, None, None, None]
     y = np.arange(40) % 2
-    write_images(tmp_path, X, y)
-    of_files = ntkit.audit_model(DIGITS, tmp_path, device="cpu", changes=0)
-    pixels = (X[np.argsort(y, kind="stable"), 0] * 255).round().astype(np.uint8)
-    for images, rounding in ((pixels, 1e-6), (pixels / 255, 0.01)):
+    write_images(tmp_path / "files", X, y)
+    model = FrozenModel.load(DIGITS)
+    steps = ImagePreprocessing.for_model(model)
+    seen = read_samples(tmp_path / "files", preprocessing=steps).X[:]
+    of_files = ntkit.audit_model(DIGITS, tmp_path / "files", device="cpu", changes=0)
+    name = "image:sharpness high"
+    for images in (seen, (seen * 255).round().astype(np.uint8)):
+        images = images[:, 0]
         of_arrays = ntkit.audit(np.sort(y), 1 - np.sort(y), images=images, trust_inputs=True)
-        for name in ("sharpness", "border evenness", "middle centre brightness"):
-            rules = [each.rule(f"image:{name} high") for each in (of_files, of_arrays)]
-            assert rules[1].offsets == pytest.approx(rules[0].offsets, rel=rounding)
+        rules = [each.rule(name) for each in (of_files, of_arrays)]
+        assert {rule.layer for rule in rules} == {"image 20 x 20"}
+        assert rules[1].offsets == pytest.approx(rules[0].offsets, rel=0.01)
+    # An audit without the model measures the files, so its cut is that of other images.
+    pixels = (X[np.argsort(y, kind="stable"), 0] * 255).round().astype(np.uint8)
+    large = ntkit.audit(np.sort(y), 1 - np.sort(y), images=pixels, trust_inputs=True)
+    assert large.rule(name).layer == "image 301 x 330"
+    file = saved(tmp_path, large.answers(name))
+    with pytest.raises(InputError, match=r"of another size .image 301 x 330, and here image 20 x"):
+        check(DIGITS, DIGITS, tmp_path / "files", limits=LOOSE, answers=file, slices=[name])
 
 
 def test_files_of_answers_with_other_cuts_are_refused(audited, digits, tmp_path):

@@ -123,6 +123,32 @@ def _scale_of(samples: Samples, statistics: Array) -> str:
     return scale_of_statistics(statistics) if size is None else scale_of_size(*size)
 
 
+def _common_scale(sets: Sequence[Samples], statistics: Sequence[Array]) -> str:
+    """Scale of the statistics of images of several sets."""
+    scales = {*map(_scale_of, sets, statistics)}
+    return scales.pop() if len(scales) == 1 else SEVERAL_SIZES
+
+
+def _check_scale(
+    name: str, rule: Rule, sets: Sequence[Samples], statistics: Sequence[Array]
+) -> None:
+    """Raise an error for a rule that cuts images on another scale."""
+    here = _common_scale(sets, statistics)
+    own = rule.layer == SEVERAL_SIZES and all(_size_for_model(each) is None for each in sets)
+    if rule.layer == here or (own and here != _AS_GIVEN):
+        return
+    if _AS_GIVEN in (rule.layer, here):
+        raise InputError(
+            f"{name!r} is cut in images on another scale: one set is normalised, or its black and "
+            "white are unknown, and the other is not. Pass these in the same way."
+        )
+    raise InputError(
+        f"{name!r} is cut in images of another size ({rule.layer}, and here {here}), and contrast "
+        "and sharpness depend on it. Pass these in the same way, or answer anew from an audit with "
+        "this model."
+    )
+
+
 FEATURE_SETS = ("word", "column", "input", "metadata", "image", "file", "layer", "embedding")
 """Kinds of feature sets that ntkit makes from the samples and the model."""
 
@@ -290,12 +316,6 @@ class AttributeReader:
         return np.concatenate(self._statistics)
 
     @cached_property
-    def _scale(self) -> str:
-        """Scale of the statistics of images."""
-        scales = {*map(_scale_of, self.sets, self._statistics)}
-        return scales.pop() if len(scales) == 1 else SEVERAL_SIZES
-
-    @cached_property
     def files(self) -> dict[str, Array] | None:
         """Format, colour mode and camera of image files; None of other samples."""
         parts = [samples.measured(AuditedImages).X for samples in self.sets]
@@ -445,27 +465,15 @@ class AttributeReader:
         """The feature set that an attribute of numbers belongs to, and the numbers."""
         kind = Key.of(name).kind
         if kind == "image" and self.images is not None:
-            of_images = image_feature_set(lambda: self.statistics, self.n, lambda: self._scale)
+            of_images = image_feature_set(
+                lambda: self.statistics,
+                self.n,
+                lambda: _common_scale(self.sets, self._statistics),
+            )
             return of_images, lambda: self.statistics
         if kind == "input" and (numbers := self.numbers) is not None:
             return array(numbers, kind="input"), lambda: numbers
         return None
-
-    def _check_scale(self, name: str, rule: Rule) -> None:
-        """Raise an error for a rule that cuts images on another scale."""
-        own = rule.layer == SEVERAL_SIZES and all(_size_for_model(s) is None for s in self.sets)
-        if rule.layer == self._scale or (own and self._scale != _AS_GIVEN):
-            return
-        if _AS_GIVEN in (rule.layer, self._scale):
-            raise InputError(
-                f"{name!r} is cut in images on another scale: one set is normalised, or its "
-                "black and white are unknown, and the other is not. Pass these in the same way."
-            )
-        raise InputError(
-            f"{name!r} is cut in images of another size ({rule.layer}, and here {self._scale}), "
-            "and contrast and sharpness depend on it. Pass these in the same way, or answer anew "
-            "from an audit with this model."
-        )
 
     def _read(self, name: str, rules: Mapping[str, Rule]) -> Array:
         rule = rules.get(name)
@@ -473,7 +481,7 @@ class AttributeReader:
             return layer_values(name, self.layers, rule)
         if rule is not None and (measured := self._measured(name)) is not None:
             if measured[0].kind == "image":
-                self._check_scale(name, rule)
+                _check_scale(name, rule, self.sets, self._statistics)
             return rule.values(measured[1]())
         pairs = conditions_in(name)
         if not pairs:

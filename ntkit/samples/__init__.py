@@ -27,16 +27,6 @@ from ntkit.samples._copies import (
     sum_of_digests,
     without_copies,
 )
-from ntkit.samples._data import (
-    Arrays,
-    ColumnData,
-    ImageArrays,
-    SeveralInputs,
-    TextData,
-    by_input,
-    first_rows,
-    rows_of,
-)
 from ntkit.samples._join import (
     KEYS,
     MADE_OF_CLASSES,
@@ -47,6 +37,16 @@ from ntkit.samples._join import (
     names_of,
     positions_in,
     table_of,
+)
+from ntkit.samples._kinds import (
+    Arrays,
+    ColumnData,
+    ImageArrays,
+    SeveralInputs,
+    TextData,
+    by_input,
+    first_rows,
+    rows_of,
 )
 from ntkit.samples._looks import Images, Inputs, images_in_array
 from ntkit.samples._read import (

@@ -33,6 +33,7 @@ from ntkit.samples._samples import Samples, arrays_of
 from ntkit.samples._table import is_aside
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
+    from ntkit.graph.tensors import TensorInfo
     from ntkit.model import FrozenModel
 
 _LAZY_ROWS = 64
@@ -272,30 +273,33 @@ def contents_of(
     count = Counter(size for each in sizes.values() for size in each)
     contents = dict[str, Digests]()
     inputs = () if model is None else model.inputs
-    dtypes = {info.name: info.dtype for info in inputs if info.dtype in np.sctypeDict}
     for name, samples in sets.items():
-        X = samples.X
         if name in sizes:
             of_size = [hashed(b"size", str(size).encode()) for size in sizes[name]]
             contents[name] = np.array(of_size, dtype=f"S{LENGTH}")
             some = np.flatnonzero([count[size] > 1 or size < 0 for size in sizes[name]])
             contents[name][some] = sample_digests(samples.take(some), verbose=verbose)
-            continue
-        if hasattr(X, "texts"):
+        elif samples.embedded:
+            contents[name] = row_contents(samples.X, np.float32)
+        elif hasattr(samples.X, "texts"):
             contents[name] = sample_digests(samples, verbose=verbose)
-            continue
-        if samples.embedded:
-            contents[name] = row_contents(X, np.float32)
-            continue
-        parts = X if isinstance(X, Mapping) else {inputs[0].name if len(inputs) == 1 else "": X}
-        arrays = {n: x.to_numpy() if hasattr(x, "to_numpy") else x for n, x in parts.items()}
-        arrays = {n: np.asarray(x) if isinstance(x, list | tuple) else x for n, x in arrays.items()}
-        if all(hasattr(x, "itemsize") for x in arrays.values()):
-            digests = [row_contents(x, dtypes.get(n)) for n, x in sorted(arrays.items())]
-        else:  # computed when they are read, so they are not read once more: all are distinct
-            digests = [np.array([hashed(name.encode(), b"%d" % i) for i in range(len(samples))])]
-        contents[name] = digests[0] if len(digests) == 1 else np.array([*map(hashed, *digests)])
+        else:
+            contents[name] = _contents_of_arrays(samples.X, inputs, name)
     return contents
+
+
+def _contents_of_arrays(X: Any, inputs: Sequence[TensorInfo], name: str) -> Digests:
+    """Content of each row of one array, or of several inputs, in the types of the model."""
+    parts = X if isinstance(X, Mapping) else {inputs[0].name if len(inputs) == 1 else "": X}
+    arrays = {n: x.to_numpy() if hasattr(x, "to_numpy") else x for n, x in parts.items()}
+    arrays = {n: np.asarray(x) if isinstance(x, list | tuple) else x for n, x in arrays.items()}
+    if not all(hasattr(x, "itemsize") for x in arrays.values()):
+        # Computed when they are read, so they are not read once more: all are distinct.
+        n = len(next(iter(arrays.values())))
+        return np.array([hashed(name.encode(), b"%d" % i) for i in range(n)])
+    dtypes = {info.name: info.dtype for info in inputs if info.dtype in np.sctypeDict}
+    digests = [row_contents(x, dtypes.get(n)) for n, x in sorted(arrays.items())]
+    return digests[0] if len(digests) == 1 else np.array([*map(hashed, *digests)])
 
 
 def _is_nan(X: Any) -> bool:

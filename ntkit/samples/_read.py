@@ -84,20 +84,7 @@ def read(
             options |= {"other_labels": model.label_names}
         samples = read_samples(Path(data), labels=labels, **options)
     else:
-        if isinstance(data, tuple) and len(data) in (2, 3):
-            data = Samples(*data)
-        elif labels != "required" and not isinstance(data, Samples | tuple):
-            data = Samples(data)
-        if not isinstance(data, Samples):
-            raise InputError("Pass the samples as a path, Samples, (X, y) or (X, y, groups).")
-        if data.index is None and data.rows is None:
-            X, y, groups = data.X, data.y, data.groups
-            given = {"X": X, "y": y, "groups": groups}
-            notes = (*data.notes, *check_index(**given))
-            index = {name: of for name, each in given.items() if (of := index_of(each)) is not None}
-            y = _labels_by_name(y, model) if model.label_names else _one_for_each(y)
-            y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
-            data = replace(data, y=y, groups=groups, index=index, notes=notes)
+        data = _in_memory(data, model, labels)
         if model.label is not None:
             data = _of_label(data, model.label, model.label_names, keep_unknown)
         elif every_label and model.label_names:
@@ -111,6 +98,25 @@ def read(
     if y.ndim == 1 and y.dtype.kind in "bf" and classes.dtype.kind in "iu":  # True and 1.0 are 1
         y = y.astype(classes.dtype) if np.isin(y, classes).all() else y
     return samples if y is samples.y else replace(samples, y=y)
+
+
+def _in_memory(data: Any, model: FrozenModel, labels: Labels) -> Samples:
+    """Samples, (X, y), (X, y, groups) or inputs alone, with arrays for labels and groups."""
+    if isinstance(data, tuple) and len(data) in (2, 3):
+        data = Samples(*data)
+    elif labels != "required" and not isinstance(data, Samples | tuple):
+        data = Samples(data)
+    if not isinstance(data, Samples):
+        raise InputError("Pass the samples as a path, Samples, (X, y) or (X, y, groups).")
+    if data.index is not None or data.rows is not None:
+        return data
+    X, y, groups = data.X, data.y, data.groups
+    given = {"X": X, "y": y, "groups": groups}
+    notes = (*data.notes, *check_index(**given))
+    index = {name: of for name, each in given.items() if (of := index_of(each)) is not None}
+    y = _labels_by_name(y, model) if model.label_names else _one_for_each(y)
+    y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
+    return replace(data, y=y, groups=groups, index=index, notes=notes)
 
 
 def read_samples(
@@ -381,6 +387,21 @@ def _from_file(
     )
 
 
+def _notes_on_whole_numbers(samples: Samples, inputs: Sequence[TensorInfo]) -> list[str]:
+    """Notes on images in whole numbers for a model that takes others."""
+    X, notes = samples.X, list[str]()
+    for each in inputs:
+        part = X.get(each.name) if isinstance(X, Mapping) else X if len(inputs) == 1 else None
+        if not isinstance(part, np.ndarray) or part.ndim < 3 or part.dtype.kind not in "iu":
+            continue
+        if (each.dtype or "").startswith(("float", "double")):
+            notes.append(
+                f"{samples.called()}: {each.name} holds whole numbers ({part.dtype}), and the "
+                f"model takes {each.dtype}. They are used as they are; scale them as for training."
+            )
+    return notes
+
+
 def _complete(
     samples: Samples, inputs: Sequence[TensorInfo], labels: Labels, missing: str, fix: str
 ) -> Samples:
@@ -391,16 +412,9 @@ def _complete(
         y = spelt_as(samples.y, where=samples.called())
         samples = samples if y is samples.y else replace(samples, y=y)
     steps, X = TextPreprocessing.for_strings(inputs), samples.X
-    for each in inputs:
-        part = X.get(each.name) if isinstance(X, Mapping) else X if len(inputs) == 1 else None
-        if samples.embedded or not isinstance(part, np.ndarray) or part.ndim < 3:
-            continue
-        if part.dtype.kind in "iu" and (each.dtype or "").startswith(("float", "double")):
-            note = (
-                f"{samples.called()}: {each.name} holds whole numbers ({part.dtype}), and the "
-                f"model takes {each.dtype}. They are used as they are; scale them as for training."
-            )
-            samples = replace(samples, notes=(*samples.notes, note))
+    if not samples.embedded:
+        notes = _notes_on_whole_numbers(samples, inputs)
+        samples = replace(samples, notes=(*samples.notes, *notes)) if notes else samples
     if steps is None or samples.embedded:
         return by_column_names(samples, inputs)
     if isinstance(X, Mapping):

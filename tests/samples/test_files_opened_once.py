@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import ntkit
+from ntkit import DebiasSettings
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.extraction import EmbeddingStore, OnnxEmbedder, read_samples
 from ntkit.inputs import ImagePreprocessing
@@ -71,7 +72,7 @@ def test_each_image_is_opened_once(folder, opens, tmp_path):
     model = ntkit.FrozenModel.load(sets[0])
     samples = read_samples(sets[1], preprocessing=ImagePreprocessing.for_model(model))
     embedder = OnnxEmbedder(model, device="cpu")
-    again = {"resume": out, "method": "neurontune"}
+    again = {"settings": DebiasSettings(resume=out), "method": "neurontune"}
     for call, files, most in (
         (lambda: ntkit.debias(*sets, out=out, device="cpu"), 2 * N, 2.2 * N),
         # The first training images check the head.

@@ -36,7 +36,6 @@ from ntkit.extraction import (
 )
 from ntkit.extraction.embedder import Embedded, embedded_with_layers, keep, kept_or_computed
 from ntkit.head import LinearHead
-from ntkit.inputs import MeasuredImages
 from ntkit.jobs.audit import AuditedImages, guess_notes, like_a_guess, never_changes, why_not
 from ntkit.jobs.debias._order import Order, embeddings_file
 from ntkit.jobs.verify import check_parity, read_recorded
@@ -188,7 +187,7 @@ def read_sets(
             samples.with_columns_as_in(first),
             groups=none_if_unknown(samples.groups),
             notes=(*samples.notes, *unknown_note(samples.groups, f"The {name} set")),
-        ).measured(AuditedImages if name in _POOLED else MeasuredImages)
+        ).measured(AuditedImages)
         for name, samples in sets.items()
     }
     once = sets_without_copies(sets, model, MOST_SHARED)

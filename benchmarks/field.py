@@ -52,7 +52,7 @@ from data_made_up import BALANCED, BORDER, Kind, Samples, write_samples
 from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.metrics import Row, compare, mean_of_rows, unrelated_shares
 from ntkit.model import FrozenModel
-from ntkit.samples import read
+from ntkit.samples.read import read
 from runner import command_line, record, recorded
 
 Array = NDArray[Any]

@@ -17,7 +17,7 @@ from ntkit.inputs import ImagePreprocessing
 from ntkit.jobs.audit import AttributeReader
 from ntkit.jobs.label import check_table, label_samples
 from ntkit.jobs.label_tables import AnswerTable
-from ntkit.samples import read
+from ntkit.samples.read import read
 from tests.cases import ntkit as command
 from tests.cases import read_csv, refused, write_csv
 from tests.jobs.label.models import rows, write_model

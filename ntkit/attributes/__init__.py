@@ -46,6 +46,7 @@ from ntkit.attributes._images import SEVERAL_SIZES as SEVERAL_SIZES
 from ntkit.attributes._images import SIDE as SIDE
 from ntkit.attributes._images import image_feature_set as image_feature_set
 from ntkit.attributes._images import image_statistics as image_statistics
+from ntkit.attributes._images import measured_image_statistics as measured_image_statistics
 from ntkit.attributes._images import scale_of_size as scale_of_size
 from ntkit.attributes._images import scale_of_statistics as scale_of_statistics
 from ntkit.attributes._images import statistics_of_image as statistics_of_image

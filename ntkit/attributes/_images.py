@@ -37,6 +37,15 @@ OF_IMAGES = frozenset(f"{name} {what}" for name in _NAMES for what in QUANTILES)
 """Names of the attributes that are read from these statistics."""
 
 
+SEVERAL_SIZES = "image"
+"""Scale of statistics of images of several sizes."""
+
+
+def measured_image_statistics(statistics: Array, scale: str = SEVERAL_SIZES) -> FeatureSet:
+    """The feature set of image statistics that were already computed, (N, 19)."""
+    return image_feature_set(lambda: statistics, len(statistics), lambda: scale)
+
+
 def image_statistics(images: Iterable[Any], n_samples: int) -> FeatureSet:
     """Feature set of statistics of images: brightness, contrast, colour, size, parts."""
 
@@ -64,10 +73,6 @@ def image_feature_set(
         return None if of is None else replace(of, layer=scale())
 
     return replace(of_images, rule=rule)
-
-
-SEVERAL_SIZES = "image"
-"""Scale of statistics of images of several sizes."""
 
 
 def scale_of_size(height: int, width: int) -> str:

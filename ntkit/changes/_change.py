@@ -27,7 +27,9 @@ from ntkit.changes._images import (
     part_elsewhere,
 )
 from ntkit.exceptions import InputError
-from ntkit.samples import ReadTable, Samples, TextData, by_column_names, names_of_frame
+from ntkit.samples.columns import by_column_names, names_of_frame
+from ntkit.samples.kinds import TextData
+from ntkit.samples.samples import ReadTable, Samples
 
 KINDS = ("word", "markup", "case", "column", "image", "folder")
 """Prefixes of the text form of a change."""

@@ -12,7 +12,7 @@ from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
 from ntkit.changes._donors import donors, generator
 from ntkit.exceptions import InputError
-from ntkit.samples import Samples
+from ntkit.samples.samples import Samples
 
 
 @dataclass(frozen=True)

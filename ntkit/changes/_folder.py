@@ -13,7 +13,9 @@ import numpy as np
 from ntkit._join import rows_named
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.samples import Samples, TextData, read_samples, rows_of
+from ntkit.samples.kinds import TextData, rows_of
+from ntkit.samples.read import read_samples
+from ntkit.samples.samples import Samples
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from ntkit._types import Array
 from ntkit.changes._donors import donors, generator
 from ntkit.changes._images import ImageChange, OfImages, Pixels
 from ntkit.exceptions import InputError
-from ntkit.samples import Samples, TextData
+from ntkit.samples.kinds import TextData
+from ntkit.samples.samples import Samples
 
 
 @dataclass(frozen=True)

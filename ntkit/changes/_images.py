@@ -23,7 +23,8 @@ from ntkit._types import Array
 from ntkit.changes._donors import donors, generator
 from ntkit.exceptions import InputError
 from ntkit.inputs import ImageFiles, ImagePreprocessing, decode, in_colours, upright
-from ntkit.samples import ImageArrays, Samples
+from ntkit.samples.kinds import ImageArrays
+from ntkit.samples.samples import Samples
 
 Pixels = NDArray[np.float32]
 

@@ -17,7 +17,7 @@ from ntkit._types import Array
 from ntkit.attributes import comparable, is_tag, pattern_of_word, plain_words
 from ntkit.changes._donors import generator
 from ntkit.exceptions import InputError
-from ntkit.samples import Samples
+from ntkit.samples.samples import Samples
 
 _TAG = re.compile(
     # No alternative reads past the beginning of another, so that unclosed tags do not take

@@ -32,7 +32,8 @@ from ntkit.jobs.debias import (
 )
 from ntkit.jobs.report import options_again, quoted, started_by
 from ntkit.model import FrozenModel
-from ntkit.samples import Samples, named_delimiter, read_table
+from ntkit.samples.samples import Samples
+from ntkit.samples.table import named_delimiter, read_table
 
 NOT_BETTER, OPEN = 1, 3
 """Exit codes: the head that was ordered is not better; questions are open."""

@@ -274,7 +274,8 @@ class DataOptions(TableOptions):
         keep_unknown: bool = False,
     ) -> Samples:
         """Samples for a model, read with these options; assumptions are noted on stderr."""
-        from ntkit.samples import input_notes, is_image_folder, read
+        from ntkit.samples.read import is_image_folder, read
+        from ntkit.samples.samples import input_notes
 
         text, second = self._text_columns
         samples = read(
@@ -501,7 +502,7 @@ def tell_notes(notes: Iterable[str]) -> None:
 
 def _refuse_samples(path: Path) -> None:
     from ntkit.extraction import EmbeddingStore
-    from ntkit.samples import TABLES as KINDS
+    from ntkit.samples.table import TABLES as KINDS
 
     if path.suffix.lower() in (".npz", ".npy", *KINDS) or EmbeddingStore.is_store(path):
         raise InputError(

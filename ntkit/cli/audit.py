@@ -206,7 +206,7 @@ def _next_step(audit: Any, out: Path, model: Path | None, repair: str, check: st
 def _checked(paths: list[Path], predictions: Path | None) -> Path:
     """Path of the samples, if the other paths are right."""
     from ntkit.extraction import EmbeddingStore
-    from ntkit.samples import TABLES
+    from ntkit.samples.table import TABLES
 
     if predictions is not None:
         if len(paths) > 1:

@@ -15,7 +15,7 @@ from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 
 if TYPE_CHECKING:
-    from ntkit.samples import Match
+    from ntkit.samples.samples import Match
 
 _COMPARED = 8  # samples, to tell whether two models have the same body
 
@@ -190,7 +190,7 @@ def command(
             write_report,
             write_report_of_predictions,
         )
-        from ntkit.samples import input_paths
+        from ntkit.samples.samples import input_paths
 
         check_file(report, inputs=read_files, force=force, size=PAGE)
     limit, notes = limits_with(
@@ -284,7 +284,7 @@ def command(
 
 def _checked(paths: list[Path], predictions: Path | None, before: Path | None) -> list[Path]:
     """Paths, if they fit together."""
-    from ntkit.samples import TABLES
+    from ntkit.samples.table import TABLES
 
     usage = "ntkit check --predictions NEW --before OLD DATA"
     if predictions is not None:
@@ -313,7 +313,7 @@ def _checked(paths: list[Path], predictions: Path | None, before: Path | None) -
 def _refuse_other_bodies(matches: Sequence[Match], paths: Sequence[Path], device: str) -> None:
     """Refuse two models that differ in more than their head, from a few samples."""
     from ntkit.extraction import OnnxEmbedder
-    from ntkit.samples import first_rows
+    from ntkit.samples.kinds import first_rows
     from ntkit.verification.comparison import relative_difference, tolerance_of
 
     old, new = matches

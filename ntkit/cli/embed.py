@@ -52,7 +52,7 @@ def command(
     from ntkit.changes import change_named, range_notes
     from ntkit.extraction import EmbeddingStore, OnnxEmbedder
     from ntkit.jobs.copies import copies_to_store
-    from ntkit.samples import is_finished, read_manifest
+    from ntkit.samples.stored import is_finished, read_manifest
 
     refuse_folder_of_inputs(out, [model, data, *data_options.files])
     frozen = model_options.load(model)

@@ -43,7 +43,9 @@ def command(
     from ntkit._disk import size_of
     from ntkit.jobs.debias import undo as put_back
     from ntkit.model import FrozenModel
-    from ntkit.samples import check_alike, check_made_with, first_rows, input_paths, origin_of_head
+    from ntkit.samples.kinds import first_rows
+    from ntkit.samples.samples import input_paths
+    from ntkit.samples.stored import check_alike, check_made_with, origin_of_head
     from ntkit.verification import save_verified
     from ntkit.verification.comparison import check_head
     from ntkit.verification.random_inputs import random_inputs

@@ -56,7 +56,8 @@ def command(
     import numpy as np
 
     from ntkit.export import to_onnx, write_onnx
-    from ntkit.samples import check_alike, facts_of, input_paths
+    from ntkit.samples.samples import input_paths
+    from ntkit.samples.stored import check_alike, facts_of
 
     check_file(out, inputs=[embeddings, validation], force=force)
     train, original = _embeddings(embeddings, table_options)
@@ -128,7 +129,7 @@ def _embeddings(
     """Labelled embeddings, and the original head if a store has it."""
     from ntkit.extraction import EmbeddingStore
     from ntkit.graph.tensors import TensorInfo
-    from ntkit.samples import read_samples
+    from ntkit.samples.read import read_samples
 
     if path.is_dir() and not EmbeddingStore.is_store(path) and not (path / "X.npy").is_file():
         raise InputError(

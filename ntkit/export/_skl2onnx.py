@@ -21,7 +21,7 @@ from ntkit.estimators import NotFoldableError, ScaledHead, flat_steps
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
-from ntkit.samples import first_rows
+from ntkit.samples.kinds import first_rows
 from ntkit.verification.comparison import relative_difference
 
 OPTIONS = {

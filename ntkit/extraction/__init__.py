@@ -2,7 +2,8 @@
 
 from ntkit.extraction.embedder import OnnxEmbedder
 from ntkit.inputs import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
-from ntkit.samples import Samples, read_samples
+from ntkit.samples.read import read_samples
+from ntkit.samples.samples import Samples
 from ntkit.store import EmbeddingStore
 
 __all__ = [

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ntkit._need_ray import MappedFile, import_ray, start_ray
 from ntkit._types import Array
 from ntkit.exceptions import DeviceError, NtkitError
-from ntkit.samples import by_input
+from ntkit.samples.kinds import by_input
 from ntkit.store import row_range
 
 _PART_ROWS = 4096  # at most, so that little is lost if an actor dies

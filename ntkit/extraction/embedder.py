@@ -31,7 +31,10 @@ from ntkit.extraction.runner import (
 from ntkit.extraction.session import CPU, available_cpus, device_of, make_session, providers_of
 from ntkit.model import FrozenModel
 from ntkit.model.layers import Layer
-from ntkit.samples import Samples, first_rows, ordered_inputs, sum_of_digests
+from ntkit.samples.columns import ordered_inputs
+from ntkit.samples.copies import sum_of_digests
+from ntkit.samples.kinds import first_rows
+from ntkit.samples.samples import Samples
 
 # A core's caches do not hold much more than 8; within 20 % of the fastest for CNNs and texts.
 _CPU_SIZE = 8

@@ -20,7 +20,7 @@ from ntkit.exceptions import DeviceError, InputError, ModelError, NtkitError
 from ntkit.extraction.session import available_cpus, device_of, sent_to_gpu
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import name_of
-from ntkit.samples import by_input, first_rows
+from ntkit.samples.kinds import by_input, first_rows
 
 _DTYPES = {
     "tensor(float)": np.float32,

@@ -32,6 +32,7 @@ from ntkit.attributes import (
     layer_rule,
     layer_values,
     layers,
+    measured_image_statistics,
     read_column,
     scale_of_size,
     scale_of_statistics,
@@ -41,18 +42,12 @@ from ntkit.attributes import (
 )
 from ntkit.exceptions import InputError
 from ntkit.inputs import ImagePreprocessing, MeasuredImages, upright
-from ntkit.samples import (
-    MADE_OF_CLASSES,
-    Identified,
-    Inputs,
-    Metadata,
-    ReadTable,
-    Samples,
-    is_aside,
-    named_like_a_prediction,
-    positions_in,
-    table_of,
-)
+from ntkit.samples.columns import named_like_a_prediction
+from ntkit.samples.copies import Identified
+from ntkit.samples.join import MADE_OF_CLASSES, Metadata, positions_in, table_of
+from ntkit.samples.looks import Inputs
+from ntkit.samples.samples import ReadTable, Samples
+from ntkit.samples.table import is_aside
 
 if TYPE_CHECKING:  # ONNX Runtime is not needed to read attributes
     from ntkit.extraction.embedder import Embedded
@@ -199,8 +194,7 @@ def of_inputs(
         yield columns(inputs.table)
     if isinstance(X, AuditedImages):
         statistics = X.statistics()
-        scale = _scale_of(samples, statistics)
-        yield image_feature_set(lambda: statistics, len(statistics), lambda: scale)
+        yield measured_image_statistics(statistics, _scale_of(samples, statistics))
         facts = X.file_facts()
         if facts:
             yield columns(facts, kind="file")

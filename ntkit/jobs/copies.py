@@ -11,7 +11,7 @@ import numpy as np
 from ntkit._types import Array
 from ntkit.changes import Change
 from ntkit.extraction import OnnxEmbedder
-from ntkit.samples import Samples
+from ntkit.samples.samples import Samples
 from ntkit.store import EmbeddingStore
 
 

@@ -25,7 +25,8 @@ from ntkit.attributes import (
 )
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
-from ntkit.samples import KEYS, check_order, left_out_in_words, names_of, read_table
+from ntkit.samples.join import KEYS, check_order, left_out_in_words, names_of
+from ntkit.samples.table import read_table
 
 _BY_CONTENTS = (
     "Use answers.json of ntkit label on the same files, arrays or stores, which matches samples by "

@@ -31,15 +31,10 @@ from ntkit.metrics.class_order import class_order
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import name_of
 from ntkit.pages import Neurons, Report, Shown, report_html
-from ntkit.samples import (
-    check_alike,
-    check_made_with,
-    input_notes,
-    input_paths,
-    origin_of_head,
-    read,
-    without_copies,
-)
+from ntkit.samples.copies import without_copies
+from ntkit.samples.read import read
+from ntkit.samples.samples import input_notes, input_paths
+from ntkit.samples.stored import check_alike, check_made_with, origin_of_head
 from ntkit.spuriousness import spuriousness_scores
 from ntkit.store import fingerprint
 from ntkit.study import Rows, tuned

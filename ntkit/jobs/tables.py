@@ -33,30 +33,26 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import ImagePreprocessing, TextPreprocessing, Texts
 from ntkit.metrics.class_order import class_order, order_notes
-from ntkit.samples import (
+from ntkit.samples.columns import (
     DEFAULT_LABEL,
-    TABLES,
     Columns,
-    Places,
-    ReadTable,
-    Samples,
-    Table,
-    TextData,
-    as_classes,
-    check_order,
     every_label_in,
+    named_labels,
+    with_known_labels,
+)
+from ntkit.samples.copies import Places, names_rows, without_copies
+from ntkit.samples.join import check_order
+from ntkit.samples.kinds import TextData
+from ntkit.samples.read import is_image_folder, read_samples, rows_of_files
+from ntkit.samples.samples import ReadTable, Samples, as_classes
+from ntkit.samples.table import (
+    TABLES,
+    Table,
     is_empty,
-    is_image_folder,
     is_prose,
     labelled,
     named_delimiter,
-    named_labels,
-    names_rows,
-    read_samples,
     read_table,
-    rows_of_files,
-    with_known_labels,
-    without_copies,
 )
 
 PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")

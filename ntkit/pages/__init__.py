@@ -5,7 +5,7 @@ from ntkit.pages._report_page import Moved as Moved
 from ntkit.pages._report_page import Neurons as Neurons
 from ntkit.pages._usage import Usage as Usage  # for other packages
 from ntkit.pages._usage import usage_of
-from ntkit.samples import Inputs as Inputs  # for pages
+from ntkit.samples.looks import Inputs as Inputs
 
 __all__ = [
     "Answer",

@@ -15,7 +15,7 @@ from ntkit.graph.tensors import TensorInfo
 from ntkit.inputs import saved_settings
 from ntkit.model import FrozenModel
 from ntkit.pages._offline import rendered
-from ntkit.samples import TextData
+from ntkit.samples.kinds import TextData
 
 _MOST = 20  # listed classes and columns
 _NUMPY = {"double": "float64", "float": "float32"}

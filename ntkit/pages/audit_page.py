@@ -23,7 +23,7 @@ from ntkit.attributes.findings import (
 from ntkit.metrics import Row
 from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thumbnail_of
 from ntkit.pages.change_cards import KEEPS_THE_CLASS, ShownChange, bar, change_card, change_in_words
-from ntkit.samples import Inputs
+from ntkit.samples.looks import Inputs
 
 _MOST_NOUNS = 4  # attributes of a value that a question names
 _HEIGHT = {

@@ -12,7 +12,7 @@ from typing import Any
 from ntkit._key import parts_of_change, touches_subject
 from ntkit._text import one_line
 from ntkit.pages._offline import brief, cells_of, thumbnail_of
-from ntkit.samples import Inputs
+from ntkit.samples.looks import Inputs
 
 _IMAGE_CHANGES = {
     "border": "The border of the image replaced by that of another image",

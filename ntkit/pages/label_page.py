@@ -13,7 +13,7 @@ from ntkit._labels import guarded_cell
 from ntkit._output import check_folder, new_folder
 from ntkit.exceptions import InputError
 from ntkit.pages._offline import brief, cells_of, offline_page, thumbnail_of
-from ntkit.samples import Inputs
+from ntkit.samples.looks import Inputs
 
 __all__ = ["write_label_page"]
 

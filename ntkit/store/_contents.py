@@ -16,17 +16,9 @@ from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.model import FrozenModel
-from ntkit.samples import (
-    EMBEDDINGS,
-    IDENTITY,
-    Samples,
-    arrays_of,
-    combined,
-    difference,
-    input_paths,
-    sample_digests,
-    sum_of_digests,
-)
+from ntkit.samples.copies import combined, sample_digests, sum_of_digests
+from ntkit.samples.samples import Samples, arrays_of, input_paths
+from ntkit.samples.stored import EMBEDDINGS, IDENTITY, difference
 from ntkit.store._fill import StoreContents, read_rows
 
 _CHUNK = 8 << 20  # bytes read at once

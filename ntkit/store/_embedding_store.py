@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from ntkit._doc import documented
 from ntkit.exceptions import InputError
-from ntkit.samples import Samples, StoredEmbeddings
+from ntkit.samples.samples import Samples
+from ntkit.samples.stored import StoredEmbeddings
 from ntkit.store._contents import contents_of_samples, merged
 from ntkit.store._fill import Progress, fill_store
 

@@ -19,12 +19,12 @@ from ntkit._disk import check_room, check_writable, has_name, locked, saying_wha
 from ntkit._output import refuse_folder_of_inputs
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.samples import (
+from ntkit.samples.copies import combined
+from ntkit.samples.stored import (
     EMBEDDINGS,
     IDENTITY,
     MANIFEST,
     array_header,
-    combined,
     difference,
     is_finished,
     kind_of_manifest,

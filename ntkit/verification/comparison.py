@@ -25,7 +25,8 @@ from ntkit.extraction.runner import SessionInputs, run_batches
 from ntkit.extraction.session import make_session
 from ntkit.head import LinearHead
 from ntkit.model import FrozenModel
-from ntkit.samples import first_rows, ordered_inputs
+from ntkit.samples.columns import ordered_inputs
+from ntkit.samples.kinds import first_rows
 from ntkit.verification.model_pair import (
     agreement,
     is_new_head,

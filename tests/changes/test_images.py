@@ -13,7 +13,7 @@ from ntkit.changes._images import NAMES, PARTS
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
-from ntkit.samples import sample_digests
+from ntkit.samples.copies import sample_digests
 
 OTHERS = [name for name in NAMES if name not in PARTS]
 OWN = [name for name in OTHERS if name not in ("border", "centre", "high frequencies")]

@@ -11,7 +11,8 @@ import pytest
 
 from ntkit import FrozenModel
 from ntkit.head import LinearHead
-from ntkit.samples import Identified, read
+from ntkit.samples.copies import Identified
+from ntkit.samples.read import read
 from tests.cases import CLASSES, N_BARE, N, done, ntkit, read_csv, refused, write_csv
 from tests.jobs.label.models import rows, write_model
 

@@ -16,7 +16,7 @@ from ntkit import FrozenModel
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing
-from ntkit.samples import preprocessing_for
+from ntkit.samples.read import preprocessing_for
 from tests.inputs import golden_pixels as golden
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -14,7 +14,8 @@ from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples, TextPreprocessing, Texts, read_samples
 from ntkit.graph.tensors import TensorInfo
-from ntkit.samples import input_notes, read_table
+from ntkit.samples.samples import input_notes
+from ntkit.samples.table import read_table
 from tests import models
 
 

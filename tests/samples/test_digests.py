@@ -11,8 +11,8 @@ from PIL import Image
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts
 from ntkit.inputs._text_preprocessing import TextPreprocessing
-from ntkit.samples import _copies
-from ntkit.samples._copies import combined, sample_digests, shared_samples, sum_of_digests
+from ntkit.samples import copies
+from ntkit.samples.copies import combined, sample_digests, shared_samples, sum_of_digests
 from ntkit.store._contents import fingerprint
 
 N = 30
@@ -73,7 +73,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_digests_are_equal_where_contents_are(kind, monkeypatch):
-    monkeypatch.setattr(_copies, "CHUNK", 100)
+    monkeypatch.setattr(copies, "CHUNK", 100)
     values = np.arange(N) % 20  # ten of them twice
     found = sample_digests(Samples(KINDS[kind](values), values))
     assert_array_equal(found[:, None] == found, values[:, None] == values)

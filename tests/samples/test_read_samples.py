@@ -18,7 +18,7 @@ from ntkit.extraction import (
     read_samples,
 )
 from ntkit.graph.tensors import TensorInfo
-from ntkit.samples import read
+from ntkit.samples.read import read
 from tests.cases import write_rows
 from tests.jobs.label.models import rows, write_model
 

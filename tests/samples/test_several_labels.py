@@ -11,7 +11,7 @@ from PIL import Image
 from ntkit import FrozenModel
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, read_samples
-from ntkit.samples import read
+from ntkit.samples.read import read
 from tests import models as zoo
 from tests.cases import write_rows
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from ntkit.exceptions import InputError, MissingDependencyError
-from ntkit.samples import read_table
+from ntkit.samples.table import read_table
 
 FAST = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

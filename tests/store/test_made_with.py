@@ -9,7 +9,7 @@ from ntkit import FrozenModel, debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing
-from ntkit.samples._stored import check_alike, facts_of, origin_of_head
+from ntkit.samples.stored import check_alike, facts_of, origin_of_head
 
 STEPS = ImagePreprocessing(resize=8, mean=(0.1, 0.2, 0.3))
 

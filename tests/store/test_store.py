@@ -19,7 +19,7 @@ from ntkit import FrozenModel, OnnxEmbedder, _disk
 from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, ImageFiles, ImagePreprocessing, Samples, read_samples
-from ntkit.samples import MANIFEST
+from ntkit.samples.stored import MANIFEST
 
 N, K, CHECKPOINT = 40, 3, 10
 

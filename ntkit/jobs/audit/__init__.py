@@ -29,7 +29,7 @@ from ntkit.jobs.audit._labels import LabelAudits, write_audit
 from ntkit.jobs.audit._labels import why_not as why_not
 from ntkit.jobs.audit._result import Audit
 from ntkit.jobs.audit._result import audit_files as audit_files
-from ntkit.samples import Inputs
+from ntkit.samples.looks import Inputs
 
 __all__ = [
     "Answers",

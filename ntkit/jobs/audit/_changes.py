@@ -32,7 +32,8 @@ from ntkit.head import LinearHead
 from ntkit.jobs.copies import embedded_copies
 from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import holm
-from ntkit.samples import Inputs, Samples
+from ntkit.samples.looks import Inputs
+from ntkit.samples.samples import Samples
 
 MOST_CHANGES = 5
 """Number of changes that are tested on the second half of the samples."""

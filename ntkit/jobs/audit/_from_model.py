@@ -42,18 +42,13 @@ from ntkit.metrics.class_order import class_order, order_notes
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
 from ntkit.pages.audit_page import Unlabelled
-from ntkit.samples import (
-    Inputs,
-    Match,
-    Metadata,
-    copies_in,
-    copy_note,
-    first_rows,
-    named_by_column,
-    named_labels,
-    read,
-    without_copies,
-)
+from ntkit.samples.columns import copies_in, copy_note, named_labels
+from ntkit.samples.copies import without_copies
+from ntkit.samples.join import Metadata, named_by_column
+from ntkit.samples.kinds import first_rows
+from ntkit.samples.looks import Inputs
+from ntkit.samples.read import read
+from ntkit.samples.samples import Match
 from ntkit.verification.comparison import check_head
 
 _CHANCE = 0.001  # largest probability that guesses do as badly on a class

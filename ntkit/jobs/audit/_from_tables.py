@@ -16,7 +16,10 @@ from ntkit.jobs.audit._audit import audit
 from ntkit.jobs.audit._labels import attributes_of
 from ntkit.jobs.audit._result import Audit
 from ntkit.jobs.tables import PREDICTIONS, TableRoles, inputs_in, read_predicted
-from ntkit.samples import Metadata, Samples, Table, is_prose, named_like_a_prediction
+from ntkit.samples.columns import named_like_a_prediction
+from ntkit.samples.join import Metadata
+from ntkit.samples.samples import Samples
+from ntkit.samples.table import Table, is_prose
 
 
 def audit_tables(

@@ -32,7 +32,10 @@ from ntkit.jobs.predict import (
 from ntkit.jobs.tables import TIE
 from ntkit.metrics.class_order import order_notes
 from ntkit.model import FrozenModel
-from ntkit.samples import Match, Metadata, Samples, named_by_column, read, without_copies
+from ntkit.samples.copies import without_copies
+from ntkit.samples.join import Metadata, named_by_column
+from ntkit.samples.read import read
+from ntkit.samples.samples import Match, Samples
 
 
 @documented

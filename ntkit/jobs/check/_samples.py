@@ -31,7 +31,8 @@ from ntkit.jobs.check._judge import check_predictions
 from ntkit.jobs.check._limits import Limits, SliceLimits, completed
 from ntkit.jobs.check._result import CheckResult
 from ntkit.jobs.label_tables import labels_of_entries
-from ntkit.samples import Samples, copies_in, copy_note
+from ntkit.samples.columns import copies_in, copy_note
+from ntkit.samples.samples import Samples
 
 DEFAULT_DROP = 5.0
 """Largest drop in percentage points if the user sets no limit."""

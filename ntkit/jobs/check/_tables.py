@@ -13,7 +13,7 @@ from ntkit.jobs.check import _samples as of_samples
 from ntkit.jobs.check._limits import Limits
 from ntkit.jobs.check._result import CheckResult
 from ntkit.jobs.tables import Predicted, TableRoles, order_notes_of, positive_last, read_predicted
-from ntkit.samples import Metadata
+from ntkit.samples.join import Metadata
 
 
 def check_tables(

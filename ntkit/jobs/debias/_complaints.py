@@ -29,7 +29,11 @@ from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import share_bounds
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
-from ntkit.samples import Samples, contents_of, facts_of, first_rows, input_paths, read
+from ntkit.samples.copies import contents_of
+from ntkit.samples.kinds import first_rows
+from ntkit.samples.read import read
+from ntkit.samples.samples import Samples, input_paths
+from ntkit.samples.stored import facts_of
 from ntkit.study import Rows, scaler_of
 from ntkit.verification import Verification, save_verified
 from ntkit.verification.comparison import check_head

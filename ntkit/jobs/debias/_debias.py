@@ -70,7 +70,8 @@ from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
-from ntkit.samples import Metadata, named_by_column, named_like_a_prediction
+from ntkit.samples.columns import named_like_a_prediction
+from ntkit.samples.join import Metadata, named_by_column
 from ntkit.study import Rows, stratified_folds
 
 _BUDGET, _SECOND = 1500, 100  # changed copies in all, and of each of the strongest changes

@@ -41,20 +41,17 @@ from ntkit.jobs.debias._order import Order, embeddings_file
 from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics.class_order import order_notes
 from ntkit.model import FrozenModel
-from ntkit.samples import (
+from ntkit.samples.copies import (
     Distinct,
     Places,
-    SeveralInputs,
-    check_alike,
-    check_made_with,
-    first_rows,
-    input_notes,
-    input_paths,
-    read,
     sample_digests,
     sets_without_copies,
     shared_samples,
 )
+from ntkit.samples.kinds import SeveralInputs, first_rows
+from ntkit.samples.read import read
+from ntkit.samples.samples import input_notes, input_paths
+from ntkit.samples.stored import check_alike, check_made_with
 from ntkit.solver.loss import stacked
 from ntkit.study import Rows, n_distinct
 from ntkit.verification.comparison import check_head

@@ -60,7 +60,7 @@ from ntkit.pages import (
     report_html,
     usage_of,
 )
-from ntkit.samples import facts_of
+from ntkit.samples.stored import facts_of
 from ntkit.verification import Verification, save_verified
 
 ORIGINAL = "original head"

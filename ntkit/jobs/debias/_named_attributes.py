@@ -45,14 +45,10 @@ from ntkit.jobs.audit import AttributeReader, AuditedImages, Names
 from ntkit.jobs.debias._labelled import Labelled, Told
 from ntkit.jobs.label_tables import AnswerTable, labels_of_entries
 from ntkit.model import FrozenModel
-from ntkit.samples import (
-    TABLES,
-    Places,
-    check_made_with,
-    left_out_in_words,
-    names_of,
-    note_on_copies,
-)
+from ntkit.samples.copies import Places, note_on_copies
+from ntkit.samples.join import left_out_in_words, names_of
+from ntkit.samples.stored import check_made_with
+from ntkit.samples.table import TABLES
 from ntkit.study import Study
 
 

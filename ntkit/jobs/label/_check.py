@@ -26,7 +26,10 @@ from ntkit.jobs.label._progress import how_to_label
 from ntkit.jobs.label_tables import AnswerTable, named_rows
 from ntkit.metrics import Row, compare
 from ntkit.metrics.rows import Kind
-from ntkit.samples import Inputs, input_paths, read, without_copies
+from ntkit.samples.copies import without_copies
+from ntkit.samples.looks import Inputs
+from ntkit.samples.read import read
+from ntkit.samples.samples import input_paths
 
 CHECKS = 12
 """Number of answers to check; after one wrong answer, as many again."""

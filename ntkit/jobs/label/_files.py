@@ -42,7 +42,9 @@ from ntkit.attributes import (
 from ntkit.exceptions import InputError
 from ntkit.jobs.label_tables import key_in, nameless
 from ntkit.jobs.report import settings_files
-from ntkit.samples import KEYS, TABLES, Identified, read_table
+from ntkit.samples.copies import Identified
+from ntkit.samples.join import KEYS
+from ntkit.samples.table import TABLES, read_table
 
 ID = "id"
 

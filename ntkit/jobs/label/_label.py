@@ -34,7 +34,10 @@ from ntkit.metrics.class_order import class_order
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
 from ntkit.pages.label_page import label_html
-from ntkit.samples import Identified, Inputs, input_paths, read, without_copies
+from ntkit.samples.copies import Identified, without_copies
+from ntkit.samples.looks import Inputs
+from ntkit.samples.read import read
+from ntkit.samples.samples import input_paths
 
 _KEPT = "embedded.npz"
 _COLUMNS = 40  # largest number of columns in a table to fill in

@@ -29,7 +29,10 @@ from ntkit.metrics.class_order import order_notes
 from ntkit.model import FrozenModel
 from ntkit.model.class_names import are_positions, how_to_write
 from ntkit.model.frozen_model import loaded, name_of
-from ntkit.samples import Match, TextData, first_rows, input_paths, named_by_column, read
+from ntkit.samples.join import named_by_column
+from ntkit.samples.kinds import TextData, first_rows
+from ntkit.samples.read import read
+from ntkit.samples.samples import Match, input_paths
 from ntkit.verification.comparison import check_head
 from ntkit.verification.model_pair import (
     load_pair,

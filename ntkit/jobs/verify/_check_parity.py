@@ -20,7 +20,8 @@ from ntkit.jobs.verify._outputs import Logits, Outputs, outputs_of
 from ntkit.jobs.verify._recorded import Recording, read_recorded, subject_of
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
-from ntkit.samples import ordered_inputs, read
+from ntkit.samples.columns import ordered_inputs
+from ntkit.samples.read import read
 from ntkit.verification.comparison import tolerance_of
 
 

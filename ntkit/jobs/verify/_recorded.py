@@ -21,7 +21,7 @@ from ntkit.jobs.verify._cause import Settings, Subject, done
 from ntkit.jobs.verify._images import array_changes, image_subject
 from ntkit.jobs.verify._texts import text_subject
 from ntkit.model import FrozenModel
-from ntkit.samples import SeveralInputs, TextData, by_input, rows_of
+from ntkit.samples.kinds import SeveralInputs, TextData, by_input, rows_of
 
 OUTPUTS = ("logits", "probabilities", "labels")
 _FILES = ("files", "file_name", "ids")

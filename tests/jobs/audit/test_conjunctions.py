@@ -8,7 +8,7 @@ import pytest
 import ntkit
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit import AttributeReader, Audit, read_answers, write_answers, write_audit
-from ntkit.samples import Samples
+from ntkit.samples.samples import Samples
 
 NAME = "column:music=rock and roll and column:hour=night"
 

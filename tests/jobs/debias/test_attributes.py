@@ -18,7 +18,7 @@ from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
 from ntkit.jobs.audit import AttributeReader
-from ntkit.samples import read
+from ntkit.samples.read import read
 from tests import models as zoo
 from tests.cases import read_csv, write_csv
 from tests.jobs.debias.conftest import (

@@ -19,8 +19,8 @@ from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import TextPreprocessing, Texts
-from ntkit.samples._samples import ReadTable, Samples, as_classes, columns_in_order
-from ntkit.samples._table import Table, distinct, is_aside, is_empty, labelled
+from ntkit.samples.samples import ReadTable, Samples, as_classes, columns_in_order
+from ntkit.samples.table import Table, distinct, is_aside, is_empty, labelled
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.graph.tensors import TensorInfo

@@ -14,8 +14,8 @@ import numpy as np
 from ntkit import _text
 from ntkit._types import Array
 from ntkit.inputs import ImageFiles, ImagePreprocessing, MeasuredImages, TextPreprocessing, Texts
-from ntkit.samples._looks import Images, images_in_array, images_in_files
-from ntkit.samples._table import is_prose
+from ntkit.samples.looks import Images, images_in_array, images_in_files
+from ntkit.samples.table import is_prose
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.model import FrozenModel

@@ -16,9 +16,9 @@ from ntkit._labels import cell_name, listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.inputs import MeasuredImages
-from ntkit.samples._kinds import Arrays, Embeddings, data_of, rows_of
-from ntkit.samples._looks import Inputs
-from ntkit.samples._stored import check_made_with
+from ntkit.samples.kinds import Arrays, Embeddings, data_of, rows_of
+from ntkit.samples.looks import Inputs
+from ntkit.samples.stored import check_made_with
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.model import FrozenModel

@@ -29,8 +29,8 @@ from ntkit._contents import (
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.samples._samples import Samples, arrays_of
-from ntkit.samples._table import is_aside
+from ntkit.samples.samples import Samples, arrays_of
+from ntkit.samples.table import is_aside
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.graph.tensors import TensorInfo

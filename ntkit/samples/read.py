@@ -35,7 +35,7 @@ from ntkit.inputs import (
     decode,
     image_extensions,
 )
-from ntkit.samples._columns import (
+from ntkit.samples.columns import (
     DEFAULT_LABEL,
     Columns,
     by_column_names,
@@ -47,9 +47,9 @@ from ntkit.samples._columns import (
     samples_from_table,
     with_known_labels,
 )
-from ntkit.samples._samples import Samples, as_classes
-from ntkit.samples._stored import StoredEmbeddings, origin_of
-from ntkit.samples._table import TABLES, Table, named_delimiter, read_table
+from ntkit.samples.samples import Samples, as_classes
+from ntkit.samples.stored import StoredEmbeddings, origin_of
+from ntkit.samples.table import TABLES, Table, named_delimiter, read_table
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.graph.tensors import TensorInfo

@@ -18,10 +18,10 @@ from ntkit._join import check_positions, columns_of, joined, matching_rows, no_c
 from ntkit._labels import cell_name, none_if_unknown
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.samples._columns import named_like_a_prediction
-from ntkit.samples._copies import Places, note_on_copies
-from ntkit.samples._samples import Samples
-from ntkit.samples._table import read_table
+from ntkit.samples.columns import named_like_a_prediction
+from ntkit.samples.copies import Places, note_on_copies
+from ntkit.samples.samples import Samples
+from ntkit.samples.table import read_table
 
 _OF_A_MODEL = ("margin", "changed")  # as ntkit predict names them
 MADE_OF_CLASSES = ("label", "group")

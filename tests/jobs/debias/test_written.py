@@ -79,7 +79,9 @@ def test_without_a_test_set_the_next_command_names_no_sample_of_the_repair(npz, 
 
 
 def test_a_kept_model_says_why_and_what_was_tried(npz, tmp_path, run):
-    more = ("--method", "neurontune", "--max-cost", "0", "--keep-original")
+    settings = tmp_path / "run.toml"
+    settings.write_text("[debias]\nkeep_original = true\n", encoding="utf-8")
+    more = ("--method", "neurontune", "--max-cost", "0", "--settings", settings)
     code, out, _ = run(*command(npz, tmp_path / "out", *more))
     assert code == 1
     lines = out.splitlines()
@@ -274,7 +276,7 @@ def test_verify_and_report_read_what_was_written(job, run, tmp_path):
         return "The results before the repair are those of an ERM head" in text
 
     page = tmp_path / "report.html"
-    code, _, err = run("check", path, debiased, data, "--report", page, "--quiet")
+    code, _, err = run("check", path, debiased, data, "--report", page)
     if code == 2:  # a model without these classes has no predictions to check
         assert (new, page.exists(), len(err.splitlines())) == (True, False, 1), err
     else:

@@ -214,7 +214,7 @@ class Change(TypedDict):
 
 def checked_changes() -> list[Change]:
     """Results of a check of the demo's model and a repair that costs two groups accuracy."""
-    from ntkit import check, debias
+    from ntkit import DebiasSettings, check, debias
     from ntkit.datasets import load_marked_digits, marked_digits_model_path
 
     digits, old = load_marked_digits(), marked_digits_model_path()
@@ -223,7 +223,7 @@ def checked_changes() -> list[Change]:
         (digits.X_train, digits.y_train),
         (digits.X_validation, digits.y_validation),
         method=CANDIDATE,
-        even_if_worse=True,
+        settings=DebiasSettings(otherwise="new head"),
         device="cpu",
     )
     data = digits.X_test, digits.y_test, digits.groups_test

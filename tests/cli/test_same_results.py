@@ -255,8 +255,9 @@ def test_a_test_set_spells_values_like_the_other_sets(tmp_path):
     files = Files(tmp_path / "clean")
     folder, mark = files.written(), files.facts["mark"]
     write_csv(folder / "all.csv", {**files.data, "mark": mark})
-    other = np.where(mark == "yes", "Yes", "NO")
-    write_csv(folder / "test.csv", {**files.data, "mark": other})
+    other = Files(tmp_path / "test", 1)
+    spelt = np.where(other.facts["mark"] == "yes", "Yes", "NO")
+    write_csv(folder / "test.csv", {**other.data, "mark": spelt})
     command = ["debias", folder / "model.onnx", folder / "all.csv", "--test", folder / "test.csv"]
     code, _, err = ntkit(*command, "--spurious", "metadata:mark", "-o", folder / "out", *PLAIN)
     assert code == 2

@@ -157,7 +157,7 @@ def test_a_good_model_keeps_its_head_whatever_the_single_set_looks_like(good):
 @pytest.mark.parametrize("option", ["new_head", "validation_balanced"])
 def test_what_needs_a_training_set_says_so(one, option):
     with pytest.raises(InputError, match="--train and --validation"):
-        debias(DIGITS, one[0], **{option: True})
+        debias(DIGITS, one[0], settings=DebiasSettings(**{option: True}))
 
 
 @pytest.mark.parametrize(

@@ -164,14 +164,10 @@ def test_strings_in_a_row_undo_and_other_rows(repair, folder, tmp_path):
     assert write_candidate(run, "class-balanced", tmp_path / "other", device="cpu").passed
     ordered = {
         "method": "class-balanced",
-        "settings": DebiasSettings(otherwise="new head"),
+        "settings": DebiasSettings(otherwise="new head", deploy=tmp_path / "service"),
         "device": "cpu",
     }
-    sets = {
-        "train": SETS["train"],
-        "validation": SETS["val"],
-        "settings": DebiasSettings(deploy=tmp_path / "service"),
-    }
+    sets = {"train": SETS["train"], "validation": SETS["val"]}
     assert debias(folder / "row.onnx", **sets, **ordered).state == "written"
     program = (tmp_path / "service" / "predict.py").read_text()
     assert "np.array([text], dtype=object)" in program

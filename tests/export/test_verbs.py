@@ -47,7 +47,7 @@ def test_export_checks_the_head_it_found_first(files, tmp_path, zoo, monkeypatch
     assert code == 0, err
     with monkeypatch.context() as patch:
         failed = SimpleNamespace(passed=False, tolerance=1e-4, differences=lambda: "much")
-        patch.setattr("ntkit.verification.verify.verify", lambda *a, **k: failed)
+        patch.setattr("ntkit.verification.comparison.verify", lambda *a, **k: failed)
         code, _, err = ntkit("export", files[0], head, "-o", tmp_path / "other.onnx")
     assert code == 2
     assert "does not compute the model's outputs" in err

@@ -111,7 +111,8 @@ def test_a_card_tells_the_truth_about_a_new_head(zoo, tmp_path):
     path = zoo.save(zoo.classifier(3), tmp_path / "m.onnx")
     X, out = zoo.inputs(120), tmp_path / "out"
     y = np.asarray(["x", "y"])[X[:, :2].argmax(axis=1)]
-    card = repaired(path, X, y, out, new_head=True, device="cpu")
+    settings = DebiasSettings(new_head=True)
+    card = repaired(path, X, y, out, settings=settings, device="cpu")
     assert "inputs, outputs and their names are those of the original" not in card
     for words in ("has 3 other classes, and this model has 2 classes", "“Before” is an ERM head",
                   "classes: 0 = 'x', 1 = 'y'"):  # fmt: skip

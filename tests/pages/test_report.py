@@ -296,12 +296,13 @@ def test_a_card_shows_hostile_class_names_and_obeys_none(space, tmp_path, digits
         "settings": DebiasSettings(otherwise="new head"),
         "device": "cpu",
     }
-    folders = {"out": tmp_path / "out"}
+    folders = [tmp_path / "out"]
     if space == " ":  # the program that is deployed prints a class in a line
-        folders["deploy"] = tmp_path / "deploy"
+        folders.append(tmp_path / "deploy")
+        method["settings"] = replace(method["settings"], deploy=folders[1])
     with started_by("ntkit debias '```\n<b>'"):
-        debias(model, *sets[:2], test=sets[2], **folders, **method)
-    for folder in folders.values():
+        debias(model, *sets[:2], test=sets[2], out=folders[0], **method)
+    for folder in folders:
         text = (folder / "README.md").read_text(encoding="utf-8")
         tokens = MarkdownIt("commonmark").enable("table").parse(text.partition("\n---\n")[2])
         inline = [part for token in tokens for part in token.children or ()]

@@ -7,6 +7,7 @@ import resource
 import shutil
 import sys
 import tracemalloc
+from dataclasses import replace
 from itertools import product
 from types import SimpleNamespace
 
@@ -86,7 +87,7 @@ def write(embedder, samples, tmp_path):
 
 
 def changed(samples, **fields):
-    return Samples(**{**samples.__dict__, **fields})
+    return replace(samples, **fields)
 
 
 # -- what is stored ---------------------------------------------------------------------------

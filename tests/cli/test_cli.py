@@ -78,7 +78,9 @@ def test_images_and_arrays_give_the_same_model(user, tmp_path):
         X = (X[order] * 255).round().astype(np.uint8).astype(np.float32) / 255
         np.savez(tmp_path / f"{part}.npz", X=X, y=y[order])
     options = ["--even-if-worse", "--verbose", *CPU]
-    options += ["--threshold", "0.5"]
+    settings = tmp_path / "settings.toml"
+    settings.write_text("[debias]\nthreshold = 0.5\n", encoding="utf-8")
+    options += ["--method", "neurontune", "--settings", settings]
     heads = []
     for kind, data in (("", user), (".npz", tmp_path)):
         sets = ("--train", data / f"train{kind}", "--validation", data / f"validation{kind}")

@@ -145,7 +145,8 @@ def test_a_run_that_is_ordered_goes_on_with_all_that_it_was_asked(command, tmp_p
     other = [*again, "--method", "class-balanced"]
     done(*other, "-o", row)
     assert (row / "debiased.onnx").exists()
-    refused(*other, "--spurious", "word:a", "-o", tmp_path / "no", says="--spurious is not used")
+    unused = ("--metadata", out / "result.json")
+    refused(*other, *unused, "-o", tmp_path / "no", says="--metadata is not used")
     refused(*other, "--label-column", "text")  # the option that is typed now counts
     assert ntkit(*again, "--max-cost", "1")[0] in (0, 1)
     record = json.loads((out / "result.json").read_text())

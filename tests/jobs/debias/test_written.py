@@ -58,7 +58,7 @@ def test_the_rows_are_those_of_the_files_and_the_next_command_runs(
     if max_cost == "0.05":
         program, *words = shlex.split(lines[3].removeprefix("Next: "))
         assert (program, words[0]) == ("ntkit", "check")
-        assert words[-2:] == ["--label-column", "y"]
+        assert words[-2:] == ["--settings", str(out / "settings.toml")]
         code, printed, _ = run(*words, "--device", "cpu")
         assert code in (0, 1, 3)
         assert re.match("Passed|Failed|Too few", printed)
@@ -111,7 +111,7 @@ def test_the_next_command_of_an_audit_runs_in_a_folder_with_blanks(npz, asked, t
     program, *words = shlex.split(text.splitlines()[-1].removeprefix("Next: "))
     assert program == "ntkit"
     assert words[-2:] == ["-o", "debiased/"]
-    assert words[words.index("--label-column") + 1] == "y"
+    assert words[words.index("--settings") + 1] == str(tmp_path / "o ut" / "settings.toml")
     answers = tmp_path / "answers.json"
     write_answers(answers, asked.audit.answers(asked.open[0].name))
     place = {"TRAIN": npz / "train.npz", "answers.json": answers, "debiased/": tmp_path / "d"}

@@ -207,11 +207,7 @@ def test_labels_of_a_graph_may_be_spelt_otherwise_by_the_samples(tmp_path):
         network = MLPClassifier((8,), max_iter=100, random_state=0).fit(X, np.array(names)[y])
     proto = skl2onnx.to_onnx(network, X[:1], options={"zipmap": False})
     (tmp_path / "model.onnx").write_bytes(proto.SerializeToString())
-    options = {
-        "method": "class-balanced",
-        "settings": DebiasSettings(otherwise="new head"),
-        "device": "cpu",
-    }
+    options = {"method": "class-balanced", "device": "cpu"}
     for labels in (["HIGH", "LOW", "MID"], [0, 1, 2]):
         said, place = np.asarray(labels)[y], tmp_path / f"service of {labels[0]}"
         sets = (X[:150], said[:150]), (X[150:], said[150:])
@@ -220,7 +216,7 @@ def test_labels_of_a_graph_may_be_spelt_otherwise_by_the_samples(tmp_path):
             tmp_path / "model.onnx",
             *sets,
             out=out,
-            settings=DebiasSettings(deploy=place),
+            settings=DebiasSettings(otherwise="new head", deploy=place),
             **options,
         )
         session = onnxruntime.InferenceSession(place / "model.onnx")

@@ -62,7 +62,7 @@ def test_a_hostile_file_is_refused_in_one_sentence_or_works(name, sandbox, tmp_p
         (folder.parent / "saved").mkdir()
         files.append((str(path), str(folder.parent / "saved" / "n.onnx")))
     before = listing(tmp_path)
-    limit = 15 if "hundred thousand" in name else 5
+    limit = 40 if "hundred thousand" in name else 5
     together = sandbox.run("exchange_each", files=files, seconds=limit + len(files), patience=6)
     assert not together.problem(), together.problem()
     after = listing(tmp_path)

@@ -685,8 +685,8 @@ def correctness_balanced(sample_weight: Array, y_index: Array, misclassified: Ar
     # samples, keeps its weights. No weight grows by more than the factor `MOST_WEIGHT`, because a
     # few wrong labels must not outweigh thousands of right ones.
     cells = correctness_groups(y_index, misclassified, sample_weight)
-    mass = np.bincount(cells, weights=sample_weight, minlength=2 * (int(y_index.max()) + 1))
-    mass = mass.reshape(-1, 2)
+    n_cells = 2 * (int(y_index.max()) + 1)
+    mass = np.bincount(cells, weights=sample_weight, minlength=n_cells).reshape(-1, 2)
     total, lesser = mass.sum(axis=1, keepdims=True), mass.min(axis=1, keepdims=True)
     share = np.minimum(total / 2, MOST_WEIGHT * lesser)
     target = np.where(mass == lesser, share, total - share)

@@ -208,7 +208,9 @@ def _phrases(texts: list[str], found: Sequence[str], X: Any) -> dict[str, Array]
         if phrase != word and phrase not in phrases and len(few) >= FEWEST:
             values = np.zeros(len(texts), dtype=np.int8)
             values[rows] = holding([texts[row] for row in rows.tolist()], phrase)[0]
-            if values.sum() >= _NEARLY * len(rows) and common_enough(values.sum(), len(texts)):
+            if values.sum() >= _NEARLY * len(rows) and common_enough(
+                np.asarray(values.sum()), len(texts)
+            ):
                 phrases[phrase] = values
     return phrases
 

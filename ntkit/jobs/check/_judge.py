@@ -683,8 +683,8 @@ def _checked_flips(
 
 def _truths(values: Array, where: str) -> Array:
     """Values that are 1 or True, 0 or False, or −1 or NaN if unknown; others are an error."""
-    unknown = np.fromiter(map(is_missing, values.ravel().tolist()), bool, values.size)
-    unknown = unknown.reshape(values.shape)
+    cells = map(is_missing, values.ravel().tolist())
+    unknown = np.fromiter(cells, bool, values.size).reshape(values.shape)
     odd = [each for each in {*values[~unknown].tolist()} if each not in (-1, 0, 1)]
     if odd:
         raise InputError(

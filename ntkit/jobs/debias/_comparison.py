@@ -413,7 +413,8 @@ class Comparison:
 
 def _moments(X: Array) -> tuple[Array, Array]:
     """Mean and deviation of each neuron; 1 for a constant one."""
-    mean, squares, varies = X.mean(axis=0, dtype=np.float64), 0.0, False
+    mean: Array = X.mean(axis=0, dtype=np.float64)
+    squares, varies = np.zeros(len(mean)), np.zeros(len(mean), dtype=bool)
     step = max(1, rows_per_chunk(X, 0) // 8)  # each block is in float64
     for start in range(0, len(X), step):
         block = X[start : start + step]

@@ -431,7 +431,7 @@ def _test_set_judges(contents: Mapping[str, Array]) -> bool:
     """Whether most test samples are in no other set."""
     others = [each for name, each in contents.items() if name != "test"]
     test = contents.get("test")
-    return test is None or np.isin(test, np.concatenate(others)).mean() <= MOST_SHARED
+    return test is None or bool(np.isin(test, np.concatenate(others)).mean() <= MOST_SHARED)
 
 
 def shared_notes(

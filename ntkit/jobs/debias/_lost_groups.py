@@ -296,11 +296,13 @@ def _chosen(
         z, name, column = excess[at], names[at], len(named) + i
         losing = tuple((int(k), int(z[k] > 0)) for k in np.flatnonzero(np.abs(z) > _NOTABLE))
         each = Attribute(name, values[:, i], (f"not {name}", name)), losing
-        rows = np.any([(y_index == k) & (values[:, i] == value) for k, value in losing], axis=0)
+        of_losing = np.any(
+            [(y_index == k) & (values[:, i] == value) for k, value in losing], axis=0
+        )
         others = alike_to[len(named) :] if name in also else alike_to
         if len(chosen) == _MOST or (alike[column, others] >= ALIKE).any():
             continue
-        if (rows & ~is_train).sum() < CHECKED:  # a correlated attribute may have more samples
+        if (of_losing & ~is_train).sum() < CHECKED:  # a correlated attribute may have more samples
             small.append(each)
         else:
             chosen.append(each)

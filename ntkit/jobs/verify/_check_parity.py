@@ -250,7 +250,9 @@ def _compared(
     if result.matched:
         return result
     if len(rows) > _SEARCHED:
-        wrong = _spread(np.flatnonzero(differ), max(_SEARCHED // 2, _SEARCHED - (~differ).sum()))
+        wrong = _spread(
+            np.flatnonzero(differ), max(_SEARCHED // 2, _SEARCHED - int((~differ).sum()))
+        )
         right = _spread(np.flatnonzero(~differ), _SEARCHED - len(wrong))
         chosen = np.sort(np.concatenate([wrong, right]))
         rows, logits = rows[chosen], logits[chosen]

@@ -103,19 +103,20 @@ _AS_GIVEN = "image as given"
 """Scale of statistics of images that are not measured from black to white."""
 
 
-def _size_for_model(samples: Samples) -> tuple[int, int] | None:
-    """Height and width of image files as the model sees them; None if they keep their own."""
+def _scale_for_model(samples: Samples) -> str | None:
+    """Scale of image files as the model sees them; None if they keep their own size."""
     steps = samples.data.steps
     size = steps.crop or steps.resize if isinstance(steps, ImagePreprocessing) else None
-    return size if isinstance(size, tuple) else None
+    if isinstance(size, int):
+        return f"image with a shorter side of {size}"
+    return None if size is None else scale_of_size(*size)
 
 
 def _scale_of(samples: Samples, statistics: Array) -> str:
     """Scale of statistics of images, which must be that of the rules that cut them."""
     if not samples.data.pixel_range[2]:
         return _AS_GIVEN
-    size = _size_for_model(samples)
-    return scale_of_statistics(statistics) if size is None else scale_of_size(*size)
+    return _scale_for_model(samples) or scale_of_statistics(statistics)
 
 
 def _common_scale(sets: Sequence[Samples], statistics: Sequence[Array]) -> str:
@@ -129,7 +130,7 @@ def _check_scale(
 ) -> None:
     """Raise an error for a rule that cuts images on another scale."""
     here = _common_scale(sets, statistics)
-    own = rule.layer == SEVERAL_SIZES and all(_size_for_model(each) is None for each in sets)
+    own = rule.layer == SEVERAL_SIZES and all(_scale_for_model(each) is None for each in sets)
     if rule.layer == here or (own and here != _AS_GIVEN):
         return
     if _AS_GIVEN in (rule.layer, here):

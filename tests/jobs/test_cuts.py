@@ -11,6 +11,7 @@ from ntkit import DebiasSettings, FrozenModel, check, debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, read_samples
+from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.audit import read_answers
 from tests import models
 from tests.cases import write_images
@@ -208,3 +209,16 @@ def test_rows_of_numbers_have_names_without_answers_too(tmp_path):
     assert sizes(found)[name] == 25
     with pytest.raises(InputError, match="input #"):
         check(model, model, (X, np.arange(100) % 3), limits=LOOSE, slices=["input #99 high"])
+
+
+def test_a_rule_holds_for_files_of_other_sizes_that_the_model_sees_alike(tmp_path):
+    rng, steps = np.random.default_rng(0), ImagePreprocessing(resize=24, channels=1)
+    sets = []
+    for side in (48, 96):
+        X = rng.random((12, 1, side, side)) * np.linspace(0.2, 1, 12)[:, None, None, None]
+        write_images(tmp_path / f"{side}", X, np.arange(12) % 2)
+        sets.append(read_samples(tmp_path / f"{side}", preprocessing=steps))
+    name = "image:brightness above the median"
+    rule = AttributeReader(sets[:1]).rule(name)
+    assert rule.layer == "image with a shorter side of 24"
+    assert 0 < AttributeReader(sets[1:]).values(name, {name: rule}).sum() < 12

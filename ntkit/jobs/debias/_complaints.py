@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax
 
 from ntkit._contents import row_contents
-from ntkit._disk import size_of
+from ntkit._disk import StrPath, size_of
 from ntkit._output import check_folder, new_folder
 from ntkit._text import as_json, counted, interval, percent, plain, table, without_controls
 from ntkit._types import Array
@@ -18,7 +19,6 @@ from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._common_direction import direction_p
 from ntkit.jobs.debias._inputs import check_embedded, check_origins, reading_notes
 from ntkit.jobs.debias._job import write_heads
 from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE
@@ -54,9 +54,16 @@ _LIMITS = (0.005, 0.01, 0.02, 0.05, 0.1)
 _VERIFIED = 256
 _SORT = "sort the complaints by their cause"
 
+# Of the test for a common direction.
+_STRATA, _ROWS = 20, 20  # most strata of a pair of classes, and fewest rows of one
+_COMPLAINTS, _TRAFFIC = 300, 2000  # most rows in the test
+_DRAWS = 10  # over the level
+_ENOUGH = 20  # as large statistics end the draws: Besag and Clifford, Biometrika 78 (1991)
+_PAIRS = 4_000_000  # in one block of draws
+
 
 @dataclass(frozen=True)
-class Choice:
+class LargestStep:
     """The largest step from the old head within a limit, and what it does, cross-fitted."""
 
     step: float
@@ -143,7 +150,7 @@ class ComplaintFolds:
         head = LinearHead(coef, self.old.intercept + step * self.bias[-1], classes)
         return head.scaled(1 / self.std, self.mean)
 
-    def choice(self, limit: float) -> Choice:
+    def choice(self, limit: float) -> LargestStep:
         """The largest step that changes no larger share of the traffic."""
         # Neither heads of folds nor the written one, which has seen everything, change more.
         n, of_folds = self.n, self.changes_at[self.n :]
@@ -155,7 +162,7 @@ class ComplaintFolds:
         sure = after[rows, new] - after[rows, self.answers]
         as_sure = np.median(sure[:n][fixed]) if fixed.any() else np.inf
         n_alike = int((changed & (sure >= as_sure))[n:].sum())
-        return Choice(step, fixed, float(changed[n:].mean()), n_alike, self.p(new))
+        return LargestStep(step, fixed, float(changed[n:].mean()), n_alike, self.p(new))
 
     def p(self, new: Array) -> float:
         """P-value of so many fixed complaints, if they changed as often as the traffic does."""
@@ -189,12 +196,75 @@ def _largest_step(changes_at: Array, limit: float) -> float:
     return min(_MOST_STEP, float(last_changed + first_kept) / 2)
 
 
+def _direction_p(
+    head: LinearHead, Z: Array, right: Array, traffic: Array, level: float, seed: int
+) -> float:
+    """P-value of complaints that differ from traffic with the same logits in a common direction.
+
+    The null hypothesis: among samples with the same answer and the same probability of the right
+    class, complaints have the embeddings of any traffic. It holds for a model that no other head
+    improves, as the chance of an error then depends on the logits alone. Complaints near the
+    boundary are not evidence: there, any step of the head changes answers.
+
+    The statistic is that of a two-sample test with a linear kernel (Gretton et al., JMLR 13, 2012).
+    Complaints and traffic are permuted within strata of old answer, right class and the old
+    probability of the right class.
+    """
+    rng = np.random.default_rng(seed)
+    some = rng.permutation(len(Z))[:_COMPLAINTS]
+    rows = rng.permutation(len(traffic))[:_TRAFFIC]
+    n, scaler = len(some), scaler_of(Rows.of(traffic))
+    raw = np.concatenate([Z[some], traffic[rows]])
+    X = ((raw - scaler.mean_) / scaler.scale_).astype(np.float32)
+    log_p = log_softmax(head.logits(raw).astype(np.float64), axis=1)
+    old, wanted = log_p.argmax(axis=1), np.append(right[some], np.full(len(rows), -1))
+    # A row of the traffic stands in for complaints of one right class.
+    for answer in np.unique(old[:n]):
+        like = np.flatnonzero(old == answer)
+        of_traffic = like[like >= n]
+        kinds = np.unique(wanted[like[like < n]])
+        wanted[of_traffic] = rng.permutation(np.resize(kinds, len(of_traffic)))
+    stratum, count = np.full(len(X), -1), 0
+    for answer, kind in np.unique(np.stack([old, wanted])[:, :n], axis=1).T:
+        like = np.flatnonzero((old == answer) & (wanted == kind))
+        p, n_strata = log_p[like, kind], int(np.clip(len(like) // _ROWS, 1, _STRATA))
+        edges = np.quantile(p, np.arange(1, n_strata) / n_strata)
+        stratum[like] = count + np.searchsorted(edges, p, side="right")
+        trend = np.stack([np.ones_like(p), p, p**2], axis=1)
+        X[like] -= trend @ np.linalg.lstsq(trend, X[like], rcond=None)[0]
+        count += n_strata
+    strata = [np.flatnonzero(stratum == k) for k in np.unique(stratum[:n])]
+    for like in strata:
+        X[like] -= X[like].mean(axis=0)
+    # Two complaints ask for the same change of the logits, for parts of it, or for the opposite.
+    agree = (wanted[:, None] == wanted).astype(np.float32) + (old[:, None] == old)
+    agree -= (wanted[:, None] == old).astype(np.float32) + (old[:, None] == wanted)
+    pairs = (X @ X.T) * agree
+    np.fill_diagonal(pairs, 0)
+
+    def statistic(drawn: Array) -> Array:
+        return np.asarray(pairs[drawn[:, :, None], drawn[:, None, :]].sum(axis=(1, 2)))
+
+    observed = float(statistic(np.arange(n)[None])[0])
+    observed -= 1e-5 * abs(observed)  # of equal draws in another order
+    n_draws, done, as_large = int(np.ceil(_DRAWS / level)), 0, 0
+    while done < n_draws and as_large < _ENOUGH:
+        size = min(n_draws - done, max(1, _PAIRS // n**2), 200)
+        drawn = []
+        for like in strata:
+            keys = rng.random((size, len(like))).argsort(axis=1)
+            drawn.append(like[keys[:, : (like < n).sum()]])
+        as_large += int((statistic(np.concatenate(drawn, axis=1)) >= observed).sum())
+        done += size
+    return (1 + as_large) / (1 + done)
+
+
 @dataclass(frozen=True)
 class Repair:
     """What complaints and traffic show: a head, its causes, and whether they have a direction."""
 
     folds: ComplaintFolds
-    choice: Choice
+    choice: LargestStep
     causes: tuple[Row, ...]  # unseen complaints of an old and a right answer, those fixed as right
     used: frozenset[str]  # names of the causes that the head is fitted on
     limit: float
@@ -211,7 +281,7 @@ class Repair:
         return self.has_direction and self.choice.helps
 
     @property
-    def by_limit(self) -> dict[float, Choice]:
+    def by_limit(self) -> dict[float, LargestStep]:
         """The choice for several limits."""
         return {limit: self.folds.choice(limit) for limit in sorted({*_LIMITS, self.limit})}
 
@@ -239,7 +309,7 @@ def repaired(
 
     def p(rows: Array, n_tests: int) -> float:
         given = head, Z[rows], right[rows], traffic
-        return min(1.0, n_tests * direction_p(*given, _LEVEL / n_tests, seed))
+        return min(1.0, n_tests * _direction_p(*given, _LEVEL / n_tests, seed))
 
     # Half of the level is for a test of all complaints together, if no cause has a direction.
     enough, together = numbers[counts >= FEWEST].tolist(), len(numbers) > 1
@@ -374,66 +444,47 @@ _TAKEN = frozenset({"preprocessing", "batch_size", "random_state", "verbose"})
 """Settings that a repair by complaints takes."""
 
 
-def refuse_beside_keep(*, settings: DebiasSettings, **others: Any) -> None:
+def refuse_with_complaints(others: Mapping[str, Any], settings: DebiasSettings) -> None:
     """Raise an error for arguments and settings that a repair by complaints does not take."""
-    set_here = {n: v for n, v in vars(settings).items() if v != getattr(DebiasSettings(), n)}
-    others |= {name: value for name, value in set_here.items() if name not in _TAKEN}
-    name = next((name for name, value in others.items() if value is not None), None)
-    if name is not None:
-        raise InputError(
-            f"{name} cannot be combined with keep: complaints and traffic are all that such a "
-            f"repair reads. Omit {name}, or omit keep."
-        )
+    plain_ones, given = DebiasSettings(), [name for name in others if others[name] is not None]
+    given += [n for n, v in vars(settings).items() if v != getattr(plain_ones, n)]
+    for name in given:
+        if name not in _TAKEN:
+            raise InputError(
+                f"{name} cannot be combined with keep: complaints and traffic are all that such a "
+                f"repair reads. Omit {name}, or omit keep."
+            )
 
 
-def from_complaints(
-    model: Any,
+def fix_complaints(
+    model: FrozenModel | StrPath,
     complaints: Any,
-    keep: Any,
+    traffic: Any,
     *,
     max_cost: float | None,
-    out: str | os.PathLike[str] | None,
+    out: StrPath | None,
     device: str,
     force: bool,
     settings: DebiasSettings,
 ) -> ComplaintsResult:
-    """Repair a model by complaints; the arguments are those of :func:`ntkit.debias`."""
-    limit = LIMIT if max_cost is None else max_cost
+    """Move the head towards complaints, and write it if it fixes unseen ones.
+
+    ``max_cost`` is the largest share of the traffic whose answers may change. The other arguments
+    are those of :func:`ntkit.debias`, whose ``keep`` is the traffic.
+    """
+    limit, out = LIMIT if max_cost is None else max_cost, None if out is None else Path(out)
     if not 0 < limit <= 1:
         raise InputError(f"max_cost must be a share above 0, at most 1. Got {limit}.")
-    model, steps = loaded(model), settings.preprocessing
-    if (problem := model.not_single_label) is not None:
-        raise InputError(problem)
-    match = read(complaints, model, preprocessing=steps).fit_to(model)
-    model, complaints = match.model, match.samples
-    traffic = read(keep, model, labels="optional", keep_unknown=True, preprocessing=steps)
-    traffic = replace(traffic.with_columns_as_in(complaints), y=None)
-    sets = {"complaints": complaints, "traffic": traffic}
-    out = None if out is None else Path(out)
+    model, complaints, traffic, notes = _read(loaded(model), complaints, traffic, settings)
     if out is not None:
         files = input_paths(model, complaints, traffic)
         check_folder(out, inputs=files, force=force, size=size_of(model.files))
-    check_origins(model, sets)
-    for samples in sets.values():
+    check_origins(model, {"complaints": complaints, "traffic": traffic})
+    for samples in (complaints, traffic):
         samples.check_lengths()
     _check_number(len(complaints))
-    notes = [*match.notes, *reading_notes(sets)]
-    digests = contents_of(sets, model)
-    first, copies = np.unique(digests["complaints"], return_index=True, return_inverse=True)[1:]
-    _check_labels(complaints, first[copies])
-    if n := len(complaints) - len(first):
-        copy = int(np.flatnonzero(first[copies] != np.arange(len(complaints)))[0])
-        notes.append(
-            f"{counted(n, 'complaint')} left out: the same content is there twice, such as in "
-            f"{_two(complaints, int(first[copies][copy]), copy)}."
-        )
-    complaints = complaints.take(np.sort(first))
-    shared = np.isin(digests["traffic"], digests["complaints"])
-    first = np.unique(digests["traffic"], return_index=True)[1]  # whatever their order
-    if n := len(traffic) - len(first):
-        notes.append(f"{counted(n, 'sample')} of the traffic left out: copies of others.")
-    traffic = traffic.take(first[~shared[first]])
-    n_shared = int(shared[first].sum())
+    notes += reading_notes({"complaints": complaints, "traffic": traffic})
+    complaints, traffic, n_shared = _without_copies(complaints, traffic, model, notes)
     _check_traffic(len(traffic), limit)
     embedder = OnnxEmbedder(
         model, device=device, batch_size=settings.batch_size, verbose=settings.verbose
@@ -461,23 +512,61 @@ def from_complaints(
     right = (complaints.y[wrong, None] == head.classes).argmax(axis=1)
     arrays = np.asarray(Z)[wrong], right, np.asarray(T)
     repair = repaired(head, *arrays, limit, settings.random_state)
-    new, debiased = head, model
-    if repair.helps:
-        new, debiased = _moved(model, repair, traffic)
+    new, debiased = _moved(model, repair, traffic) if repair.helps else (head, model)
     result = ComplaintsResult(debiased, new, repair, len(traffic), out, tuple(notes), "")
     result = replace(result, next=_next(result, model, complaints, traffic))
     if out is None or not result.written:
         return result
     with new_folder(out, force=force) as place:
-        options = {"head": new, "device": device}
-        check = save_verified(debiased, place / MODEL_FILE, original=embedder, X=inputs, **options)
+        check = save_verified(
+            debiased, place / MODEL_FILE, original=embedder, X=inputs, head=new, device=device
+        )
         result = replace(result, verification=check)
-        write_heads(place / HEADS_FILE, model, {"complaints": new})
-        (place / "table.md").write_text(result.summary(verbose=True) + "\n", encoding="utf-8")
-        (place / "result.json").write_text(as_json(result.as_dict()), encoding="utf-8")
-        for name, text in settings_files().items():
-            (place / name).write_text(text, encoding="utf-8")
+        _write_files(place, result, model)
     return result
+
+
+def _read(
+    model: FrozenModel, complaints: Any, traffic: Any, settings: DebiasSettings
+) -> tuple[FrozenModel, Samples, Samples, list[str]]:
+    """The model with the classes of the complaints, complaints, traffic without labels, notes."""
+    if (problem := model.not_single_label) is not None:
+        raise InputError(problem)
+    steps = settings.preprocessing
+    match = read(complaints, model, preprocessing=steps).fit_to(model)
+    samples = read(traffic, match.model, labels="optional", keep_unknown=True, preprocessing=steps)
+    samples = replace(samples.with_columns_as_in(match.samples), y=None)
+    return match.model, match.samples, samples, [*match.notes]
+
+
+def _without_copies(
+    complaints: Samples, traffic: Samples, model: FrozenModel, notes: list[str]
+) -> tuple[Samples, Samples, int]:
+    """Distinct complaints, the distinct traffic without them, and how many samples both have."""
+    digests = contents_of({"complaints": complaints, "traffic": traffic}, model)
+    first, copies = np.unique(digests["complaints"], return_index=True, return_inverse=True)[1:]
+    _check_labels(complaints, first[copies])
+    if n := len(complaints) - len(first):
+        copy = int(np.flatnonzero(first[copies] != np.arange(len(complaints)))[0])
+        notes.append(
+            f"{counted(n, 'complaint')} left out: the same content is there twice, such as in "
+            f"{_two(complaints, int(first[copies][copy]), copy)}."
+        )
+    shared = np.isin(digests["traffic"], digests["complaints"])
+    of_traffic = np.unique(digests["traffic"], return_index=True)[1]  # whatever their order
+    if n := len(traffic) - len(of_traffic):
+        notes.append(f"{counted(n, 'sample')} of the traffic left out: copies of others.")
+    kept = complaints.take(np.sort(first)), traffic.take(of_traffic[~shared[of_traffic]])
+    return *kept, int(shared[of_traffic].sum())
+
+
+def _write_files(place: Path, result: ComplaintsResult, model: FrozenModel) -> None:
+    """Write what stands next to the new model."""
+    write_heads(place / HEADS_FILE, model, {"complaints": result.head})
+    (place / "table.md").write_text(result.summary(verbose=True) + "\n", encoding="utf-8")
+    (place / "result.json").write_text(as_json(result.as_dict()), encoding="utf-8")
+    for name, text in settings_files().items():
+        (place / name).write_text(text, encoding="utf-8")
 
 
 def _moved(model: FrozenModel, repair: Repair, traffic: Samples) -> tuple[LinearHead, FrozenModel]:

@@ -41,7 +41,7 @@ from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, asked_for
 from ntkit.jobs.debias._choice import Choice, choose
 from ntkit.jobs.debias._comparison import Comparison
-from ntkit.jobs.debias._complaints import ComplaintsResult, from_complaints, refuse_beside_keep
+from ntkit.jobs.debias._complaints import ComplaintsResult, fix_complaints, refuse_with_complaints
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
 from ntkit.jobs.debias._flips import results_by_change
 from ntkit.jobs.debias._inputs import Prepared, check_groups, parity_notes, prepared, read_sets
@@ -247,20 +247,13 @@ def debias(
     """
     settings = settings or DebiasSettings()
     if keep is not None:
-        refuse_beside_keep(
-            validation=validation,
-            test=test,
-            spurious=spurious,
-            invariant=invariant,
-            answers=answers,
-            attribute=attribute,
-            groups=groups,
-            metadata=metadata,
-            ask=ask,
-            method=method,
-            settings=settings,
-        )
-        return from_complaints(
+        others = {
+            "validation": validation, "test": test, "spurious": spurious, "invariant": invariant,
+            "answers": answers, "attribute": attribute, "groups": groups, "metadata": metadata,
+            "ask": ask, "method": method,
+        }  # fmt: skip
+        refuse_with_complaints(others, settings)
+        return fix_complaints(
             model, train, keep, max_cost=max_cost, out=out, device=device, force=force,
             settings=settings,
         )  # fmt: skip

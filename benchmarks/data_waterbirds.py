@@ -23,7 +23,7 @@ from ntkit import FrozenModel
 from ntkit.datasets import load_waterbirds
 from ntkit.extraction import ImageFiles, ImagePreprocessing
 from ntkit.extraction.embedder import embedded_with_layers
-from ntkit.jobs.audit import AuditedImages
+from ntkit.jobs.attribute_reader import AuditedImages
 from runner import command_line
 
 Array = NDArray[Any]

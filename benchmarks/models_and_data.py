@@ -61,7 +61,7 @@ from scipy.stats import binomtest
 import ntkit
 from data_made_up import BALANCED, KINDS, Kind, Samples, write_samples
 from data_real import REAL
-from ntkit.attributes import Answer
+from ntkit.attributes.answers import Answer
 from ntkit.attributes.findings import Finding
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.jobs.audit import Audit

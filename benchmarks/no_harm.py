@@ -38,7 +38,8 @@ from sklearn.datasets import (
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-from ntkit.attributes import FeatureSet, array
+from ntkit.attributes import FeatureSet
+from ntkit.attributes.feature_set import array
 from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._candidates import CANDIDATES

@@ -27,7 +27,9 @@ from answers_data import Pool, views_of_set
 from evidence import TRAINED_ON_IT
 from nearness import ALIKE, within
 from ntkit import audit
-from ntkit.attributes import FeatureSet, layers, measured_image_statistics
+from ntkit.attributes import FeatureSet
+from ntkit.attributes.activations import layers
+from ntkit.attributes.images import measured_image_statistics
 from ntkit.jobs.label import feature_sets_of
 from ntkit.study import Rows
 from splits import CHECKS, DATA, joined, splits_of, taken, two_thirds

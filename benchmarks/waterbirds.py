@@ -36,7 +36,10 @@ from answers_data import Pool
 from data_waterbirds import Birds, read
 from nearness import ALIKE, nearest, within
 from ntkit import Audit, audit
-from ntkit.attributes import layers, measured_image_statistics, metadata, values_of
+from ntkit.attributes import metadata
+from ntkit.attributes.activations import layers
+from ntkit.attributes.feature_set import values_of
+from ntkit.attributes.images import measured_image_statistics
 from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,

@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from evidence import dfr, tuned
 from ntkit import audit
 from ntkit.attributes import Attribute, FeatureSet
-from ntkit.attributes._feature_set import values_of
+from ntkit.attributes.feature_set import values_of
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.metrics import worst_group_accuracy

@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 
 import ntkit.estimators
 from ntkit import FrozenModel
-from ntkit.changes._change import KINDS
+from ntkit.changes.change import KINDS
 from ntkit.cli._app import app
 from ntkit.estimators import LABEL_FREE
 from ntkit.jobs.debias._candidates import CANDIDATES, OTHER_METHODS, change_candidates

@@ -10,11 +10,11 @@ from PIL import Image
 
 import ntkit
 from ntkit import FrozenModel
-from ntkit.attributes import content_cell
+from ntkit.attributes.answers import content_cell
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, read_samples
-from ntkit.inputs import ImagePreprocessing
-from ntkit.jobs.audit import AttributeReader
+from ntkit.inputs.image_preprocessing import ImagePreprocessing
+from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.label import check_table, label_samples
 from ntkit.jobs.label_tables import AnswerTable
 from ntkit.samples.read import read

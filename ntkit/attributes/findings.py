@@ -22,7 +22,8 @@ from ntkit._checks import labels_of_one_type, rates
 from ntkit._key import Key, conditions_in
 from ntkit._text import interval, percent, plain
 from ntkit._types import Array
-from ntkit.attributes import FEWEST, Block, FeatureSet, both_of, values_by_name
+from ntkit.attributes import Block, FeatureSet
+from ntkit.attributes.feature_set import FEWEST, both_of, values_by_name
 from ntkit.metrics import Row, compare, mean_of_rows, unrelated_shares
 from ntkit.metrics.bounds import holm
 from ntkit.metrics.contrasts import (

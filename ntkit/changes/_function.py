@@ -12,7 +12,7 @@ import numpy as np
 from ntkit._labels import listed
 from ntkit._types import Array
 from ntkit.changes._donors import donors, generator
-from ntkit.changes._images import ImageChange, OfImages, Pixels
+from ntkit.changes.images import ImageChange, OfImages, Pixels
 from ntkit.exceptions import InputError
 from ntkit.samples.kinds import TextData
 from ntkit.samples.samples import Samples

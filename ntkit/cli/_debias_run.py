@@ -12,7 +12,7 @@ import typer
 
 from ntkit._disk import read_json
 from ntkit._output import check_folder, refuse_nested
-from ntkit.attributes import Answers
+from ntkit.attributes.answers import Answers
 from ntkit.cli import _options as o
 from ntkit.cli._debias_options import Options
 from ntkit.cli._questions import asks_in_terminal, can_ask

@@ -354,7 +354,7 @@ class DataOptions(TableOptions):
 
     def _changes(self) -> dict[str, Any]:
         """Options on images, which replace those of a file or the model."""
-        from ntkit.inputs import FILTERS
+        from ntkit.inputs.image_preprocessing import FILTERS
 
         names = ("scale", "layout", "resample", "resize", "crop", "mean", "std")
         given = {name: value for name in names if (value := getattr(self, name)) is not None}

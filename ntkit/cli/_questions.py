@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ntkit._text import counted, one_line, printable, shortened
+from ntkit.attributes.answers import Answer
 from ntkit.attributes.findings import Finding
 from ntkit.cli._say import say
-from ntkit.jobs.audit import Answer, Audit, ChangeFinding, change_for
+from ntkit.jobs.audit import Audit
+from ntkit.jobs.audit.changes import ChangeFinding, change_for
 from ntkit.jobs.debias import shares_of
 from ntkit.pages.audit_page import question_of
 from ntkit.pages.change_cards import KEEPS_THE_CLASS, SEEN, change_in_words

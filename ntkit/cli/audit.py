@@ -88,14 +88,9 @@ def command(
     Metadata may lack some samples. Without --id-column ntkit matches rows by file_name of images,
     by id if all rows have one, or by position.
     """
-    from ntkit.jobs.audit import (
-        MOST_CHANGES,
-        Audit,
-        LabelAudits,
-        audit_model,
-        audit_tables,
-        write_audit,
-    )
+    from ntkit.jobs.audit import Audit, LabelAudits, audit_model, write_audit
+    from ntkit.jobs.audit.changes import MOST_CHANGES
+    from ntkit.jobs.audit.from_tables import audit_tables
     from ntkit.jobs.report import options_again, quoted, started_by
 
     data = _checked(paths, predictions)

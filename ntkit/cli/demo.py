@@ -10,8 +10,9 @@ from ntkit._text import percent
 from ntkit.cli import _options as o
 
 if TYPE_CHECKING:
+    from ntkit.attributes.answers import Answer
     from ntkit.attributes.findings import Finding
-    from ntkit.jobs.audit import Answer, Audit
+    from ntkit.jobs.audit import Audit
     from ntkit.jobs.debias import DebiasResult
 
 _STORY = """\
@@ -89,7 +90,7 @@ def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> It
 
 def _forget(out: Path) -> None:
     """Remove the answers of an earlier demo, which no person gave; others are never replaced."""
-    from ntkit.attributes import read_answers
+    from ntkit.attributes.answers import read_answers
     from ntkit.jobs.debias import ANSWERS_FILE
 
     file = out / ANSWERS_FILE

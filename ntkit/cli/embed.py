@@ -49,7 +49,8 @@ def command(
     For several machines, run one command per part: --shard 1/4 to --shard 4/4. Then join the
     parts with ntkit merge.
     """
-    from ntkit.changes import change_named, range_notes
+    from ntkit.changes import change_named
+    from ntkit.changes.images import range_notes
     from ntkit.extraction import EmbeddingStore, OnnxEmbedder
     from ntkit.jobs.copies import copies_to_store
     from ntkit.samples.stored import is_finished, read_manifest

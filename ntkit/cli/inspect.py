@@ -9,7 +9,8 @@ from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, NtkitError
 
 if TYPE_CHECKING:
-    from ntkit.inputs import ImagePreprocessing, TextPreprocessing
+    from ntkit.inputs.image_preprocessing import ImagePreprocessing
+    from ntkit.inputs.text_preprocessing import TextPreprocessing
     from ntkit.model import FrozenModel
 
 
@@ -53,7 +54,7 @@ def _preprocessing(model: FrozenModel) -> ImagePreprocessing | TextPreprocessing
 
 
 def _told(steps: ImagePreprocessing | TextPreprocessing | None) -> str | None:
-    from ntkit.inputs import ImagePreprocessing
+    from ntkit.inputs.image_preprocessing import ImagePreprocessing
 
     if isinstance(steps, ImagePreprocessing):
         return steps.describe()
@@ -86,7 +87,8 @@ def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str
 
 
 def _samples(model: FrozenModel, steps: object) -> list[str]:
-    from ntkit.inputs import ImagePreprocessing, TextPreprocessing
+    from ntkit.inputs.image_preprocessing import ImagePreprocessing
+    from ntkit.inputs.text_preprocessing import TextPreprocessing
 
     sets, column = "--train and --validation:", "a label column"
     if model.label_names:

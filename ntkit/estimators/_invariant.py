@@ -14,7 +14,8 @@ from ntkit._checks import rates
 from ntkit._disk import scratch
 from ntkit._doc import documented
 from ntkit._types import Array
-from ntkit.attributes import FEWEST, Attribute
+from ntkit.attributes import Attribute
+from ntkit.attributes.feature_set import FEWEST
 from ntkit.estimators._base import OPTIONAL_C, VALIDATION_SET, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead

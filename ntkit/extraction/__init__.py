@@ -1,7 +1,10 @@
 """From samples to embeddings: ONNX Runtime sessions, the embedder, and its engines."""
 
 from ntkit.extraction.embedder import OnnxEmbedder
-from ntkit.inputs import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
+from ntkit.inputs.image_files import ImageFiles
+from ntkit.inputs.image_preprocessing import ImagePreprocessing
+from ntkit.inputs.text_preprocessing import TextPreprocessing
+from ntkit.inputs.texts import Texts
 from ntkit.samples.read import read_samples
 from ntkit.samples.samples import Samples
 from ntkit.store import EmbeddingStore

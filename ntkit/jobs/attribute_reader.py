@@ -16,32 +16,22 @@ from ntkit._join import pooled
 from ntkit._key import Key, conditions_in, names_apart
 from ntkit._labels import listed, plain_value
 from ntkit._types import Array
-from ntkit.attributes import (
-    FEWEST,
+from ntkit.attributes import Attribute, FeatureSet, columns, words
+from ntkit.attributes.activations import layer_of, layer_rule, layer_values, layers
+from ntkit.attributes.column_values import read_column
+from ntkit.attributes.feature_set import FEWEST, Rule, array, both_of
+from ntkit.attributes.images import (
     SEVERAL_SIZES,
-    Attribute,
-    FeatureSet,
-    Rule,
-    array,
-    attribute_named,
-    both_of,
-    column_notes,
-    columns,
     image_feature_set,
-    layer_of,
-    layer_rule,
-    layer_values,
-    layers,
     measured_image_statistics,
-    read_column,
     scale_of_size,
     scale_of_statistics,
     statistics_of_image,
-    values_named,
-    words,
 )
+from ntkit.attributes.named import attribute_named, column_notes, values_named
 from ntkit.exceptions import InputError
-from ntkit.inputs import ImagePreprocessing, MeasuredImages, upright
+from ntkit.inputs.image_files import MeasuredImages
+from ntkit.inputs.image_preprocessing import ImagePreprocessing, upright
 from ntkit.samples.columns import named_like_a_prediction
 from ntkit.samples.copies import Identified
 from ntkit.samples.join import MADE_OF_CLASSES, Metadata, positions_in, table_of

@@ -13,7 +13,7 @@ from ntkit._disk import StrPath
 from ntkit._join import columns_of, samples_named
 from ntkit._labels import listed
 from ntkit._types import Array
-from ntkit.attributes import (
+from ntkit.attributes.answers import (
     CONTENT,
     Entry,
     cell_text,

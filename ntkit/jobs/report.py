@@ -30,7 +30,7 @@ from ntkit.head import LinearHead
 from ntkit.metrics.class_order import class_order
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import name_of
-from ntkit.pages import Neurons, Report, Shown, report_html
+from ntkit.pages.report_page import Neurons, Report, Shown, report_html
 from ntkit.samples.copies import without_copies
 from ntkit.samples.read import read
 from ntkit.samples.samples import input_notes, input_paths

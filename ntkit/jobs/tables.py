@@ -31,7 +31,9 @@ from ntkit._labels import (
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inputs import ImagePreprocessing, TextPreprocessing, Texts
+from ntkit.inputs.image_preprocessing import ImagePreprocessing
+from ntkit.inputs.text_preprocessing import TextPreprocessing
+from ntkit.inputs.texts import Texts
 from ntkit.metrics.class_order import class_order, order_notes
 from ntkit.samples.columns import (
     DEFAULT_LABEL,

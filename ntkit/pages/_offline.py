@@ -24,8 +24,8 @@ from PIL import Image, ImageOps
 
 from ntkit import _text
 from ntkit._text import one_line, percent
-from ntkit.attributes import places_of
-from ntkit.inputs import decode
+from ntkit.attributes.word_lists import places_of
+from ntkit.inputs.image_files import decode
 
 # Characters that HTML forbids, and those that change the direction of the following text.
 _NO_TEXT = re.compile(

@@ -14,7 +14,7 @@ import numpy as np
 
 from ntkit._key import OF_A_LAYER, OF_A_TABLE, Key, shown
 from ntkit._types import Array
-from ntkit.attributes import layer_of
+from ntkit.attributes.activations import layer_of
 from ntkit.attributes.findings import (
     NAMELESS,
     AuditedPredictions,

@@ -18,7 +18,8 @@ from ntkit._labels import composed, meant_instead
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inputs import TextPreprocessing, Texts
+from ntkit.inputs.text_preprocessing import TextPreprocessing
+from ntkit.inputs.texts import Texts
 from ntkit.samples.samples import ReadTable, Samples, as_classes, columns_in_order
 from ntkit.samples.table import Table, distinct, is_aside, is_empty, labelled
 

@@ -13,7 +13,10 @@ import numpy as np
 
 from ntkit import _text
 from ntkit._types import Array
-from ntkit.inputs import ImageFiles, ImagePreprocessing, MeasuredImages, TextPreprocessing, Texts
+from ntkit.inputs.image_files import ImageFiles, MeasuredImages
+from ntkit.inputs.image_preprocessing import ImagePreprocessing
+from ntkit.inputs.text_preprocessing import TextPreprocessing
+from ntkit.inputs.texts import Texts
 from ntkit.samples.looks import Images, images_in_array, images_in_files
 from ntkit.samples.table import is_prose
 

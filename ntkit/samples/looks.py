@@ -12,7 +12,8 @@ import numpy as np
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inputs import as_viewed, decode
+from ntkit.inputs.image_files import decode
+from ntkit.inputs.image_preprocessing import as_viewed
 
 _CHANNELS = (1, 3)
 

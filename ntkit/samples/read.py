@@ -27,14 +27,10 @@ from ntkit._labels import (
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inputs import (
-    ImageFiles,
-    ImagePreprocessing,
-    TextPreprocessing,
-    Texts,
-    decode,
-    image_extensions,
-)
+from ntkit.inputs.image_files import ImageFiles, decode, image_extensions
+from ntkit.inputs.image_preprocessing import ImagePreprocessing
+from ntkit.inputs.text_preprocessing import TextPreprocessing
+from ntkit.inputs.texts import Texts
 from ntkit.samples.columns import (
     DEFAULT_LABEL,
     Columns,

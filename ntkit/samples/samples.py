@@ -15,7 +15,7 @@ from ntkit._doc import documented
 from ntkit._labels import cell_name, listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inputs import MeasuredImages
+from ntkit.inputs.image_files import MeasuredImages
 from ntkit.samples.kinds import Arrays, Embeddings, data_of, rows_of
 from ntkit.samples.looks import Inputs
 from ntkit.samples.stored import check_made_with

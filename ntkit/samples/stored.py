@@ -15,7 +15,7 @@ from ntkit._disk import give_name
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.inputs import with_defaults
+from ntkit.inputs.image_preprocessing import with_defaults
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.model import FrozenModel

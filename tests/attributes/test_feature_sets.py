@@ -9,19 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ntkit.attributes import (
-    Attribute,
-    Rule,
-    array,
-    attribute_named,
-    columns,
-    image_statistics,
-    metadata,
-    values_of,
-    words,
-)
-from ntkit.attributes._images import STATISTICS, statistics_of_image
-from ntkit.attributes._words import holding
+from ntkit.attributes import Attribute, columns, metadata, words
+from ntkit.attributes.feature_set import Rule, array, values_of
+from ntkit.attributes.images import STATISTICS, image_statistics, statistics_of_image
+from ntkit.attributes.named import attribute_named
+from ntkit.attributes.word_lists import holding
 from ntkit.exceptions import InputError
 
 

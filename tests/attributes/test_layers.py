@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ntkit.attributes import Rule, array, layers
+from ntkit.attributes.activations import layers
+from ntkit.attributes.feature_set import Rule, array
 from ntkit.exceptions import InputError
 
 RNG = np.random.default_rng(0)

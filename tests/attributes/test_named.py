@@ -11,14 +11,9 @@ from hypothesis import strategies as st
 
 from ntkit import audit
 from ntkit._join import in_order, pooled
-from ntkit.attributes import (
-    attribute_named,
-    column_notes,
-    columns,
-    image_statistics,
-    metadata,
-    words,
-)
+from ntkit.attributes import columns, metadata, words
+from ntkit.attributes.images import image_statistics
+from ntkit.attributes.named import attribute_named, column_notes
 from ntkit.exceptions import InputError
 
 TOKENS = ["Film", "movie", "<b>", "</b>", "not", "good", "ÉTÉ", "3d", "a", "!"]

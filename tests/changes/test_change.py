@@ -9,7 +9,7 @@ from PIL import Image
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.changes import change_from, change_named
-from ntkit.changes._change import bank_of
+from ntkit.changes.change import bank_of
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import (

@@ -8,8 +8,8 @@ from PIL import Image
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.changes import change_from, change_named
-from ntkit.changes._change import as_seen
-from ntkit.changes._images import NAMES, PARTS
+from ntkit.changes.change import as_seen
+from ntkit.changes.images import NAMES, PARTS
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples

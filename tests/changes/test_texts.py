@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ntkit.changes import change_named
-from ntkit.changes._change import control_of
+from ntkit.changes.change import control_of
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, TextPreprocessing, Texts
 from tests.texts import bytes_of_texts

@@ -13,7 +13,8 @@ from ntkit.cli import main
 from ntkit.cli._app import app
 from ntkit.cli._help import FIRST, PANELS, as_shown, by_panel
 from ntkit.estimators import LABEL_FREE
-from ntkit.jobs.audit import FEATURE_SETS, MOST_CHANGES
+from ntkit.jobs.attribute_reader import FEATURE_SETS
+from ntkit.jobs.audit.changes import MOST_CHANGES
 from ntkit.jobs.check import KINDS
 from ntkit.jobs.debias import MAX_COST
 

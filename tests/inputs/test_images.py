@@ -15,7 +15,7 @@ from PIL import Image
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing
-from ntkit.inputs import decode
+from ntkit.inputs.image_files import decode
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 RAW = ImagePreprocessing(scale=1.0, layout="NHWC")

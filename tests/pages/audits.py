@@ -6,12 +6,9 @@ from functools import cache
 import numpy as np
 
 import ntkit
-from ntkit.jobs.audit import (
-    ChangeFinding,
-    ChangeFindings,
-    Inputs,
-    with_retraining,
-)
+from ntkit.jobs.audit import Inputs
+from ntkit.jobs.audit.changes import ChangeFinding, ChangeFindings
+from ntkit.jobs.audit.from_predictions import with_retraining
 from ntkit.metrics import Row
 from ntkit.pages.audit_page import Unlabelled
 

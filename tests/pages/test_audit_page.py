@@ -15,13 +15,9 @@ from PIL import Image
 import ntkit
 from ntkit.attributes import Block, FeatureSet
 from ntkit.exceptions import InputError
-from ntkit.jobs.audit import (
-    ChangeFindings,
-    Inputs,
-    read_answers,
-    with_retraining,
-    write_audit,
-)
+from ntkit.jobs.audit import Inputs, read_answers, write_audit
+from ntkit.jobs.audit.changes import ChangeFindings
+from ntkit.jobs.audit.from_predictions import with_retraining
 from ntkit.metrics import Row
 from ntkit.pages._offline import snippet_of, thumbnail_of
 from ntkit.pages.audit_page import examples_of, question_of, wording

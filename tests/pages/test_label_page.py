@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ntkit._labels import guarded_cell
 from ntkit.exceptions import InputError
-from ntkit.pages import Inputs
 from ntkit.pages.label_page import csv_of, label_html, name_cell, write_label_page
+from ntkit.samples.looks import Inputs
 
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
 

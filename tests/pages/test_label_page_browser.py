@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ntkit.jobs.label import label_samples
-from ntkit.pages import Inputs
 from ntkit.pages.label_page import write_label_page
+from ntkit.samples.looks import Inputs
 from tests.jobs.label.models import rows, write_model
 from tests.pages.audits import EVIL
 from tests.pages.browser import WIDE, downloaded, read_aloud

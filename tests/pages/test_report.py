@@ -28,7 +28,7 @@ from ntkit.extraction import Samples, TextPreprocessing, Texts
 from ntkit.jobs.debias._lost_groups import LostGroup
 from ntkit.jobs.report import started_by
 from ntkit.metrics import Row, group_report
-from ntkit.pages._report_page import (
+from ntkit.pages.report_page import (
     Answer,
     Groups,
     Moved,
@@ -40,7 +40,7 @@ from ntkit.pages._report_page import (
     outcome,
     report_html,
 )
-from ntkit.pages._usage import Usage
+from ntkit.pages.usage import Usage
 from tests.cases import ntkit
 from tests.pages.parsed import Page
 

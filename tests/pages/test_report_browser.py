@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ntkit import FrozenModel, write_report
-from ntkit.pages._report_page import report_html
+from ntkit.pages.report_page import report_html
 from tests.pages.browser import INJECT, until
 from tests.pages.test_report import example
 

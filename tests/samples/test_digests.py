@@ -10,7 +10,7 @@ from PIL import Image
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts
-from ntkit.inputs._text_preprocessing import TextPreprocessing
+from ntkit.inputs.text_preprocessing import TextPreprocessing
 from ntkit.samples import copies
 from ntkit.samples.copies import combined, sample_digests, shared_samples, sum_of_digests
 from ntkit.store._contents import fingerprint

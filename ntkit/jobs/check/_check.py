@@ -14,7 +14,9 @@ from ntkit._doc import documented
 from ntkit._labels import listed_in_order
 from ntkit._text import listed, named_apart
 from ntkit._types import Array
-from ntkit.changes import Change, changes_given, range_notes
+from ntkit.changes import Change
+from ntkit.changes.change import changes_given
+from ntkit.changes.images import range_notes
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, TextPreprocessing
 from ntkit.jobs.check import _samples as of_samples

@@ -13,7 +13,8 @@ from typing import Any
 
 from ntkit._labels import listed, meant_instead, spelt_as
 from ntkit._output import is_as_written
-from ntkit.attributes import Answers, answers_in, one_spelling
+from ntkit.attributes.answers import Answers, answers_in
+from ntkit.attributes.word_lists import one_spelling
 from ntkit.exceptions import InputError
 from ntkit.metrics.rows import RATES
 

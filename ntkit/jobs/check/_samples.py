@@ -13,18 +13,11 @@ import numpy as np
 from ntkit._key import TIMES, Key, group_name, lacking, values_in, written_otherwise
 from ntkit._text import counted, listed
 from ntkit._types import Array
-from ntkit.attributes import (
-    Answer,
-    Answers,
-    Labels,
-    NobodyHas,
-    Rule,
-    joined_answers,
-    layer_of,
-    one_spelling,
-    read_answer_file,
-    value_named,
-)
+from ntkit.attributes.activations import layer_of
+from ntkit.attributes.answers import Answer, Answers, Labels, joined_answers, read_answer_file
+from ntkit.attributes.feature_set import Rule
+from ntkit.attributes.named import NobodyHas, value_named
+from ntkit.attributes.word_lists import one_spelling
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.check._judge import check_predictions

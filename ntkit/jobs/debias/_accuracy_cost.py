@@ -10,7 +10,8 @@ import numpy as np
 from scipy.stats import norm
 
 from ntkit._types import Array
-from ntkit.attributes import Attribute, Group
+from ntkit.attributes import Attribute
+from ntkit.attributes.attribute import Group
 from ntkit.head import LinearHead
 from ntkit.metrics import Row, compare, worst_class_accuracy, worst_group_accuracy
 from ntkit.study import error_recovery_rate, margins

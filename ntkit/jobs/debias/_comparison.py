@@ -13,7 +13,8 @@ import numpy as np
 from sklearn.base import clone
 
 from ntkit._types import Array
-from ntkit.attributes import FEWEST, Attribute
+from ntkit.attributes import Attribute
+from ntkit.attributes.feature_set import FEWEST
 from ntkit.estimators import (
     AutoDebiasClassifier,
     DFRClassifier,

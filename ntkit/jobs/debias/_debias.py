@@ -13,30 +13,27 @@ import numpy as np
 
 from ntkit._doc import documented
 from ntkit._key import Key, written_otherwise
-from ntkit.attributes import (
+from ntkit.attributes import Attribute
+from ntkit.attributes.answers import (
     Answer,
     Answers,
-    Attribute,
     Labels,
     joined_answers,
     read_answers,
     write_answers,
 )
 from ntkit.attributes.findings import Finding
-from ntkit.changes import changes_given, range_notes
+from ntkit.changes.change import changes_given
+from ntkit.changes.images import range_notes
 from ntkit.estimators import AutoDebiasClassifier, head_of
 from ntkit.exceptions import InputError
 from ntkit.extraction.embedder import MOST_LAYERS, Embedded, layer_names
-from ntkit.jobs.attribute_reader import check_one_scale
-from ntkit.jobs.audit import (
-    AttributeReader,
-    Audit,
-    audit_read,
-    budget_for,
-    change_for,
-    with_retraining,
-)
-from ntkit.jobs.audit import changes_of as changes_of_samples
+from ntkit.jobs.attribute_reader import AttributeReader, check_one_scale
+from ntkit.jobs.audit import Audit
+from ntkit.jobs.audit.changes import budget_for, change_for
+from ntkit.jobs.audit.changes import changes_of as changes_of_samples
+from ntkit.jobs.audit.from_model import audit_read
+from ntkit.jobs.audit.from_predictions import with_retraining
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, asked_for
 from ntkit.jobs.debias._choice import Choice, choose

@@ -13,12 +13,13 @@ from tqdm import tqdm
 
 from ntkit._text import listed, percent, plain
 from ntkit._types import Array
-from ntkit.attributes import plain_words
-from ntkit.changes import Change, bank_of, change_named
+from ntkit.attributes.word_lists import plain_words
+from ntkit.changes import Change, change_named
+from ntkit.changes.change import bank_of
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.head import LinearHead
-from ntkit.jobs.audit import displaced
+from ntkit.jobs.audit.changes import displaced
 from ntkit.jobs.copies import embedded_copies
 from ntkit.jobs.debias._candidates import COPIES, GROUP_BALANCED
 from ntkit.jobs.debias._choice import Choice, vetoed

@@ -25,7 +25,9 @@ from ntkit._labels import (
 from ntkit._output import check_folder
 from ntkit._text import one_line
 from ntkit._types import Array
-from ntkit.attributes import EMBEDDING, FEWEST, Attribute
+from ntkit.attributes import Attribute
+from ntkit.attributes.activations import EMBEDDING
+from ntkit.attributes.feature_set import FEWEST
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.extraction import (
     ImageFiles,
@@ -36,7 +38,9 @@ from ntkit.extraction import (
 )
 from ntkit.extraction.embedder import Embedded, embedded_with_layers, keep, kept_or_computed
 from ntkit.head import LinearHead
-from ntkit.jobs.audit import AuditedImages, guess_notes, like_a_guess, never_changes, why_not
+from ntkit.jobs.attribute_reader import AuditedImages
+from ntkit.jobs.audit.from_model import guess_notes, like_a_guess, never_changes
+from ntkit.jobs.audit.labels import why_not
 from ntkit.jobs.debias._order import Order, embeddings_file
 from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics.class_order import order_notes

@@ -16,11 +16,14 @@ from tqdm import tqdm
 
 from ntkit._key import Key, parts_of_change
 from ntkit._types import Array
-from ntkit.attributes import Answer, Answers, Attribute, Rule
-from ntkit.changes import Change, change_named, has_markup
+from ntkit.attributes import Attribute
+from ntkit.attributes.answers import Answer, Answers
+from ntkit.attributes.feature_set import Rule
+from ntkit.changes import Change, change_named
+from ntkit.changes.texts import has_markup
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
-from ntkit.jobs.audit import AttributeReader, Names
+from ntkit.jobs.attribute_reader import AttributeReader, Names
 from ntkit.jobs.copies import embedded_copies
 from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._named_attributes import (

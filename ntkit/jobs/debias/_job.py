@@ -19,12 +19,12 @@ from ntkit._output import new_folder
 from ntkit._text import as_json, percent
 from ntkit._types import Array
 from ntkit._version import __version__
-from ntkit.changes import as_seen
+from ntkit.changes.change import as_seen
 from ntkit.estimators import head_of
 from ntkit.exceptions import DeployError, NtkitError
 from ntkit.extraction import Samples
 from ntkit.head import LinearHead
-from ntkit.jobs.audit import audit_files
+from ntkit.jobs.audit.result import audit_files
 from ntkit.jobs.check import REPAIR_LIMITS, toml_of
 from ntkit.jobs.debias._candidates import n_suppressed
 from ntkit.jobs.debias._choice import Choice, repair_outcome
@@ -49,7 +49,7 @@ from ntkit.jobs.report import (
 )
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded, name_of
-from ntkit.pages import (
+from ntkit.pages.report_page import (
     Answer,
     Groups,
     Moved,
@@ -58,8 +58,8 @@ from ntkit.pages import (
     Shown,
     model_card,
     report_html,
-    usage_of,
 )
+from ntkit.pages.usage import usage_of
 from ntkit.samples.stored import facts_of
 from ntkit.verification import Verification, save_verified
 

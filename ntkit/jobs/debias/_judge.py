@@ -14,7 +14,8 @@ from sklearn.model_selection import cross_val_predict
 from ntkit._contents import contents_by_label
 from ntkit._key import group_name
 from ntkit._types import Array
-from ntkit.attributes import FEWEST, Attribute
+from ntkit.attributes import Attribute
+from ntkit.attributes.feature_set import FEWEST
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.study import stratified_folds
 

@@ -11,7 +11,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from ntkit._types import Array
-from ntkit.attributes import Attribute, FeatureSet, values_by_name
+from ntkit.attributes import Attribute, FeatureSet
+from ntkit.attributes.feature_set import values_by_name
 from ntkit.attributes.findings import ALIKE, within_class_correlation
 from ntkit.metrics import Row, compare
 from ntkit.metrics.contrasts import loss_contrast

@@ -20,28 +20,24 @@ from ntkit._checks import known_labels
 from ntkit._key import Key, values_in
 from ntkit._labels import meant_instead, none_if_unknown
 from ntkit._types import Array
-from ntkit.attributes import (
-    EMBEDDING,
-    FEWEST,
-    OF_IMAGES,
+from ntkit.attributes import Attribute
+from ntkit.attributes.activations import EMBEDDING, is_channel, layer_of
+from ntkit.attributes.answers import (
     Answer,
     Answers,
-    Attribute,
     Labels,
-    Rule,
     check_contradictions,
-    is_channel,
-    layer_of,
     read_answer_file,
     read_labels,
-    rules_of,
 )
+from ntkit.attributes.feature_set import FEWEST, Rule, rules_of
+from ntkit.attributes.images import OF_IMAGES
 from ntkit.changes import Change
 from ntkit.estimators import FEWEST_KNOWN, DFRClassifier, GroupInference, with_rest
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.extraction.embedder import layer_names
-from ntkit.jobs.audit import AttributeReader, AuditedImages, Names
+from ntkit.jobs.attribute_reader import AttributeReader, AuditedImages, Names
 from ntkit.jobs.debias._labelled import Labelled, Told
 from ntkit.jobs.label_tables import AnswerTable, labels_of_entries
 from ntkit.model import FrozenModel

@@ -13,7 +13,8 @@ import numpy as np
 from ntkit._key import Key, group_name
 from ntkit._text import counted, listed, percent
 from ntkit._types import Array
-from ntkit.attributes import FEWEST, Attribute
+from ntkit.attributes import Attribute
+from ntkit.attributes.feature_set import FEWEST
 from ntkit.jobs.debias._labelled import Told
 from ntkit.metrics import Row, compare, mean_of_rows, unrelated_shares, worst_of_rows
 from ntkit.metrics.bounds import separate_drop_bounds

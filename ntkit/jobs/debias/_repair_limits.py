@@ -11,7 +11,8 @@ import numpy as np
 from scipy.special import ndtri
 
 from ntkit._types import Array
-from ntkit.attributes import Answer, Answers, layer_of
+from ntkit.attributes.activations import layer_of
+from ntkit.attributes.answers import Answer, Answers
 from ntkit.jobs.check import ChangeLimits, Limits, SliceLimits
 from ntkit.jobs.debias._choice import Choice
 from ntkit.jobs.debias._comparison import Comparison

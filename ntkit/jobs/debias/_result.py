@@ -22,7 +22,7 @@ from ntkit._text import (
 )
 from ntkit._types import Array
 from ntkit._version import __version__
-from ntkit.attributes import FEWEST
+from ntkit.attributes.feature_set import FEWEST
 from ntkit.head import LinearHead
 from ntkit.jobs.check import Limits
 from ntkit.jobs.debias._accuracy_cost import AccuracyCost

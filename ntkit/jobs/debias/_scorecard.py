@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from ntkit._types import Array
-from ntkit.attributes import FEWEST, Attribute
+from ntkit.attributes import Attribute
+from ntkit.attributes.feature_set import FEWEST
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._invariance import Invariance
 from ntkit.jobs.debias._labelled import Told

@@ -19,7 +19,7 @@ from ntkit.exceptions import InputError, VerificationError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples
 from ntkit.model import FrozenModel
 from ntkit.model.class_names import folders_of
-from ntkit.pages import Usage
+from ntkit.pages.usage import Usage
 from ntkit.samples.kinds import TextData
 from ntkit.samples.read import read
 from ntkit.verification.random_inputs import random_inputs

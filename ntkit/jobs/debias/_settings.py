@@ -10,7 +10,8 @@ from inspect import signature
 from typing import Any, Literal, ParamSpec, TypeVar
 
 from ntkit._warn import warn
-from ntkit.inputs import ImagePreprocessing, TextPreprocessing
+from ntkit.inputs.image_preprocessing import ImagePreprocessing
+from ntkit.inputs.text_preprocessing import TextPreprocessing
 from ntkit.model.frozen_model import loaded
 
 P = ParamSpec("P")

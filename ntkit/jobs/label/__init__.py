@@ -1,7 +1,7 @@
 """Choose samples for a person to label, read the labels, and decide when there are enough."""
 
-from ntkit.attributes import Labels
-from ntkit.attributes import read_labels as read_labels  # for other packages
+from ntkit.attributes.answers import Labels
+from ntkit.attributes.answers import read_labels as read_labels
 from ntkit.jobs.label._check import check_table as check_table  # for the command line
 from ntkit.jobs.label._label import label_samples
 from ntkit.jobs.label._label import of_one_label as of_one_label

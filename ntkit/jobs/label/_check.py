@@ -17,9 +17,9 @@ from ntkit._disk import StrPath, sha256_of
 from ntkit._key import group_name
 from ntkit._text import counted, listed, plain_table, with_interval
 from ntkit._types import Array
-from ntkit.attributes import CONTENT, Entry, Labels, cell_text, content_cell
+from ntkit.attributes.answers import CONTENT, Entry, Labels, cell_text, content_cell
 from ntkit.exceptions import InputError
-from ntkit.jobs.audit import AttributeReader
+from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.label._files import LabelFolder, in_spelling, questions_table
 from ntkit.jobs.label._label import files_of, labels_in, of_one_label, question_in
 from ntkit.jobs.label._progress import how_to_label

@@ -26,7 +26,7 @@ from ntkit._join import NameIndex, samples_named
 from ntkit._labels import guarded_cell, listed, meant_instead, plain_label, spelling
 from ntkit._output import new_file, refuse_folder_of_inputs
 from ntkit._text import counted
-from ntkit.attributes import (
+from ntkit.attributes.answers import (
     Answers,
     Entry,
     Labels,

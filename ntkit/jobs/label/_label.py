@@ -14,7 +14,8 @@ from ntkit._disk import StrPath
 from ntkit._doc import documented
 from ntkit._labels import without_case
 from ntkit._types import Array
-from ntkit.attributes import CONTENT, Group, Labels, answer_in, content_cell
+from ntkit.attributes.answers import CONTENT, Labels, answer_in, content_cell
+from ntkit.attributes.attribute import Group
 from ntkit.estimators import GroupInference
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing

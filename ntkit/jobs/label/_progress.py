@@ -19,7 +19,10 @@ from ntkit._doc import documented
 from ntkit._key import group_name
 from ntkit._text import NONE, counted, percent, plain_table
 from ntkit._types import Array
-from ntkit.attributes import FEWEST, Group, Labels, words
+from ntkit.attributes import words
+from ntkit.attributes.answers import Labels
+from ntkit.attributes.attribute import Group
+from ntkit.attributes.feature_set import FEWEST
 from ntkit.estimators import GroupInference
 from ntkit.exceptions import InputError
 from ntkit.jobs.label._files import ANSWERS, PAGE

@@ -14,10 +14,10 @@ from PIL import Image
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.inputs import (
+from ntkit.inputs.image_files import decode
+from ntkit.inputs.image_preprocessing import (
     FILTERS,
     ImagePreprocessing,
-    decode,
     eight_bits,
     in_colours,
     upright,

@@ -16,7 +16,8 @@ from ntkit._labels import composed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
-from ntkit.inputs import ImagePreprocessing, TextPreprocessing
+from ntkit.inputs.image_preprocessing import ImagePreprocessing
+from ntkit.inputs.text_preprocessing import TextPreprocessing
 from ntkit.jobs.verify._cause import Settings, Subject, done
 from ntkit.jobs.verify._images import array_changes, image_subject
 from ntkit.jobs.verify._texts import text_subject

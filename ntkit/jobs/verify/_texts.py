@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ntkit._types import Array
-from ntkit.inputs import TextPreprocessing, Texts
+from ntkit.inputs.text_preprocessing import TextPreprocessing
+from ntkit.inputs.texts import Texts
 from ntkit.jobs.verify._cause import Cause, LazyBatches, Settings, Subject, done
 
 Edit = Callable[[Any], Any]

@@ -8,15 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import ntkit
+from ntkit.attributes.answers import Answer, check_contradictions, joined_answers, write_answers
 from ntkit.exceptions import InputError, NtkitError
-from ntkit.jobs.audit import (
-    Answer,
-    Answers,
-    check_contradictions,
-    joined_answers,
-    read_answers,
-    write_answers,
-)
+from ntkit.jobs.audit import Answers, read_answers
 
 FILM = {"name": "word:film", "answer": "spurious", "values": [["word:film"], ["word:movie"]]}
 BAD = {"name": "word:bad", "answer": "legitimate"}

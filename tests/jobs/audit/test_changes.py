@@ -16,15 +16,13 @@ from ntkit.changes import change_from, change_named
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
-from ntkit.jobs.audit import (
+from ntkit.jobs.audit import Inputs, audit_model, write_audit
+from ntkit.jobs.audit.changes import (
     ChangeFinding,
     ChangeFindings,
-    Inputs,
-    audit_model,
     change_for,
     changes_for,
     changes_of,
-    write_audit,
 )
 from ntkit.metrics import Row
 from tests import models

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import ntkit
+from ntkit.attributes.answers import write_answers
 from ntkit.exceptions import InputError
-from ntkit.jobs.audit import AttributeReader, Audit, read_answers, write_answers, write_audit
+from ntkit.jobs.attribute_reader import AttributeReader
+from ntkit.jobs.audit import Audit, read_answers, write_audit
 from ntkit.samples.samples import Samples
 
 NAME = "column:music=rock and roll and column:hour=night"

@@ -6,7 +6,7 @@ from PIL import Image
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples
-from ntkit.jobs.audit import AuditedImages
+from ntkit.jobs.attribute_reader import AuditedImages
 
 RNG = np.random.default_rng(0)
 STEPS = ImagePreprocessing(resize=(8, 8))

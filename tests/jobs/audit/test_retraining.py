@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 import ntkit
+from ntkit.attributes.answers import write_answers
 from ntkit.exceptions import InputError
-from ntkit.jobs.audit import read_answers, with_retraining, write_answers
+from ntkit.jobs.audit import read_answers
+from ntkit.jobs.audit.from_predictions import with_retraining
 from tests.pages.audits import AGAIN, BAD, FILM, LUCK, ONE, N, Y, of_two_heads
 
 

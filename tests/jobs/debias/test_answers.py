@@ -16,7 +16,7 @@ from ntkit.datasets import marked_digits_model_path
 from ntkit.estimators import AutoDebiasClassifier, DFRClassifier, retrain_head
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
-from ntkit.jobs.audit import AttributeReader
+from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.debias import _comparison
 from ntkit.jobs.debias._accuracy_cost import accuracy_cost_of
 from ntkit.jobs.debias._candidates import asked_for

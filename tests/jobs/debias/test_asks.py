@@ -14,11 +14,12 @@ from sklearn.neural_network import MLPClassifier
 
 import ntkit
 from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias
-from ntkit.attributes import statistics_of_image
+from ntkit.attributes.answers import Answer, write_answers
+from ntkit.attributes.images import statistics_of_image
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples
 from ntkit.extraction.embedder import embedded_with_layers
-from ntkit.jobs.audit import Answer, Answers, read_answers, write_answers
+from ntkit.jobs.audit import Answers, read_answers
 from ntkit.jobs.debias import undo
 from ntkit.metrics import worst_group_accuracy
 from tests.jobs.debias.conftest import DIGITS, QUICK

@@ -12,12 +12,12 @@ from sklearn.neural_network import MLPClassifier
 
 import ntkit
 from ntkit import DebiasSettings, FrozenModel, debias
-from ntkit.attributes import FEWEST
-from ntkit.attributes._images import STATISTICS
+from ntkit.attributes.feature_set import FEWEST
+from ntkit.attributes.images import STATISTICS
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
-from ntkit.jobs.audit import AttributeReader
+from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.samples.read import read
 from tests import models as zoo
 from tests.cases import read_csv, write_csv

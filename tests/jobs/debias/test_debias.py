@@ -30,7 +30,8 @@ from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, head_of
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples
-from ntkit.jobs.audit import like_a_guess, read_answers
+from ntkit.jobs.audit import read_answers
+from ntkit.jobs.audit.from_model import like_a_guess
 from ntkit.verification import Verification
 from tests import models
 from tests.cases import settings, write_images

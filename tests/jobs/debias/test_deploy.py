@@ -16,7 +16,7 @@ from PIL import Image
 from ntkit import DebiasSettings, FrozenModel, debias
 from ntkit.exceptions import DeployError, InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing, read_samples
-from ntkit.pages import _usage
+from ntkit.pages import usage
 from ntkit.pages._offline import rendered
 from tests.cases import settings
 from tests.jobs.debias.conftest import DIGITS
@@ -215,7 +215,7 @@ def test_nothing_of_others_is_touched(zoo, tmp_path):
 
 
 def change_programs(monkeypatch, change):
-    monkeypatch.setattr(_usage, "rendered", lambda *of, **values: change(rendered(*of, **values)))
+    monkeypatch.setattr(usage, "rendered", lambda *of, **values: change(rendered(*of, **values)))
 
 
 def test_a_program_that_answers_otherwise_is_not_deployed_and_the_result_stays(

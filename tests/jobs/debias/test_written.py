@@ -10,7 +10,7 @@ import onnxruntime as ort
 import pytest
 
 from ntkit import DebiasSettings, FrozenModel, debias, write_report
-from ntkit.attributes import write_answers
+from ntkit.attributes.answers import write_answers
 from ntkit.exceptions import InputError
 from ntkit.jobs.debias import write_candidate
 from tests.jobs.debias.conftest import DIGITS, QUICK

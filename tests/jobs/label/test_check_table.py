@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
-from ntkit.jobs.audit import AttributeReader
+from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.label import _check, check_table, label_samples
 from ntkit.jobs.label_tables import AnswerTable
 from ntkit.metrics import compare

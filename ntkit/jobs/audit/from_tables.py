@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from ntkit._labels import listed
-from ntkit.attributes import FeatureSet, array, columns, words
+from ntkit.attributes import FeatureSet, columns, words
+from ntkit.attributes.feature_set import array
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AuditedImages, of_inputs
-from ntkit.jobs.audit._audit import audit
-from ntkit.jobs.audit._labels import attributes_of
-from ntkit.jobs.audit._result import Audit
+from ntkit.jobs.audit.from_predictions import audit
+from ntkit.jobs.audit.labels import attributes_of
+from ntkit.jobs.audit.result import Audit
 from ntkit.jobs.tables import PREDICTIONS, TableRoles, inputs_in, read_predicted
 from ntkit.samples.columns import named_like_a_prediction
 from ntkit.samples.join import Metadata

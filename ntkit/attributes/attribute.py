@@ -15,8 +15,8 @@ from ntkit._checks import check_labels, known_labels
 from ntkit._key import OF_A_LAYER, Key, group_name, lacking, names_apart
 from ntkit._text import counted, interval, percent
 from ntkit._types import Array
-from ntkit.attributes._columns import read_column
-from ntkit.attributes._feature_set import FEWEST
+from ntkit.attributes.column_values import read_column
+from ntkit.attributes.feature_set import FEWEST
 from ntkit.exceptions import InputError
 from ntkit.metrics import Row, compare
 from ntkit.metrics.rows import Kind

@@ -12,7 +12,7 @@ import numpy as np
 from ntkit._text import listed
 from ntkit.extraction import Samples, TextPreprocessing, Texts
 from ntkit.graph.tensors import TensorInfo
-from ntkit.inputs import saved_settings
+from ntkit.inputs.text_preprocessing import saved_settings
 from ntkit.model import FrozenModel
 from ntkit.pages._offline import rendered
 from ntkit.samples.kinds import TextData

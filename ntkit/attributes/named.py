@@ -14,10 +14,10 @@ from ntkit._join import columns_of
 from ntkit._key import MISSING, Key, conditions_in, marked, names_apart, shown
 from ntkit._labels import TRUTHS, composed, listed, meant_instead, plain_label
 from ntkit._types import Array
-from ntkit.attributes._columns import Column, number_of, read_column, seconds_of
-from ntkit.attributes._feature_set import FeatureSet
-from ntkit.attributes._images import STATISTICS
-from ntkit.attributes._words import holding
+from ntkit.attributes.column_values import Column, number_of, read_column, seconds_of
+from ntkit.attributes.feature_set import FeatureSet
+from ntkit.attributes.images import STATISTICS
+from ntkit.attributes.word_lists import holding
 from ntkit.exceptions import InputError
 
 _MOST_NAMES = 20  # in a sentence

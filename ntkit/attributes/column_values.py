@@ -18,7 +18,7 @@ from ntkit._key import marked, names_apart, shown
 from ntkit._labels import composed, replaces_number
 from ntkit._text import counted
 from ntkit._types import Array
-from ntkit.attributes._feature_set import Block, FeatureSet, common_enough
+from ntkit.attributes.feature_set import Block, FeatureSet, common_enough
 
 _EXACT = 2**53  # whole numbers up to here are exact in double precision
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")

@@ -14,7 +14,7 @@ import numpy as np
 
 from ntkit._key import parts_of_change
 from ntkit._types import Array
-from ntkit.attributes import comparable, is_tag, pattern_of_word, plain_words
+from ntkit.attributes.word_lists import comparable, is_tag, pattern_of_word, plain_words
 from ntkit.changes._donors import generator
 from ntkit.exceptions import InputError
 from ntkit.samples.samples import Samples
@@ -42,6 +42,7 @@ class OfTexts:
     none: str = ""
 
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
+        """Changed copies and the rows of their originals."""
         texts, changed, at = samples.data.texts(), list[Any](), list[int]()
         if texts is None:
             raise InputError(

@@ -16,7 +16,7 @@ from ntkit._extras import install_extra
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError, MissingDependencyError
-from ntkit.inputs._text_preprocessing import TextPreprocessing, saved_pad_token
+from ntkit.inputs.text_preprocessing import TextPreprocessing, saved_pad_token
 
 _AT_ONCE = 1024  # texts; an encoding in memory is far larger than its token ids
 _COUNTED = 1000  # texts that tell how many are cut

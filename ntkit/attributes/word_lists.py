@@ -16,7 +16,7 @@ from ntkit._key import Key
 from ntkit._labels import composed
 from ntkit._text import RUN_ON
 from ntkit._types import Array
-from ntkit.attributes._feature_set import (
+from ntkit.attributes.feature_set import (
     FEWEST,
     SUPPORT,
     Block,

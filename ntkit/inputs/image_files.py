@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ntkit.exceptions import InputError
-from ntkit.inputs._image_preprocessing import ImagePreprocessing
+from ntkit.inputs.image_preprocessing import ImagePreprocessing
 
 _T = TypeVar("_T")
 _READERS = 8  # files read at once; hashing, decoding and reading release the interpreter

@@ -14,7 +14,7 @@ from ntkit._types import Array
 from ntkit.extraction import Samples
 from ntkit.metrics import GroupReport, Row, compare, group_report
 from ntkit.pages._offline import markdown, offline_page, page_percent, rendered, thumbnail_of
-from ntkit.pages._usage import Usage
+from ntkit.pages.usage import Usage
 from ntkit.samples.kinds import Arrays, ColumnData, SeveralInputs
 from ntkit.samples.looks import Inputs
 from ntkit.spuriousness import non_constant_neurons

@@ -22,7 +22,8 @@ from ntkit._labels import meant_instead
 from ntkit._types import Array
 from ntkit.changes._donors import donors, generator
 from ntkit.exceptions import InputError
-from ntkit.inputs import ImageFiles, ImagePreprocessing, decode, in_colours, upright
+from ntkit.inputs.image_files import ImageFiles, decode
+from ntkit.inputs.image_preprocessing import ImagePreprocessing, in_colours, upright
 from ntkit.samples.kinds import ImageArrays
 from ntkit.samples.samples import Samples
 
@@ -269,6 +270,7 @@ class OfImages:
         return not self.change.any_scale
 
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
+        """Changed copies and the rows of their originals."""
         if not samples.data.are_images:
             raise InputError(
                 f"{self.name!r} changes images, but {samples.called('the set')} contains "

@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from ntkit._key import OF_A_LAYER, Key
 from ntkit._types import Array
-from ntkit.attributes._feature_set import (
+from ntkit.attributes.feature_set import (
     Block,
     FeatureSet,
     Rule,

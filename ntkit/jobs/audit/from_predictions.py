@@ -23,17 +23,19 @@ from ntkit._doc import documented
 from ntkit._join import KEYS, columns_of, in_order
 from ntkit._labels import listed_in_order, spelt_as
 from ntkit._types import Array
-from ntkit.attributes import FeatureSet, array, columns, image_statistics, values_by_name, words
+from ntkit.attributes import FeatureSet, columns, words
+from ntkit.attributes.feature_set import array, values_by_name
 from ntkit.attributes.findings import (
     AuditedPredictions,
     find_findings,
     one_shortcut,
 )
+from ntkit.attributes.images import image_statistics
 from ntkit.exceptions import InputError
-from ntkit.jobs.audit._result import Audit, audited
+from ntkit.jobs.audit.result import Audit, audited
 from ntkit.jobs.tables import class_of_scores
 from ntkit.metrics.class_order import order_notes
-from ntkit.pages import Inputs
+from ntkit.samples.looks import Inputs
 from ntkit.study import Rows, tuned
 
 TO_GO_ON = "To continue anyway: --trust-inputs (trust_inputs=True)"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._types import Array
-from ntkit.attributes._feature_set import QUANTILES, FeatureSet, Rule, inferred
+from ntkit.attributes.feature_set import QUANTILES, FeatureSet, Rule, inferred
 from ntkit.exceptions import InputError
 
 SIDE = 128

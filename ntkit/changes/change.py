@@ -12,12 +12,12 @@ import numpy as np
 from ntkit._doc import documented
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
-from ntkit.attributes import one_spelling
-from ntkit.changes import _texts
+from ntkit.attributes.word_lists import one_spelling
+from ntkit.changes import texts
 from ntkit.changes._columns import OfColumns
 from ntkit.changes._folder import OfFolder
 from ntkit.changes._function import OfFunction
-from ntkit.changes._images import (
+from ntkit.changes.images import (
     NAMES,
     PARTS,
     ImageChange,
@@ -215,14 +215,14 @@ def change_named(name: str | Change) -> Change:
             "copies that you made with folder:PATH."
         )
     makers: dict[str, Callable[[], Any]] = {
-        "word": lambda: _texts.words(text),
-        "case": lambda: _texts.case(text, what),
+        "word": lambda: texts.words(text),
+        "case": lambda: texts.case(text, what),
         "column": lambda: OfColumns(text),
         "image": lambda: OfImages(text, image_change(text)),
         "folder": lambda: OfFolder(text, Path(what)),
     }
     if text in ("markup", "markup=both"):
-        return Change(text, "markup", _texts.markup(text))
+        return Change(text, "markup", texts.markup(text))
     if kind not in makers or not what.strip():
         meant = meant_instead(kind, list(KINDS))
         raise InputError(

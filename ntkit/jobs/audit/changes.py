@@ -15,17 +15,13 @@ from tqdm import tqdm
 from ntkit._key import Key, conditions_in, parts_of_change, touches_subject
 from ntkit._text import counted, plain
 from ntkit._types import Array
-from ntkit.attributes import comparable, words
+from ntkit.attributes import words
 from ntkit.attributes.findings import Finding
-from ntkit.changes import (
-    Change,
-    as_seen,
-    bank_of,
-    change_named,
-    control_of,
-    has_black_and_white,
-    has_markup,
-)
+from ntkit.attributes.word_lists import comparable
+from ntkit.changes import Change, change_named
+from ntkit.changes.change import as_seen, bank_of, control_of
+from ntkit.changes.images import has_black_and_white
+from ntkit.changes.texts import has_markup
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead

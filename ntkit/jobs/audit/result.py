@@ -28,18 +28,9 @@ from ntkit._text import (
 )
 from ntkit._types import Array
 from ntkit._version import __version__
-from ntkit.attributes import (
-    FEWEST,
-    SUPPORT,
-    Answer,
-    Answers,
-    Attribute,
-    FeatureSet,
-    Rule,
-    rules_of,
-    values_by_name,
-    values_of,
-)
+from ntkit.attributes import Attribute, FeatureSet
+from ntkit.attributes.answers import Answer, Answers
+from ntkit.attributes.feature_set import FEWEST, SUPPORT, Rule, rules_of, values_by_name, values_of
 from ntkit.attributes.findings import (
     MOST_INFERRED,
     NAMELESS,
@@ -49,15 +40,15 @@ from ntkit.attributes.findings import (
     find_findings,
 )
 from ntkit.exceptions import InputError
-from ntkit.jobs.audit._changes import (
+from ntkit.jobs.audit.changes import (
     ChangeFinding,
     ChangeFindings,
     change_for,
 )
 from ntkit.metrics import Row
-from ntkit.pages import Inputs
 from ntkit.pages.audit_page import SHOWN, AuditPage, Unlabelled, audit_html
 from ntkit.pages.change_cards import ShownChange
+from ntkit.samples.looks import Inputs
 
 _SHOWN = 10  # rows of a complete table
 _STRONGEST = 5  # rows of a table in the terminal

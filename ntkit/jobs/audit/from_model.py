@@ -15,9 +15,12 @@ from ntkit._doc import documented
 from ntkit._key import Key
 from ntkit._labels import listed
 from ntkit._types import Array
-from ntkit.attributes import EMBEDDING, FeatureSet, NobodyHas, Rule, rules_of
+from ntkit.attributes import FeatureSet
+from ntkit.attributes.activations import EMBEDDING
+from ntkit.attributes.feature_set import Rule, rules_of
 from ntkit.attributes.findings import AuditedPredictions, Findings, find_findings
-from ntkit.changes import range_notes
+from ntkit.attributes.named import NobodyHas
+from ntkit.changes.images import range_notes
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
 from ntkit.extraction.embedder import Embedded, embedded_with_layers
@@ -28,16 +31,16 @@ from ntkit.jobs.attribute_reader import (
     check_one_scale,
     tested_feature_sets,
 )
-from ntkit.jobs.audit._audit import TO_GO_ON, cross_fitted
-from ntkit.jobs.audit._changes import MOST_CHANGES, changes_for, changes_of
-from ntkit.jobs.audit._labels import (
+from ntkit.jobs.audit.changes import MOST_CHANGES, changes_for, changes_of
+from ntkit.jobs.audit.from_predictions import TO_GO_ON, cross_fitted
+from ntkit.jobs.audit.labels import (
     LabelAudits,
     attributes_of,
     kept_in_memory,
     rare_notes,
     why_not,
 )
-from ntkit.jobs.audit._result import Audit, audited
+from ntkit.jobs.audit.result import Audit, audited
 from ntkit.metrics.class_order import class_order, order_notes
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded

@@ -16,13 +16,15 @@ from ntkit._output import check_folder, new_folder
 from ntkit._text import as_json, counted, escaped, listed, percent, plain_table, printable, table
 from ntkit._types import Array
 from ntkit._version import __version__
-from ntkit.attributes import Block, FeatureSet, common_enough, origins_of
+from ntkit.attributes import Block, FeatureSet
+from ntkit.attributes.column_values import origins_of
+from ntkit.attributes.feature_set import common_enough
 from ntkit.attributes.findings import Finding
-from ntkit.jobs.audit._result import Audit, audit_files
+from ntkit.jobs.audit.result import Audit, audit_files
 from ntkit.jobs.report import settings_files
 from ntkit.metrics import compare
-from ntkit.pages import Inputs
 from ntkit.pages.labels_page import labels_html
+from ntkit.samples.looks import Inputs
 
 _RARE = 0.02  # share of samples up to which a note compares with an answer that never changes
 _SHOWN = 20  # labels in the terminal

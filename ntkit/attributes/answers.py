@@ -23,8 +23,8 @@ from ntkit._key import Key, values_in
 from ntkit._labels import is_missing, listed, means_unknown, spelling, without_case
 from ntkit._output import check_file, new_file
 from ntkit._types import Array
-from ntkit.attributes._feature_set import Rule
-from ntkit.attributes._layers import layer_of
+from ntkit.attributes.activations import layer_of
+from ntkit.attributes.feature_set import Rule
 from ntkit.exceptions import InputError
 
 ANSWERS = ("spurious", "legitimate", "unsure", "invariant")
@@ -100,7 +100,7 @@ class Answers:
 
     Examples
     --------
-    >>> from ntkit.jobs.audit import Answer, Answers
+    >>> from ntkit.attributes.answers import Answer, Answers
     >>> film = Answer("word:film", "spurious", (("word:film",), ("word:movie",)))
     >>> bad = Answer("word:bad", "legitimate", (("word:bad",),))
     >>> [answer.name for answer in Answers((film, bad)).spurious]

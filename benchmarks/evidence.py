@@ -47,6 +47,8 @@ from ntkit.head import LinearHead
 from ntkit.jobs.debias._candidates import (
     CANDIDATES,
     OTHER_METHODS,
+    FittedOn,
+    Unfitted,
     is_degenerate,
     n_suppressed,
 )
@@ -114,7 +116,7 @@ def candidate_rows(
     comparison: Comparison, feature_set: FeatureSet | None = None
 ) -> dict[str, dict[str, Any]]:
     """What a rule may pick: the candidates of ntkit.debias, other methods, the original head."""
-    others = {name: (estimator, "train") for name, estimator in OTHER_METHODS.items()}
+    others = {name: Unfitted(estimator) for name, estimator in OTHER_METHODS.items()}
     rows = {}
     for name, (estimator, fitted_on) in (CANDIDATES | others).items():
         clf, _ = comparison.fit(estimator, fitted_on)
@@ -150,7 +152,7 @@ def written_row(
 
 
 def validation_predictions(
-    comparison: Comparison, name: str, clf: Any, fitted_on: str
+    comparison: Comparison, name: str, clf: Any, fitted_on: FittedOn
 ) -> NDArray[Any]:
     """Of heads that have seen the other half of the validation set."""
     comparison.row(name, clf, fitted_on)

@@ -66,13 +66,7 @@ from ntkit.attributes.findings import Finding
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.jobs.audit import Audit
 from ntkit.jobs.debias import DebiasResult, _debias
-from ntkit.jobs.debias._candidates import (
-    CANDIDATES,
-    COPIES,
-    GROUP_BALANCED,
-    LABELLED,
-    OTHER_METHODS,
-)
+from ntkit.jobs.debias._candidates import CANDIDATES, GROUP_BALANCED, OTHER_METHODS, FittedOn
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import label_samples
 from ntkit.metrics import LABEL_FREE_SCORES
@@ -234,10 +228,14 @@ def fits_kept() -> Iterator[None]:
     fit, prepared = Comparison.fit, _debias.prepared
 
     def fit_once(
-        self: Comparison, estimator: Any, rows: str = "train", validation: Any = None, **how: Any
+        self: Comparison,
+        estimator: Any,
+        rows: FittedOn = FittedOn.TRAIN,
+        validation: Any = None,
+        **how: Any,
     ) -> Any:
         parameters = {k: v for k, v in estimator.get_params().items() if k != "head"}
-        if rows in (COPIES, LABELLED) or parameters.get("recipe") == GROUP_BALANCED:
+        if rows.tunes_itself or parameters.get("recipe") == GROUP_BALANCED:
             return fit(self, estimator, rows, validation, **how)
         shown = type(estimator), repr(sorted(parameters.items())), repr(how)
         key = *shown, rows, digest(validation), self.one_set

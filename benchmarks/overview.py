@@ -48,9 +48,10 @@ from ntkit.estimators import (
     DFRClassifier,
     GroupDROClassifier,
 )
-from ntkit.jobs.debias._candidates import GROUP_BALANCED, LABELLED, OTHER_METHODS
+from ntkit.jobs.debias._candidates import GROUP_BALANCED, OTHER_METHODS, FittedOn
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import PartlyKnown
+from ntkit.jobs.debias._scorecard import Evidence
 from ntkit.jobs.label import margins_of
 from ntkit.study import Rows
 from overview_data import Problem, has_names, problems
@@ -157,10 +158,15 @@ def by_answers(problem: Problem, given: Array, seed: int) -> Any:
     some = PartlyKnown(Attribute.from_labels("the answers", values, source="person"))
     known = some.completed((problem.train.y, problem.validation.y), problem.feature_sets, seed)
     told = Comparison(
-        problem.train, problem.validation, problem.test, head=None, seed=seed, known=known
+        problem.train,
+        problem.validation,
+        problem.test,
+        head=None,
+        seed=seed,
+        evidence=Evidence(known=known),
     )
-    clf, _ = told.fit(DFRClassifier(variant="weighted", C=None), LABELLED)
-    return written(told, GROUP_BALANCED, clf, rows=LABELLED)
+    clf, _ = told.fit(DFRClassifier(variant="weighted", C=None), FittedOn.LABELS)
+    return written(told, GROUP_BALANCED, clf, rows=FittedOn.LABELS)
 
 
 def with_all(problem: Problem, comparison: Comparison, seed: int) -> Heads:

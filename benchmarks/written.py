@@ -19,6 +19,7 @@ from ntkit.attributes.images import image_statistics
 from ntkit.estimators import head_of
 from ntkit.jobs.debias import MAX_COST
 from ntkit.jobs.debias._accuracy_cost import mixed, taken
+from ntkit.jobs.debias._candidates import FittedOn
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._lost_groups import checked_groups
 from ntkit.study import Rows
@@ -82,7 +83,7 @@ def written(
     fitted: Any,
     feature_set: FeatureSet | None = None,
     *,
-    rows: str = "train",
+    rows: FittedOn = FittedOn.TRAIN,
 ) -> Any:
     """The head that ``ntkit.debias`` would leave in the model.
 

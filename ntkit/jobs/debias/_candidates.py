@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from enum import Enum
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,10 +26,43 @@ BY_CHANGE = "by change"
 """Method that chooses the best among the candidates by change and the group-balanced ones."""
 _NEARLY_ALL = 0.95  # share of the non-constant neurons
 DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
-COPIES, LABELLED = "copies", "labelled"
-"""Rows of a candidate: both sets with changed copies, or both sets with partly known groups."""
-Unfitted = tuple[Any, str]
-"""An estimator, and its rows: "train", "validation", "both", COPIES or LABELLED."""
+
+
+class FittedOn(Enum):
+    """What a candidate is fitted on; the last two have both sets, and more than their classes."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    BOTH = "both"
+    COPIES = "changed copies"
+    LABELS = "labels of some samples"
+
+    @property
+    def part(self) -> str:
+        """The name of these samples in a study."""
+        return "both" if self.tunes_itself else self.value
+
+    @property
+    def tunes_itself(self) -> bool:
+        """Whether its estimators choose their penalty, because no other fit has the same rows."""
+        return self in (FittedOn.COPIES, FittedOn.LABELS)
+
+    @property
+    def needs_two_sets(self) -> bool:
+        """Whether a single set leaves no difference to a fit on the training set."""
+        return self in (FittedOn.VALIDATION, FittedOn.BOTH)
+
+    @property
+    def repeats_on_training_folds(self) -> bool:
+        """Whether training samples are predicted by fits without them."""
+        return self not in (FittedOn.VALIDATION, FittedOn.LABELS)
+
+
+class Unfitted(NamedTuple):
+    """A candidate before its fit."""
+
+    estimator: Any
+    rows: FittedOn = FittedOn.TRAIN
 
 
 def _default_candidates() -> dict[str, Unfitted]:
@@ -41,15 +75,15 @@ def _default_candidates() -> dict[str, Unfitted]:
         "-half": {"max_suppressed": 0.5},
     }
     candidates: dict[str, Unfitted] = {
-        "class-balanced": (BalancedClassifier(), "train"),
-        "class-balanced-validation": (BalancedClassifier(), "validation"),
-        "class-balanced-both": (BalancedClassifier(), "both"),
-        "cell-balanced": (AutoDebiasClassifier(recipe="cell-balanced"), "train"),
+        "class-balanced": Unfitted(BalancedClassifier()),
+        "class-balanced-validation": Unfitted(BalancedClassifier(), FittedOn.VALIDATION),
+        "class-balanced-both": Unfitted(BalancedClassifier(), FittedOn.BOTH),
+        "cell-balanced": Unfitted(AutoDebiasClassifier(recipe="cell-balanced")),
     }
     for suffix, rule in rules.items():
         clf = NeuronTuneClassifier.as_described(solver="optimum", **rule)
-        candidates[f"neurontune{suffix}"] = clf, "train"
-    return candidates | {"auto": (AutoDebiasClassifier(), "train")}
+        candidates[f"neurontune{suffix}"] = Unfitted(clf)
+    return candidates | {"auto": Unfitted(AutoDebiasClassifier())}
 
 
 CANDIDATES = _default_candidates()
@@ -135,37 +169,39 @@ def change_candidates(*, named: bool) -> dict[str, Unfitted]:
     for share in (0.3, 0.5, 0.7):
         clf = NeuronTuneClassifier(max_suppressed=share, **rule)
         estimators[f"neurontune-change-{100 * share:.0f}"] = clf
-    return {name: (clf, COPIES) for name, clf in estimators.items()}
+    return {name: Unfitted(clf, FittedOn.COPIES) for name, clf in estimators.items()}
 
 
 def asked_for(
-    auto: Any,
     method: Any,
     *,
     named: bool = False,
     partly_known: bool = False,
     by_change: bool = False,
+    validation_balanced: bool = False,
 ) -> tuple[dict[str, Unfitted], str]:
     """All candidates with the user's method, and the name of that method."""
-    candidates, default = CANDIDATES | {"auto": (auto, "train")}, "auto"
+    candidates, default = {**CANDIDATES}, "auto"
+    if validation_balanced:
+        candidates["auto"] = Unfitted(AutoDebiasClassifier(recipe="class-balanced on X_val"))
     if by_change:
         candidates |= change_candidates(named=named)
         default = BY_CHANGE
     if partly_known:
         default = f"{GROUP_BALANCED} by labels" if named else GROUP_BALANCED
-        candidates |= {default: (DFRClassifier(variant="weighted"), LABELLED)}
+        candidates |= {default: Unfitted(DFRClassifier(variant="weighted"), FittedOn.LABELS)}
     if named:
         default = BY_CHANGE if by_change else GROUP_BALANCED
-        candidates |= {GROUP_BALANCED: (AutoDebiasClassifier(recipe="group-balanced"), "train")}
+        candidates |= {GROUP_BALANCED: Unfitted(AutoDebiasClassifier(recipe="group-balanced"))}
     method = default if method is None else method
     if not isinstance(method, str):
         if isinstance(method, type) or not hasattr(method, "get_params"):
             raise InputError(
                 f"method must be the name of a candidate or score, or a classifier. Got {method!r}."
             )
-        return candidates | {YOURS: (method, "train")}, YOURS
+        return candidates | {YOURS: Unfitted(method)}, YOURS
     if method in OTHER_METHODS:
-        return candidates | {method: (OTHER_METHODS[method], "train")}, method
+        return candidates | {method: Unfitted(OTHER_METHODS[method])}, method
     if by_change and method == BY_CHANGE:
         return candidates, method
     if method not in candidates and method not in LABEL_FREE_SCORES:

@@ -16,11 +16,10 @@ from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import AccuracyCost, mixed, taken
 from ntkit.jobs.debias._candidates import (
     BY_CHANGE,
-    COPIES,
     GROUP_BALANCED,
-    LABELLED,
     YOURS,
     Candidate,
+    FittedOn,
     Unfitted,
     is_degenerate,
     n_suppressed,
@@ -30,6 +29,7 @@ from ntkit.jobs.debias._order import Order
 from ntkit.jobs.debias._outcome import TEST, NamedGroups, RepairOutcome, outcome_of
 from ntkit.metrics import compare
 
+_RANDOM_MASKS = 5
 _METHODS = ("neurontune", "auto", YOURS, "copies", "groups and copies")
 
 
@@ -61,23 +61,28 @@ def choose(
 ) -> Choice:
     """Fit every candidate and choose one: by name, or by the best label-free score."""
     rows, scores = dict[str, Candidate](), dict[str, float]()
-    hidden = None if order.verbose else True
+    if comparison.one_set:  # only one of those that differ in the set
+        candidates = {
+            each: unfitted
+            for each, unfitted in candidates.items()
+            if each == name or not unfitted.rows.needs_two_sets
+        }
+    hidden = None if order.settings.verbose else True
     for each in tqdm(candidates, desc="candidates", delay=1, disable=hidden, leave=False):
-        estimator, fitted_on = candidates[each]
-        clf, note = comparison.fit(estimator, fitted_on, as_is=each == YOURS)
-        rows[each] = comparison.row(each, clf, fitted_on, note)
+        unfitted = candidates[each]
+        clf, note = comparison.fit(*unfitted, as_is=each == YOURS)
+        rows[each] = comparison.row(each, clf, unfitted.rows, note)
     fitted, rows_of = comparison.fitted, comparison.rows_of
     if name == BY_CHANGE:
-        by_groups = rows_of.get(GROUP_BALANCED, LABELLED) != LABELLED
-        of_groups = (GROUP_BALANCED,) * by_groups
-        among = [each for each in candidates if rows_of[each] == COPIES or each in of_groups]
+        among = [each for each, on in rows_of.items() if on is FittedOn.COPIES]
+        among += [GROUP_BALANCED] * (rows_of.get(GROUP_BALANCED) is FittedOn.TRAIN)
         name, scores = _best_by_change(comparison, among)
     if name is None:  # candidates whose rule flags too many neurons cannot be chosen
         sound = [each for each in candidates if not is_degenerate(fitted[each])]
         name = max(sound, key=lambda each: rows[each].score)
     masked = isinstance(fitted[name], NeuronTuneClassifier) and n_suppressed(fitted[name])
     of = name if masked else "neurontune"
-    random = comparison.random_mask_row(fitted[of], order.n_random, rows_of[of])
+    random = comparison.random_mask_row(fitted[of], _RANDOM_MASKS, rows_of[of])
     rows[name] = replace(rows[name], chosen=True)
     return _interpolated(comparison, name, rows, random, order, scores)
 
@@ -97,13 +102,13 @@ def _interpolated(
     # with too few validation samples.
     unjudged = groups is not None and len(groups.names) <= len(comparison.classes)
     learnable = comparison.fitted["auto"].recipe_ == "cell-balanced"
-    learnable &= comparison.rows_of[name] != COPIES
-    if comparison.rows_of[name] == LABELLED:
+    learnable &= comparison.rows_of[name] is not FittedOn.COPIES
+    if comparison.rows_of[name] is FittedOn.LABELS:
         # Of groups that a person labelled, the labels may be unrelated to the errors.
         is_read = known is not None and known.is_read
         unjudged, learnable = is_read and groups is None, learnable and not is_read
-    costs = comparison.costs_of(name, order.interpolation)
-    among = [each for each in costs if order.interpolation in (None, each.t)]
+    costs = comparison.costs_of(name, order.settings.interpolation)
+    among = [each for each in costs if order.settings.interpolation in (None, each.t)]
     options = {"learnable": learnable, "largest_gain": comparison.one_set}
     best = taken(() if unjudged else among, order.max_cost, **options)
     cost = best or among[-1]  # else of the whole new head
@@ -120,7 +125,7 @@ def _interpolated(
         estimator=clf,
         head=head,
         after=after,
-        candidates=_table(comparison, order.new_head, rows, random, reported),
+        candidates=_table(comparison, order.settings.new_head, rows, random, reported),
         accuracy_costs=costs,
         accuracy_cost=cost,
         helps=best is not None,
@@ -170,9 +175,7 @@ def _best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, 
     """The best candidate by cross-fitted predictions of training rows and their copies."""
     # Among candidates within one standard error of the best, the predictions of the chosen one
     # flip least, because a person said that the changes do not matter.
-    judge, rows = comparison.judge, comparison.validation
-    if not comparison.one_set:
-        judge, rows = comparison.judge_of("train"), comparison.train
+    judge, rows = comparison.chooser
     X, y, copies = rows.X, rows.y, judge.copies
     scores, errors, flips = dict[str, float](), dict[str, float](), dict[str, float]()
     for name in names:
@@ -234,5 +237,7 @@ def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
     first = 0 if where == TEST else len(y) - len(comparison.validation)
     (average,) = compare(right, [("average", "average", np.arange(len(y)) >= first)])
     instead = by_copies[0].mean if by_copies else None
-    fresh = order.interpolation is None  # else a person may have chosen it by these samples
+    fresh = (
+        order.settings.interpolation is None
+    )  # else a person may have chosen it by these samples
     return outcome_of(groups, average, where, order.max_cost, instead, fresh=fresh)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from inspect import signature
@@ -26,18 +26,11 @@ from ntkit.estimators import (
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import STEPS, AccuracyCost, accuracy_cost_of, mixed
-from ntkit.jobs.debias._candidates import (
-    COPIES,
-    DEFAULT_SCORE,
-    LABELLED,
-    Candidate,
-    n_suppressed,
-)
-from ntkit.jobs.debias._invariance import CopiesOf, Invariance
+from ntkit.jobs.debias._candidates import DEFAULT_SCORE, Candidate, FittedOn, n_suppressed
+from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Judge, Likeness, judge_of, likeness_of
-from ntkit.jobs.debias._named_attributes import CompletedGroups
 from ntkit.jobs.debias._outcome import deciding_groups
-from ntkit.jobs.debias._scorecard import Scorecard
+from ntkit.jobs.debias._scorecard import Evidence, Scorecard
 from ntkit.metrics import named_score, worst_class_accuracy, worst_group_accuracy
 from ntkit.solver.loss import is_mapped, rows_per_chunk
 from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest, seed_of, stratified_folds, tuned
@@ -66,11 +59,9 @@ class Comparison:
         C: float | None = None,
         select: str = DEFAULT_SCORE,
         seed: int = 0,
-        named: Sequence[Attribute] = (),
-        known: CompletedGroups | None = None,
-        invariance: Invariance | None = None,
-        named_on_test: Sequence[Attribute] = (),
+        evidence: Evidence | None = None,
     ) -> None:
+        evidence = evidence or Evidence()
         self.one_set = not len(train)
         most = validation.X if self.one_set else train.X
         self.mean, self.std = _moments(most)
@@ -79,24 +70,27 @@ class Comparison:
         self.validation = validation.scaled(self.mean, self.std)
         self.test = None if test is None else test.scaled(self.mean, self.std)
         self.evaluated = self.validation if self.test is None else self.test
-        self.named, self.known, self.invariance = named, known, None
+        named, self.known = evidence.named, evidence.known
+        self.named = named
         # What no sample of the other sets tells apart makes no group of the test set either.
-        self.named_on_test = named_on_test if len(named_on_test) == len(named) else ()
+        self.named_on_test = evidence.on_test if len(evidence.on_test) == len(named) else ()
         values = np.stack([each.value for each in named], axis=1) if named else None
         self.study = self.with_copies = Study(self.train, self.validation, values)
-        if invariance is not None:
-            self.invariance = invariance.scaled(self.mean, self.std)
+        self.invariance = None
+        if evidence.invariance is not None:
+            self.invariance = invariance = evidence.invariance.scaled(self.mean, self.std)
+            evidence = replace(evidence, invariance=invariance)
             n, m = len(self.train), len(self.validation)
             self.with_copies = replace(
                 self.study,
-                changed=self.invariance.changed(n, m),
+                changed=invariance.changed(n, m),
                 folds=invariance.folds,
                 changed_values=invariance.values_of_copies(n, m, len(named)),
             )
         self.C, self.select, self.seed = C, select, seed
-        self._chosen_C: dict[str, float] = {}
+        self._chosen_C: dict[FittedOn, float] = {}
         self.fitted: dict[str, Any] = {}
-        self.rows_of: dict[str, str] = {}
+        self.rows_of: dict[str, FittedOn] = {}
         self._half_heads: dict[str, list[LinearHead]] = {}
         self._of_halves: dict[Any, Study] = {}
         both = self.study.both
@@ -104,7 +98,7 @@ class Comparison:
         n = len(self.train)
         if head is None:
             # Without class weights, a head with a strong penalty predicts only the larger class.
-            C_erm = max(self._C("train"), 1 / (ERM_ALPHA * n)) if C is None else C
+            C_erm = max(self._C(FittedOn.TRAIN), 1 / (ERM_ALPHA * n)) if C is None else C
             self.original: LinearHead = self.train.heads([self.train.weight], C_erm)[0]
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
@@ -120,14 +114,14 @@ class Comparison:
                 "The validation set needs at least 2 samples of each class: half of them score "
                 "neurons, half choose. Add samples."
             )
-        self.scorecard = Scorecard(self.study, self.original, named, known, self.invariance)
+        self.scorecard = Scorecard(self.study, self.original, evidence)
 
     # -- fits --------------------------------------------------------------------------------
 
     def fit(
         self,
         estimator: Any,
-        rows: str = "train",
+        rows: FittedOn = FittedOn.TRAIN,
         validation: Array | None = None,
         *,
         as_is: bool = False,
@@ -141,38 +135,51 @@ class Comparison:
         decided: dict[str, Any] = {"head": self.original}
         if not as_is:
             decided |= {"random_state": self.seed, "C": self.C}
-            if rows in (COPIES, LABELLED):
+            if rows.tunes_itself:
                 decided["C"] = self.C or known.get("C")
             elif "C" in known:
                 decided["C"] = self.C if isinstance(clf, NeuronTuneClassifier) else self._C(rows)
         clf.set_params(**{name: decided[name] for name in decided if name in known})
-        study = self.with_copies if rows == COPIES else self.study
+        study = self._whole(rows)
         if validation is not None:
-            key = digest(validation), rows == COPIES
+            key = digest(validation), study is self.study
             if key not in self._of_halves:
                 self._of_halves[key] = study.take(validation=validation)
             study = self._of_halves[key]
-        if rows == COPIES and validation is None and not self.one_set:
+        if rows is FittedOn.COPIES and validation is None and not self.one_set:
             # Validation rows judge, so they do not tune.
             none = np.zeros(0, dtype=np.intp)
             of_train = replace(study.take(validation=none), validation=None)
             clf = _decided(self._fitted(clf, rows, of_train)[0], rows)
-        if rows == LABELLED and self.known is not None:
-            return self.known.fit(clf, study, validation), ""
-        return self._fitted(clf, rows, study)
+        return self._fitted(clf, rows, study, validation=validation)
 
-    def _fitted(self, clf: Any, rows: str, study: Study) -> tuple[Any, str]:
-        """Fit an estimator on a study; returns it with its warnings."""
+    def _whole(self, rows: FittedOn) -> Study:
+        """The study with all that a candidate may be fitted on."""
+        return self.with_copies if rows is FittedOn.COPIES else self.study
+
+    def _fitted(
+        self,
+        clf: Any,
+        rows: FittedOn,
+        study: Study,
+        *,
+        train: Array | None = None,
+        validation: Array | None = None,
+    ) -> tuple[Any, str]:
+        """Fit an estimator on a study of these samples; returns it with its warnings."""
+        if rows is FittedOn.LABELS:
+            assert self.known is not None
+            return self.known.fit(clf, study, validation, train), ""
         study = self.study_of(clf, rows, study)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuppressionWarning)
             if isinstance(clf, HeadClassifier):
                 clf.fit_study(study)
             else:
-                validation = {}
+                more = {}
                 if study.validation is not None and "X_val" in signature(clf.fit).parameters:
-                    validation = {"X_val": study.validation.X, "y_val": study.validation.y}
-                clf.fit(study.train.X, study.train.y, **validation)
+                    more = {"X_val": study.validation.X, "y_val": study.validation.y}
+                clf.fit(study.train.X, study.train.y, **more)
         notes = list[str]()
         for warning in caught:
             if issubclass(warning.category, SuppressionWarning):
@@ -182,24 +189,25 @@ class Comparison:
                 warnings.warn_explicit(warning.message, *place)
         return clf, " ".join(notes) if n_suppressed(clf) else ""
 
-    def study_of(self, clf: Any, rows: str, study: Study) -> Study:
+    def study_of(self, clf: Any, rows: FittedOn, study: Study) -> Study:
         """The part of a study for fitting a candidate."""
-        study = study.on("both" if self.one_set or rows in (COPIES, LABELLED) else rows)
-        if rows != COPIES:
+        study = study.on("both" if self.one_set else rows.part)
+        if rows is not FittedOn.COPIES:
             return study
         if not isinstance(clf, AutoDebiasClassifier):  # the only one that balances groups
             study = replace(study, values=None)
         return study if isinstance(clf, InvariantClassifier) else _with_copies_as_rows(study)
 
-    def _C(self, rows: str) -> float:
+    def _C(self, rows: FittedOn) -> float:
         """The user's penalty, or the one that class-balanced retraining has on these rows."""
         if self.C is not None:
             return self.C
         if rows not in self._chosen_C:
-            if self.one_set or rows == "validation":
-                study = self.study.on("both" if self.one_set else rows)
-            else:  # "both" in the units of the training set, like "auto"
-                study = replace(self.study, validation=None) if rows == "train" else self.study
+            study = self.study  # of both sets in the units of the training set, like "auto"
+            if self.one_set or rows is FittedOn.VALIDATION:
+                study = study.on("both" if self.one_set else rows.part)
+            elif rows is FittedOn.TRAIN:
+                study = replace(study, validation=None)
             both, gains = study.both, study.train.gains
             weight, seed = both.balanced(), seed_of(self.seed)
             alpha = tuned(both, weight, gains=gains, seed=seed).alpha
@@ -208,7 +216,9 @@ class Comparison:
 
     # -- predictions and rows of the table ----------------------------------------------------
 
-    def row(self, name: str, clf: Any, rows: str = "train", note: str = "") -> Candidate:
+    def row(
+        self, name: str, clf: Any, rows: FittedOn = FittedOn.TRAIN, note: str = ""
+    ) -> Candidate:
         """Rate a fitted candidate; its validation score needs two more fits."""
         self.fitted[name], self.rows_of[name] = clf, rows
         decided = _decided(clf, rows)
@@ -242,12 +252,11 @@ class Comparison:
             "worst_group": worst_group,
         }
 
-    def random_mask_row(self, clf: Any, n_masks: int, rows_of: str = "train") -> Candidate:
+    def random_mask_row(self, clf: Any, n_masks: int, rows: FittedOn = FittedOn.TRAIN) -> Candidate:
         """Rate random masks of a candidate's size, retrained with the candidate's weights."""
-        study = self.with_copies if rows_of == COPIES else self.study
-        study = self.study_of(clf, rows_of, study)
+        study = self.study_of(clf, rows, self._whole(rows))
         size, masks = n_suppressed(clf), []
-        control = _decided(clf, rows_of).set_params(
+        control = _decided(clf, rows).set_params(
             **{"statistic": "random", "threshold": 0.0, "aggregation": "union"},
             max_suppressed=min(1.0, (size + 0.5) / int(clf.non_constant_.sum())),
         )
@@ -296,7 +305,7 @@ class Comparison:
             return
         # With copies, a row and the donor of its copy are in the same fold.
         clf, rows = self.fitted[name], self.rows_of[name]
-        whole = self.with_copies if rows == COPIES else self.study
+        whole = self._whole(rows)
         y, contents = self.train.y_index, self.train.contents
         folds = stratified_folds(y, _TRAIN_FOLDS, self.seed, contents)
         if self.with_copies.folds is not None:
@@ -304,12 +313,9 @@ class Comparison:
             numbers = np.unique(part)
             folds = [(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in numbers]
         for seen, unseen in folds:
-            decided = _decided(clf, rows)
-            if rows == LABELLED and self.known is not None:
-                study = whole.take(train=seen)
-                yield head_of(self.known.fit(decided, study, train=seen)), unseen
-            else:
-                yield head_of(self._fitted(decided, rows, whole.take(train=seen))[0]), unseen
+            study = whole.take(train=seen)
+            fitted, _ = self._fitted(_decided(clf, rows), rows, study, train=seen)
+            yield head_of(fitted), unseen
 
     def train_predictions(self, name: str, t: float, *, cross_fitted: bool = True) -> Array:
         """Predict training rows by fits with the others, or by the candidate itself."""
@@ -323,7 +329,7 @@ class Comparison:
 
     def right(self, name: str, t: float) -> tuple[Array, Array]:
         """Correct training and validation predictions of the original and of the new head."""
-        cross_fitted = self.rows_of[name] not in ("validation", LABELLED)
+        cross_fitted = self.rows_of[name].repeats_on_training_folds
         of_train = self.train_predictions(name, t, cross_fitted=cross_fitted)
         after = np.concatenate([of_train, self.validation_predictions(name, t)])
         return self.scorecard.before, after == self.scorecard.y
@@ -387,16 +393,23 @@ class Comparison:
     @cached_property
     def judge(self) -> Judge:
         """The groups that judge a repair by change on validation samples."""
-        return self.judge_of("validation")
-
-    def judge_of(self, which: str) -> Judge:
-        """The groups that judge by samples of the "train" or "validation" set."""
         assert self.invariance is not None
-        n, rows = len(self.train), self.train if which == "train" else self.validation
-        part = slice(0, n) if which == "train" else slice(n, None)
-        values = None if self.study.values is None else self.study.values[part]
+        return self._judge(self.validation, self.invariance.validation, len(self.train))
+
+    @property
+    def chooser(self) -> tuple[Judge, Rows]:
+        """The groups that choose among candidates by change, and the samples that they are of."""
+        assert self.invariance is not None
+        if self.one_set:
+            return self.judge, self.validation
+        return self._judge(self.train, self.invariance.train, 0), self.train
+
+    def _judge(self, rows: Rows, copies: CopiesOf, first: int) -> Judge:
+        """The groups of a set and its copies; ``first`` is the number of its first sample."""
+        assert self.invariance is not None
+        values = self.study.values
+        values = None if values is None else values[first : first + len(rows)]
         titles = [change.name for change in self.invariance.changes]
-        copies = getattr(self.invariance, which)
         return judge_of(rows.y, values, self.named, copies, titles, self._likeness)
 
     @cached_property
@@ -444,12 +457,12 @@ def _with_copies_as_rows(study: Study) -> Study:
     return Study(train.and_then(more), values=values, changed=changed, folds=folds)
 
 
-def _decided(clf: Any, rows: str) -> Any:
+def _decided(clf: Any, rows: FittedOn) -> Any:
     """An unfitted candidate for other rows, with the decisions of its first fit."""
     chosen: dict[str, Any] = {}
     if isinstance(clf, AutoDebiasClassifier):
         chosen = {"recipe": clf.recipe_, "alphas": (clf.alpha_,)}
-    elif isinstance(clf, InvariantClassifier) and rows == COPIES:
+    elif isinstance(clf, InvariantClassifier) and rows is FittedOn.COPIES:
         chosen = {"penalties": (clf.penalty_,), "alphas": (clf.alpha_,)}
     elif isinstance(clf, NeuronTuneClassifier) and clf.solver == "optimum":
         chosen = {"C": clf.C_}  # on standardised embeddings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -25,8 +25,9 @@ from ntkit.attributes.answers import (
 from ntkit.attributes.findings import Finding
 from ntkit.changes.change import changes_given
 from ntkit.changes.images import range_notes
-from ntkit.estimators import AutoDebiasClassifier, head_of
+from ntkit.estimators import head_of
 from ntkit.exceptions import InputError
+from ntkit.extraction import Samples
 from ntkit.extraction.embedder import MOST_LAYERS, Embedded, layer_names
 from ntkit.jobs.attribute_reader import AttributeReader, check_one_scale
 from ntkit.jobs.audit import Audit
@@ -34,20 +35,25 @@ from ntkit.jobs.audit.changes import budget_for, change_for
 from ntkit.jobs.audit.changes import changes_of as changes_of_samples
 from ntkit.jobs.audit.from_model import audit_read
 from ntkit.jobs.audit.from_predictions import with_retraining
-from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, asked_for
 from ntkit.jobs.debias._choice import Choice, choose
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._complaints import ComplaintsResult, fix_complaints, refuse_with_complaints
 from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
 from ntkit.jobs.debias._flips import results_by_change
-from ntkit.jobs.debias._inputs import Prepared, check_groups, parity_notes, prepared, read_sets
+from ntkit.jobs.debias._inputs import (
+    POOLED,
+    Prepared,
+    check_groups,
+    parity_notes,
+    prepared,
+    read_sets,
+)
 from ntkit.jobs.debias._invariance import (
     copies_made,
+    gather_named,
     read_attribute,
-    with_changes,
     with_judging,
-    with_offered,
 )
 from ntkit.jobs.debias._job import deploy, drafted, write, write_findings
 from ntkit.jobs.debias._lost_groups import GroupCheck, checked_groups
@@ -56,11 +62,11 @@ from ntkit.jobs.debias._named_attributes import (
     NamedAttributes,
     PartlyKnown,
     answers_from,
-    named_attributes,
     partly_known,
 )
 from ntkit.jobs.debias._order import ANSWERS_FILE, Order
 from ntkit.jobs.debias._result import DebiasResult
+from ntkit.jobs.debias._scorecard import Evidence
 from ntkit.jobs.debias._settings import DebiasSettings, with_former_keywords
 from ntkit.jobs.debias._write_candidate import check_label, label_of_run, other_labels_note
 from ntkit.jobs.label import feature_sets_of
@@ -68,12 +74,11 @@ from ntkit.jobs.report import arguments
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
 from ntkit.samples.columns import named_like_a_prediction
+from ntkit.samples.copies import Distinct, Places
 from ntkit.samples.join import Metadata, named_by_column
 from ntkit.study import Rows, stratified_folds
 
 _BUDGET, _SECOND = 1500, 100  # changed copies in all, and of each of the strongest changes
-_ON_VALIDATION = "class-balanced on X_val"
-_RANDOM_MASKS = 5
 Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
 
 
@@ -254,106 +259,53 @@ def debias(
             model, train, keep, max_cost=max_cost, out=out, device=device, force=force,
             settings=settings,
         )  # fmt: skip
-    order = Order(
-        method=method,
-        auto=AutoDebiasClassifier(
-            recipe=_ON_VALIDATION if settings.validation_balanced else "auto"
-        ),
-        new_head=settings.new_head,
-        max_cost=MAX_COST if max_cost is None else max_cost,
-        even_if_worse=settings.otherwise == "new head",
-        keep_original=settings.otherwise == "original",
-        out=None if out is None else Path(out),
-        resume=None if settings.resume is None else Path(settings.resume),
-        deploy=None if settings.deploy is None else Path(settings.deploy),
-        C=settings.C,
-        force=force,
-        device=device,
-        n_random=_RANDOM_MASKS,
-        seed=settings.random_state,
-        verbose=settings.verbose,
-        interpolation=settings.interpolation,
-    ).checked()
+    order = Order.of(method, max_cost, out, device=device, force=force, settings=settings)
     on_findings, labels = _answers_given(answers, order.resume)
-    model, new_head, id_column = loaded(model), settings.new_head, settings.id_column
-    _check_one_label(model, new_head, order.resume)
-    given = {"train": train, "validation": validation, "test": test}
+    model = loaded(model)
+    _check_options(model, order, one_set=validation is None)
+    sets = {"train": train, "validation": validation, "test": test}
     if validation is None:
-        _check_one_set(new_head, settings.validation_balanced)
-        given = {"validation": train, "test": test}
-    given = {name: data for name, data in given.items() if data is not None}
-    distinct, given, places = read_sets(model, given, settings.preprocessing)
-    sets = {name: each.samples for name, each in distinct.items()}
-    compared = parity_notes(model, given, settings.recorded, device)
-    pooled, every = (
-        [some[name] for name in ("train", "validation") if name in some] for some in (sets, given)
-    )
-    if id_column is not None:
-        for each in every:
-            named_by_column(each, id_column)  # refuses a name that no set has
-    matched = None if metadata is None else Metadata.of(metadata, every, id_column)
-    reader = AttributeReader(pooled, matched and matched.without_copies(places), id_column)
+        sets = {"validation": train, "test": test}
+    distinct, given, places = read_sets(model, sets, settings.preprocessing)
+    notes = parity_notes(model, given, settings.recorded, device)
+    reader, every, of_table = _readers(distinct, given, places, metadata, settings.id_column)
     partly = partly_known(
-        AttributeReader(every, metadata, id_column),
+        every,
         answers=labels,
         attribute=attribute,
         groups=groups,
-        key=id_column,
+        key=settings.id_column,
         match_names=settings.match_names,
     )
     partly = partly and partly.without_copies(places)
-    changes = changes_given(invariant)
-    named = named_attributes(spurious, with_changes(on_findings, changes), model, reader.sets)
-    said = with_offered(named, changes, reader)
+    said = gather_named(spurious, changes_given(invariant), on_findings, model, reader)
     said.check(reader, early=True)
-    if partly is not None and said.names:
-        raise InputError(
-            f"Labels of samples cannot be combined with the named {said.all_names[0]!r}; give the "
-            "labels or the name."
-        )
-    kinds = {"named": bool(said.names), "partly_known": partly is not None}
-    asked_for(order.auto, method, by_change=bool(said.changes), **kinds)
-    audits = not (method is not None or said or partly is not None or new_head)
-    if audits and order.interpolation is not None:
-        raise InputError(
-            "--interpolation (interpolation=) needs a new head; name a shortcut, answer the "
-            "findings, or order a method."
-        )
-    earlier = layer_names(model, most=MOST_LAYERS) if audits or partly is not None else ()
-    data = prepared(
-        model,
-        distinct,
-        order,
-        layers=tuple(dict.fromkeys((*said.layers, *earlier))),
-        batch_size=settings.batch_size,
-        trust_inputs=settings.trust_inputs,
-    )
-    of_copies = tuple(n for name in sets for n in sets[name].notes[len(given[name].notes) :])
-    joined = [] if matched is None else [matched.note]
-    of_columns = joined + reader.column_notes(said.all_names)
-    data = replace(
-        data,
-        notes=(*data.notes, *compared, *of_columns),
-        cautions=(*data.cautions, *of_copies, *of_columns),
-    )
+    asks = not (method is not None or said or partly is not None or settings.new_head)
+    _check_method(order, said, partly, asks=asks)
+    earlier = layer_names(model, most=MOST_LAYERS) if asks or partly is not None else ()
+    data = prepared(model, distinct, order, layers=tuple(dict.fromkeys((*said.layers, *earlier))))
+    of_copies = [
+        n for name, each in given.items() for n in distinct[name].samples.notes[len(each.notes) :]
+    ]
+    of_columns = of_table + reader.column_notes(said.all_names)
+    data = data.noting(*notes, *of_columns, cautions=(*of_copies, *of_columns))
     reader.layers = data.pooled_layers
-    if audits:
-        result = _look(order, data, reader, named.answers, ask)
-        named = named_attributes(None, result.answers, model, reader.sets)
-        said = with_offered(named, (), reader)
+    if asks:
+        result = _look(order, data, reader, said.answers, ask)
+        said = gather_named(None, (), result.answers, model, reader)
         if not said:
             return result
         order = order.going_on()  # the audit has written its folder
         read_as = reader.column_notes(said.all_names)
-        cautions = (*data.cautions, *read_as)
-        data = replace(data, notes=(*data.notes, *read_as), cautions=cautions)
+        data = data.noting(*read_as, cautions=read_as)
     said.check(reader)
-    known = None if partly is None else completed(partly, data, earlier, reader, order.seed)
+    known = None if partly is None else _with_inferred(partly, data, earlier, reader, order)
     return _repair(order, data, reader, said, known)
 
 
-def _check_one_label(model: FrozenModel, new_head: bool, resume: Path | None) -> None:
-    """Raise an error if one label of several is not named, or does not fit the other options."""
+def _check_options(model: FrozenModel, order: Order, *, one_set: bool) -> None:
+    """Raise an error if one label of several is not named, or options do not fit together."""
+    new_head, resume = order.settings.new_head, order.resume
     if not new_head and (problem := model.not_single_label) is not None:
         raise InputError(problem)
     if new_head and model.label is not None:
@@ -363,16 +315,71 @@ def _check_one_label(model: FrozenModel, new_head: bool, resume: Path | None) ->
         )
     if resume is not None and (kept := label_of_run(resume)) is not None:
         check_label(resume, kept, model.label)
-
-
-def _check_one_set(new_head: bool, validation_balanced: bool) -> None:
-    """Raise an error for options that need a training set as well."""
-    for option, given in {"new_head": new_head, "validation_balanced": validation_balanced}.items():
-        if given:
+    for option in ("new_head", "validation_balanced"):
+        if one_set and getattr(order.settings, option):
             raise InputError(
                 f"--{option.replace('_', '-')} ({option}=True) needs two sets. Pass --train and "
                 "--validation (train=, validation=)."
             )
+
+
+def _readers(
+    distinct: Mapping[str, Distinct],
+    given: Mapping[str, Samples],
+    places: Places,
+    metadata: Any,
+    id_column: str | None,
+) -> tuple[AttributeReader, AttributeReader, list[str]]:
+    """Readers of the distinct samples and of all that were given; a note on the metadata."""
+    pooled = [distinct[name].samples for name in POOLED if name in distinct]
+    every = [given[name] for name in POOLED if name in given]
+    if id_column is not None:
+        for each in every:
+            named_by_column(each, id_column)  # refuses a name that no set has
+    matched = None if metadata is None else Metadata.of(metadata, every, id_column)
+    reader = AttributeReader(pooled, matched and matched.without_copies(places), id_column)
+    of_all = AttributeReader(every, metadata, id_column)
+    return reader, of_all, [] if matched is None else [matched.note]
+
+
+def _check_method(
+    order: Order, said: NamedAttributes, partly: PartlyKnown | None, *, asks: bool
+) -> None:
+    """Raise an error before the work if what was named, labelled and ordered does not fit."""
+    if partly is not None and said.names:
+        raise InputError(
+            f"Labels of samples cannot be combined with the named {said.all_names[0]!r}; give the "
+            "labels or the name."
+        )
+    asked_for(
+        order.method,
+        named=bool(said.names),
+        partly_known=partly is not None,
+        by_change=bool(said.changes),
+    )
+    if asks and order.settings.interpolation is not None:
+        raise InputError(
+            "--interpolation (interpolation=) needs a new head; name a shortcut, answer the "
+            "findings, or order a method."
+        )
+
+
+def _with_inferred(
+    partly: PartlyKnown,
+    data: Prepared,
+    earlier: Sequence[str],
+    reader: AttributeReader,
+    order: Order,
+) -> CompletedGroups:
+    """Groups of all training and validation samples, from partly known ones."""
+    train, validation = data.Z["train"], data.Z["validation"]
+    both = train.and_then(validation)
+    if not isinstance(both.X, np.ndarray):
+        both = both.take(np.arange(len(both)))  # a mapped copy
+    pooled = data.pooled_layers
+    layers = {name: pooled[name] for name in earlier if name in pooled}
+    feature_sets = feature_sets_of(both.X, layers, texts=reader.texts, inputs=reader.numbers)
+    return partly.completed((train.y, validation.y), feature_sets, order.settings.random_state)
 
 
 def _repair(
@@ -383,46 +390,37 @@ def _repair(
     known: CompletedGroups | None,
 ) -> DebiasResult:
     """Fit the candidates, choose one, verify it, and write it if it is better."""
-    said = said.cut(reader, data.model)
     # The values of a changed word or column are known, so their groups can be balanced too.
-    said = with_judging(said, reader)
+    said = with_judging(said.cut(reader, data.model), reader)
     on_test, left = ([], []) if known is not None else _read_on_test(data, said, reader)
     few = [note for each in said.read for note in each.few_note("Training and validation set")]
-    doubts = () if on_test else left  # the test set does not judge
-    data = replace(data, notes=(*data.notes, *left, *few), cautions=(*data.cautions, *doubts))
+    data = data.noting(*left, *few, cautions=() if on_test else left)
     invariance = None
     if said.changes:
         invariance = copies_made(data, said, order)
         of_ranges = dict.fromkeys(n for name in data.pooled for n in range_notes(data.sets[name]))
-        cautions = (*data.cautions, *of_ranges)
-        data = replace(data, notes=(*data.notes, *invariance.notes), cautions=cautions)
+        data = data.noting(*invariance.notes, cautions=of_ranges)
+    evidence = Evidence(said.read, known, invariance, on_test)
     if "train" not in data.sets:
         check_groups(data.Z["validation"], said.read if known is None else [known.attribute])
-    compared: dict[str, Any] = {"named": said.read, "known": known, "invariance": invariance}
-    compared["named_on_test"] = on_test
-    comparison = _comparison(order, data, data.Z.get("test"), **compared)
+    comparison = _compared(order, data, evidence, data.Z.get("test"))
     candidates, name = asked_for(
-        order.auto,
         order.method,
         named=bool(said.read),
         partly_known=known is not None,
-        by_change=invariance is not None,
+        by_change=bool(said.changes),
+        validation_balanced=order.settings.validation_balanced,
     )
-    if comparison.one_set:  # only one of those that differ in the set
-        candidates = {
-            each: unfitted
-            for each, unfitted in candidates.items()
-            if each == name or unfitted[1] not in ("validation", "both")
-        }
     choice = choose(comparison, candidates, None if order.by_score else name, order)
     by_change = None
-    if invariance is not None:
+    if said.changes:
         by_change = results_by_change(data, choice, order, named=bool(said.names))
     draft = drafted(order, data, choice, said, group_check(reader, choice, said), by_change)
     if order.resume is not None:  # a share of another head
         others = other_labels_note(order.resume, draft.answers)
         draft = replace(draft, cautions=(*draft.cautions, *others))
-    if not draft.written and order.out is None and order.deploy is None and not order.new_head:
+    new_head = order.settings.new_head
+    if not draft.written and order.out is None and order.deploy is None and not new_head:
         return draft
     result = write(order, data, choice, said, draft)
     if order.out is not None and said.answers.answers:
@@ -432,18 +430,19 @@ def _repair(
     return result
 
 
-def _comparison(
-    order: Order, data: Prepared, test: Rows | None = None, **options: Any
+def _compared(
+    order: Order, data: Prepared, evidence: Evidence, test: Rows | None = None
 ) -> Comparison:
+    """A comparison of heads on the embeddings of a run."""
     return Comparison(
         data.Z["train"],
         data.Z["validation"],
         test,
-        head=None if order.new_head else data.model.head,
-        C=order.C,
+        head=None if order.settings.new_head else data.model.head,
+        C=order.settings.C,
         select=order.method if order.by_score else DEFAULT_SCORE,
-        seed=order.seed,
-        **options,
+        seed=order.settings.random_state,
+        evidence=evidence,
     )
 
 
@@ -527,7 +526,7 @@ def _look(
         answers=replace(answers, model=audit.model),
         path=out,
         notes=tuple(dict.fromkeys((*data.notes, *audit.notes))),
-        kept_original=order.keep_original and out is not None,
+        kept_original=order.settings.otherwise == "original" and out is not None,
         resumable=arguments() is not None,
     )
     if out is not None:
@@ -549,7 +548,7 @@ def _look(
 def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
     """Audit the model on the validation set, and a class-balanced retrained head as well."""
     samples, Z = data.sets["validation"], data.Z["validation"].X
-    comparison = _comparison(order, data)
+    comparison = _compared(order, data, Evidence())
     if reader.user_columns is None:  # the image folder may hold some
         metadata = Metadata.of(None, [samples], None)
     else:
@@ -566,7 +565,7 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
         data.model,
         comparison.original.predict(comparison.validation.X),
         metadata=metadata,
-        random_state=order.seed,
+        random_state=order.settings.random_state,
     )
     retrained, _ = comparison.fit(*CANDIDATES["class-balanced"])
     pred = head_of(retrained).predict(comparison.validation.X)
@@ -587,7 +586,7 @@ def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
         samples,
         [*changes.values()],
         data.Z["validation"].X,
-        seed=order.seed,
+        seed=order.settings.random_state,
         second=_SECOND,
         budget=min(_BUDGET, budget_for(len(samples))),
     )
@@ -613,21 +612,3 @@ def group_check(reader: AttributeReader, choice: Choice, said: NamedAttributes) 
         comparison.scorecard.is_helped(),
         said.answers.also,
     )
-
-
-def completed(
-    partly: PartlyKnown,
-    data: Prepared,
-    earlier: Sequence[str],
-    reader: AttributeReader,
-    seed: int,
-) -> CompletedGroups:
-    """Groups of all training and validation samples, from partly known ones."""
-    train, validation = data.Z["train"], data.Z["validation"]
-    both = train.and_then(validation)
-    if not isinstance(both.X, np.ndarray):
-        both = both.take(np.arange(len(both)))  # a mapped copy
-    pooled = data.pooled_layers
-    layers = {name: pooled[name] for name in earlier if name in pooled}
-    feature_sets = feature_sets_of(both.X, layers, texts=reader.texts, inputs=reader.numbers)
-    return partly.completed((train.y, validation.y), feature_sets, seed)

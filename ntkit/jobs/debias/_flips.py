@@ -21,7 +21,7 @@ from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.head import LinearHead
 from ntkit.jobs.audit.changes import displaced
 from ntkit.jobs.copies import embedded_copies
-from ntkit.jobs.debias._candidates import COPIES, GROUP_BALANCED
+from ntkit.jobs.debias._candidates import GROUP_BALANCED, FittedOn
 from ntkit.jobs.debias._choice import Choice, vetoed
 from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._invariance import CopiesOf
@@ -94,13 +94,18 @@ def flip_rates(
     order: Order,
 ) -> tuple[Row, ...]:
     """Flips of two heads by the repair's changes, then by others; a significant rise fails."""
-    rows = np.sort(np.random.default_rng(order.seed).permutation(len(samples))[:_TRIED])
+    rows = np.sort(
+        np.random.default_rng(order.settings.random_state).permutation(len(samples))[:_TRIED]
+    )
     known = {row.name for row in of_repair}
     changes, rates = [each for each in _bank(samples) if each.name not in known], [*of_repair]
-    quiet, hidden = clone(embedder).set_params(verbose=False), None if order.verbose else True
+    quiet, hidden = (
+        clone(embedder).set_params(verbose=False),
+        None if order.settings.verbose else True,
+    )
     for change in tqdm(changes, desc="changes", delay=1, disable=hidden, leave=False):
         try:
-            copies = embedded_copies(quiet, samples, change, rows, seed=order.seed)
+            copies = embedded_copies(quiet, samples, change, rows, seed=order.settings.random_state)
         except InputError:  # the change applies to no sample
             continue
         if not len(copies.rows):
@@ -204,17 +209,19 @@ def results_by_change(data: Prepared, choice: Choice, order: Order, *, named: bo
     assert invariance is not None
     changes, Z = invariance.changes, comparison.validation.X
     names = tuple(change.name for change in changes)
-    reliance = reliance_on(changes, comparison.original, Z, invariance.validation, order.seed)
+    reliance = reliance_on(
+        changes, comparison.original, Z, invariance.validation, order.settings.random_state
+    )
     # For attributes that a person named, the accuracy cost decides. For a change alone, the model
     # must rely on it.
     judged, veto = comparison.judges_by_change(choice.estimator), ""
-    of_copies = comparison.rows_of[choice.name] == COPIES
+    of_copies = comparison.rows_of[choice.name] is FittedOn.COPIES
     if judged and of_copies:
         veto = vetoed(choice)
     if judged and not named and (of_copies or choice.name == GROUP_BALANCED):
         veto = not_relied_on(reliance) or veto
     flips = tuple[Row, ...]()
-    if (choice.helps and not veto) or order.even_if_worse:
+    if (choice.helps and not veto) or order.settings.otherwise == "new head":
         of_repair = _own_flips(choice, names)
         old, new = map(comparison.on_raw_embeddings, (comparison.original, choice.head))
         samples = data.sets["validation"]

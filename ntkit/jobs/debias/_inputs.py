@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial, reduce
 from itertools import combinations
@@ -109,7 +109,7 @@ def check_embedded(Z: Mapping[str, Array]) -> None:
 
 
 _VERIFY_ROWS = 256
-_POOLED = ("train", "validation")  # the sets with attributes
+POOLED = ("train", "validation")  # the sets with attributes
 _PAGES = 16 << 20  # bytes of the report and other files besides the model
 _MEANING_OF_SHARED = {
     ("train", "validation"): "errors on the validation set are not those on unseen samples",
@@ -147,12 +147,16 @@ class Prepared:
     @property
     def pooled(self) -> list[str]:
         """Sets with attributes: training and validation set, or a single one."""
-        return [name for name in _POOLED if name in self.sets]
+        return [name for name in POOLED if name in self.sets]
+
+    def noting(self, *notes: str, cautions: Iterable[str] = ()) -> Prepared:
+        """The same with more notes, and with more that call the result into question."""
+        return replace(self, notes=(*self.notes, *notes), cautions=(*self.cautions, *cautions))
 
     @property
     def raw(self) -> Samples:
         """A set with raw inputs, if there is one."""
-        parts = [self.sets[name] for name in ("test", *reversed(_POOLED)) if name in self.sets]
+        parts = [self.sets[name] for name in ("test", *reversed(POOLED)) if name in self.sets]
         return next((part for part in parts if not part.embedded), parts[0])
 
     def keep(self, folder: Path, *, computed_only: bool) -> None:
@@ -181,7 +185,11 @@ def read_sets(
     preprocessing: ImagePreprocessing | TextPreprocessing | None,
 ) -> tuple[dict[str, Distinct], dict[str, Samples], Places]:
     """Distinct samples of each set of a run; all that were given; their places in the pool."""
-    sets = {name: read(each, model, preprocessing=preprocessing) for name, each in data.items()}
+    sets = {
+        name: read(each, model, preprocessing=preprocessing)
+        for name, each in data.items()
+        if each is not None
+    }
     first = next(iter(sets.values()))
     sets = {
         name: replace(
@@ -193,7 +201,7 @@ def read_sets(
     }
     once = sets_without_copies(sets, model, MOST_SHARED)
     sets = {name: replace(each, coarse=once[name].samples.coarse) for name, each in sets.items()}
-    places = Places.joined([once[name] for name in _POOLED if name in sets])
+    places = Places.joined([once[name] for name in POOLED if name in sets])
     return once, sets, places
 
 
@@ -203,10 +211,9 @@ def prepared(
     order: Order,
     *,
     layers: Sequence[str],
-    batch_size: int | None,
-    trust_inputs: bool = False,
 ) -> Prepared:
     """Check the model and the samples of a run, and embed the samples."""
+    settings = order.settings
     sets = {name: each.samples for name, each in distinct.items()}
     if order.out is not None and not order.goes_on:  # it may exist, or the disk may be full
         size = 2 * size_of(model.files) + _PAGES
@@ -214,22 +221,22 @@ def prepared(
         check_folder(order.out, inputs=files, force=order.force, size=size)
     check_origins(model, sets)
     on_sizes = check_sizes(sets)
-    model, cautions = with_classes(model, sets, order.new_head)  # an assumed order of classes
+    model, cautions = with_classes(model, sets, settings.new_head)  # an assumed order of classes
     embedder = OnnxEmbedder(
-        model, device=order.device, batch_size=batch_size, verbose=order.verbose
+        model, device=order.device, batch_size=settings.batch_size, verbose=settings.verbose
     )
     raw: Any = next((samples.X for samples in sets.values() if not samples.embedded), None)
     inputs = random_inputs(model) if raw is None else first_rows(raw, _VERIFY_ROWS)
-    if not order.new_head:
+    if not settings.new_head:
         check_head(embedder, inputs, device=order.device)
     contents = {
-        name: cache(partial(sample_digests, samples, verbose=order.verbose))
+        name: cache(partial(sample_digests, samples, verbose=settings.verbose))
         for name, samples in sets.items()
     }
     passes, computed = _embedded(sets, embedder, contents, layers, order.resume)
     check_embedded({name: embedded.Z for name, embedded in passes.items()})
-    if not order.new_head and model.head is not None:
-        cautions += _like_guesses(model, sets, passes, trust_inputs=trust_inputs)
+    if not settings.new_head and model.head is not None:
+        cautions += _like_guesses(model, sets, passes, trust_inputs=settings.trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
     same = {name: each.contents[each.kept] for name, each in distinct.items()}
     if len({samples.embedded for samples in sets.values()}) > 1:
@@ -264,7 +271,7 @@ def _embedded(
     """Embeddings and layers of each set, read or computed, and the sets that were computed."""
     passes, computed = dict[str, Embedded](), set[str]()
     for name, samples in sets.items():
-        names = [layer for layer in layers if layer != EMBEDDING and name in _POOLED]
+        names = [layer for layer in layers if layer != EMBEDDING and name in POOLED]
         if samples.embedded:
             passes[name] = Embedded(samples.X, {}, "store")
             continue

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -31,8 +32,10 @@ from ntkit.jobs.debias._named_attributes import (
     NamedAttributes,
     check_varies,
     classes_of,
+    named_attributes,
 )
 from ntkit.jobs.debias._order import Order
+from ntkit.model import FrozenModel
 from ntkit.study import Rows, stratified_folds
 
 _FOLDS = 5
@@ -56,29 +59,20 @@ def change_offered(names: Names, samples: Samples) -> Change | None:
     return None
 
 
-def with_changes(answers: Answers, changes: Sequence[Change]) -> Answers:
-    """Answers, with the user's changes that keep the true class added."""
-    for change in changes:
-        answer = Answer.on_change(change.name, "invariant")
-        before = next((each for each in answers.answers if each.name == answer.name), None)
-        if before is not None and before.answer == "legitimate":
-            raise InputError(
-                f"{answers.where or 'The answers'} say that {change.name} changes the true class. "
-                "Correct that answer, or omit the change."
-            )
-        if change.kind != "function":  # a file cannot hold a function
-            answers = answers.with_answer(answer.signed())
-    return answers
-
-
-def with_offered(
-    named: NamedAttributes, user_changes: Sequence[Change], reader: AttributeReader
+def gather_named(
+    spurious: Any,
+    user_changes: Sequence[Change],
+    answers: Answers,
+    model: FrozenModel,
+    reader: AttributeReader,
 ) -> NamedAttributes:
-    """The attributes, with changes that are named, confirmed, or of named words and columns."""
+    """The attributes and changes that a person named or confirmed."""
+    answers = _with_changes(answers, user_changes)
+    named = named_attributes(spurious, answers, model, reader.sets)
     # An attribute with one value in each class has no counterexamples to balance. Then only its
     # change can repair the model.
     changes = {change.name: change for change in user_changes}
-    changes |= {name: change_named(name) for name in named.answers.invariant if name not in changes}
+    changes |= {name: change_named(name) for name in answers.invariant if name not in changes}
     kept, replaced = list[Names](), list[str]()
     for names in named.names:
         offered = change_offered(names, reader.sets[0])
@@ -95,6 +89,21 @@ def with_offered(
         kept.append(names)
     notes = (*named.replaced, *replaced)
     return replace(named, names=tuple(kept), changes=tuple(changes.values()), replaced=notes)
+
+
+def _with_changes(answers: Answers, changes: Sequence[Change]) -> Answers:
+    """Answers, with the user's changes that keep the true class added."""
+    for change in changes:
+        answer = Answer.on_change(change.name, "invariant")
+        before = next((each for each in answers.answers if each.name == answer.name), None)
+        if before is not None and before.answer == "legitimate":
+            raise InputError(
+                f"{answers.where or 'The answers'} say that {change.name} changes the true class. "
+                "Correct that answer, or omit the change."
+            )
+        if change.kind != "function":  # a file cannot hold a function
+            answers = answers.with_answer(answer.signed())
+    return answers
 
 
 def read_attribute(
@@ -225,8 +234,11 @@ def copies_made(data: Prepared, said: NamedAttributes, order: Order) -> Invarian
     # Next to a training set, the validation set has two folds: each half judges heads fitted on
     # the other half.
     n_folds = zip(sets, (_FOLDS, 2) if len(sets) > 1 else (_FOLDS,), strict=True)
-    folds = {name: donor_folds(data.Z[name], order.seed, n) for name, n in n_folds}
-    n_copies = {name: _counted(changes, sets[name], name, order.seed, folds[name]) for name in sets}
+    folds = {name: donor_folds(data.Z[name], order.settings.random_state, n) for name, n in n_folds}
+    n_copies = {
+        name: _counted(changes, sets[name], name, order.settings.random_state, folds[name])
+        for name in sets
+    }
     for name, counts in n_copies.items():
         idle = [change for change, n in zip(changes, counts, strict=True) if not n]
         if len(idle) == len(changes) or (idle and name == data.pooled[0]):
@@ -234,13 +246,13 @@ def copies_made(data: Prepared, said: NamedAttributes, order: Order) -> Invarian
                 f"{_titles(idle)} applies to none of the {len(sets[name])} samples of the {name} "
                 "set. Name another change."
             )
-    if order.verbose:
+    if order.settings.verbose:
         total = sum(map(sum, n_copies.values()))
         tqdm.write(f"Embedding {total} copies changed by {_titles(changes)}.", file=sys.stderr)
     place = None if out is None else out.parent / f".{out.name}.copies"
     made = dict[str, CopiesOf]()
     for name in sets:
-        made[name] = _embedded(data, said, name, folds[name], place, order.seed)
+        made[name] = _embedded(data, said, name, folds[name], place, order.settings.random_state)
     if place is not None:
         for name, change in product(sets, changes):
             shutil.rmtree(_store(place, name, change), ignore_errors=True)

@@ -80,7 +80,7 @@ def drafted(
     by_change: ByChange | None = None,
 ) -> DebiasResult:
     """Result of a repair, before anything is written or verified."""
-    comparison, clf, new_head = choice.comparison, choice.estimator, order.new_head
+    comparison, clf, new_head = choice.comparison, choice.estimator, order.settings.new_head
     known, outcome = comparison.known, repair_outcome(choice, order)
     trail = [answer.as_dict() for answer in said.answers.answers]
     if known is not None:
@@ -91,7 +91,7 @@ def drafted(
     vetoed = by_change is not None and bool(by_change.veto)
     helped = ordered and outcome.is_better and data.shared <= MOST_SHARED and refused is None
     helped &= not vetoed and (choice.helps or not outcome.of_classes)
-    written = helped or order.even_if_worse
+    written = helped or order.settings.otherwise == "new head"
     head = comparison.on_raw_embeddings(choice.head if written else comparison.original)
     suppressed = np.flatnonzero(clf.suppressed_ if n_suppressed(clf) else ())
     debiased = data.model
@@ -122,12 +122,14 @@ def drafted(
         refused=refused,
         check=check,
         answers=tuple(trail),
-        kept_original=order.keep_original and order.out is not None and debiased is data.model,
+        kept_original=order.settings.otherwise == "original"
+        and order.out is not None
+        and debiased is data.model,
         balanced_over=choice.balanced_over,
         unjudged=choice.unjudged,
         by_change=by_change,
         cautions=data.cautions,
-        ordered_share=order.interpolation,
+        ordered_share=order.settings.interpolation,
         limits=repair_limits(choice, said) if helped and not new_head else None,
         check_command=_check_command(order, data, choice, said),
     )
@@ -140,7 +142,7 @@ def _with_notes(
     """The result with notes on how the groups were read, on the head, and on what judged it."""
     comparison, known, original = choice.comparison, choice.comparison.known, data.model
     of_groups = [original.batch_note] * bool(data.computed)
-    of_groups += [] if order.new_head else [original.rounding_note()]
+    of_groups += [] if order.settings.new_head else [original.rounding_note()]
     if result.model is not original:
         of_groups.append(result.model.rounding_note("The new model"))
     of_groups = [*filter(None, of_groups), *said.replaced]
@@ -158,17 +160,17 @@ def _with_notes(
         notes += alike_note(each.names, f"Values of {each.name}")
     notes += [f"auto: {choice.estimator.reason_}"] if choice.name == "auto" else []
     by_person = list[str]()
-    if order.interpolation is not None:
+    if (share := order.settings.interpolation) is not None:
         by_person.append(
-            f"A person chose the share of the new head ({percent(order.interpolation, 0)}), "
+            f"A person chose the share of the new head ({percent(share, 0)}), "
             f"perhaps by results on the {result.evaluated_on}. "
             f"So the outcome is at most {PROBABLY!r}."
         )
     notes += by_person
-    if order.new_head and original.head is not None:
+    if order.settings.new_head and original.head is not None:
         before, now = len(original.head.classes), len(result.head.classes)
         notes.append(f"The new head has {now} classes, and the original head has {before}.")
-    if order.new_head and not result.written:
+    if order.settings.new_head and not result.written:
         notes.append("ntkit wrote the ERM head, fitted on the training set.")
     if comparison.test is None:
         parts = f"{len(comparison.halves)} folds" if comparison.one_set else "halves"
@@ -183,7 +185,7 @@ def _with_notes(
 def _check_command(order: Order, data: Prepared, choice: Choice, said: NamedAttributes) -> str:
     """Command that checks the written model on samples that the repair has not seen."""
     old, folder, known = data.model.path, order.out, arguments()
-    if order.new_head or old is None or folder is None or known is None:
+    if order.settings.new_head or old is None or folder is None or known is None:
         return ""
     models = " ".join(quoted(from_here(path)) for path in (old, folder / MODEL_FILE))
     test, comparison = data.sets.get("test"), choice.comparison
@@ -247,13 +249,15 @@ def write(
             return result
         report = _report(order, data, choice, result)
         if result.verification is not None:
-            usage = usage_of(result.model, data.raw, data.model, order.new_head, MODEL_FILE)
+            usage = usage_of(
+                result.model, data.raw, data.model, order.settings.new_head, MODEL_FILE
+            )
             (place / "README.md").write_text(model_card(report, usage), encoding="utf-8")
             for name, content in usage.files.items():
                 (place / name).write_bytes(content)
         raw = choice.comparison.on_raw_embeddings
         heads = {name: raw(head_of(clf)) for name, clf in choice.comparison.fitted.items()}
-        write_heads(place / HEADS_FILE, data.model, heads, new_head=order.new_head)
+        write_heads(place / HEADS_FILE, data.model, heads, new_head=order.settings.new_head)
         (place / REPORT_FILE).write_text(report_html(report), encoding="utf-8")
         table = f"{result.summary(verbose=True, markdown=True)}\n"
         (place / "table.md").write_text(table, encoding="utf-8")
@@ -269,7 +273,7 @@ def deploy(
     try:
         with new_folder(order.deploy, force=order.force) as place:
             _saved(result, order, data, choice, said, place / DEPLOYED)
-            usage = usage_of(result.model, data.raw, data.model, order.new_head, DEPLOYED)
+            usage = usage_of(result.model, data.raw, data.model, order.settings.new_head, DEPLOYED)
             card = model_card(_report(order, data, choice, result), usage)
             write_deployed(place, result.model, data.model, data.raw, usage, card)
     except (NtkitError, OSError) as error:
@@ -325,7 +329,7 @@ def _report(order: Order, data: Prepared, choice: Choice, result: DebiasResult) 
     return Report(
         title=name_of(data.model),
         answer=_answer(order, data, choice, result),
-        seed=order.seed,
+        seed=order.settings.random_state,
         label=data.model.label,
         accuracy_costs=[
             asdict(each) | {"chosen": each.t == result.accuracy_cost.t}
@@ -373,7 +377,7 @@ def _answer(order: Order, data: Prepared, choice: Choice, result: DebiasResult) 
     question = f"Is the new head ({result.chosen.name}) better than the original one?"
     if names:
         question = f"Does the repair help if {' and '.join(names)} must not matter?"
-    elif order.new_head:
+    elif order.settings.new_head:
         question = "How accurate is the new last layer?"
     groups, first = list[Groups](), deciding_groups(outcome.groups)
     for each in sorted(outcome.groups, key=lambda each: each not in first):
@@ -406,7 +410,7 @@ def _steps(order: Order, data: Prepared, result: DebiasResult) -> list[tuple[str
         nothing = "The original model is unchanged, so there is nothing to do."
         anyway = "Write the new head anyway", "Only if you know why these data mislead."
         return [("Keep the original", nothing, ""), (*anyway, again)]
-    if order.new_head or original.path is None or len(original.files) != 1:
+    if order.settings.new_head or original.path is None or len(original.files) != 1:
         keep = f"Use {new} in place of the original model."
         return [("Keep it", keep, ""), ("Go back", "The original model is unchanged.", "")]
     old, copy = quoted(from_here(original.path)), "copy" if os.name == "nt" else "cp"
@@ -438,7 +442,7 @@ def _moved(order: Order, data: Prepared, choice: Choice) -> Moved | None:
         return None
     change, copies = invariance.changes[0], invariance.validation
     folds = invariance.folds[-len(samples) :]
-    made, _ = change.copies(samples, seed=order.seed, folds=folds)
+    made, _ = change.copies(samples, seed=order.settings.random_state, folds=folds)
     first = copies.take(copies.change == 0)
     original, head = comparison.original, choice.head
     validation, y = comparison.validation, comparison.validation.y
@@ -487,7 +491,7 @@ def _options(order: Order, data: Prepared, choice: Choice) -> dict[str, str]:
         "parameters of the head": ", ".join(parameters) or "the defaults",
         "chosen by": chosen_by,
         "limit of the accuracy cost": f"{100 * order.max_cost:g} points of {whose}",
-        "random_state": str(order.seed),
+        "random_state": str(order.settings.random_state),
     }
 
 

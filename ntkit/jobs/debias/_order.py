@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ntkit._disk import StrPath
 from ntkit._output import (
     RECORD,
     check_folder,
@@ -15,9 +16,10 @@ from ntkit._output import (
     refuse_nested,
     updated_folder,
 )
-from ntkit.estimators import AutoDebiasClassifier
 from ntkit.exceptions import InputError
+from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._candidates import asked_for
+from ntkit.jobs.debias._settings import DebiasSettings
 from ntkit.metrics import LABEL_FREE_SCORES
 
 MODEL_FILE, REPORT_FILE, HEADS_FILE = "debiased.onnx", "report.html", "heads.npz"
@@ -36,59 +38,65 @@ _KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "validation", "
 
 @dataclass(frozen=True)
 class Order:
-    """Options of :func:`debias`; ``goes_on`` if an earlier run wrote the output folder."""
+    """A repair as its caller ordered it; ``goes_on`` if an earlier run wrote the output folder."""
 
     method: Any
-    auto: AutoDebiasClassifier
-    new_head: bool
     max_cost: float
-    even_if_worse: bool
-    keep_original: bool
     out: Path | None
     resume: Path | None
     deploy: Path | None
-    C: float | None
     device: str
-    n_random: int
-    seed: int
     force: bool
-    verbose: bool
-    interpolation: float | None = None
-    goes_on: bool = False
+    settings: DebiasSettings
+    goes_on: bool
 
     @property
     def by_score(self) -> bool:
         """Whether a label-free score chooses the head."""
         return isinstance(self.method, str) and self.method in LABEL_FREE_SCORES
 
-    def checked(self) -> Order:
-        """Check method, limit and folders before the work."""
-        asked_for(self.auto, self.method, named=True, partly_known=True, by_change=True)
-        if not 0 <= self.max_cost <= 1:
-            raise InputError(f"max_cost must be a share from 0 to 1. Got {self.max_cost}.")
-        if self.interpolation is not None and not 0 < self.interpolation <= 1:
+    @classmethod
+    def of(
+        cls,
+        method: Any,
+        max_cost: float | None,
+        out: StrPath | None,
+        *,
+        device: str,
+        force: bool,
+        settings: DebiasSettings,
+    ) -> Order:
+        """The order by arguments of :func:`ntkit.debias`; checks method, limits and folders."""
+        asked_for(method, named=True, partly_known=True, by_change=True)
+        max_cost = MAX_COST if max_cost is None else max_cost
+        share, goes_on = settings.interpolation, False
+        if not 0 <= max_cost <= 1:
+            raise InputError(f"max_cost must be a share from 0 to 1. Got {max_cost}.")
+        if share is not None and not 0 < share <= 1:
             raise InputError(
                 "--interpolation (interpolation=) must be a share of the new head above 0 (the "
-                f"original) and at most 1, not {self.interpolation:g}."
+                f"original) and at most 1, not {share:g}."
             )
-        order, out, resume = self, self.out, self.resume
+        out, resume, deploy = (
+            None if path is None else Path(path) for path in (out, settings.resume, settings.deploy)
+        )
         if out is not None and resume is not None and out.exists():
-            order = replace(self, goes_on=out.resolve() == resume.resolve())
-        if out is not None and order.goes_on:
+            goes_on = out.resolve() == resume.resolve()
+        if out is not None and goes_on:
             check_update(out, _KEPT)
         elif out is not None:
-            if self.force and all((out / name).is_file() for name in (RECORD, ANSWERS_FILE)):
+            if force and all((out / name).is_file() for name in (RECORD, ANSWERS_FILE)):
                 raise InputError(
                     f"{out} contains {ANSWERS_FILE}, which --force does not replace, because a "
                     "person may have given these answers. Continue with --from (resume=), or "
                     "choose another name."
                 )
-            check_folder(out, force=self.force)
-        if self.deploy is not None:
-            check_folder(self.deploy, force=self.force)
+            check_folder(out, force=force)
+        if deploy is not None:
+            check_folder(deploy, force=force)
             if out is not None:
-                refuse_nested(out, self.deploy)
-        return order
+                refuse_nested(out, deploy)
+        return cls(method, max_cost, out, resume, deploy, device, force, settings, goes_on)
 
     def going_on(self) -> Order:
         """The order after its folder was written for the first time."""

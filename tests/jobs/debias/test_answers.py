@@ -13,7 +13,7 @@ from PIL import Image
 from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias
 from ntkit.attributes import Attribute
 from ntkit.datasets import marked_digits_model_path
-from ntkit.estimators import AutoDebiasClassifier, DFRClassifier, retrain_head
+from ntkit.estimators import DFRClassifier, retrain_head
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.attribute_reader import AttributeReader
@@ -22,6 +22,7 @@ from ntkit.jobs.debias._accuracy_cost import accuracy_cost_of
 from ntkit.jobs.debias._candidates import asked_for
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import PartlyKnown, partly_known
+from ntkit.jobs.debias._scorecard import Evidence
 from ntkit.jobs.label import label_samples
 from ntkit.metrics import worst_group_accuracy
 from ntkit.study import Rows, Study
@@ -45,8 +46,8 @@ def completed(values, y, feature_set, *, crossed=True):
 def compared(known, sets=None, head=None):
     """A comparison with the fitted and rated candidate of these groups."""
     sets = sets or (Rows.of(X, Y), Rows.of(HELD[0], HELD[1]))
-    made = Comparison(*sets, None, head=head, known=known)
-    settings, name = asked_for(AutoDebiasClassifier(), None, partly_known=True)
+    made = Comparison(*sets, None, head=head, evidence=Evidence(known=known))
+    settings, name = asked_for(None, partly_known=True)
     estimator, rows = settings[name]
     clf, _ = made.fit(estimator, rows)
     made.row(name, clf, rows)

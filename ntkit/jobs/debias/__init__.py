@@ -8,11 +8,11 @@ from ntkit.jobs.debias._debias import debias
 from ntkit.jobs.debias._findings_result import FindingsResult as FindingsResult
 from ntkit.jobs.debias._findings_result import shares_of as shares_of
 from ntkit.jobs.debias._named_attributes import answers_from as answers_from  # for the command line
-from ntkit.jobs.debias._order import ANSWERS_FILE as ANSWERS_FILE
-from ntkit.jobs.debias._order import HEADS_FILE as HEADS_FILE
-from ntkit.jobs.debias._order import MODEL_FILE as MODEL_FILE
-from ntkit.jobs.debias._order import RUN_FILE as RUN_FILE
 from ntkit.jobs.debias._result import DebiasResult
+from ntkit.jobs.debias._settings import ANSWERS_FILE as ANSWERS_FILE
+from ntkit.jobs.debias._settings import HEADS_FILE as HEADS_FILE
+from ntkit.jobs.debias._settings import MODEL_FILE as MODEL_FILE
+from ntkit.jobs.debias._settings import RUN_FILE as RUN_FILE
 from ntkit.jobs.debias._settings import DebiasSettings
 from ntkit.jobs.debias._write_candidate import check_candidates as check_candidates
 from ntkit.jobs.debias._write_candidate import undo

@@ -31,31 +31,17 @@ DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
 class FittedOn(Enum):
     """What a candidate is fitted on; the last two have both sets, and more than their classes."""
 
-    TRAIN = "train"
-    VALIDATION = "validation"
-    BOTH = "both"
-    COPIES = "changed copies"
-    LABELS = "labels of some samples"
+    # `part` is the name of these samples in a study. `tunes_itself` says whether the estimator
+    # chooses its penalty, because no other fit has the same rows.
 
-    @property
-    def part(self) -> str:
-        """The name of these samples in a study."""
-        return "both" if self.tunes_itself else self.value
+    TRAIN = "train", "classes"
+    VALIDATION = "validation", "classes"
+    BOTH = "both", "classes"
+    COPIES = "both", "changed copies"
+    LABELS = "both", "labels of some samples"
 
-    @property
-    def tunes_itself(self) -> bool:
-        """Whether its estimators choose their penalty, because no other fit has the same rows."""
-        return self in (FittedOn.COPIES, FittedOn.LABELS)
-
-    @property
-    def needs_two_sets(self) -> bool:
-        """Whether a single set leaves no difference to a fit on the training set."""
-        return self in (FittedOn.VALIDATION, FittedOn.BOTH)
-
-    @property
-    def repeats_on_training_folds(self) -> bool:
-        """Whether training samples are predicted by fits without them."""
-        return self not in (FittedOn.VALIDATION, FittedOn.LABELS)
+    def __init__(self, part: str, known: str) -> None:
+        self.part, self.tunes_itself = part, known != "classes"
 
 
 class Unfitted(NamedTuple):

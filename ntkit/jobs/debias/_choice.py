@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from ntkit._text import percent
 from ntkit._types import Array
 from ntkit.attributes import Attribute
 from ntkit.estimators import NeuronTuneClassifier, head_of
@@ -25,8 +27,10 @@ from ntkit.jobs.debias._candidates import (
     n_suppressed,
 )
 from ntkit.jobs.debias._comparison import Comparison
-from ntkit.jobs.debias._order import Order
-from ntkit.jobs.debias._outcome import TEST, NamedGroups, RepairOutcome, outcome_of
+from ntkit.jobs.debias._inputs import MOST_SHARED
+from ntkit.jobs.debias._lost_groups import LostGroup
+from ntkit.jobs.debias._outcome import TEST, WORSE, NamedGroups, RepairOutcome, outcome_of
+from ntkit.jobs.debias._settings import Order
 from ntkit.metrics import compare
 
 _RANDOM_MASKS = 5
@@ -38,9 +42,9 @@ class Choice:
     """The chosen candidate, and its interpolation with the original head."""
 
     # `head` is the interpolated head, on standardised embeddings, and `after` its predictions of
-    # the evaluation set, cross-fitted if that is the validation set. `helps` says whether its
-    # accuracy cost is low enough. `unjudged` says whether it balances groups that too few
-    # validation samples judge. `scores` are those of candidates by change.
+    # the evaluation set, cross-fitted if that is the validation set. `gains` says whether it gains
+    # on validation samples at an allowed accuracy cost. `unjudged` says whether it balances
+    # groups that too few validation samples judge. `scores` are those of candidates by change.
 
     comparison: Comparison
     name: str
@@ -50,7 +54,7 @@ class Choice:
     candidates: tuple[Candidate, ...]
     accuracy_costs: tuple[AccuracyCost, ...]
     accuracy_cost: AccuracyCost
-    helps: bool
+    gains: bool
     unjudged: bool
     balanced_over: str | None
     scores: Mapping[str, float]
@@ -65,7 +69,7 @@ def choose(
         candidates = {
             each: unfitted
             for each, unfitted in candidates.items()
-            if each == name or not unfitted.rows.needs_two_sets
+            if each == name or unfitted.rows not in (FittedOn.VALIDATION, FittedOn.BOTH)
         }
     hidden = None if order.settings.verbose else True
     for each in tqdm(candidates, desc="candidates", delay=1, disable=hidden, leave=False):
@@ -128,7 +132,7 @@ def _interpolated(
         candidates=_table(comparison, order.settings.new_head, rows, random, reported),
         accuracy_costs=costs,
         accuracy_cost=cost,
-        helps=best is not None,
+        gains=best is not None,
         unjudged=unjudged,
         balanced_over=None if groups is None else groups.name,
         scores=scores,
@@ -241,3 +245,42 @@ def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
         order.settings.interpolation is None
     )  # else a person may have chosen it by these samples
     return outcome_of(groups, average, where, order.max_cost, instead, fresh=fresh)
+
+
+def why_kept(
+    choice: Choice,
+    outcome: RepairOutcome,
+    refused: LostGroup | None,
+    max_cost: float,
+    *,
+    ordered: bool,
+    shared: float,
+    veto: str,
+) -> str:
+    """Why the original model is kept; empty if the chosen head is better and may be written.
+
+    ``ordered`` says whether a person ordered a method, named a shortcut, or answered. ``shared`` is
+    the share of the validation samples that are in the training set, and ``veto`` is what speaks
+    against a repair by change.
+    """
+    name, cost, limit = choice.name, choice.accuracy_cost, f"{100 * max_cost:g}"
+    if not ordered:
+        return "no method was ordered and no shortcut was named"
+    if shared > MOST_SHARED:
+        share = f"{percent(shared, 0)} of the validation samples"
+        return f"{share} are in the training set, so they say nothing about unseen samples"
+    if veto:
+        return veto
+    if outcome.word == WORSE:
+        return f"{name} is worse, because {outcome.reason}"
+    # Without a named shortcut, the limit is for the average, and the classes must gain.
+    if outcome.of_classes and not cost.affordable(max_cost):
+        allow = f"--max-cost {ceil(100 * cost.cost_high) / 100:g}"
+        lost = f"{100 * cost.cost_high:.1f} points of average accuracy"
+        return f"{name} may lose {lost}, limit {limit}. Allow more: {allow}"
+    if outcome.is_better and refused is not None:
+        group = str(refused) if refused.how else f"loses: {refused.in_full}"
+        return f"{name} {group.removesuffix(')')}; limit {limit} points)"
+    if not outcome.is_better or (outcome.of_classes and not choice.gains):
+        return f"{name} makes no difference that can be told{outcome.change_in_words()}"
+    return ""

@@ -140,37 +140,25 @@ class Comparison:
             elif "C" in known:
                 decided["C"] = self.C if isinstance(clf, NeuronTuneClassifier) else self._C(rows)
         clf.set_params(**{name: decided[name] for name in decided if name in known})
-        study = self._whole(rows)
-        if validation is not None:
-            key = digest(validation), study is self.study
-            if key not in self._of_halves:
-                self._of_halves[key] = study.take(validation=validation)
-            study = self._of_halves[key]
         if rows is FittedOn.COPIES and validation is None and not self.one_set:
             # Validation rows judge, so they do not tune.
             none = np.zeros(0, dtype=np.intp)
-            of_train = replace(study.take(validation=none), validation=None)
-            clf = _decided(self._fitted(clf, rows, of_train)[0], rows)
-        return self._fitted(clf, rows, study, validation=validation)
-
-    def _whole(self, rows: FittedOn) -> Study:
-        """The study with all that a candidate may be fitted on."""
-        return self.with_copies if rows is FittedOn.COPIES else self.study
+            clf = _decided(self._fitted(clf, rows, validation=none)[0], rows)
+        return self._fitted(clf, rows, validation=validation)
 
     def _fitted(
         self,
         clf: Any,
         rows: FittedOn,
-        study: Study,
         *,
         train: Array | None = None,
         validation: Array | None = None,
     ) -> tuple[Any, str]:
-        """Fit an estimator on a study of these samples; returns it with its warnings."""
+        """Fit an estimator on some or all samples of both sets; returns it with its warnings."""
+        study = self.study_of(clf, rows, train, validation)
         if rows is FittedOn.LABELS:
             assert self.known is not None
             return self.known.fit(clf, study, validation, train), ""
-        study = self.study_of(clf, rows, study)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuppressionWarning)
             if isinstance(clf, HeadClassifier):
@@ -189,8 +177,22 @@ class Comparison:
                 warnings.warn_explicit(warning.message, *place)
         return clf, " ".join(notes) if n_suppressed(clf) else ""
 
-    def study_of(self, clf: Any, rows: FittedOn, study: Study) -> Study:
-        """The part of a study for fitting a candidate."""
+    def study_of(
+        self,
+        clf: Any,
+        rows: FittedOn,
+        train: Array | None = None,
+        validation: Array | None = None,
+    ) -> Study:
+        """The study that a candidate is fitted on, of some or all samples of both sets."""
+        study = self.with_copies if rows is FittedOn.COPIES else self.study
+        if train is not None:
+            study = study.take(train=train)
+        elif validation is not None:  # the same halves for all candidates
+            key = digest(validation), study is self.study
+            if key not in self._of_halves:
+                self._of_halves[key] = study.take(validation=validation)
+            study = self._of_halves[key]
         study = study.on("both" if self.one_set else rows.part)
         if rows is not FittedOn.COPIES:
             return study
@@ -254,7 +256,7 @@ class Comparison:
 
     def random_mask_row(self, clf: Any, n_masks: int, rows: FittedOn = FittedOn.TRAIN) -> Candidate:
         """Rate random masks of a candidate's size, retrained with the candidate's weights."""
-        study = self.study_of(clf, rows, self._whole(rows))
+        study = self.study_of(clf, rows)
         size, masks = n_suppressed(clf), []
         control = _decided(clf, rows).set_params(
             **{"statistic": "random", "threshold": 0.0, "aggregation": "union"},
@@ -305,7 +307,6 @@ class Comparison:
             return
         # With copies, a row and the donor of its copy are in the same fold.
         clf, rows = self.fitted[name], self.rows_of[name]
-        whole = self._whole(rows)
         y, contents = self.train.y_index, self.train.contents
         folds = stratified_folds(y, _TRAIN_FOLDS, self.seed, contents)
         if self.with_copies.folds is not None:
@@ -313,8 +314,7 @@ class Comparison:
             numbers = np.unique(part)
             folds = [(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in numbers]
         for seen, unseen in folds:
-            study = whole.take(train=seen)
-            fitted, _ = self._fitted(_decided(clf, rows), rows, study, train=seen)
+            fitted, _ = self._fitted(_decided(clf, rows), rows, train=seen)
             yield head_of(fitted), unseen
 
     def train_predictions(self, name: str, t: float, *, cross_fitted: bool = True) -> Array:
@@ -329,7 +329,7 @@ class Comparison:
 
     def right(self, name: str, t: float) -> tuple[Array, Array]:
         """Correct training and validation predictions of the original and of the new head."""
-        cross_fitted = self.rows_of[name].repeats_on_training_folds
+        cross_fitted = self.rows_of[name] not in (FittedOn.VALIDATION, FittedOn.LABELS)
         of_train = self.train_predictions(name, t, cross_fitted=cross_fitted)
         after = np.concatenate([of_train, self.validation_predictions(name, t)])
         return self.scorecard.before, after == self.scorecard.y

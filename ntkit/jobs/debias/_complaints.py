@@ -21,9 +21,8 @@ from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._inputs import check_embedded, check_origins, reading_notes
 from ntkit.jobs.debias._job import write_heads
-from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE
 from ntkit.jobs.debias._result import new_layer
-from ntkit.jobs.debias._settings import DebiasSettings
+from ntkit.jobs.debias._settings import HEADS_FILE, MODEL_FILE, DebiasSettings
 from ntkit.jobs.report import arguments, from_here, options_again, quoted, settings_files
 from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import share_bounds

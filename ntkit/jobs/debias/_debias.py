@@ -64,10 +64,9 @@ from ntkit.jobs.debias._named_attributes import (
     answers_from,
     partly_known,
 )
-from ntkit.jobs.debias._order import ANSWERS_FILE, Order
 from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.debias._scorecard import Evidence
-from ntkit.jobs.debias._settings import DebiasSettings, with_former_keywords
+from ntkit.jobs.debias._settings import ANSWERS_FILE, DebiasSettings, Order, with_former_keywords
 from ntkit.jobs.debias._write_candidate import check_label, label_of_run, other_labels_note
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.report import arguments
@@ -391,7 +390,7 @@ def _repair(
 ) -> DebiasResult:
     """Fit the candidates, choose one, verify it, and write it if it is better."""
     # The values of a changed word or column are known, so their groups can be balanced too.
-    said = with_judging(said.cut(reader, data.model), reader)
+    said = with_judging(said, reader, data.model)
     on_test, left = ([], []) if known is not None else _read_on_test(data, said, reader)
     few = [note for each in said.read for note in each.few_note("Training and validation set")]
     data = data.noting(*left, *few, cautions=() if on_test else left)

@@ -10,7 +10,7 @@ from ntkit._text import counted, percent, without_controls
 from ntkit._version import __version__
 from ntkit.attributes.findings import NAMELESS, Finding
 from ntkit.jobs.audit import Answers, Audit
-from ntkit.jobs.debias._order import AUDIT_FILES, MODEL_FILE
+from ntkit.jobs.debias._settings import AUDIT_FILES, MODEL_FILE
 from ntkit.jobs.report import quoted
 from ntkit.model import FrozenModel
 from ntkit.pages.audit_page import question_of

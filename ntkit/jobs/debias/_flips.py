@@ -26,7 +26,7 @@ from ntkit.jobs.debias._choice import Choice, vetoed
 from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Likeness
-from ntkit.jobs.debias._order import Order
+from ntkit.jobs.debias._settings import Order
 from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import holm
 from ntkit.metrics.rows import Outcome, Verdict
@@ -221,7 +221,7 @@ def results_by_change(data: Prepared, choice: Choice, order: Order, *, named: bo
     if judged and not named and (of_copies or choice.name == GROUP_BALANCED):
         veto = not_relied_on(reliance) or veto
     flips = tuple[Row, ...]()
-    if (choice.helps and not veto) or order.settings.otherwise == "new head":
+    if (choice.gains and not veto) or order.settings.otherwise == "new head":
         of_repair = _own_flips(choice, names)
         old, new = map(comparison.on_raw_embeddings, (comparison.original, choice.head))
         samples = data.sets["validation"]

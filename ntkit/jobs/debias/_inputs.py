@@ -41,7 +41,7 @@ from ntkit.head import LinearHead
 from ntkit.jobs.attribute_reader import AuditedImages
 from ntkit.jobs.audit.from_model import guess_notes, like_a_guess, never_changes
 from ntkit.jobs.audit.labels import why_not
-from ntkit.jobs.debias._order import Order, embeddings_file
+from ntkit.jobs.debias._settings import Order, embeddings_file
 from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics.class_order import order_notes
 from ntkit.model import FrozenModel
@@ -243,7 +243,10 @@ def prepared(
         same = {name: row_contents(embedded.Z, np.float32) for name, embedded in passes.items()}
         same |= {name: told_apart(same[name]) for name, each in sets.items() if each.coarse}
     n_shared = shared_samples(same)
-    judges = _test_set_judges(same)
+    judges = True  # if most test samples are in no other set
+    if "test" in same:
+        others = np.concatenate([each for name, each in same.items() if name != "test"])
+        judges = bool(np.isin(same["test"], others).mean() <= MOST_SHARED)
     cautions += [*shared_notes(sets, n_shared, judges), *on_sizes]
     if "train" not in sets and model.head is not None:
         cautions += _too_good(model.head, sets["validation"], passes["validation"])
@@ -436,13 +439,6 @@ def _notes_on_spellings(sets: Mapping[str, Samples]) -> list[str]:
                     "only one of them; write one value in one way in both."
                 )
     return notes
-
-
-def _test_set_judges(contents: Mapping[str, Array]) -> bool:
-    """Whether most test samples are in no other set."""
-    others = [each for name, each in contents.items() if name != "test"]
-    test = contents.get("test")
-    return test is None or bool(np.isin(test, np.concatenate(others)).mean() <= MOST_SHARED)
 
 
 def shared_notes(

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ntkit._key import Key, parts_of_change
 from ntkit._types import Array
 from ntkit.attributes import Attribute
 from ntkit.attributes.answers import Answer, Answers
-from ntkit.attributes.feature_set import Rule
+from ntkit.attributes.feature_set import Rule, rules_of
 from ntkit.changes import Change, change_named
 from ntkit.changes.texts import has_markup
 from ntkit.exceptions import InputError
@@ -34,7 +34,7 @@ from ntkit.jobs.debias._named_attributes import (
     classes_of,
     named_attributes,
 )
-from ntkit.jobs.debias._order import Order
+from ntkit.jobs.debias._settings import Order
 from ntkit.model import FrozenModel
 from ntkit.study import Rows, stratified_folds
 
@@ -67,7 +67,16 @@ def gather_named(
     reader: AttributeReader,
 ) -> NamedAttributes:
     """The attributes and changes that a person named or confirmed."""
-    answers = _with_changes(answers, user_changes)
+    for change in user_changes:
+        answer = Answer.on_change(change.name, "invariant")
+        before = next((each for each in answers.answers if each.name == answer.name), None)
+        if before is not None and before.answer == "legitimate":
+            raise InputError(
+                f"{answers.where or 'The answers'} say that {change.name} changes the true class. "
+                "Correct that answer, or omit the change."
+            )
+        if change.kind != "function":  # a file cannot hold a function
+            answers = answers.with_answer(answer.signed())
     named = named_attributes(spurious, answers, model, reader.sets)
     # An attribute with one value in each class has no counterexamples to balance. Then only its
     # change can repair the model.
@@ -89,21 +98,6 @@ def gather_named(
         kept.append(names)
     notes = (*named.replaced, *replaced)
     return replace(named, names=tuple(kept), changes=tuple(changes.values()), replaced=notes)
-
-
-def _with_changes(answers: Answers, changes: Sequence[Change]) -> Answers:
-    """Answers, with the user's changes that keep the true class added."""
-    for change in changes:
-        answer = Answer.on_change(change.name, "invariant")
-        before = next((each for each in answers.answers if each.name == answer.name), None)
-        if before is not None and before.answer == "legitimate":
-            raise InputError(
-                f"{answers.where or 'The answers'} say that {change.name} changes the true class. "
-                "Correct that answer, or omit the change."
-            )
-        if change.kind != "function":  # a file cannot hold a function
-            answers = answers.with_answer(answer.signed())
-    return answers
 
 
 def read_attribute(
@@ -135,8 +129,21 @@ def _values_of_copies(
     return np.asarray(of_value[read.value[len(originals) :]])
 
 
-def with_judging(said: NamedAttributes, reader: AttributeReader) -> NamedAttributes:
+def with_judging(
+    said: NamedAttributes, reader: AttributeReader, model: FrozenModel
+) -> NamedAttributes:
     """Read the attributes whose groups judge: named ones, and changed words or columns."""
+    # Names and answers get rules: any samples are cut where these are cut.
+    rules = rules_of(said.all_names, lambda name: said.rules.get(name) or reader.rule(name))
+    answers = tuple(
+        replace(each, rules={**rules_of(chain(*each.values), rules.get), **each.rules})
+        for each in said.answers.answers
+    )
+    of_layers = any(each.of_layers for each in answers)
+    whole = replace(
+        said.answers, answers=answers, model=model.sha256() if of_layers else said.answers.model
+    )
+    said = replace(said, rules=rules, answers=whole)
     judging = {names: read_attribute(reader, names, said.rules) for names in said.names}
     offered = {c.name for n in said.names if (c := change_offered(n, reader.sets[0])) is not None}
     for change in said.changes:

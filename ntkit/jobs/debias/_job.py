@@ -27,17 +27,17 @@ from ntkit.head import LinearHead
 from ntkit.jobs.audit.result import audit_files
 from ntkit.jobs.check import REPAIR_LIMITS, toml_of
 from ntkit.jobs.debias._candidates import n_suppressed
-from ntkit.jobs.debias._choice import Choice, repair_outcome
+from ntkit.jobs.debias._choice import Choice, repair_outcome, why_kept
 from ntkit.jobs.debias._findings_result import FindingsResult
 from ntkit.jobs.debias._flips import ByChange
-from ntkit.jobs.debias._inputs import MOST_SHARED, Prepared
+from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.jobs.debias._named_attributes import NamedAttributes
-from ntkit.jobs.debias._order import HEADS_FILE, MODEL_FILE, REPORT_FILE, RUN_FILE, Order
 from ntkit.jobs.debias._outcome import PROBABLY, deciding_groups
 from ntkit.jobs.debias._repair_limits import comments_on, repair_limits
 from ntkit.jobs.debias._result import DebiasResult
 from ntkit.jobs.debias._service import DEPLOYED, write_deployed
+from ntkit.jobs.debias._settings import HEADS_FILE, MODEL_FILE, REPORT_FILE, RUN_FILE, Order
 from ntkit.jobs.report import (
     arguments,
     commands,
@@ -86,12 +86,17 @@ def drafted(
     if known is not None:
         digests = [digest for name in data.pooled for digest in data.digests[name]]
         trail.append(known.partly.trail(digests))
-    ordered = order.method is not None or known is not None or bool(said) or by_change is not None
     refused = check.refused(order.max_cost, [each.name for each in comparison.named])
-    vetoed = by_change is not None and bool(by_change.veto)
-    helped = ordered and outcome.is_better and data.shared <= MOST_SHARED and refused is None
-    helped &= not vetoed and (choice.helps or not outcome.of_classes)
-    written = helped or order.settings.otherwise == "new head"
+    reason = why_kept(
+        choice,
+        outcome,
+        refused,
+        order.max_cost,
+        ordered=order.method is not None or known is not None or bool(said),
+        shared=data.shared,
+        veto="" if by_change is None else by_change.veto,
+    )
+    written = not reason or order.settings.otherwise == "new head"
     head = comparison.on_raw_embeddings(choice.head if written else comparison.original)
     suppressed = np.flatnonzero(clf.suppressed_ if n_suppressed(clf) else ())
     debiased = data.model
@@ -114,8 +119,8 @@ def drafted(
         accuracy_costs=choice.accuracy_costs,
         accuracy_cost=choice.accuracy_cost,
         max_cost=order.max_cost,
-        helped=helped,
-        ordered=ordered,
+        helped=not reason,
+        reason=reason,
         shared=data.shared,
         written=written,
         outcome=outcome,
@@ -130,7 +135,7 @@ def drafted(
         by_change=by_change,
         cautions=data.cautions,
         ordered_share=order.settings.interpolation,
-        limits=repair_limits(choice, said) if helped and not new_head else None,
+        limits=repair_limits(choice, said) if not reason and not new_head else None,
         check_command=_check_command(order, data, choice, said),
     )
     return _with_notes(result, order, data, choice, said)

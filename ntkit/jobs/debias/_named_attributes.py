@@ -30,7 +30,7 @@ from ntkit.attributes.answers import (
     read_answer_file,
     read_labels,
 )
-from ntkit.attributes.feature_set import FEWEST, Rule, rules_of
+from ntkit.attributes.feature_set import FEWEST, Rule
 from ntkit.attributes.images import OF_IMAGES
 from ntkit.changes import Change
 from ntkit.estimators import FEWEST_KNOWN, DFRClassifier, GroupInference, with_rest
@@ -103,21 +103,6 @@ class NamedAttributes:
                 return np.full(reader.n, -1)
 
         check_contradictions(self.answers, values_of)
-
-    def cut(self, reader: AttributeReader, model: FrozenModel) -> NamedAttributes:
-        """The same attributes and answers with rules: any samples are cut where these are cut."""
-        rules = rules_of(self.all_names, lambda name: self.rules.get(name) or reader.rule(name))
-        answers = tuple(
-            replace(each, rules={**rules_of(chain(*each.values), rules.get), **each.rules})
-            for each in self.answers.answers
-        )
-        of_layers = any(each.of_layers for each in answers)
-        whole = replace(
-            self.answers,
-            answers=answers,
-            model=model.sha256() if of_layers else self.answers.model,
-        )
-        return replace(self, rules=rules, answers=whole)
 
 
 def classes_of(reader: AttributeReader) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,9 @@ from ntkit.jobs.check import Limits
 from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
 from ntkit.jobs.debias._flips import ByChange
-from ntkit.jobs.debias._inputs import MOST_SHARED
 from ntkit.jobs.debias._lost_groups import NOTHING_READABLE, GroupCheck, LostGroup
-from ntkit.jobs.debias._order import MODEL_FILE, REPORT_FILE
-from ntkit.jobs.debias._outcome import WORSE, RepairOutcome
+from ntkit.jobs.debias._outcome import RepairOutcome
+from ntkit.jobs.debias._settings import MODEL_FILE, REPORT_FILE
 from ntkit.jobs.report import quoted
 from ntkit.model import FrozenModel
 from ntkit.verification import Verification
@@ -175,8 +173,8 @@ class DebiasResult(Judgement):
         Largest accuracy cost that was allowed.
     helped : bool
         Whether the head is written without ``even_if_worse``.
-    ordered : bool
-        Whether a person ordered a method, named a shortcut, or answered.
+    reason : str
+        Why the head is not written without ``even_if_worse``; empty if it is.
     shared : float
         Share of the validation samples that are in the training set as well.
     written : bool
@@ -216,7 +214,7 @@ class DebiasResult(Judgement):
     path: Path | None
     notes: tuple[str, ...]
     helped: bool
-    ordered: bool
+    reason: str
     written: bool
     answers: tuple[Mapping[str, Any], ...] = ()
     kept_original: bool = False
@@ -294,35 +292,11 @@ class DebiasResult(Judgement):
         if self.helped:
             return f"{self.outcome.word.capitalize()}{by}."
         if self.written:
-            return f"Written as ordered: {self._why()}{by}."
+            return f"Written as ordered: {self.reason}{by}."
         kept = "Kept the original model"
         if self.verification is not None:
             kept = "Written: an ERM head for the labels at hand, fitted on the training set"
-        return f"{kept}: {self._why()}."
-
-    def _why(self) -> str:
-        """The reason that the head is not written."""
-        name, outcome = self.chosen.name, self.outcome
-        if not self.ordered:
-            return "no method was ordered and no shortcut was named"
-        if self.shared > MOST_SHARED:
-            share = f"{percent(self.shared, 0)} of the validation samples"
-            return f"{share} are in the training set, so they say nothing about unseen samples"
-        if self.by_change is not None and self.by_change.veto:
-            return self.by_change.veto
-        if outcome.word == WORSE:
-            return f"{name} is worse, because {outcome.reason}"
-        if outcome.of_classes and not self.accuracy_cost.affordable(self.max_cost):
-            bound = self.accuracy_cost.cost_high
-            allow = f"--max-cost {ceil(100 * bound) / 100:g}"
-            lost = f"{100 * bound:.1f} points of average accuracy"
-            limit = f"{100 * self.max_cost:g}"
-            return f"{name} may lose {lost}, limit {limit}. Allow more: {allow}"
-        if not outcome.is_better or not self.refused:
-            return f"{name} makes no difference that can be told{outcome.change_in_words()}"
-        limit = f"limit {100 * self.max_cost:g} points"
-        group = str(self.refused) if self.refused.how else f"loses: {self.refused.in_full}"
-        return f"{name} {group.removesuffix(')')}; {limit})"
+        return f"{kept}: {self.reason}."
 
     def cost_in_words(self, names: Collection[str] = ()) -> str:
         """Sentence on groups that lose: those that the shortcut helped, and others surely.

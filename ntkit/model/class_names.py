@@ -1,4 +1,4 @@
-"""A model's class names, task and thresholds, where exporters write them; data, never executed."""
+"""A model's class names, task, labels and thresholds, from its files; data, never executed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +15,19 @@ from typing import Any
 import numpy as np
 
 from ntkit import _text
-from ntkit._labels import composed, differing_classes, one_form, same_names, unknown_labels
+from ntkit._labels import (
+    composed,
+    differing_classes,
+    meant_instead,
+    one_form,
+    same_names,
+    unknown_labels,
+)
 from ntkit._labels import listed as listed_labels
 from ntkit._types import Array
 from ntkit.exceptions import InputError, ModelError
+from ntkit.head import LinearHead
+from ntkit.model._head_search import Head
 
 CLASSES = "ntkit.classes"
 THRESHOLDS = "ntkit.thresholds"
@@ -30,6 +39,7 @@ _PROBLEM = "problem_type"
 _IN_CONFIG = ("id2label", "label_names")
 _OF_OPENVINO = "model_info multilabel"
 _NAMES_OF_OPENVINO = "model_info labels"
+_ONE_FOR_ALL = ("threshold", "model_info confidence_threshold")
 _LISTS = ("labels.txt", "classes.txt")
 _ALIKE = 1e-6  # thresholds of the graph and of a file
 _MOST_BYTES = 4 * 2**20  # 20 000 classes of ImageNet take one tenth of it
@@ -43,6 +53,7 @@ _LITERAL = re.compile(
     rf"\{{\s*+(?:{_PAIR}(?:,\s*+|(?=\}})))*+\}}"
     rf"|\[\s*+(?:{_STRING}(?:,\s*+|(?=\])))*+\]|\(\s*+(?:{_STRING}(?:,\s*+|(?=\))))*+\)"
 )
+SEVERAL = "multi_label_classification"
 _NUMBERED = re.compile(r"(\d{1,9})(?:\s*[:,;]\s*|\s+)(.+)")
 
 
@@ -53,12 +64,54 @@ class ClassNames:
     names: tuple[Any, ...] | None = None  # in the order of the logits; None without names
     source: str = POSITIONS  # source; "positions" without names
     warnings: tuple[str, ...] = ()  # why names that were found are not used, one sentence each
+    surely: bool = True  # whether it is a list of classes even if it has another number of names
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model's metadata and the files next to it say of its classes, read once."""
+
+    names: tuple[ClassNames, ...]  # the lists of names, the first choice first
+    task: str  # in Hugging Face's words; empty if no file names it
+    task_source: str
+    thresholds: Any  # as written: a number, a list, or by name or position
+    thresholds_source: str
+
+
+def facts_of(metadata: Mapping[str, str], path: Path | None) -> Facts:
+    """Read what metadata, and the files next to a model of this path, say of its classes."""
+    # In the metadata, a list in a row may be one of other things than classes. Next to the path, or
+    # in the parent of a folder `onnx`: `config.json` (Hugging Face, timm), and `labels.txt` or
+    # `classes.txt` with a name per line.
+    configs, names = list[dict[str, Any]](), list[ClassNames]()
+    written = parsed_json(metadata.get(CLASSES, ""))  # as ntkit wrote them, of any type
+    of_type = any(
+        isinstance(written, list) and all(isinstance(name, kind) for name in written)
+        for kind in (str, int | float)
+    )
+    if of_type and len({name for name in written if name == name}) == len(written):
+        names.append(ClassNames(tuple(written), f"metadata {CLASSES!r}", surely=False))
+    for key, listed in names_in(metadata).items():
+        surely = metadata[key].lstrip()[0] in "{[("
+        names.append(ClassNames(listed, f"metadata {key!r}", surely=surely))
+    in_a_row = _in_order(metadata.get(_NAMES_OF_OPENVINO, "").split())
+    names.append(ClassNames(in_a_row, f"metadata {_NAMES_OF_OPENVINO!r}", surely=False))
+    for folder in folders_of(path):
+        config = parsed_json(_text_of(folder / _CONFIG))
+        if isinstance(config, dict):
+            configs.append(config)
+            for key in _IN_CONFIG:
+                names.append(ClassNames(_in_order(config.get(key)), f"{_CONFIG} ({key})"))
+        for file in _LISTS:
+            names.append(ClassNames(_lines(_text_of(folder / file)), file))
+    names = [each for each in names if each.names is not None]
+    thresholds, source = _written_thresholds(metadata, configs[0] if configs else {})
+    return Facts(tuple(names), *_task(metadata, configs), thresholds, source)
 
 
 def class_names_of(
     n_classes: int,
-    metadata: Mapping[str, str],
-    path: Path | None,
+    facts: Facts,
     labels: tuple[Any, ...] | None = None,
     *,
     one_score: bool = False,
@@ -66,14 +119,15 @@ def class_names_of(
     """Find the names of a model's classes; ``one_score`` is that of the second of two classes."""
     # The first source with as many names as classes is used: the labels that the graph maps its
     # scores to; the file's metadata `ntkit.classes`, `names` (Ultralytics), `id2label`,
-    # `class_names`, `classes`, `labels`; `id2label` (Hugging Face) or `label_names` (timm) of a
-    # `config.json`, then `labels.txt` or `classes.txt` with a name per line. These files are next
-    # to the path of the model, or in the parent of a folder `onnx`. `LABEL_0`, `LABEL_1`, … are
+    # `class_names`, `classes`, `labels`; the files next to it. `LABEL_0`, `LABEL_1`, … are
     # positions, not names. A single name of a single score is that of its class.
     if labels is not None:
         return ClassNames(tuple(labels), "the model's graph")
     used, warnings = ClassNames(), list[str]()
-    for names, source in _candidates(n_classes, metadata, path):
+    for listed in facts.names:
+        names, source = listed.names or (), listed.source
+        if not listed.surely and len(names) != n_classes:
+            continue
         if len(names) == 1:
             if not one_score or source.startswith(_CONFIG) or _PLACEHOLDER.fullmatch(str(names[0])):
                 continue  # a config.json with one label is that of a regression
@@ -104,27 +158,38 @@ def class_names_of(
     return ClassNames(used.names, used.source, tuple(warnings))
 
 
-def problem_type(metadata: Mapping[str, str], path: Path | None) -> tuple[str, str] | None:
-    """Task of a model according to its files, in Hugging Face's words."""
-    # With its source; None if no file names it. A `config.json` with a single label means a
-    # regression, as in transformers.
+def _task(metadata: Mapping[str, str], configs: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Task of a model according to its files, and the source; empty if they do not name it."""
+    # A `config.json` with a single label means a regression, as in transformers.
     if metadata.get(_PROBLEM):
         return metadata[_PROBLEM], f"metadata {_PROBLEM!r}"
     if metadata.get(_OF_OPENVINO, "").lower() == "true":
-        return "multi_label_classification", f"metadata {_OF_OPENVINO!r}"
-    for config in _configs(path):
+        return SEVERAL, f"metadata {_OF_OPENVINO!r}"
+    for config in configs:
         if isinstance(config.get(_PROBLEM), str):
             return config[_PROBLEM], f"{_CONFIG} ({_PROBLEM})"
         labels = config.get("id2label")
         if isinstance(labels, dict) and len(labels) == 1 and "transformers_version" in config:
             return "regression", f"{_CONFIG} (one label)"
-    return None
+    return "", ""
 
 
-def _configs(path: Path | None) -> Iterator[dict[str, Any]]:
-    """Contents of the model's ``config.json``, the nearest first, if they can be read."""
-    contents = (parsed_json(_text_of(folder / _CONFIG)) for folder in folders_of(path))
-    return (each for each in contents if isinstance(each, dict))
+def _written_thresholds(metadata: Mapping[str, str], config: Mapping[str, Any]) -> tuple[Any, str]:
+    """Thresholds as the metadata or config.json write them, and their source."""
+    # `thresholds` or `threshold`: a number, a list, or a number for each name or position. OpenVINO
+    # writes `model_info confidence_threshold`. A number that is not between 0 and 1 is an error in
+    # the former, and means something else in the latter.
+    written = {
+        f"metadata {key!r}": _parsed(metadata[key])
+        for key in (THRESHOLDS, "thresholds")
+        if key in metadata
+    }
+    written |= {"config.json (thresholds)": config.get("thresholds")}
+    one = {f"metadata {key!r}": _parsed(metadata[key]) for key in _ONE_FOR_ALL if key in metadata}
+    one |= {"config.json (threshold)": config.get("threshold")}
+    written |= {k: v for k, v in one.items() if isinstance(v, dict | list) or _is_threshold(v)}
+    places = ((value, source) for source, value in written.items() if value is not None)
+    return next(places, (None, ""))
 
 
 @dataclass(frozen=True)
@@ -136,34 +201,11 @@ class Thresholds:
 
 
 def thresholds_of(
-    names: Sequence[str],
-    metadata: Mapping[str, str],
-    path: Path | None,
-    in_graph: tuple[float, ...] | None = None,
+    names: Sequence[str], facts: Facts, in_graph: tuple[float, ...] | None = None
 ) -> Thresholds:
     """Threshold of each label: of the graph, the metadata, or config.json, else 0.5."""
-    # `thresholds` or `threshold`: a number, a list, or a number for each name or position. OpenVINO
-    # writes `model_info confidence_threshold`. A number that is not between 0 and 1 is an error in
-    # the former, and means something else in the latter.
-    config = next(_configs(path), {})
-    several = [
-        (_parsed(metadata.get(THRESHOLDS)), f"metadata {THRESHOLDS!r}"),
-        (_parsed(metadata.get("thresholds")), "metadata 'thresholds'"),
-        (config.get("thresholds"), "config.json (thresholds)"),
-    ]
-    keys = ("threshold", "model_info confidence_threshold")
-    one = [(_parsed(metadata.get(key)), f"metadata {key!r}") for key in keys]
-    one += [(config.get("threshold"), "config.json (threshold)")]
-    one = [each for each in one if isinstance(each[0], dict | list) or _is_threshold(each[0])]
-    places = ((value, source) for value, source in [*several, *one] if value is not None)
-    written, source = next(places, (None, ""))
-    if not names:  # a threshold of 0.5 decides as the class does
-        each = [*written.values()] if isinstance(written, dict) else written
-        each = each if isinstance(each, list) else [each]
-        return Thresholds(
-            (), "by default" if {*map(str, each)} <= {"None", "0.5"} else f"of {source}"
-        )
-    if written is None:
+    written, source = facts.thresholds, facts.thresholds_source
+    if not names or written is None:
         default = Thresholds((0.5,) * len(names), "by default")
         return default if in_graph is None else Thresholds(in_graph, "of the graph")
     if isinstance(written, dict):
@@ -185,11 +227,72 @@ def thresholds_of(
     return Thresholds(numbers, f"of {source}")
 
 
-def _parsed(text: str | None) -> Any:
+@dataclass(frozen=True)
+class Label:
+    """A label of a model, as a binary problem: the sample has it, or not."""
+
+    name: str
+    row: int  # of the head
+    names: tuple[str, ...]  # of all labels
+    threshold: float  # probability above which the model gives the label
+    source: str  # of the threshold, as the end of a sentence
+    alone: bool = False  # whether a layer of its own computes it
+
+    @property
+    def level(self) -> float:
+        """The logit of the threshold."""
+        return math.log(self.threshold / (1 - self.threshold))
+
+    @property
+    def classes(self) -> tuple[str, str]:
+        """Names of the two classes: without and with the label."""
+        return f"not {self.name}", self.name
+
+    def of(self, weight: Array, bias: Array, classes: Any) -> LinearHead:
+        """The label's head, positive above the threshold, of all rows (K, D) and (K,)."""
+        row = slice(self.row, self.row + 1)  # in float64, so that `into` restores its bits
+        coef, intercept = weight[row].astype(np.float64), bias[row].astype(np.float64)
+        return LinearHead(coef, intercept - self.level, classes)
+
+    def into(self, head: LinearHead, weight: Array, bias: Array) -> tuple[Array, Array]:
+        """All rows with the label's replaced by its new head."""
+        coef, intercept = weight.astype(np.float64), bias.astype(np.float64)
+        coef[self.row], intercept[self.row] = head.coef[0], head.intercept[0] + self.level
+        return coef, intercept
+
+
+def label_named(name: Any, names: Sequence[str], thresholds: Thresholds) -> Label:
+    """The label of a name, with the model's threshold for it."""
+    alike = [*map(composed, names)]
+    if composed(name) not in alike:
+        meant = meant_instead(str(name), names)
+        raise InputError(
+            f"The model has no label {str(name)!r}; its labels are {_text.listed(names, 12)}"
+            f"{f' (did you mean {meant}?)' if meant else ''}."
+        )
+    row = names.index(str(name)) if str(name) in names else alike.index(composed(name))
+    return Label(names[row], row, tuple(names), thresholds.values[row], thresholds.source)
+
+
+def why_one_class(head: Head | None, task: str, where: str) -> str | None:
+    """Reason why the logits of a model are not labels, of which a sample may have several."""
+    if head is None:
+        return "The model has no head"
+    if task and task != SEVERAL:
+        return f"The model's problem type is {task} ({where})"
+    chooses = {"Softmax", "LogSoftmax", "ArgMax", "TopK"} & {*head.after.post_processing}
+    if chooses or head.after.decided or len(head.weight) == 1:
+        how = f"a {min(chooses)} in its graph" if chooses else "one logit"
+        how = "its graph" if head.after.decided and not chooses else how
+        return f"The model chooses one class for each sample ({how})"
+    return None
+
+
+def _parsed(text: str) -> Any:
     """An entry of the metadata: JSON, or numbers in a row."""
     for form in ("{}", "[{}]"):
         with suppress(ValueError, RecursionError):
-            return None if text is None else json.loads(form.format(text))
+            return json.loads(form.format(text))
     return text
 
 
@@ -216,32 +319,6 @@ def renamed(metadata: Mapping[str, str], classes: list[Any]) -> dict[str, str]:
         else:
             new[key] = ("\n" if "\n" in text else ",").join(names)
     return new
-
-
-def _candidates(
-    n_classes: int, metadata: Mapping[str, str], path: Path | None
-) -> Iterator[tuple[tuple[Any, ...], str]]:
-    written = parsed_json(metadata.get(CLASSES, ""))  # as ntkit wrote them, of any type
-    if isinstance(written, list) and len(written) == n_classes:
-        alike = any(all(isinstance(n, kind) for n in written) for kind in (str, int | float))
-        if alike and len({n for n in written if n == n}) == n_classes:
-            yield tuple(written), f"metadata {CLASSES!r}"
-    for key, names in names_in(metadata).items():
-        if len(names) == n_classes or metadata[key].lstrip()[0] in "{[(":
-            yield names, f"metadata {key!r}"
-    in_a_row = _in_order(metadata.get(_NAMES_OF_OPENVINO, "").split())
-    if in_a_row is not None and len(in_a_row) == n_classes:
-        yield in_a_row, f"metadata {_NAMES_OF_OPENVINO!r}"
-    for folder in folders_of(path):
-        config = parsed_json(_text_of(folder / _CONFIG))
-        for key in _IN_CONFIG if isinstance(config, dict) else ():
-            listed = _in_order(config.get(key))
-            if listed is not None:
-                yield listed, f"{_CONFIG} ({key})"
-        for name in _LISTS:
-            lines = _lines(_text_of(folder / name))
-            if lines is not None:
-                yield lines, name
 
 
 def folders_of(path: Path | None) -> list[Path]:

@@ -50,7 +50,6 @@ from ntkit.model._head_search import (
     label_heads,
     other_decision,
 )
-from ntkit.model._label import Label, label_named
 from ntkit.model._read_model import (
     LOCATED_BY,
     PLACES,
@@ -68,16 +67,20 @@ from ntkit.model._read_model import (
 )
 from ntkit.model.class_names import (
     CLASSES,
+    SEVERAL,
     THRESHOLDS,
     ClassNames,
-    Thresholds,
+    Facts,
+    Label,
     are_positions,
     class_names_of,
+    facts_of,
+    label_named,
     matched_classes,
     parsed_json,
-    problem_type,
     renamed,
     thresholds_of,
+    why_one_class,
 )
 from ntkit.model.layers import Layer, layers_of
 from ntkit.model.scores import COMMANDS, SCORES, NoScores, Scores, add_rounded, add_scores
@@ -86,8 +89,8 @@ PREPROCESSING = "ntkit.preprocessing"
 _NEW_HEAD = "ntkit.new_head"
 _LABEL = "ntkit.label"
 _OF_ROUNDING = 1e-5  # of probabilities in float32
-_EACH_LAYER = "each of {} labels independently (a layer each)"
 _EACH = "its Sigmoid for each of them"
+_EACH_LAYER = "each of {} labels independently (a layer each)"
 _NO_NAMES = "one of {0} classes, or perhaps {0} regressions (no names of classes, no softmax)"
 
 
@@ -98,11 +101,13 @@ class Known:
     names: ClassNames | None = None  # of the classes; None: to be read from the model's files
     classes: Any = None  # names that a user gives, or those of a new head
     matched_by: str | None = None
-    label: Label | None = None  # the one label that the model stands for
+    label: Label | None = None  # the one label that the model stands for, of several
     apart: Mapping[str, str] = field(default_factory=dict)  # logits of labels with a layer each
     scores: Scores | None = None
+    columns: Sequence[tuple[str, ...] | None] = ()  # of the inputs, named by a model alike
     path: Path | None = None
     folder: Path | None = None
+    facts: Facts | None = None  # of the model's files; None: to be read
     digest: bytes | None = None  # SHA-256 of the file
     sha256: Callable[[], str] | None = None  # of the model with its external data
 
@@ -134,6 +139,10 @@ class FrozenModel:
         Operator set version of each domain.
     ir_version : int
         ONNX IR version of the file.
+    label_names : tuple of str
+        Names of the labels of a model that gives every sample several; else empty.
+    not_single_label : str or None
+        Reason why the model does not choose one class (a regression, or several labels), or None.
     threshold : tuple of (float, str) or None
         Threshold of the one label, and its source ("of metadata 'thresholds'").
     labels_in_graph : tuple or None
@@ -192,29 +201,33 @@ class FrozenModel:
         self.embedding = embedding_info(embedding, head)
         self.logits = info_of(head.logits) if head else None
         self.logit_scale = head.after.scale if head else 1.0
-        self.inputs = _inputs_of(model.graph, self.metadata, self.embedding.name)
+        self.inputs = _inputs_of(model.graph, self.metadata, self.embedding.name, known.columns)
         self.outputs = tuple(info_of(v) for v in model.graph.outputs)
         self.nodes = tuple((node.name or "", node.op_type) for node in model.graph)
         self.opset_imports = dict(model.opset_imports)
         self.ir_version = int(model.ir_version)
-        names, self._label, self._classes = known.names, known.label, known.classes
-        if names is None:
-            names = _names_of_classes(head, self.scores, self.metadata, self.path)
-        # Copies share the fingerprint.
+        # Copies share the fingerprint, and the facts until their metadata change.
         sha256 = known.sha256 or cache(partial(model_fingerprint, model, known.digest))
-        self._known = replace(known, names=names, sha256=sha256)
-        self._all_names = self._names = names
-        self._apart = dict(known.apart)  # logits of the labels, if each has a layer of its own
-        self.labels_apart = bool(self._apart)
-        label, self.label, self.threshold = self._label, None, None
-        if label is not None:
-            self._names = ClassNames(label.classes, names.source)
-            self.label, self.threshold = label.name, (label.threshold, label.source)
-        self.labels_in_graph = None if head is None or label else head.after.labels
-        self.class_names = self._names.names
-        self.has_class_names = self._classes is not None or self.class_names is not None
-        self.classes_source = "given" if self._classes is not None else self._names.source
-        self.head = self._read_head(self._classes)
+        facts = known.facts or facts_of(self.metadata, self.path)
+        names = known.names or _names_of_classes(head, self.scores, facts)
+        self._known = known = replace(known, names=names, facts=facts, sha256=sha256)
+        self._facts = facts
+        self.label, self.threshold, self.labels_in_graph = None, None, None
+        if known.label is not None:
+            self.label = known.label.name
+            self.threshold = known.label.threshold, known.label.source
+            names = ClassNames(known.label.classes, names.source)
+        elif head is not None:
+            self.labels_in_graph = head.after.labels
+        self.labels_apart = bool(known.apart)
+        self.class_names = names.names
+        self.has_class_names = known.classes is not None or self.class_names is not None
+        self.classes_source = "given" if known.classes is not None else names.source
+        self.head = _linear_head(head, known, self.class_names)
+        several = head is not None and len(head.weight) > 1 and _LABEL in self.metadata
+        written = (SEVERAL, f"metadata {_LABEL!r}") if several else (facts.task, facts.task_source)
+        self._task = written  # and its source; empty if no file says it
+        self.label_names, self.not_single_label = _labels_of(head, known, *self._task)
         width: Any = self.embedding.shape[-1] if self.embedding.shape else None
         width = width if self.head is None else self.head.n_neurons
         self.n_neurons: int | None = width if isinstance(width, int) else None
@@ -292,21 +305,8 @@ class FrozenModel:
         path = model_file(Path(path).absolute())
         places = {"logits": logits, "embedding": embedding, "pooling": pooling}
         loaded = _located_in(*read_model(path), path, places, classes, label, any_scores)
-        loaded._warn_of_names(label, stacklevel=3)
+        _warn_of_names(loaded, label, stacklevel=3)
         return loaded if label is None else loaded.of_label(label)
-
-    def _warn_of_names(self, label: str | None, stacklevel: int) -> None:
-        """Warn of names and thresholds that are not used."""
-        sentences = [*(self._names.warnings if self._classes is None else ())]
-        one_class = self.head is not None and not (label or self.label_names)
-        if one_class and (source := self._thresholds().source) != "by default":
-            sentences.append(
-                f"The thresholds {source} are not used, because the model chooses one class. If "
-                "it has labels, name one with --label. ntkit check --threshold takes a threshold."
-            )
-        for sentence in sentences:
-            name = self.path.name if self.path is not None else "The model"
-            warnings.warn(f"{name}: {sentence}", UserWarning, stacklevel=stacklevel)
 
     def __repr__(self) -> str:
         name = self.path.name if self.path else "in memory"
@@ -347,70 +347,30 @@ class FrozenModel:
         with sound(self.path):
             if self.scores is not None:
                 raise InputError("The model has no linear last layer to replace.")
-            if self.head is not None and head == self.head:
-                same = self._model.clone()  # to the last bit
-                declare_outputs(same)
-                return self._exchanged(same, head, provenance)
-            if self._apart and self._label is None:
-                raise InputError(str(self.not_single_label))
-            if self.n_neurons not in (None, head.n_neurons):
-                raise InputError(
-                    f"The head reads {head.n_neurons} neurons, but the model's embedding "
-                    f"{self.embedding.name!r} has {self.n_neurons}."
-                )
-            in_graph = self.labels_in_graph is not None
-            head = fitted(head, self.head, named=self.has_class_names, in_graph=in_graph)
-            model = self._model.clone()
-            old, embedding = in_clone(model, self._model, self._head, self._source)
-            if old is None:
-                append_head(model.graph, embedding, head.coef, head.intercept)
-            elif self._label is not None:
-                rows = self.with_row(head)
-                replace_row(model, old, self._label.row, rows.coef, rows.intercept)
-            else:
-                replace_weights(model, old, head.coef, head.intercept)
+            model, label = self._model.clone(), self._known.label
+            if self.head is None or head != self.head:  # else the same to the last bit
+                if self.labels_apart and label is None:
+                    raise InputError(str(self.not_single_label))
+                if self.n_neurons not in (None, head.n_neurons):
+                    raise InputError(
+                        f"The head reads {head.n_neurons} neurons, but the model's embedding "
+                        f"{self.embedding.name!r} has {self.n_neurons}."
+                    )
+                in_graph = self.labels_in_graph is not None
+                head = fitted(head, self.head, named=self.has_class_names, in_graph=in_graph)
+                old, embedding = in_clone(model, self._model, self._head, self._source)
+                if old is None:
+                    append_head(model.graph, embedding, head.coef, head.intercept)
+                elif label is not None:
+                    rows = with_row(self, head)
+                    replace_row(model, old, label.row, rows.coef, rows.intercept)
+                else:
+                    replace_weights(model, old, head.coef, head.intercept)
             declare_outputs(model)
-            return self._exchanged(model, head, provenance)
-
-    def _exchanged(
-        self, model: ir.Model, head: LinearHead, provenance: Mapping[str, str] | None
-    ) -> FrozenModel:
-        if self._label is not None and self._head is not None:
-            return self._with_row(model, head, provenance)
-        new, embedding = read_back(model, head, self.located_by)
-        kept = keeps_names(head, self.head, self.class_names or ())
-        labels = head.classes.tolist()
-        as_before = are_positions(labels) or self.labels_in_graph is not None
-        named = self.class_names if kept and as_before else None
-        written = {CLASSES: json.dumps(list(named or labels))}
-        written |= {f"ntkit.{key}": text for key, text in (provenance or {}).items()}
-        if not kept:
-            written |= renamed(self.metadata, labels)
-        if any(self.located_by.values()):
-            written[LOCATED_BY] = json.dumps(self.located_by)
-        for key in (_NEW_HEAD, LOCATED_BY):  # they describe the previous head
-            model.metadata_props.pop(key, None)
-        model.metadata_props.update(written)
-        names = self._names if kept else ClassNames()
-        known = Known(names, head.classes, folder=self.folder)
-        return FrozenModel(model, new, embedding, self.located_by, known)
-
-    def _with_row(
-        self, model: ir.Model, head: LinearHead, provenance: Mapping[str, str] | None
-    ) -> FrozenModel:
-        """The model with this graph, in which the row of the label is another."""
-        label = self._label
-        assert label is not None
-        new, embedding = read_back(model, self.with_row(head), self.located_by)
-        written = {f"ntkit.{key}": text for key, text in (provenance or {}).items()}
-        written |= {_LABEL: label.name, THRESHOLDS: json.dumps(self.thresholds)}
-        if not label.alone:  # else the outputs name the labels
-            written[CLASSES] = json.dumps(list(self._all_names.names or label.names))
-            if any(self.located_by.values()):
-                written[LOCATED_BY] = json.dumps(self.located_by)
-        model.metadata_props.update(written)
-        known = replace(self._known, path=None, digest=None, sha256=None)
-        return FrozenModel(model, new, embedding, self.located_by, known)
+            facts = {f"ntkit.{key}": text for key, text in (provenance or {}).items()}
+            if label is not None:
+                return _with_new_row(self, model, label, head, facts)
+            return _with_new_head(self, model, head, facts)
 
     def with_provenance(self, facts: Mapping[str, str]) -> FrozenModel:
         """The same model with these facts (keys begin with ``ntkit.``) in ntkit's metadata."""
@@ -419,7 +379,7 @@ class FrozenModel:
             del model.metadata_props[key]
         model.metadata_props.update(facts)
         parts = in_clone(model, self._model, self._head, self._source)
-        return self._changed((model, *parts), path=None, digest=None, sha256=None)
+        return self._changed((model, *parts), path=None, facts=None, digest=None, sha256=None)
 
     def with_classes(self, classes: Any, *, matched_by: str | None = None) -> FrozenModel:
         """The same model with names of its classes, (C,), in the order of the logits.
@@ -457,87 +417,11 @@ class FrozenModel:
         parts = parts or (self._model, self._head, self._source)
         return FrozenModel(*parts, self.located_by, replace(self._known, **changes))
 
-    def with_columns_of(self, other: FrozenModel) -> FrozenModel:
-        """The model with the other's columns, if it names none and has the same inputs."""
-        names = [info.columns for info in other.inputs]
-        if not self.takes_inputs_of(other) or any(info.columns for info in self.inputs):
-            return self
-        named = object.__new__(FrozenModel)  # copy.copy would serialise the graph
-        named.__dict__.update(self.__dict__)
-        named.inputs = tuple(
-            replace(info, columns=columns) for info, columns in zip(self.inputs, names, strict=True)
-        )
-        return named
-
-    def takes_inputs_of(self, other: FrozenModel) -> bool:
-        """Whether inputs have the names, types and sizes of another model's.
-
-        The name of a single input may differ.
-        """
-        if len(self.inputs) != len(other.inputs):
-            return False
-        for one, two in zip(self.inputs, other.inputs, strict=True):
-            fixed, fixed_there = (  # sizes, except for the number of samples
-                [side if isinstance(side, int) else None for side in (each.shape or ())[1:]]
-                for each in (one, two)
-            )
-            alike = (one.dtype, fixed) == (two.dtype, fixed_there)
-            alike &= one.name == two.name or len(self.inputs) == 1
-            if not alike:
-                return False
-        return True
-
-    def _read_head(self, classes: Any) -> LinearHead | None:
-        """The head with these classes, by default the model's; None for a backbone without one."""
-        if self._head is not None:
-            weight, bias = self._head.weight, self._head.bias
-            if not np.isfinite(weight).all() or not np.isfinite(bias).all():
-                raise ModelError(
-                    f"The head of {self.path or 'the model'} ({self._head.region.kind}, "
-                    f"{self._head.logits.name!r}) has NaN or infinite weights; export the model "
-                    "again."
-                )
-        elif self.scores is not None:
-            weight, bias = np.eye(self.scores.n_classes), np.zeros(self.scores.n_classes)
-        else:
-            return None
-        n_classes = 2 if self._label else max(2, len(weight))
-        if classes is None:
-            classes = np.arange(n_classes) if self.class_names is None else self.class_names
-        labels = np.asarray(classes)
-        if labels.shape != (n_classes,):
-            raise InputError(
-                f"The model's head has {n_classes} classes, but {labels.size} class labels were "
-                "passed; pass one for each class."
-            )
-        if self._label is not None:
-            return self._label.of(weight, bias, labels)
-        return LinearHead(weight, bias, labels)
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Names of the labels of a model that gives every sample several; else empty."""
-        if self._label is not None:
-            return self._label.names
-        if self._apart:
-            return tuple(self._apart)
-        return () if self.not_single_label is None else self._names_of_logits()
-
     @property
     def thresholds(self) -> dict[str, float]:
         """Probability above which the model gives each label, by name; empty without labels."""
-        return dict(zip(self.label_names, self._thresholds().values, strict=True))
-
-    def _thresholds(self) -> Thresholds:
-        in_graph = None if self._head is None else self._head.after.thresholds
-        return thresholds_of(self.label_names, self.metadata, self.path, in_graph)
-
-    def _names_of_logits(self) -> tuple[str, ...]:
-        """Names of the rows of the head; their positions if the model names none."""
-        if self._head is None or self._problem_type[0] == "regression":
-            return ()
-        names = self._all_names.names if self._classes is None else self._classes
-        return tuple(map(str, range(len(self._head.weight)) if names is None else names))
+        values = thresholds_of(self.label_names, self._facts, _in_graph(self)).values
+        return dict(zip(self.label_names, values, strict=True))
 
     def of_label(self, name: Any) -> FrozenModel:
         """The same model as a binary classifier of one of its labels.
@@ -564,163 +448,30 @@ class FrozenModel:
         """
         names = self.label_names
         if not names:
-            problem = self._one_for_each_sample
+            problem = why_one_class(self._head, *self._task)
             if problem is not None:
                 raise InputError(f"{problem}, so it has no label {name!r}; leave --label out.")
-            names = self._names_of_logits()
-        in_graph = None if self._head is None else self._head.after.thresholds
-        thresholds = thresholds_of(names, self.metadata, self.path, in_graph)
-        by_logits = {logits: label for label, logits in self._apart.items()}
+            names = _names_of_rows(self._head, self._known, self._task[0])
+        thresholds = thresholds_of(names, self._facts, _in_graph(self))
+        by_logits = {logits: label for label, logits in self._known.apart.items()}
         label = label_named(by_logits.get(str(name), name), names, thresholds)
-        if not self._apart:
-            all_names = self._all_names
-            if self._classes is not None and self._label is None:
-                all_names = ClassNames(tuple(self._classes), "given")
+        if not self.labels_apart:
+            all_names, given = self._known.names, self._known.classes
+            if given is not None and self.label is None:
+                all_names = ClassNames(tuple(given), "given")
             return self._changed(label=label, names=all_names, classes=None, matched_by=None)
-        places = {"logits": self._apart[label.name]}
-        label = replace(label, row=0, alone=True)
-        known = replace(self._known, names=ClassNames(), classes=None, matched_by=None, label=label)
-        head = self._heads_apart[places["logits"]]
-        return FrozenModel(self._model, head, head.reads[0], places, known)
-
-    @cached_property
-    def _heads_apart(self) -> dict[str, Head]:
-        """Heads of the labels by their logits, if each label has a layer of its own."""
+        known = replace(self._known, names=ClassNames(), classes=None, matched_by=None)
+        known = replace(known, label=replace(label, row=0, alone=True))
+        places = dict.fromkeys(PLACES) | {"logits": self._known.apart[label.name]}
         with sound(self.path):
-            return {head.logits.name or "": head for head in label_heads(self._model).values()}
-
-    @property
-    def head_of_labels(self) -> LinearHead | None:
-        """A row for each label, also of layers apart; None if these read different tensors."""
-        if not self._apart:
-            return self.head
-        heads = [self._heads_apart[logits] for logits in self._apart.values()]
-        if len({tuple(map(id, head.reads)) for head in heads}) > 1:
-            return None
-        weight, bias = (
-            np.concatenate([getattr(h, part) for h in heads]) for part in ("weight", "bias")
-        )
-        return LinearHead(weight, bias, np.asarray(self.label_names))
-
-    @property
-    def _one_for_each_sample(self) -> str | None:
-        """Reason why the logits are not labels, of which a sample may have several."""
-        head = self._head
-        if head is None:
-            return "The model has no head"
-        problem, where = self._problem_type
-        if problem and problem != "multi_label_classification":
-            return f"The model's problem type is {problem} ({where})"
-        chooses = {"Softmax", "LogSoftmax", "ArgMax", "TopK"} & {*head.after.post_processing}
-        if chooses or head.after.decided or len(head.weight) == 1:
-            how = f"a {min(chooses)} in its graph" if chooses else "one logit"
-            how = "its graph" if head.after.decided and not chooses else how
-            return f"The model chooses one class for each sample ({how})"
-        return None
-
-    def with_row(self, head: LinearHead) -> LinearHead:
-        """The head of all labels, with the row of this label from its new head."""
-        whole = self.whole.head
-        if self._label is None or whole is None:
-            return head
-        head = head.aligned_to(self._label.classes if self.head is None else self.head.classes)
-        coef, intercept = self._label.into(head.with_logits(1), whole.coef, whole.intercept)
-        return LinearHead(coef, intercept, whole.classes)
-
-    def row_of(self, head: LinearHead) -> LinearHead:
-        """The label's row of a head of all labels, as its own head: the inverse of with_row."""
-        if self._label is None or self.head is None:
-            return head
-        return self._label.of(head.coef, head.intercept, self.head.classes)
+            return FrozenModel(*located(self._model, places), known)
 
     @property
     def whole(self) -> FrozenModel:
         """The model with all its labels; the model itself if it was not made by ``of_label``."""
-        if self._label is None:
+        if self.label is None:
             return self
         return self._changed(label=None, apart={}, classes=None, matched_by=None)
-
-    @property
-    def not_single_label(self) -> str | None:
-        """Reason why the model does not choose one class (regression or multi-label), or None."""
-        if self._label is not None:
-            return None
-        if self._apart:
-            return (
-                f"The model has a layer for each of {len(self._apart)} labels. Name one of them "
-                f"with --label NAME (label=): {listed(self._apart, 8)}."
-            )
-        problem, where = self._problem_type
-        fix = "; debias retrains heads that choose one class for each sample."
-        if self.head is None or problem == "single_label_classification":
-            return None
-        if problem == "regression":
-            return f"The model's head is a regression, according to {where}{fix}"
-        after = None if self._head is None or self.head.n_logits == 1 else self._head.after
-        if after and ("Sigmoid" in after.post_processing or after.thresholds is not None):
-            problem, where = "multi_label_classification", _EACH
-        if problem != "multi_label_classification":
-            return None
-        names = listed(self._names_of_logits(), 8)
-        return (
-            f"The model scores each of its {self.head.n_logits} labels independently (for several "
-            f"labels per sample), says {where}. Name one of them with --label NAME (label=): "
-            f"{names}. With one label per sample, export it with a Softmax, or with "
-            f"neither{' and without that entry' * (where != _EACH)}."
-        )
-
-    def with_own_decision(self) -> FrozenModel:
-        """The model by its scores and labels, if a threshold decides instead of the head."""
-        head, named = self._head, any(self.located_by.values()) or self.label is not None
-        if head is None or named or self.path is None or self.labels_apart:
-            return self
-        if other_decision(self._model, head) is None:
-            return self
-        return FrozenModel.load(self.path, classes=self._classes, any_scores=True)
-
-    @property
-    def n_softmax(self) -> int:
-        """How often the graph takes the softmax of the logits, as of a loss that takes it again."""
-        if self.scores is not None:
-            return self.scores.n_softmax or 0
-        return 0 if self._head is None else self._head.after.post_processing.count("Softmax")
-
-    def with_rounded_scores(self) -> FrozenModel:
-        """The model by the scores that its graph rounds or cuts off; itself if it does not."""
-        if self._head is None or self._label is not None or self.label_names:
-            return self
-        with sound(self.path):
-            model = self._model.clone()
-            head, _ = in_clone(model, self._model, self._head, self._source)
-            scores = None if head is None else add_rounded(model, head)
-        if scores is None:
-            return self
-        known = replace(self._known, scores=scores)
-        shown = FrozenModel(model, None, tensor_named(model.graph, SCORES), {}, known)
-        shown.inputs = self.inputs  # with_columns_of may have named their columns
-        return shown
-
-    def rounding_note(self, default: str = "The model") -> str:
-        """A note if the graph rounds or cuts off its scores after the last layer, or empty."""
-        if self._head is None or self._head.after.rounded is None:
-            return ""
-        count = " ntkit check counts the file's own classes on samples."
-        return (
-            f"{name_of(self, default)} rounds or cuts off its scores in the last layer or after "
-            "it. The results are of the scores before that, so the file may decide differently "
-            f"between close ones.{count * (self._label is None and not self.label_names)}"
-        )
-
-    @property
-    def batch_note(self) -> str:
-        """A note if the network scales numbers by the largest of its batch, or empty."""
-        if not self.scales_by_batch:
-            return ""
-        return (
-            f"{name_of(self, 'The model')} scales its activations by the largest of a batch "
-            "(dynamic quantisation). So ntkit runs one sample at a time, unless you set "
-            "--batch-size (batch_size=)."
-        )
 
     @property
     def quantisation(self) -> str | None:
@@ -733,35 +484,6 @@ class FrozenModel:
         nodes = [*RecursiveGraphIterator(body_graph(self._model, self._head, self._source))]
         nodes += [node for each in self._model.functions.values() for node in each.all_nodes()]
         return any(node.op_type.startswith("DynamicQuantize") for node in nodes)
-
-    @property
-    def sums_to_one(self) -> bool:
-        """Whether the outputs show the head's logits as they are, and these always sum to 1."""
-        head = self._head
-        if head is None or len(head.weight) < 2 or {*head.after.post_processing} & PROBABILITIES:
-            return False
-        size = max(1.0, float(np.abs(head.weight).max()))
-        off = np.abs(head.weight.sum(axis=0, dtype=np.float64)).max() / size
-        return bool(max(off, abs(head.bias.sum(dtype=np.float64) - 1)) < _OF_ROUNDING)
-
-    @property
-    def may_be_regressions(self) -> bool:
-        """Whether nothing in the file says that several numbers are scores of classes."""
-        head = self._head
-        if head is None or self._label or self._apart or len(head.weight) < 2:
-            return False
-        after = {*head.after.post_processing} & {*PROBABILITIES, "ArgMax", "TopK"}
-        named = self._classes is not None and self.matched_by is None
-        told = self.class_names or named or self._problem_type[0] or head.after.decided
-        return not (after or told)
-
-    @property
-    def _problem_type(self) -> tuple[str, str]:
-        """Task according to the model's files, and the source; empty if they do not say."""
-        n_logits = 0 if self._head is None else len(self._head.weight)
-        if n_logits > 1 and _LABEL in self.metadata:
-            return "multi_label_classification", f"metadata {_LABEL!r}"
-        return problem_type(self.metadata, self.path) or ("", "")
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -786,33 +508,22 @@ class FrozenModel:
         that a sample may have at once, with their thresholds. ``quantisation`` is None for a float
         model.
         """
-        several = bool(self._apart) and self._label is None
+        several = self.labels_apart and self.label is None
         classes = self.head.classes.tolist() if self.head and not several else None
+        thresholds = thresholds_of(self.label_names, self._facts, _in_graph(self))
         return {
             **file_facts(self._model, self.path),
             "embedding": str(self.embedding),
             **head_facts(self._model, self._head),
-            **({"task": _EACH_LAYER.format(len(self._apart))} if self._apart else {}),
-            **({"task": _NO_NAMES.format(len(classes or ()))} if self.may_be_regressions else {}),
-            "labels": self.thresholds or None,
-            "thresholds": self._thresholds().source if self.label_names else None,
+            **({"task": _EACH_LAYER.format(len(self._known.apart))} if self.labels_apart else {}),
+            **({"task": _NO_NAMES.format(len(classes or ()))} if may_be_regressions(self) else {}),
+            "labels": dict(zip(self.label_names, thresholds.values, strict=True)) or None,
+            "thresholds": thresholds.source if self.label_names else None,
             "classes": classes,
             "classes_from": None if classes is None else self.classes_source,
             "metadata": {k: v for k, v in self.metadata.items() if not k.startswith("ntkit.")},
             "ntkit": {k: v for k, v in self.metadata.items() if k.startswith("ntkit.")},
         }
-
-    @property
-    def outputs_from_logits(self) -> tuple[str, ...]:
-        """Names of the outputs that are computed from the logits, or are the logits."""
-        if self._head is None:
-            return ()
-        shown = outputs_after(self._model.graph, self._head.logits)
-        return (*(value.name or "" for value in shown), self._head.logits.name or "")
-
-    def body_nodes(self) -> list[ir.Node]:
-        """Operators that compute the embedding."""
-        return list(body_graph(self._model, self._head, self._source))
 
     def candidates(self) -> list[dict[str, Any]]:
         """Every layer that might be the head, and why it was chosen or not.
@@ -821,7 +532,7 @@ class FrozenModel:
         ``neurons``, ``n_logits``, ``taken`` and ``reason``; None if there is none.
         """
         layers = candidate_layers(self._model, self._head)
-        names = {logits: name for name, logits in self._apart.items()}
+        names = {logits: name for name, logits in self._known.apart.items()}
         for row in layers:
             if (name := names.get(row["logits"])) is not None:
                 row["reason"] = f"a label: choose it with --label {name}"
@@ -901,6 +612,268 @@ class FrozenModel:
         return write_model(self._model, Path(path), force=force, verify=verify)
 
 
+def _linear_head(
+    head: Head | None, known: Known, class_names: Sequence[Any] | None
+) -> LinearHead | None:
+    """The head with its classes; None for a backbone without one."""
+    if head is not None:
+        weight, bias = head.weight, head.bias
+        if not np.isfinite(weight).all() or not np.isfinite(bias).all():
+            raise ModelError(
+                f"The head of {known.path or 'the model'} ({head.region.kind}, "
+                f"{head.logits.name!r}) has NaN or infinite weights; export the model again."
+            )
+    elif known.scores is not None:
+        weight, bias = np.eye(known.scores.n_classes), np.zeros(known.scores.n_classes)
+    else:
+        return None
+    n_classes = 2 if known.label else max(2, len(weight))
+    named = known.classes if known.classes is not None else class_names
+    labels = np.asarray(np.arange(n_classes) if named is None else named)
+    if labels.shape != (n_classes,):
+        raise InputError(
+            f"The model's head has {n_classes} classes, but {labels.size} class labels were "
+            "passed; pass one for each class."
+        )
+    if known.label is not None:
+        return known.label.of(weight, bias, labels)
+    return LinearHead(weight, bias, labels)
+
+
+def _labels_of(
+    head: Head | None, known: Known, task: str, where: str
+) -> tuple[tuple[str, ...], str | None]:
+    """Names of the labels of which a sample may have several, and why no class is chosen."""
+    if known.label is not None:
+        return known.label.names, None
+    if known.apart:
+        reason = (
+            f"The model has a layer for each of {len(known.apart)} labels. Name one of them "
+            f"with --label NAME (label=): {listed(known.apart, 8)}."
+        )
+        return tuple(known.apart), reason
+    if head is None or task == "single_label_classification":
+        return (), None
+    fix = "; debias retrains heads that choose one class for each sample."
+    if task == "regression":
+        return (), f"The model's head is a regression, according to {where}{fix}"
+    n_logits, after = len(head.weight), head.after
+    if n_logits > 1 and ("Sigmoid" in after.post_processing or after.thresholds is not None):
+        task, where = SEVERAL, _EACH
+    if task != SEVERAL:
+        return (), None
+    names = _names_of_rows(head, known, task)
+    return names, (
+        f"The model scores each of its {n_logits} labels independently (for several "
+        f"labels per sample), says {where}. Name one of them with --label NAME (label=): "
+        f"{listed(names, 8)}. With one label per sample, export it with a Softmax, or with "
+        f"neither{' and without that entry' * (where != _EACH)}."
+    )
+
+
+def _names_of_rows(head: Head | None, known: Known, task: str) -> tuple[str, ...]:
+    """Names of the rows of the head; their positions if the model names none."""
+    if head is None or task == "regression":
+        return ()
+    names = known.classes
+    if names is None:
+        names = known.names.names if known.names is not None else None
+    return tuple(map(str, range(len(head.weight)) if names is None else names))
+
+
+def _in_graph(model: FrozenModel) -> tuple[float, ...] | None:
+    """Thresholds of the labels in a model's graph."""
+    return None if model._head is None else model._head.after.thresholds
+
+
+def _warn_of_names(model: FrozenModel, label: str | None, stacklevel: int) -> None:
+    """Warn of names and thresholds that are not used."""
+    known = model._known
+    sentences = [*(known.names.warnings if known.names and known.classes is None else ())]
+    one_class = model.head is not None and not (label or model.label_names)
+    written, source = model._facts.thresholds, model._facts.thresholds_source
+    each = [*written.values()] if isinstance(written, dict) else written
+    each = each if isinstance(each, list) else [each]
+    if one_class and not {*map(str, each)} <= {"None", "0.5"}:  # 0.5 decides as the class does
+        sentences.append(
+            f"The thresholds of {source} are not used, because the model chooses one class. If "
+            "it has labels, name one with --label. ntkit check --threshold takes a threshold."
+        )
+    for sentence in sentences:
+        name = model.path.name if model.path is not None else "The model"
+        warnings.warn(f"{name}: {sentence}", UserWarning, stacklevel=stacklevel)
+
+
+def _with_new_head(
+    old: FrozenModel, model: ir.Model, head: LinearHead, facts: Mapping[str, str]
+) -> FrozenModel:
+    """The model of a graph with a new head, whose metadata name its classes."""
+    new, embedding = read_back(model, head, old.located_by)
+    kept = keeps_names(head, old.head, old.class_names or ())
+    labels = head.classes.tolist()
+    as_before = are_positions(labels) or old.labels_in_graph is not None
+    named = old.class_names if kept and as_before else None
+    written = {CLASSES: json.dumps(list(named or labels)), **facts}
+    if not kept:
+        written |= renamed(old.metadata, labels)
+    if any(old.located_by.values()):
+        written[LOCATED_BY] = json.dumps(old.located_by)
+    for key in (_NEW_HEAD, LOCATED_BY):  # they describe the previous head
+        model.metadata_props.pop(key, None)
+    model.metadata_props.update(written)
+    names = old._known.names if kept else ClassNames()
+    known = Known(names, head.classes, folder=old.folder)
+    return FrozenModel(model, new, embedding, old.located_by, known)
+
+
+def _with_new_row(
+    old: FrozenModel, model: ir.Model, label: Label, head: LinearHead, facts: Mapping[str, str]
+) -> FrozenModel:
+    """The model of a graph in which the row of the label is another."""
+    new, embedding = read_back(model, with_row(old, head), old.located_by)
+    written = {**facts, _LABEL: label.name, THRESHOLDS: json.dumps(old.thresholds)}
+    if not label.alone:  # else the outputs name the labels
+        names = old._known.names.names if old._known.names is not None else None
+        written[CLASSES] = json.dumps(list(names or label.names))
+        if any(old.located_by.values()):
+            written[LOCATED_BY] = json.dumps(old.located_by)
+    model.metadata_props.update(written)
+    known = replace(old._known, path=None, facts=None, digest=None, sha256=None)
+    return FrozenModel(model, new, embedding, old.located_by, known)
+
+
+def with_row(model: FrozenModel, head: LinearHead) -> LinearHead:
+    """The head of all labels, with the row of the model's label from its new head."""
+    label, whole = model._known.label, model.whole.head
+    if label is None or whole is None:
+        return head
+    head = head.aligned_to(label.classes if model.head is None else model.head.classes)
+    coef, intercept = label.into(head.with_logits(1), whole.coef, whole.intercept)
+    return LinearHead(coef, intercept, whole.classes)
+
+
+def row_of(model: FrozenModel, head: LinearHead) -> LinearHead:
+    """The label's row of a head of all labels, as its own head: the inverse of with_row."""
+    label = model._known.label
+    if label is None or model.head is None:
+        return head
+    return label.of(head.coef, head.intercept, model.head.classes)
+
+
+def head_of_labels(model: FrozenModel) -> LinearHead | None:
+    """A row for each label, also of layers apart; None if these read different tensors."""
+    if not model.labels_apart:
+        return model.head
+    heads = [head for name in model.label_names if (head := model.of_label(name)._head)]
+    if len({tuple(map(id, head.reads)) for head in heads}) > 1:
+        return None
+    weight, bias = (
+        np.concatenate([getattr(h, part) for h in heads]) for part in ("weight", "bias")
+    )
+    return LinearHead(weight, bias, np.asarray(model.label_names))
+
+
+def takes_inputs_of(model: FrozenModel, other: FrozenModel) -> bool:
+    """Whether a model's inputs have the names, types and sizes of another model's."""
+    # The name of a single input may differ.
+    if len(model.inputs) != len(other.inputs):
+        return False
+    for one, two in zip(model.inputs, other.inputs, strict=True):
+        fixed, fixed_there = (  # sizes, except for the number of samples
+            [side if isinstance(side, int) else None for side in (each.shape or ())[1:]]
+            for each in (one, two)
+        )
+        alike = (one.dtype, fixed) == (two.dtype, fixed_there)
+        alike &= one.name == two.name or len(model.inputs) == 1
+        if not alike:
+            return False
+    return True
+
+
+def with_columns_of(model: FrozenModel, other: FrozenModel) -> FrozenModel:
+    """The model with the other's columns, if it names none and has the same inputs."""
+    if not takes_inputs_of(model, other) or any(info.columns for info in model.inputs):
+        return model
+    return model._changed(columns=[info.columns for info in other.inputs])
+
+
+def with_rounded_scores(model: FrozenModel) -> FrozenModel:
+    """The model by the scores that its graph rounds or cuts off; itself if it does not."""
+    if model._head is None or model.label_names:
+        return model
+    with sound(model.path):
+        graph = model._model.clone()
+        head, _ = in_clone(graph, model._model, model._head, model._source)
+        scores = None if head is None else add_rounded(graph, head)
+    if scores is None:
+        return model
+    known = replace(model._known, scores=scores)
+    return FrozenModel(graph, None, tensor_named(graph.graph, SCORES), {}, known)
+
+
+def rounding_note(model: FrozenModel, default: str = "The model") -> str:
+    """A note if the graph rounds or cuts off its scores after the last layer, or empty."""
+    if model._head is None or model._head.after.rounded is None:
+        return ""
+    count = " ntkit check counts the file's own classes on samples."
+    return (
+        f"{name_of(model, default)} rounds or cuts off its scores in the last layer or after "
+        "it. The results are of the scores before that, so the file may decide differently "
+        f"between close ones.{count * (not model.label_names)}"
+    )
+
+
+def batch_note(model: FrozenModel) -> str:
+    """A note if the network scales numbers by the largest of its batch, or empty."""
+    if not model.scales_by_batch:
+        return ""
+    return (
+        f"{name_of(model, 'The model')} scales its activations by the largest of a batch "
+        "(dynamic quantisation). So ntkit runs one sample at a time, unless you set "
+        "--batch-size (batch_size=)."
+    )
+
+
+def may_be_regressions(model: FrozenModel) -> bool:
+    """Whether nothing in the file says that several numbers are scores of classes."""
+    head = model._head
+    if head is None or model.label or model.labels_apart or len(head.weight) < 2:
+        return False
+    after = {*head.after.post_processing} & {*PROBABILITIES, "ArgMax", "TopK"}
+    named = model._known.classes is not None and model.matched_by is None
+    return not (after or model.class_names or named or model._task[0] or head.after.decided)
+
+
+def n_softmax(model: FrozenModel) -> int:
+    """How often the graph takes the softmax of the logits, as of a loss that takes it again."""
+    if model.scores is not None:
+        return model.scores.n_softmax or 0
+    return 0 if model._head is None else model._head.after.post_processing.count("Softmax")
+
+
+def sums_to_one(model: FrozenModel) -> bool:
+    """Whether the outputs show the head's logits as they are, and these always sum to 1."""
+    head = model._head
+    if head is None or len(head.weight) < 2 or {*head.after.post_processing} & PROBABILITIES:
+        return False
+    size = max(1.0, float(np.abs(head.weight).max()))
+    off = np.abs(head.weight.sum(axis=0, dtype=np.float64)).max() / size
+    return bool(max(off, abs(head.bias.sum(dtype=np.float64) - 1)) < _OF_ROUNDING)
+
+
+def outputs_from_logits(model: FrozenModel) -> tuple[str, ...]:
+    """Names of the outputs that are computed from the logits, or are the logits."""
+    if model._head is None:
+        return ()
+    shown = outputs_after(model._model.graph, model._head.logits)
+    return (*(value.name or "" for value in shown), model._head.logits.name or "")
+
+
+def body_nodes(model: FrozenModel) -> list[ir.Node]:
+    """Operators that compute the embedding."""
+    return list(body_graph(model._model, model._head, model._source))
+
+
 def inspected(
     path: str | os.PathLike[str],
     *,
@@ -918,9 +891,9 @@ def inspected(
     try:
         # The search may change the graph: a pooling is added, a function expanded.
         loaded = _located_in(model.clone(), digest, path, places, classes, label)
-        loaded._warn_of_names(label, stacklevel=3)
+        _warn_of_names(loaded, label, stacklevel=3)
         loaded = loaded if label is None else loaded.of_label(label)
-        loaded._thresholds()  # an error if they contradict each other
+        facts = loaded.describe()  # an error if its thresholds contradict each other
     except (HeadNotFoundError, ModelError) as error:
         refused = str(error)
         with suppress(HeadNotFoundError, ModelError):
@@ -928,7 +901,7 @@ def inspected(
         with sound(path):
             output = model.graph.outputs[0]
             loaded = FrozenModel(model, None, output, places, Known(path=path, digest=digest))
-    facts = loaded.describe()
+        facts = loaded.describe()
     if refused is not None:
         facts["embedding"] = None
     if scores is not None and scores.head is not None:
@@ -972,7 +945,8 @@ def _located_in(
                 if label or places["embedding"] or places["pooling"]:
                     raise HeadNotFoundError(problem) from None
                 return _scored(path, places["logits"], classes, problem, wanted=any_scores)
-            apart = _named_apart(heads, dict(model.metadata_props), path)
+            facts = facts_of(dict(model.metadata_props), path)
+            apart = _named_apart(heads, facts)
             head, names = next(iter(heads.values())), ClassNames()
             parts = model, head, head.reads[0], dict[str, str | None]()
         found = None if apart or label or any(places.values()) or not any_scores else parts[1]
@@ -1001,13 +975,11 @@ def _scored(
     return FrozenModel(model, None, tensor, {}, known)
 
 
-def _named_apart(
-    heads: Mapping[str, Head], metadata: Mapping[str, str], path: Path
-) -> dict[str, str]:
+def _named_apart(heads: Mapping[str, Head], facts: Facts) -> dict[str, str]:
     """Logits of labels that have a layer each, by the label's name."""
     names: Sequence[Any] = [*heads]
     if names == [str(i) for i in range(len(names))]:  # columns of an output
-        names = class_names_of(len(names), metadata, path).names or names
+        names = class_names_of(len(names), facts).names or names
     return {str(n): h.logits.name or "" for n, h in zip(names, heads.values(), strict=True)}
 
 
@@ -1017,7 +989,13 @@ def loaded(model: Any, **options: Any) -> FrozenModel:
         return FrozenModel.load(model, **options)
     if (label := options.get("label")) is not None:
         return model if model.label == label else model.of_label(label)
-    return model.with_own_decision() if options.get("any_scores") else model
+    head, places = model._head, any(model.located_by.values())
+    named = places or model.label is not None or model.labels_apart
+    if not options.get("any_scores") or head is None or named or model.path is None:
+        return model
+    if other_decision(model._model, head) is None:  # else a threshold decides instead of the head
+        return model
+    return FrozenModel.load(model.path, classes=model._known.classes, any_scores=True)
 
 
 def name_of(model: FrozenModel, default: str = "a model in memory") -> str:
@@ -1035,10 +1013,15 @@ def _restored(proto: bytes, located_by: Mapping[str, str | None], known: Known) 
 
 
 def _inputs_of(
-    graph: ir.Graph, metadata: Mapping[str, str], embedding: str
+    graph: ir.Graph,
+    metadata: Mapping[str, str],
+    embedding: str,
+    named: Sequence[tuple[str, ...] | None],
 ) -> tuple[TensorInfo, ...]:
     """Inputs of a graph; a single one has the columns that ntkit recorded."""
     inputs = tuple(info_of(v) for v in graph.inputs if not v.is_initializer())
+    if named:  # by a model with the same inputs
+        return tuple(replace(info, columns=n) for info, n in zip(inputs, named, strict=True))
     columns: Any = recorded_preprocessing(metadata).get("columns")
     are_names = isinstance(columns, list) and all(isinstance(name, str) for name in columns)
     # The record of a head alone describes the inputs of the network before it.
@@ -1048,17 +1031,15 @@ def _inputs_of(
     return inputs
 
 
-def _names_of_classes(
-    head: Head | None, scores: Scores | None, metadata: Mapping[str, str], path: Path | None
-) -> ClassNames:
+def _names_of_classes(head: Head | None, scores: Scores | None, facts: Facts) -> ClassNames:
     """Names of the classes of a head, or of scores in its place; none without both."""
     if head is not None:
         numbered = head.after.thresholds is not None and are_positions(head.after.labels or ())
         labels = None if numbered else head.after.labels
         n_logits = len(head.weight)
-        return class_names_of(max(2, n_logits), metadata, path, labels, one_score=n_logits == 1)
+        return class_names_of(max(2, n_logits), facts, labels, one_score=n_logits == 1)
     if scores is not None:
-        return class_names_of(scores.n_classes, metadata, path, scores.labels)
+        return class_names_of(scores.n_classes, facts, scores.labels)
     return ClassNames()
 
 

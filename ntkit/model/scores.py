@@ -26,7 +26,7 @@ from ntkit.model._head_search import (
     labels_of,
     written_out,
 )
-from ntkit.model.class_names import are_positions, class_names_of, problem_type
+from ntkit.model.class_names import are_positions, class_names_of, facts_of
 
 COMMANDS = "ntkit audit, ntkit check and ntkit predict"
 SCORES = "ntkit.scores"
@@ -97,17 +97,17 @@ def add_scores(
     classes: Any = None,
 ) -> Scores:
     """Append the scores of a model to its graph, in place, or raise NoScores with the reason."""
-    task = problem_type(metadata, path)
-    if task is not None and task[0] != "single_label_classification":
-        raise NoScores(f"its problem type is {task[0]} ({task[1]})")
+    facts = facts_of(metadata, path)
+    if facts.task not in ("", "single_label_classification"):
+        raise NoScores(f"its problem type is {facts.task} ({facts.task_source})")
     scores, label = _chosen(_outputs(model, named), named)
     shown = label if scores is None else scores
     assert shown is not None
     labels = shown.labels or None
-    if label is None and classes is None and task is None:
+    if label is None and classes is None and not facts.task:
         _refuse_sigmoids(shown)
     n_classes = _n_classes(scores, label, labels, classes)
-    names_known = classes is not None or class_names_of(n_classes, metadata, path).names is not None
+    names_known = classes is not None or class_names_of(n_classes, facts).names is not None
     _refuse_other_numbers(model, scores, label, n_classes, named=names_known or labels is not None)
     if label is not None and labels is None and label.value.dtype == ir.DataType.STRING:
         raise NoScores(f"the classes of {label.name!r} are not in the file")

@@ -14,6 +14,7 @@ from ntkit.extraction import Samples, TextPreprocessing, Texts
 from ntkit.graph.tensors import TensorInfo
 from ntkit.inputs.text_preprocessing import saved_settings
 from ntkit.model import FrozenModel
+from ntkit.model.frozen_model import outputs_from_logits
 from ntkit.pages._offline import rendered
 from ntkit.samples.kinds import TextData
 
@@ -209,7 +210,7 @@ def _shown(model: FrozenModel) -> tuple[str | list[str], list[str]]:
     names = {tensor.name: tensor for tensor in model.outputs}
     if logits.name in names:
         return logits.name, columns if head.n_logits > 1 else [_above(0)]
-    derived = [tensor for tensor in model.outputs if tensor.name in model.outputs_from_logits]
+    derived = [tensor for tensor in model.outputs if tensor.name in outputs_from_logits(model)]
     for info in derived:
         width = info.shape[-1] if info.shape else None
         scores = info.dtype in _SCORES
@@ -241,7 +242,7 @@ def _shown_labels(model: FrozenModel) -> tuple[str | list[str], list[str]]:
     found = list[TensorInfo]()
     for one in models:
         last = "" if one.logits is None else one.logits.name
-        mine = [outputs[name] for name in one.outputs_from_logits if name in outputs]
+        mine = [outputs[name] for name in outputs_from_logits(one) if name in outputs]
         mine = [each for each in mine if each.dtype in _SCORES or each.dtype.startswith(_DECIDED)]
         if len(models) == 1:
             mine = [each for each in mine if each.shape and each.shape[-1] == len(names)]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from ntkit.extraction.runner import SessionInputs, run_batches
 from ntkit.extraction.session import make_session
 from ntkit.head import LinearHead
 from ntkit.model import FrozenModel
+from ntkit.model.frozen_model import outputs_from_logits, row_of, with_row
 from ntkit.samples.columns import ordered_inputs
 from ntkit.samples.kinds import first_rows
 from ntkit.verification.model_pair import (
@@ -508,7 +510,7 @@ def verify(
     wanted, own = runs.head, None if is_new_head(first, second) else first.head
     expected = _logits_like(runs.logits, wanted, Z, second.logit_scale)
     computed = runs.logits * second.logit_scale
-    levels, of_label = _levels(one or second, wanted.n_logits), (one or second).row_of
+    levels, of_label = _levels(one or second, wanted.n_logits), partial(row_of, one or second)
     gaps = _gaps(expected)
     if levels is not None:
         gaps = _distances(expected * second.logit_scale, levels)
@@ -516,7 +518,7 @@ def verify(
     in_graph, labels = second.head or wanted, second.labels_in_graph
     if labels is not None and len(labels) == len(in_graph.classes):
         in_graph = LinearHead(in_graph.coef, in_graph.intercept, np.asarray(labels))
-    shown = {n: array for n, array in outputs.items() if n in second.outputs_from_logits}
+    shown = {n: array for n, array in outputs.items() if n in outputs_from_logits(second)}
     embedding_difference, agrees, heads = relative_difference(runs.embedding, Z), float("nan"), None
     if own is not None:
         others = runs.embedding if runs.embedding.shape == Z.shape else Z
@@ -524,7 +526,7 @@ def verify(
         heads = (own, wanted) if embedding_difference <= tolerance else None
     of_others = dict[str, Any]()
     if one is not None:
-        of_others = _other_labels(one, first.outputs_from_logits, runs.of_original, outputs)
+        of_others = _other_labels(one, outputs_from_logits(first), runs.of_original, outputs)
     return Verification(
         n_samples=len(Z),
         logit_difference=relative_difference(
@@ -597,7 +599,7 @@ def _run_both(
         embedder, model = original, original.frozen_model
     if isinstance(model, FrozenModel):  # of a model with several labels, all of them
         one = None if model.label is None else model
-        head, model = None if head is None else model.with_row(head), model.whole
+        head, model = None if head is None else with_row(model, head), model.whole
     whole = debiased.whole if isinstance(debiased, FrozenModel) else debiased
     first, second = load_pair(model, whole)
     head = second.head if head is None else head
@@ -616,7 +618,7 @@ def _run_both(
     if first.head is not None and {*first.head.classes.tolist()} == {*classes.tolist()}:
         classes = first.head.classes  # in the original's order, which users rely on
     beside = outputs.keys() & {tensor.name for tensor in first.outputs}
-    beside -= {*first.outputs_from_logits, *second.outputs_from_logits}
+    beside -= {*outputs_from_logits(first), *outputs_from_logits(second)}
     compared = bool(beside) or one is not None
     of_original, latencies = dict[str, Array](), [float("nan")] * 2
     if latency or compared:

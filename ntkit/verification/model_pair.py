@@ -16,7 +16,7 @@ from ntkit.head import LinearHead
 from ntkit.metrics.class_order import class_order
 from ntkit.model import FrozenModel
 from ntkit.model.class_names import CLASSES, names_in
-from ntkit.model.frozen_model import loaded, name_of
+from ntkit.model.frozen_model import loaded, name_of, with_columns_of
 
 _FEWEST = 30  # samples that make a correlation of scores meaningful
 _NEW_HEAD = "ntkit.new_head"
@@ -94,7 +94,7 @@ def _with_columns(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel,
     columns = [[info.columns for info in each.inputs] for each in (first, second)]
     if columns[0] == columns[1] or not of_one_network(first, second):
         return first, second
-    return first.with_columns_of(second), second.with_columns_of(first)
+    return with_columns_of(first, second), with_columns_of(second, first)
 
 
 def of_one_network(first: FrozenModel, second: FrozenModel) -> bool:

@@ -10,6 +10,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import TextPreprocessing
 from ntkit.graph.tensors import TensorInfo
 from ntkit.model import FrozenModel
+from ntkit.model.frozen_model import body_nodes
 
 _FLOATS = ("float16", "float32", "double")
 _IDS = ("int32", "int64")
@@ -28,7 +29,7 @@ def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
     rng = np.random.default_rng(0)
     if TextPreprocessing.for_strings(model.inputs) is not None:
         # The vocabulary stands in attributes of layers before the head, such as a TF-IDF's.
-        attributes = [each for node in model.body_nodes() for each in node.attributes.values()]
+        attributes = [each for node in body_nodes(model) for each in node.attributes.values()]
         texts = [each for each in attributes if each.type == ir.AttributeType.STRINGS]
         known = [word for each in texts for word in each.as_strings()] or ["one", "two", "three"]
         words = rng.choice(known, (n_samples, _LENGTH)).tolist()
@@ -51,7 +52,7 @@ def _slides_over(model: FrozenModel, name: str) -> bool:
     """Whether a model of sound reads an input: an axis of channels is added first."""
     readers = [
         node.op_type
-        for node in model.body_nodes()
+        for node in body_nodes(model)
         if any(value is not None and value.name == name for value in node.inputs)
     ]
     return bool(readers) and all(op in _MAKING_CHANNELS for op in readers)

@@ -14,6 +14,7 @@ from sklearn.neural_network import MLPClassifier
 
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder, predict
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
+from ntkit.model.frozen_model import head_of_labels
 from ntkit.verification import save_verified, verify
 from ntkit.verification.model_pair import load_pair
 from tests import models as zoo
@@ -358,6 +359,6 @@ def test_shapes_that_contradict_each_other_are_not_printed(tmp_path, caplog):
     )
     model.graph.value_info.append(zoo.value("W", [9, 9]))
     one = FrozenModel.load(zoo.save(model, tmp_path / "m.onnx"), label="urgent")
-    assert one.head_of_labels is not None
-    assert one.whole.head_of_labels.n_neurons == 6
+    assert head_of_labels(one) is not None
+    assert head_of_labels(one.whole).n_neurons == 6
     assert not caplog.records

@@ -43,7 +43,13 @@ from ntkit.jobs.audit.labels import (
 from ntkit.jobs.audit.result import Audit, audited
 from ntkit.metrics.class_order import class_order, order_notes
 from ntkit.model import FrozenModel
-from ntkit.model.frozen_model import loaded
+from ntkit.model.frozen_model import (
+    batch_note,
+    loaded,
+    may_be_regressions,
+    rounding_note,
+    with_rounded_scores,
+)
 from ntkit.pages.audit_page import Unlabelled
 from ntkit.samples.columns import copies_in, copy_note, named_labels
 from ntkit.samples.copies import without_copies
@@ -109,7 +115,7 @@ def guess_notes(
     if problem is None:
         return []
     cause = samples.data.likely_cause
-    if model.may_be_regressions:
+    if may_be_regressions(model):
         cause += (
             " Or the model's outputs are regressions: its file has no names of classes and no "
             "softmax. If they are scores of classes, name these with --classes A,B,… (classes=)."
@@ -371,8 +377,8 @@ def _run(
 ) -> _Run:
     """Run the model over its samples: embeddings, layers, and the scores on which it decides."""
     model, samples = match.model, match.samples
-    own = model if samples.embedded else model.with_rounded_scores()
-    notes = own.rounding_note(), "" if samples.embedded else own.batch_note
+    own = model if samples.embedded else with_rounded_scores(model)
+    notes = rounding_note(own), "" if samples.embedded else batch_note(own)
     embedder = scorer = OnnxEmbedder(own, **options)
     if samples.y is None:  # only scores are needed
         feature_sets = ["word"]

@@ -48,7 +48,7 @@ from ntkit.jobs.report import (
     settings_files,
 )
 from ntkit.model import FrozenModel
-from ntkit.model.frozen_model import loaded, name_of
+from ntkit.model.frozen_model import batch_note, loaded, name_of, rounding_note
 from ntkit.pages.report_page import (
     Answer,
     Groups,
@@ -146,10 +146,10 @@ def _with_notes(
 ) -> DebiasResult:
     """The result with notes on how the groups were read, on the head, and on what judged it."""
     comparison, known, original = choice.comparison, choice.comparison.known, data.model
-    of_groups = [original.batch_note] * bool(data.computed)
-    of_groups += [] if order.settings.new_head else [original.rounding_note()]
+    of_groups = [batch_note(original)] * bool(data.computed)
+    of_groups += [] if order.settings.new_head else [rounding_note(original)]
     if result.model is not original:
-        of_groups.append(result.model.rounding_note("The new model"))
+        of_groups.append(rounding_note(result.model, "The new model"))
     of_groups = [*filter(None, of_groups), *said.replaced]
     if known is not None:
         of_groups += [known.source_note(), *filter(None, [known.partly.left])]

@@ -28,7 +28,17 @@ from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPrep
 from ntkit.metrics.class_order import order_notes
 from ntkit.model import FrozenModel
 from ntkit.model.class_names import are_positions, how_to_write
-from ntkit.model.frozen_model import loaded, name_of
+from ntkit.model.frozen_model import (
+    batch_note,
+    head_of_labels,
+    loaded,
+    n_softmax,
+    name_of,
+    rounding_note,
+    sums_to_one,
+    takes_inputs_of,
+    with_rounded_scores,
+)
 from ntkit.samples.join import named_by_column
 from ntkit.samples.kinds import TextData, first_rows
 from ntkit.samples.read import read
@@ -234,7 +244,7 @@ def matches_of(
     second, notes = _named_as(second, first, names[1], "first")
     notes += [*filter(None, [first.matched_by]), *_overruled(first)]
     one, other, more = _in_both_forms(first, second, read, names)
-    notes, alike = notes + more, second.takes_inputs_of(first)
+    notes, alike = notes + more, takes_inputs_of(second, first)
     said = one.reading_notes(), other.reading_notes()
     of_first = [note if note in said[1] else f"{names[0]}: {note}" for note in said[0]]
     of_second = [f"{names[1]}: {note}" for note in said[1] if note not in said[0]]
@@ -273,7 +283,7 @@ def _in_both_forms(
     names: Sequence[str],
 ) -> tuple[Samples, Samples, list[str]]:
     """The samples in the form of each model's inputs, and a note on preprocessing of one only."""
-    one, alike, guessed = read(first), second.takes_inputs_of(first), [False, False]
+    one, alike, guessed = read(first), takes_inputs_of(second, first), [False, False]
     named = [info.columns for info in first.inputs] != [info.columns for info in second.inputs]
     if isinstance(one.data, TextData):
         named = TextPreprocessing.for_model(second) is not None
@@ -325,12 +335,12 @@ def matched(match: Match, *, name: str, strict: bool) -> Match:
     # Unknown labels are an error if `strict`, else a note.
     said = ""
     if not match.samples.embedded:  # embeddings alone have no scores of the graph
-        match = replace(match, model=match.model.with_rounded_scores())
-        said = match.model.batch_note
-    notes = dict.fromkeys([*match.notes, match.model.rounding_note(), said])
+        match = replace(match, model=with_rounded_scores(match.model))
+        said = batch_note(match.model)
+    notes = dict.fromkeys([*match.notes, rounding_note(match.model), said])
     match = replace(match, notes=tuple(filter(None, notes)))
     model, samples = match.model, match.samples
-    if model.label is None and model.labels_apart and model.head_of_labels is None:
+    if model.label is None and model.labels_apart and head_of_labels(model) is None:
         raise InputError(str(model.not_single_label))
     if model.head is None:
         raise InputError(f"{name} has no head, so it makes no predictions. Pass a classifier.")
@@ -466,13 +476,13 @@ def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
         own = _are_probabilities(batches, name_of(model))
         if _are_mirrored(batches):  # the probability is sigmoid(s), as of a single column
             batches = [each / 2 for each in batches]
-    elif model.label is None and model.sums_to_one:  # such as calibrated by isotonic regression
+    elif model.label is None and sums_to_one(model):  # such as calibrated by isotonic regression
         batches = [*batches]
         own = all((each > -_OF_FLOAT32).all() for each in batches)
     for logits in batches:
         highest = np.partition(logits, -2, axis=1)[:, -2:]
         scores = logits if not level else logits + np.array([0, level])
-        for _ in range(0 if own else max(1, model.n_softmax)):
+        for _ in range(0 if own else max(1, n_softmax(model))):
             scores = softmax(scores, axis=1)
         yield Outcomes(
             logits.argmax(axis=1),
@@ -495,7 +505,7 @@ def decisions_of(
 def _logits_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Array]:
     """Yield the logits of a model as float64, batch by batch; all are finite."""
     model = match.model
-    head = model.head if model.label is not None else model.head_of_labels
+    head = model.head if model.label is not None else head_of_labels(model)
     assert head is not None  # matched() checks this
     X, done = match.samples.X, 0
     if match.samples.embedded:

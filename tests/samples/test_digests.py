@@ -13,7 +13,7 @@ from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts
 from ntkit.inputs.text_preprocessing import TextPreprocessing
 from ntkit.samples import copies
 from ntkit.samples.copies import combined, sample_digests, shared_samples, sum_of_digests
-from ntkit.store._contents import fingerprint
+from ntkit.store import fingerprint
 
 N = 30
 

@@ -14,7 +14,7 @@ from numpy.testing import assert_array_equal
 from ntkit import FrozenModel
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples
-from ntkit.store import _contents
+from ntkit.store import _embedding_store
 from tests import models
 from tests.cases import ntkit, refused
 from tests.store.test_store import Embedder, Killed, dying
@@ -83,7 +83,7 @@ def test_parts_of_any_size_merge_into_the_bytes_of_one_run(model, plan, dtype, s
         assert models.contents(write(root / "killed").path) == models.contents(whole.path)
         order = np.random.default_rng(seed).permutation(n_parts) + 1
         parts = [write(root / str(i), part=(int(i), n_parts)).path for i in order]
-        with mock.patch.object(_contents, "_CHUNK", seed * 7):
+        with mock.patch.object(_embedding_store, "_CHUNK", seed * 7):
             merged = EmbeddingStore.merge(parts, root / "merged")
         assert models.contents(merged.path) == models.contents(whole.path)
 
@@ -93,9 +93,9 @@ def test_parts_are_whole_windows_of_about_the_same_size(total, window, n):
     windows = -(-total // window)
     if n > windows:
         with pytest.raises(InputError, match=f"make at most {windows} parts, not {n}; use fewer"):
-            _contents.row_range(total, window, (1, n))
+            _embedding_store.row_range(total, window, (1, n))
         return
-    parts = [_contents.row_range(total, window, (i, n)) for i in range(1, n + 1)]
+    parts = [_embedding_store.row_range(total, window, (i, n)) for i in range(1, n + 1)]
     firsts, rows = map(np.array, zip(*parts, strict=True))
     assert_array_equal(firsts, np.cumsum([0, *rows[:-1]]))
     assert not (firsts % window).any()
@@ -186,8 +186,8 @@ def test_a_store_that_is_there_is_replaced_with_force_only_and_a_part_never(part
 def test_a_merge_that_was_killed_goes_on_and_a_changed_part_is_noticed(part, tmp_path, monkeypatch):
     parts = [part(i, 3).path for i in (1, 2, 3)]
     whole = models.contents(EmbeddingStore.merge(parts, tmp_path / "whole").path)
-    monkeypatch.setattr(_contents, "_CHUNK", 1)
-    read, calls = _contents.read_rows, []
+    monkeypatch.setattr(_embedding_store, "_CHUNK", 1)
+    read, calls = _embedding_store.read_rows, []
 
     def failing(*args):
         calls.append(args)
@@ -201,11 +201,11 @@ def test_a_merge_that_was_killed_goes_on_and_a_changed_part_is_noticed(part, tmp
         return read(path, start, stop)
 
     with monkeypatch.context() as patch:
-        patch.setattr(_contents, "read_rows", failing)
+        patch.setattr(_embedding_store, "read_rows", failing)
         with pytest.raises(Killed):
             EmbeddingStore.merge(parts, tmp_path / "out")
     assert models.contents(EmbeddingStore.merge(parts, tmp_path / "out").path) == whole
-    monkeypatch.setattr(_contents, "read_rows", changing)
+    monkeypatch.setattr(_embedding_store, "read_rows", changing)
     with pytest.raises(InputError, match=r"part1of3 was changed while it was being merged \("):
         EmbeddingStore.merge(parts, tmp_path / "again")
 

@@ -109,7 +109,7 @@ def command(
 def _show(out: Path, check: Verification, json: bool) -> None:
     text = (
         f"{out}: verified on {check.n_samples} samples, largest relative difference of logits "
-        f"{check.logit_difference:.1e}; node list {'un' if check.same_nodes else ''}changed. "
+        f"{check.logit_difference:.1e}; node list {'un' if check.kept.nodes else ''}changed. "
         f"{check.on_other_labels()}"
     )
     o.show_verified(out, check, text.rstrip(), json=json)

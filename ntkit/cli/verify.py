@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def command(
     original, second = model_options.load_pair(model, debiased)
     samples = data_options.read_inputs(data, original).as_recorded(second)
     check = verify(original, second, samples.X, y=samples.y, device=device)
-    facts = {**check.__dict__, "latency_ratio": check.latency_ratio, "passed": check.passed}
+    facts = {**asdict(check), "latency_ratio": check.latency_ratio, "passed": check.passed}
     o.show(facts, json=json, text="\n".join(_lines(check)))
     if not check.passed:
         raise VerificationError(f"{debiased} {'; it '.join(check.failures())} ({model}).")
@@ -66,10 +67,10 @@ def _lines(check: Verification) -> list[str]:
         ["outputs differ by", "–" if math.isnan(outputs) else f"{outputs:.1e}"],
         ["same predictions", percent(check.agreement)],
         *([] if math.isnan(others) else [["other outputs differ", f"{others:.1e}"]]),
-        ["order of classes", "kept" if check.same_class_order else "changed"],
-        ["node list", "unchanged" if check.same_nodes else "changed"],
-        ["signature", "unchanged" if check.same_signature else "changed"],
-        ["metadata", "kept" if check.same_metadata else "changed"],
+        ["order of classes", "kept" if check.kept.class_order else "changed"],
+        ["node list", "unchanged" if check.kept.nodes else "changed"],
+        ["signature", "unchanged" if check.kept.signature else "changed"],
+        ["metadata", "kept" if check.kept.metadata else "changed"],
         [
             "latency",
             f"{check.latency:.3g} ms, the original's {check.original_latency:.3g} ms (ratio "

@@ -63,6 +63,38 @@ def tolerance_of(model: FrozenModel, *dtypes: str) -> float:
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What the debiased file of a :class:`Verification` keeps of the original.
+
+    Attributes
+    ----------
+    nodes, signature : bool
+        Whether the node list, and the inputs, outputs, opset and IR version, are the original's.
+    metadata : bool
+        Whether the file still has all of the original's metadata, except ``ntkit.*``.
+    outputs : bool
+        Whether the debiased model has all of the original's inputs and outputs, by name and
+        element type.
+    class_order : bool
+        Whether no class has moved: neither in the names in both files, nor in the predictions. The
+        latter holds unless another order of the classes fits the debiased model's predictions far
+        better (``ntkit.metrics.class_order``).
+    other_labels : bool
+        With one label of several, whether the outputs of all other labels are equal to the bit.
+    n_other_labels : int
+        Number of other labels whose outputs were compared to the bit.
+    """
+
+    nodes: bool
+    signature: bool
+    metadata: bool = True
+    outputs: bool = True
+    class_order: bool = True
+    other_labels: bool = True
+    n_other_labels: int = 0
+
+
+@dataclass(frozen=True)
 class Verification:
     """Result of a comparison of two models; :func:`verify` makes it.
 
@@ -77,12 +109,12 @@ class Verification:
         Largest difference between the two models' embeddings; 0 for an unchanged network.
     agreement : float
         Share of inputs with the same predicted class in both models; NaN if their classes differ.
-    same_nodes, same_signature : bool
-        Whether the node list, and the inputs, outputs, opset and IR version, are the original's.
+    kept : Kept
+        What the file keeps of the original: its ``nodes``, ``signature`` (inputs, outputs, opset
+        and IR version), ``metadata``, ``outputs``, ``class_order``, and ``other_labels``, each a
+        bool; ``n_other_labels`` is the number of labels compared.
     tolerance : float
         Tolerance for the differences of logits, embeddings and outputs.
-    same_metadata : bool
-        Whether the file still has all of the original's metadata, except ``ntkit.*``.
     output_difference : float
         Largest difference of the file's float outputs after the logits (probabilities) from what
         the original's nodes compute from NumPy's logits, relative to the output's largest value. It
@@ -95,17 +127,6 @@ class Verification:
     side_difference : float
         Largest difference between the two models' outputs that do not depend on the logits,
         relative to the output's largest value; NaN if there are none.
-    kept_outputs : bool
-        Whether the debiased model has all of the original's inputs and outputs, by name and
-        element type.
-    same_class_order : bool
-        Whether no class has moved: neither in the names in both files, nor in the predictions. The
-        latter holds unless another order of the classes fits the debiased model's predictions far
-        better (``ntkit.metrics.class_order``).
-    same_other_labels : bool
-        With one label of several, whether the outputs of all other labels are equal to the bit.
-    n_other_labels : int
-        Number of other labels whose outputs were compared to the bit.
     notes : tuple of str
         Comparisons that were not possible, and facts that a reader should know; they do not affect
         ``passed``.
@@ -118,19 +139,13 @@ class Verification:
     logit_difference: float
     embedding_difference: float
     agreement: float
-    same_nodes: bool
-    same_signature: bool
+    kept: Kept
     tolerance: float = TOLERANCE
-    same_metadata: bool = True
     output_difference: float = float("nan")
     decision_agreement: float = 1.0
     latency: float = float("nan")
     original_latency: float = float("nan")
     side_difference: float = float("nan")
-    kept_outputs: bool = True
-    same_class_order: bool = True
-    same_other_labels: bool = True
-    n_other_labels: int = 0
     notes: tuple[str, ...] = ()
 
     @property
@@ -148,21 +163,22 @@ class Verification:
             text += f", and an output decides differently from the head on {share:.0f} % of samples"
         if not np.isnan(self.side_difference):
             text += f", {self.side_difference:.1e} (other outputs)"
-        if not self.same_class_order:
+        if not self.kept.class_order:
             text += ", and its classes are in another order than the original's"
-        if not self.same_other_labels:
+        if not self.kept.other_labels:
             text += ", and outputs of its other labels are not the original's"
-        if not self.kept_outputs:
+        if not self.kept.outputs:
             text += ", and it lacks an input or output that the original has"
         return text
 
     def on_other_labels(self) -> str:
         """Sentence on the outputs of the other labels; empty if they changed or are not known."""
-        if not self.n_other_labels or not self.same_other_labels:
+        n_others = self.kept.n_other_labels
+        if not n_others or not self.kept.other_labels:
             return ""
         return (
-            f"The outputs of the other {counted(self.n_other_labels, 'label')} are the same to the "
-            f"bit on {counted(self.n_samples, 'sample')}."
+            f"The outputs of the other {counted(n_others, 'label')} are the same to the bit on "
+            f"{counted(self.n_samples, 'sample')}."
         )
 
     def failures(self) -> tuple[str, ...]:
@@ -179,10 +195,10 @@ class Verification:
             "computes its other outputs differently from the original": (
                 not self.side_difference > within
             ),
-            "has its classes in another order than the original": self.same_class_order,
-            "changes the outputs of other labels": self.same_other_labels,
+            "has its classes in another order than the original": self.kept.class_order,
+            "changes the outputs of other labels": self.kept.other_labels,
             "lacks an input or output of the original, or has another element type there": (
-                self.kept_outputs
+                self.kept.outputs
             ),
         }
         return tuple(failure for failure, passed in checks.items() if not passed)
@@ -359,7 +375,7 @@ def _distances(logits: Array, levels: Array) -> Array:
 
 def _other_labels(
     model: FrozenModel, own: Sequence[str], before: Mapping[str, Array], after: Mapping[str, Array]
-) -> dict[str, Any]:
+) -> tuple[bool, int]:
     """Whether outputs are the same to the bit, except the model's label, and of how many others.
 
     ``own`` are the names of the outputs that the label's logits lead to.
@@ -378,7 +394,7 @@ def _other_labels(
             continue  # an output of no label
         compared = True
         same = same and np.array_equal(one, two, equal_nan=one.dtype.kind == "f")
-    return {"same_other_labels": same, "n_other_labels": (len(names) - 1) * compared}
+    return same, (len(names) - 1) * compared
 
 
 def _shown(output: Array, head: LinearHead, scores: Array) -> Array | None:
@@ -524,9 +540,6 @@ def verify(
         others = runs.embedding if runs.embedding.shape == Z.shape else Z
         agrees = agreement(of_label(own), of_label(wanted), Z, others)
         heads = (own, wanted) if embedding_difference <= tolerance else None
-    of_others = dict[str, Any]()
-    if one is not None:
-        of_others = _other_labels(one, outputs_from_logits(first), runs.of_original, outputs)
     return Verification(
         n_samples=len(Z),
         logit_difference=relative_difference(
@@ -534,17 +547,8 @@ def verify(
         ),
         embedding_difference=embedding_difference,
         agreement=agrees,
-        same_nodes=first.nodes == second.nodes,
-        same_signature=all(
-            getattr(first, part) == getattr(second, part)
-            for part in ("inputs", "outputs", "opset_imports", "ir_version")
-        ),
+        kept=_kept(runs, heads),
         tolerance=tolerance,
-        same_metadata=all(
-            second.metadata.get(key) == text
-            for key, text in first.metadata.items()
-            if not key.startswith("ntkit.")
-        ),
         output_difference=_largest_difference(
             outputs, _from_logits(first, second, expected, runs.X, device), gaps, tolerance
         ),
@@ -554,13 +558,7 @@ def verify(
         side_difference=_largest_difference(
             outputs, {name: runs.of_original[name] for name in runs.beside}
         ),
-        kept_outputs=all(
-            {(t.name, t.dtype) for t in before} <= {(t.name, t.dtype) for t in after}
-            for before, after in ((first.inputs, second.inputs), (first.outputs, second.outputs))
-        ),
-        same_class_order=no_class_moved(first, second, heads, Z),
         notes=notes_on(first, second, of_label(wanted), Z, y),
-        **of_others,
     )
 
 
@@ -580,6 +578,34 @@ class _Runs:
     of_original: Mapping[str, Array]  # outputs of the original, if some are compared
     beside: AbstractSet[str]  # names of outputs of both that depend on no logits
     latencies: Sequence[float]  # of the second model and of the original
+
+
+def _kept(runs: _Runs, heads: tuple[LinearHead, LinearHead] | None) -> Kept:
+    """What the second model of a run keeps of the first one."""
+    first, second = runs.first, runs.second
+    same_labels, n_others = True, 0
+    if runs.one is not None:
+        from_logits = outputs_from_logits(first)
+        same_labels, n_others = _other_labels(runs.one, from_logits, runs.of_original, runs.outputs)
+    return Kept(
+        nodes=first.nodes == second.nodes,
+        signature=all(
+            getattr(first, part) == getattr(second, part)
+            for part in ("inputs", "outputs", "opset_imports", "ir_version")
+        ),
+        metadata=all(
+            second.metadata.get(key) == text
+            for key, text in first.metadata.items()
+            if not key.startswith("ntkit.")
+        ),
+        outputs=all(
+            {(t.name, t.dtype) for t in before} <= {(t.name, t.dtype) for t in after}
+            for before, after in ((first.inputs, second.inputs), (first.outputs, second.outputs))
+        ),
+        class_order=no_class_moved(first, second, heads, runs.Z),
+        other_labels=same_labels,
+        n_other_labels=n_others,
+    )
 
 
 def _run_both(

@@ -45,7 +45,7 @@ def test_demo(tmp_path, monkeypatch):
     few["group_names"] = digits.group_names
     monkeypatch.setattr("ntkit.datasets.load_scanned_digits", lambda: Bunch(**few))
     out, err = done(*demo, "--force", "--json")
-    assert json.loads(out)["verification"]["same_nodes"]
+    assert json.loads(out)["verification"]["kept"]["nodes"]
     assert "> yes" in err
     answers = tmp_path / "demo" / "answers.json"
     answers.write_text(answers.read_text("utf-8").replace('"spurious"', '"legitimate"'), "utf-8")

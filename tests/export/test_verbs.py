@@ -38,7 +38,7 @@ def test_verify_reports_outputs_metadata_and_latency(files):
     assert found["passed"]
     assert found["latency_ratio"] == pytest.approx(found["latency"] / found["original_latency"])
     assert found["output_difference"] < 1e-6
-    assert found["same_metadata"]
+    assert found["kept"]["metadata"]
 
 
 def test_export_checks_the_head_it_found_first(files, tmp_path, zoo, monkeypatch):

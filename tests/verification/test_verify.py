@@ -76,7 +76,7 @@ def test_the_right_file_passes(zoo, model, head, right, path):
     for original, debiased in [(model, right), (model, FrozenModel.load(right))]:
         check = verify(original, debiased, X, head=head, device="cpu")
         assert check.passed
-        assert (check.same_nodes, check.same_signature, check.same_metadata) == (True,) * 3
+        assert (check.kept.nodes, check.kept.signature, check.kept.metadata) == (True,) * 3
         assert check.n_samples == len(X)
         assert check.embedding_difference == 0
         assert np.isnan(check.output_difference)  # there are only logits
@@ -122,7 +122,7 @@ def test_lost_or_changed_metadata_are_seen(zoo, model, right):
         helper.set_model_props(proto, props)
         onnx.save(proto, right.with_name("props.onnx"))
         check = verify(model, right.with_name("props.onnx"), zoo.inputs(), device="cpu")
-        assert check.same_metadata == same
+        assert check.kept.metadata == same
         assert check.passed
 
 
@@ -136,7 +136,7 @@ def test_another_architecture_fails_or_is_refused(zoo, model, head, tmp_path):
     check = verify(model, other, zoo.inputs(), head=head, device="cpu")
     assert not check.passed
     assert check.embedding_difference == np.inf
-    assert not check.same_nodes
+    assert not check.kept.nodes
 
 
 def test_heads_the_file_cannot_hold_are_refused(zoo, model, right):
@@ -208,7 +208,7 @@ def test_outputs_after_the_logits_are_compared(zoo, tail, head, tmp_path):
         proto = zoo.built(text, "classifier", outputs, dtype=dtype)
         check = exchanged(zoo, proto, head, tmp_path, dtype, classes=NAMES)
         assert 0 <= check.output_difference <= check.tolerance
-        assert check.same_nodes
+        assert check.kept.nodes
 
 
 def test_logits_with_axes_of_length_one(zoo, head, tmp_path):

@@ -65,7 +65,7 @@ def test_rows_in_another_order_do_not_pass_though_no_name_contradicts(zoo, files
     for props in ({"ntkit.classes": names}, {}):
         wrong = edited(right, "wrong.onnx", props, permuted=True)
         check = verify(path, wrong, X, device="cpu")
-        assert not check.same_class_order
+        assert not check.kept.class_order
         assert not check.passed
         assert "its classes in another order" in check.failures()[0]
     model = FrozenModel.load(path)
@@ -83,7 +83,7 @@ def test_names_in_another_order_do_not_pass_in_the_file_and_beside_it(zoo, files
         wrong = edited(right, "wrong.onnx", props)
         with pytest.warns(UserWarning, match="another order"):
             check = verify(path, wrong, X, device="cpu")
-        assert not check.same_class_order
+        assert not check.kept.class_order
         assert not check.passed
     path, right = files()
     (tmp_path / "out").mkdir()
@@ -133,7 +133,7 @@ def test_another_layer_edited_and_an_output_that_is_gone_do_not_pass(zoo, tmp_pa
     del proto.graph.output[2]
     onnx.save(proto, right)
     check = verify(model, right, X, device="cpu")
-    assert not check.kept_outputs
+    assert not check.kept.outputs
     assert not check.passed
 
 
@@ -243,5 +243,5 @@ def test_two_networks_are_not_said_to_have_classes_in_another_order(zoo, tmp_pat
         answers.append(session.run(["logits"], {session.get_inputs()[0].name: X})[0].argmax(axis=1))
     found = verify(*paths, X, device="cpu", latency=False)
     assert not found.passed
-    assert found.same_class_order
+    assert found.kept.class_order
     assert found.agreement == pytest.approx((answers[0] == answers[1]).mean())

@@ -469,8 +469,8 @@ class DebiasResult(Judgement):
             lines.append(
                 "ONNX Runtime against NumPy: largest relative difference of logits "
                 f"{check.logit_difference:.1e} on {check.n_samples} samples; node list "
-                f"{'unchanged' if check.same_nodes else 'changed'}, inputs and outputs "
-                f"{'unchanged' if check.same_signature else 'changed'}."
+                f"{'unchanged' if check.kept.nodes else 'changed'}, inputs and outputs "
+                f"{'unchanged' if check.kept.signature else 'changed'}."
             )
         lines += self.notes
         if len(self.accuracy_costs) > 2:

@@ -72,7 +72,7 @@ def test_the_deployment_contract_is_kept_and_provenance_says_what_was_done(writt
         assert getattr(after, fact) == getattr(before, fact)
     check = written.verification
     assert isinstance(check, Verification)
-    assert (check.passed, check.same_nodes, check.embedding_difference) == (True, True, 0)
+    assert (check.passed, check.kept.nodes, check.embedding_difference) == (True, True, 0)
     facts = after.metadata
     assert facts["ntkit.method"] == written.chosen.name
     assert json.loads(facts["ntkit.suppressed_neurons"]) == written.suppressed.tolist()

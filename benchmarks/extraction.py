@@ -37,11 +37,11 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from joblib import cpu_count
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.datasets import marked_digits_model_path
 from ntkit.extraction import ImageFiles, ImagePreprocessing, TextPreprocessing, Texts
-from ntkit.extraction.session import available_cpus
 from runner import command_line, save
 
 Feed = dict[str, np.ndarray]
@@ -61,7 +61,7 @@ def session_of(model: FrozenModel, threads: int = 0, spinning: bool = True) -> A
 
 def best_bare(model: FrozenModel, feeds_of: Callable[[int], list[Feed]], rows: int) -> Any:
     """The fastest of all settings: the session, its prepared batches, and how it is set."""
-    cpus = available_cpus()
+    cpus = cpu_count()
     threads = sorted({1, max(1, cpus // 2), cpus})
     sessions = {(n, spin): session_of(model, n, spin) for n in threads for spin in (False, True)}
     settings = list(itertools.product([s for s in SIZES if s <= rows], sessions))
@@ -339,7 +339,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.memory_of:
         return memory(arguments.memory_of)
-    print(f"{available_cpus()} cores usable, the host has {os.cpu_count()}")
+    print(f"{cpu_count()} cores usable, the host has {os.cpu_count()}")
     results = list[dict[str, Any]]()
     if arguments.image_model:
         results += images(

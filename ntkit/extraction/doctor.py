@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 from onnx import parser
 
 from ntkit._extras import install_extra
@@ -21,7 +22,6 @@ from ntkit._version import __version__
 from ntkit.exceptions import NtkitError
 from ntkit.extraction.runner import run_batches
 from ntkit.extraction.session import (
-    available_cpus,
     builds,
     device_of,
     import_onnxruntime,
@@ -48,7 +48,7 @@ def diagnosis(model: str | Path | None = None, X: Any = None) -> dict[str, Any]:
             "onnxruntime": None,
         },
         "distributions": builds(),
-        "cpus": {"usable": available_cpus(), "host": os.cpu_count()},
+        "cpus": {"usable": cpu_count(), "host": os.cpu_count()},
         "providers": [],
         "gpu_visible": nvidia_device(),
         "cuda_starts": None,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import _check_feature_names
 
@@ -28,7 +29,7 @@ from ntkit.extraction.runner import (
     run_batches,
     shown_shape,
 )
-from ntkit.extraction.session import CPU, available_cpus, device_of, make_session, providers_of
+from ntkit.extraction.session import CPU, device_of, make_session, providers_of
 from ntkit.model import FrozenModel
 from ntkit.model.layers import Layer
 from ntkit.samples.columns import ordered_inputs
@@ -266,7 +267,7 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
 
     def _threads_and_streams(self) -> tuple[int, int]:
         """Threads of a session, and simultaneous batches: one on devices other than the CPU."""
-        threads = available_cpus() if self.threads is None else self.threads
+        threads = cpu_count() if self.threads is None else self.threads
         if isinstance(threads, bool) or threads < 1:
             raise InputError(f"threads must be at least 1; got {threads!r}.")
         providers = providers_of(self.device, self.providers)  # type: ignore[arg-type]

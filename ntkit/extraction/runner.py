@@ -12,12 +12,13 @@ from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
+from joblib import cpu_count
 from onnx import TensorProto
 from tqdm import tqdm
 
 from ntkit._types import Array
 from ntkit.exceptions import DeviceError, InputError, ModelError, NtkitError
-from ntkit.extraction.session import available_cpus, device_of, sent_to_gpu
+from ntkit.extraction.session import device_of, sent_to_gpu
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import name_of
 from ntkit.samples.kinds import by_input, first_rows
@@ -297,7 +298,7 @@ def _computed(
 ) -> Generator[Run, None, None]:
     """Outputs of each part in turn: read ahead of the session, or read and run in one thread."""
     inputs = runner.inputs
-    cpus = available_cpus()  # a single core that also runs the session prepares nothing ahead
+    cpus = cpu_count()  # a single core that also runs the session prepares nothing ahead
     workers = min(cpus, _MOST_WORKERS) if cpus > 1 or runner.on_gpu else 0
     ahead = 0 if inputs.instant and not runner.on_gpu else workers
     cut = partial(inputs.parts, batch_size=size)

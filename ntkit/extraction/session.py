@@ -50,7 +50,7 @@ def make_session(
             ort.preload_dlls()
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = available_cpus() if threads is None else threads
+    options.intra_op_num_threads = cpu_count() if threads is None else threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     for key, value in (config or {}).items():
         options.add_session_config_entry(key, value)
@@ -101,11 +101,6 @@ def sent_to_gpu(session: Any, feed: Mapping[str, Any]) -> dict[str, Any] | None:
         return {name: send(array, "cuda", int(device)) for name, array in feed.items()}
     except Exception:  # on any error: this only saves time
         return None
-
-
-def available_cpus() -> int:
-    """Number of cores for this process: its CPU affinity and the container's quota."""
-    return int(cpu_count())
 
 
 def nvidia_device() -> bool:

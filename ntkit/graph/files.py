@@ -18,10 +18,9 @@ from google.protobuf.message import DecodeError
 from onnx import TensorProto, helper
 
 from ntkit._disk import give_name, saying_what_failed, sha256_of
-from ntkit._shared_switch import SharedSwitch
 from ntkit._text import listed
 from ntkit.exceptions import InputError, ModelError, NtkitError
-from ntkit.graph.tensors import NO_LOG
+from ntkit.graph.tensors import AT_WORK
 
 _KEYS = frozenset({"location", "offset", "length", "checksum", "basepath"})
 
@@ -98,20 +97,6 @@ def _real_name(location: str, path: Path, folder: Path) -> str | None:
 
 
 _ORT = "ONNX Runtime's own format, .ort; pass the .onnx file that it was made from"
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Pause the garbage collector while the nodes of a large graph are made or written."""
-    # It would visit all of them again and again, which takes longer than making them.
-    before = gc.isenabled()
-    gc.disable()
-    yield
-    if before:
-        gc.enable()
-
-
-_NO_COLLECTOR = SharedSwitch(_without_collector)
 
 
 def deserialised(proto: onnx.ModelProto) -> ir.Model:
@@ -230,7 +215,7 @@ def _check_external(tensor: ir.ExternalTensor, path: Path, folder: Path) -> None
 def sound(path: Path | None) -> Iterator[None]:
     """Turn the errors of onnx-ir, protobuf and NumPy for a broken file into a message."""
     try:
-        with _NO_COLLECTOR(), NO_LOG():
+        with AT_WORK():
             yield
     except NtkitError:
         raise
@@ -269,7 +254,7 @@ def write_model(
         )
     with work as folder:
         temporary = Path(folder) / path.name
-        with _written(path), _NO_COLLECTOR(), NO_LOG():
+        with _written(path), AT_WORK():
             ir.save(model, temporary, external_data=data.name if data else None)
             if any(value.type is None for value in model.graph.outputs):
                 proto = onnx.load(temporary, load_external_data=False)

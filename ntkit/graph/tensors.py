@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -23,15 +24,19 @@ _LOGGER = logging.getLogger("onnx_ir")
 
 
 @contextmanager
-def _without_log() -> Iterator[None]:
-    """Switch off onnx-ir's log."""
-    before = _LOGGER.level
+def _at_work() -> Iterator[None]:
+    """Switch off onnx-ir's log, and the garbage collector while there are many new nodes."""
+    # It would visit all of them again and again, which takes longer than making them.
+    level, collects = _LOGGER.level, gc.isenabled()
     _LOGGER.setLevel(logging.CRITICAL)
+    gc.disable()
     yield
-    _LOGGER.setLevel(before)
+    _LOGGER.setLevel(level)
+    if collects:
+        gc.enable()
 
 
-NO_LOG = SharedSwitch(_without_log)
+AT_WORK = SharedSwitch(_at_work)
 
 
 Shape = tuple[int | str | None, ...] | None
@@ -55,7 +60,7 @@ class TensorInfo:
 
 def infer_shapes(model: ir.Model, **options: Any) -> None:
     """Add the shapes that ONNX infers, in place; without a word if they contradict each other."""
-    with NO_LOG():
+    with AT_WORK():
         common.ShapeInferencePass(check_type=False, strict_mode=False, **options)(model)
 
 

@@ -161,8 +161,9 @@ def replace_row(model: ir.Model, head: Head, row: int, coef: Array, intercept: A
     if len(coef) == 1:
         replace_weights(model, head, coef, intercept)
     elif plain is not None and _stores_rows(head, plain):
-        _set_weight(graph, plain, coef.astype(np.float64) / head.scale, row)
-        _set_bias(graph, plain, intercept.astype(np.float64) / head.scale, row)
+        changed = np.arange(len(coef)) == row
+        _set_weight(graph, plain, coef.astype(np.float64) / head.scale, changed)
+        _set_bias(graph, plain, intercept.astype(np.float64) / head.scale, changed)
     else:
         scores = _unquantised(head)
         weight = coef[row : row + 1].astype(np.float64) / head.after.scale
@@ -258,8 +259,8 @@ def _with_column(
     return gemm
 
 
-def _set_weight(graph: ir.Graph, layer: Plain, coef: Array, row: int | None = None) -> None:
-    """Write the weights (K, D), or only one row of them."""
+def _set_weight(graph: ir.Graph, layer: Plain, coef: Array, changed: Array | None = None) -> None:
+    """Write the weights (K, D), or only the rows that a mask (K,) names."""
     product = layer.product
 
     def as_stored(array: Array) -> Array:
@@ -267,23 +268,17 @@ def _set_weight(graph: ir.Graph, layer: Plain, coef: Array, row: int | None = No
             return array.reshape(*array.shape, *[1] * (layer.rank - 2))
         return array if attribute(product, "transB", 0) else array.T
 
-    changed = _only(row, coef.shape)
     stored = as_stored(coef / attribute(product, "alpha", 1.0))
-    _set_constant(graph, product, 1, stored, None if changed is None else as_stored(changed))
+    if changed is not None:
+        changed = as_stored(np.repeat(changed[:, None], coef.shape[1], axis=1))
+    _set_constant(graph, product, 1, stored, changed)
 
 
-def _only(row: int | None, shape: tuple[int, ...]) -> Array | None:
-    """Whether an entry is in a row; None without a row."""
-    if row is None:
-        return None
-    changed = np.zeros(shape, dtype=bool)
-    changed[row] = True
-    return changed
-
-
-def _set_bias(graph: ir.Graph, layer: Plain, intercept: Array, row: int | None = None) -> ir.Value:
-    """Write the bias, or one number of it; return the layer's new output."""
-    product, changed = layer.product, _only(row, intercept.shape)
+def _set_bias(
+    graph: ir.Graph, layer: Plain, intercept: Array, changed: Array | None = None
+) -> ir.Value:
+    """Write the bias, or only the numbers that a mask (K,) names; the layer's new output."""
+    product = layer.product
     inner = product.inputs[2] if len(product.inputs) > 2 else None  # of a Gemm or Conv
     if layer.bias_at is not None and layer.bias_at[0] is not product:
         if product.op_type in ("Gemm", "Conv") and inner is not None:
@@ -293,7 +288,7 @@ def _set_bias(graph: ir.Graph, layer: Plain, intercept: Array, row: int | None =
         among = None if changed is None else shaped(changed)
         _set_constant(graph, node, index, shaped(intercept), among)
     elif layer.bias_at is not None:
-        if row is not None:
+        if changed is not None:
             intercept = intercept / attribute(product, "beta", 1.0)
         elif attribute(product, "beta", 1.0) != 1:
             product.attributes["beta"] = ir.AttrFloat32("beta", 1.0)

@@ -78,8 +78,12 @@ class Facts:
     thresholds_source: str
 
 
-def facts_of(metadata: Mapping[str, str], path: Path | None) -> Facts:
+def read_facts(metadata: Mapping[str, str], path: Path | None) -> Facts:
     """Read what metadata, and the files next to a model of this path, say of its classes."""
+    if not all(isinstance(text, str) for pair in metadata.items() for text in pair):
+        raise ModelError(
+            f"{path or 'The model'} has metadata that are not text; export the model again."
+        )
     # In the metadata, a list in a row may be one of other things than classes. Next to the path, or
     # in the parent of a folder `onnx`: `config.json` (Hugging Face, timm), and `labels.txt` or
     # `classes.txt` with a name per line.

@@ -74,10 +74,10 @@ from ntkit.model.class_names import (
     Label,
     are_positions,
     class_names_of,
-    facts_of,
     label_named,
     matched_classes,
     parsed_json,
+    read_facts,
     renamed,
     thresholds_of,
     why_one_class,
@@ -193,11 +193,7 @@ class FrozenModel:
         self.scores = known.scores
         self.located_by: dict[str, str | None] = {**dict.fromkeys(PLACES), **located_by}
         self.metadata = dict(model.metadata_props)
-        if not all(isinstance(text, str) for pair in self.metadata.items() for text in pair):
-            raise ModelError(
-                f"{self.path or 'The model'} has metadata that are not text; export the model "
-                "again."
-            )
+        facts = known.facts or read_facts(self.metadata, self.path)
         self.embedding = embedding_info(embedding, head)
         self.logits = info_of(head.logits) if head else None
         self.logit_scale = head.after.scale if head else 1.0
@@ -208,7 +204,6 @@ class FrozenModel:
         self.ir_version = int(model.ir_version)
         # Copies share the fingerprint, and the facts until their metadata change.
         sha256 = known.sha256 or cache(partial(model_fingerprint, model, known.digest))
-        facts = known.facts or facts_of(self.metadata, self.path)
         names = known.names or _names_of_classes(head, self.scores, facts)
         self._known = known = replace(known, names=names, facts=facts, sha256=sha256)
         self._facts = facts
@@ -945,7 +940,7 @@ def _located_in(
                 if label or places["embedding"] or places["pooling"]:
                     raise HeadNotFoundError(problem) from None
                 return _scored(path, places["logits"], classes, problem, wanted=any_scores)
-            facts = facts_of(dict(model.metadata_props), path)
+            facts = read_facts(dict(model.metadata_props), path)
             apart = _named_apart(heads, facts)
             head, names = next(iter(heads.values())), ClassNames()
             parts = model, head, head.reads[0], dict[str, str | None]()

@@ -26,7 +26,7 @@ from ntkit.model._head_search import (
     labels_of,
     written_out,
 )
-from ntkit.model.class_names import are_positions, class_names_of, facts_of
+from ntkit.model.class_names import are_positions, class_names_of, read_facts
 
 COMMANDS = "ntkit audit, ntkit check and ntkit predict"
 SCORES = "ntkit.scores"
@@ -97,7 +97,7 @@ def add_scores(
     classes: Any = None,
 ) -> Scores:
     """Append the scores of a model to its graph, in place, or raise NoScores with the reason."""
-    facts = facts_of(metadata, path)
+    facts = read_facts(metadata, path)
     if facts.task not in ("", "single_label_classification"):
         raise NoScores(f"its problem type is {facts.task} ({facts.task_source})")
     scores, label = _chosen(_outputs(model, named), named)

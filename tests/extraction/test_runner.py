@@ -96,7 +96,7 @@ class SumSession(FakeSession):
 
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch):
-    monkeypatch.setattr(_runner, "available_cpus", lambda: 2)
+    monkeypatch.setattr(_runner, "cpu_count", lambda: 2)
 
 
 X = np.arange(200, dtype=np.float32).reshape(100, 2)
@@ -174,7 +174,7 @@ def test_batches_are_cut_where_one_run_cuts_them_and_prepared_once_and_not_far_a
 
 
 def test_a_single_core_prepares_and_runs_in_turn_unless_a_gpu_runs(monkeypatch):
-    monkeypatch.setattr(_runner, "available_cpus", lambda: 1)
+    monkeypatch.setattr(_runner, "cpu_count", lambda: 1)
     for on_gpu in (False, True):
         lazy = Lazy(X)
         list(run_batches(FakeSession(), lazy, batch_size=10, on_gpu=on_gpu))

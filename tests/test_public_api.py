@@ -14,7 +14,7 @@ import ntkit
 import ntkit.jobs
 
 # Packages whose names nobody outside types.
-INSIDE = {"cli", "graph", "inputs", "jobs", "jobs.attribute_reader", "jobs.audit", "jobs.copies"}
+INSIDE = {"cli", "graph", "inputs", "jobs", "jobs.attribute_reader", "jobs.audit"}
 INSIDE |= {
     "jobs.debias",
     "jobs.label_tables",

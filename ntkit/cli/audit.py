@@ -90,7 +90,7 @@ def command(
     """
     from ntkit.jobs.audit import Audit, LabelAudits, audit_model, write_audit
     from ntkit.jobs.audit.changes import MOST_CHANGES
-    from ntkit.jobs.audit.from_tables import audit_tables
+    from ntkit.jobs.audit.from_predictions import audit_tables
     from ntkit.jobs.report import options_again, quoted, started_by
 
     data = _checked(paths, predictions)

@@ -50,9 +50,9 @@ def command(
     parts with ntkit merge.
     """
     from ntkit.changes import change_named
+    from ntkit.changes.change import copies_to_store
     from ntkit.changes.images import range_notes
     from ntkit.extraction import EmbeddingStore, OnnxEmbedder
-    from ntkit.jobs.copies import copies_to_store
     from ntkit.samples.stored import is_finished, read_manifest
 
     refuse_folder_of_inputs(out, [model, data, *data_options.files])

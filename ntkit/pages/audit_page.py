@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
 from typing import Any
+from urllib.parse import quote as quoted_address
 
 import numpy as np
 
@@ -579,3 +580,17 @@ def _thumbnails(inputs: Inputs, rows: Sequence[int]) -> dict[int, str | None]:
         if left <= 0:
             break
     return thumbnails
+
+
+def labels_html(
+    title: str,
+    header: Sequence[str],
+    rows: Sequence[tuple[Sequence[str], str | None]],
+    sentences: Sequence[str],
+    notes: Sequence[str],
+) -> str:
+    """A table of labels, each with the folder of its audit or None; it works offline."""
+    linked = [(cells, folder and f"{quoted_address(folder)}/audit.html") for cells, folder in rows]
+    return offline_page(
+        "labels", title=title, header=header, rows=linked, sentences=sentences, notes=notes
+    )

@@ -19,13 +19,12 @@ from ntkit.attributes import words
 from ntkit.attributes.findings import Finding
 from ntkit.attributes.word_lists import comparable
 from ntkit.changes import Change, change_named
-from ntkit.changes.change import as_seen, bank_of, control_of
+from ntkit.changes.change import as_seen, bank_of, control_of, embedded_copies
 from ntkit.changes.images import has_black_and_white
 from ntkit.changes.texts import has_markup
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
-from ntkit.jobs.copies import embedded_copies
 from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import holm
 from ntkit.samples.looks import Inputs
@@ -219,7 +218,6 @@ def _frequent_words(texts: Sequence[str]) -> list[str]:
 
 def changes_of(
     embedder: OnnxEmbedder,
-    head: LinearHead | None,
     samples: Samples,
     changes: Sequence[Change],
     Z: Array,
@@ -239,6 +237,7 @@ def changes_of(
     # the half of the samples that was not used for the ranking.
     if not has_black_and_white(samples):
         changes = [change for change in changes if not change.of_pixels]
+    head = embedder.frozen_model.head
     if head is None or samples.embedded or not changes or not len(samples) or most < 1:
         return None
     budget = budget_for(len(samples)) if budget is None else budget

@@ -303,7 +303,6 @@ def audit_model(
         result = _of_classes(run, extra, named, **asked)
     flips = changes_of(
         run.scorer,
-        run.scorer.frozen_model.head,
         run.samples,
         changes_for(run.samples, result.findings) if most else (),
         run.scores,

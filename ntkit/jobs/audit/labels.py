@@ -23,7 +23,7 @@ from ntkit.attributes.findings import Finding
 from ntkit.jobs.audit.result import Audit, audit_files
 from ntkit.jobs.report import settings_files
 from ntkit.metrics import compare
-from ntkit.pages.labels_page import labels_html
+from ntkit.pages.audit_page import labels_html
 from ntkit.samples.looks import Inputs
 
 _RARE = 0.02  # share of samples up to which a note compares with an answer that never changes

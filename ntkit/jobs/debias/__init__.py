@@ -5,10 +5,10 @@ from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import Candidate
 from ntkit.jobs.debias._complaints import ComplaintsResult as ComplaintsResult
 from ntkit.jobs.debias._debias import debias
-from ntkit.jobs.debias._findings_result import FindingsResult as FindingsResult
-from ntkit.jobs.debias._findings_result import shares_of as shares_of
 from ntkit.jobs.debias._named_attributes import answers_from as answers_from  # for the command line
 from ntkit.jobs.debias._result import DebiasResult
+from ntkit.jobs.debias._result import FindingsResult as FindingsResult
+from ntkit.jobs.debias._result import shares_of as shares_of
 from ntkit.jobs.debias._settings import ANSWERS_FILE as ANSWERS_FILE
 from ntkit.jobs.debias._settings import HEADS_FILE as HEADS_FILE
 from ntkit.jobs.debias._settings import MODEL_FILE as MODEL_FILE

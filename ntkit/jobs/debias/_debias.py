@@ -39,7 +39,6 @@ from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, asked_for
 from ntkit.jobs.debias._choice import Choice, choose
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._complaints import ComplaintsResult, fix_complaints, refuse_with_complaints
-from ntkit.jobs.debias._findings_result import FindingsResult, open_findings, questions_of
 from ntkit.jobs.debias._flips import results_by_change
 from ntkit.jobs.debias._inputs import (
     POOLED,
@@ -64,7 +63,7 @@ from ntkit.jobs.debias._named_attributes import (
     answers_from,
     partly_known,
 )
-from ntkit.jobs.debias._result import DebiasResult
+from ntkit.jobs.debias._result import DebiasResult, FindingsResult, open_findings, questions_of
 from ntkit.jobs.debias._scorecard import Evidence
 from ntkit.jobs.debias._settings import ANSWERS_FILE, DebiasSettings, Order, with_former_keywords
 from ntkit.jobs.debias._write_candidate import check_label, label_of_run, other_labels_note
@@ -581,7 +580,6 @@ def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
     samples = data.sets["validation"]
     found = changes_of_samples(
         data.embedder,
-        data.model.head,
         samples,
         [*changes.values()],
         data.Z["validation"].X,

@@ -15,12 +15,11 @@ from ntkit._text import listed, percent, plain
 from ntkit._types import Array
 from ntkit.attributes.word_lists import plain_words
 from ntkit.changes import Change, change_named
-from ntkit.changes.change import bank_of
+from ntkit.changes.change import bank_of, embedded_copies
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.head import LinearHead
 from ntkit.jobs.audit.changes import displaced
-from ntkit.jobs.copies import embedded_copies
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, FittedOn
 from ntkit.jobs.debias._choice import Choice, vetoed
 from ntkit.jobs.debias._inputs import Prepared

@@ -28,14 +28,13 @@ from ntkit.jobs.audit.result import audit_files
 from ntkit.jobs.check import REPAIR_LIMITS, toml_of
 from ntkit.jobs.debias._candidates import n_suppressed
 from ntkit.jobs.debias._choice import Choice, repair_outcome, why_kept
-from ntkit.jobs.debias._findings_result import FindingsResult
 from ntkit.jobs.debias._flips import ByChange
 from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._outcome import PROBABLY, deciding_groups
 from ntkit.jobs.debias._repair_limits import comments_on, repair_limits
-from ntkit.jobs.debias._result import DebiasResult
+from ntkit.jobs.debias._result import DebiasResult, FindingsResult
 from ntkit.jobs.debias._service import DEPLOYED, write_deployed
 from ntkit.jobs.debias._settings import HEADS_FILE, MODEL_FILE, REPORT_FILE, RUN_FILE, Order
 from ntkit.jobs.report import (

@@ -63,7 +63,7 @@ def look(model, samples, changes=None, **options):
     embedder = OnnxEmbedder(model, device="cpu")
     Z = embedder.transform(samples.X)
     tried = changes_for(samples, []) if changes is None else changes
-    return changes_of(embedder, model.head, samples, tried, Z, **options)
+    return changes_of(embedder, samples, tried, Z, **options)
 
 
 MODEL = marked_digits_model_path()
@@ -115,7 +115,7 @@ def test_changes_of_the_subject_come_last(digits):
     tried = [change_named(f"image:{name}") for name in ("centre", "top left", "blur")]
     embedder = OnnxEmbedder(model, device="cpu")
     for order in (tried, tried[::-1]):
-        found = changes_of(embedder, model.head, samples, order, Z).changes
+        found = changes_of(embedder, samples, order, Z).changes
         assert [each.row.name for each in found][-1] == "image:centre"
     assert found[-1].is_finding  # it flips, and stands after one that does not
     assert not found[-2].is_finding
@@ -252,7 +252,7 @@ def test_the_budget_holds_and_the_same_seed_gives_the_same(digits, monkeypatch):
     runs = []
     for budget, seed in ((1, 0), (10, 0), (100, 0), (500, 0), (500, 0), (500, 1)):
         embedded.clear()
-        found = changes_of(embedder, model.head, samples, changes, Z, budget=budget, seed=seed)
+        found = changes_of(embedder, samples, changes, Z, budget=budget, seed=seed)
         assert sum(embedded) == found.n_embedded <= budget
         assert len(found.tried) + found.n_left_out == 19
         runs.append(found.as_dict())
@@ -316,14 +316,19 @@ def test_changes_that_never_apply(columns):
     assert found.tried[0].n == found.n_embedded == 0
 
 
-def test_nothing_is_done_without_a_head_or_raw_samples(columns):
+def test_nothing_is_done_without_a_head_or_raw_samples(columns, tmp_path):
+    graph = models.Graph()
+    graph.write("z = Tanh(Gemm(x, w))", w=np.eye(6))
+    graph.output("z", ["batch", 6])
+    models.save(graph.model(), tmp_path / "headless.onnx")
+    headless = FrozenModel.load(tmp_path / "headless.onnx", embedding="z")
     X = np.zeros((9, 6), np.float32)
     embedder, changes = OnnxEmbedder(columns, device="cpu"), [change_named("column:0")]
     Z = embedder.transform(X)
-    assert changes_of(embedder, None, Samples(X), changes, Z) is None
-    assert changes_of(embedder, columns.head, Samples(Z, embedded=True), changes, Z) is None
-    assert changes_of(embedder, columns.head, Samples(X), [], Z) is None
-    assert changes_of(embedder, columns.head, Samples(X), changes, Z, most=0) is None
+    assert changes_of(OnnxEmbedder(headless, device="cpu"), Samples(X), changes, Z) is None
+    assert changes_of(embedder, Samples(Z, embedded=True), changes, Z) is None
+    assert changes_of(embedder, Samples(X), [], Z) is None
+    assert changes_of(embedder, Samples(X), changes, Z, most=0) is None
 
 
 @pytest.mark.parametrize(

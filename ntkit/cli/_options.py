@@ -107,6 +107,24 @@ InversePenalty = Annotated[
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """How a command runs, and how it writes and prints."""
+
+    device: Device = "auto"
+    batch_size: BatchSize = None
+    seed: Seed = 0
+    force: Force = False
+    quiet: Quiet = False
+    json: Json = False
+
+    @property
+    def running(self) -> dict[str, Any]:
+        """The arguments with which a job runs a model."""
+        shown = not self.quiet
+        return {"device": self.device, "batch_size": self.batch_size, "verbose": shown}
+
+
+@dataclass(frozen=True)
 class NeuronTuneOptions:
     """Parameters of NeuronTuneClassifier."""
 
@@ -297,31 +315,6 @@ class DataOptions(TableOptions):
                 say(note, err=True)
         return samples
 
-    def roles(
-        self, prediction: str | None, scores: str | None, key: str | None, of_model: ModelOptions
-    ) -> TableRoles:
-        """Roles of the columns of tables of predictions and samples; no model takes inputs."""
-        from ntkit.jobs.tables import TableRoles
-
-        given = {n: v for n, v in vars(self).items() if n not in vars(TableOptions())}
-        given |= {n: v for n, v in vars(of_model).items() if n not in ("label", "classes")}
-        for name, value in given.items():
-            if name not in ("text_column", "settings") and value not in (None, False):
-                option = "preprocessing" if name in PREPROCESSING else name.replace("_", "-")
-                raise InputError(f"--{option} needs a model; drop it, or drop --predictions.")
-        return TableRoles(
-            label=self.label_column,
-            prediction=names(prediction) or (),
-            scores=names(scores) or (),
-            text=self.text_column,
-            columns=names(self.columns),
-            group=self.group_column,
-            key=key,
-            delimiter=self.delimiter,
-            one=of_model.label,
-            classes=of_model.named_classes(),
-        )
-
     def read_inputs(self, path: Path, model: FrozenModel, **options: bool) -> Samples:
         """Read samples that a model is to run on; they need no labels."""
         samples = self.read(path, model, "optional", **({"keep_table": False} | options))
@@ -371,13 +364,51 @@ class DataOptions(TableOptions):
         return given
 
 
-def refuse_of_tables(prediction: str | None, scores: str | None) -> None:
-    """Refuse names of columns of predictions without a table of them."""
-    if prediction is not None or scores is not None:
-        raise InputError(
-            "--prediction-column and --score-columns name columns of a table; name the table "
-            "with --predictions."
+@dataclass(frozen=True)
+class PredictionOptions:
+    """Tables of predictions, which need no model, and the metadata of samples."""
+
+    predictions: Path | None = option("Table of predictions, in place of a model.", "TABLE")
+    before: Path | None = option("Table of the predictions of the model in use.", "TABLE")
+    metadata: Metadata = None
+    prediction_column: str | None = of_tables(
+        "Column of predicted classes; of two models: NEW,OLD.", "COLUMN"
+    )
+    score_columns: str | None = of_tables(
+        "Columns of scores, named like classes or in their order.", "A,B,…"
+    )
+    id_column: IdColumn = None
+
+    def roles(self, data: DataOptions, model: ModelOptions) -> TableRoles:
+        """Roles of the columns of tables of predictions and samples; no model takes inputs."""
+        from ntkit.jobs.tables import TableRoles
+
+        given = {n: v for n, v in vars(data).items() if n not in vars(TableOptions())}
+        given |= {n: v for n, v in vars(model).items() if n not in ("label", "classes")}
+        for name, value in given.items():
+            if name not in ("text_column", "settings") and value not in (None, False):
+                flag = "preprocessing" if name in PREPROCESSING else name.replace("_", "-")
+                raise InputError(f"--{flag} needs a model; drop it, or drop --predictions.")
+        return TableRoles(
+            label=data.label_column,
+            prediction=names(self.prediction_column) or (),
+            scores=names(self.score_columns) or (),
+            text=data.text_column,
+            columns=names(data.columns),
+            group=data.group_column,
+            key=self.id_column,
+            delimiter=data.delimiter,
+            one=model.label,
+            classes=model.named_classes(),
         )
+
+    def refuse_columns(self) -> None:
+        """Refuse names of columns of predictions without a table of them."""
+        if self.prediction_column is not None or self.score_columns is not None:
+            raise InputError(
+                "--prediction-column and --score-columns name columns of a table; name the table "
+                "with --predictions."
+            )
 
 
 KEYS = frozenset(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -13,50 +15,48 @@ from ntkit._text import counted
 from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 
+if TYPE_CHECKING:
+    from ntkit.jobs.audit import Audit, LabelAudits
+    from ntkit.jobs.tables import TableRoles
+    from ntkit.model import FrozenModel
+    from ntkit.samples.samples import Samples
 
-@o.with_options(o.KEYS | {"seed", "no_changes"})
+
+@dataclass(frozen=True)
+class Tested:
+    """What is tested, and on which further samples."""
+
+    unlabelled: Path | None = o.option(
+        "Unlabelled samples; counts each finding there as well.", "DATA"
+    )
+    trust_inputs: bool = o.switch(
+        "--trust-inputs", "Continue if classes seem exchanged, or if the model guesses.", o.DATA
+    )
+    feature_sets: str | None = o.of_method(
+        "Feature sets to test, such as word,image; default: all.", "A,B,…"
+    )
+    alpha: float = o.of_method(
+        "Largest chance of any false finding.", "SHARE", default=0.05, min=0, max=1
+    )
+    cross_fit: bool = o.switch(
+        "--cross-fit", "Audit cross-fitted heads, if DATA trained the head.", o.METHOD
+    )
+    changes: int = o.of_method("Input changes to examine closely, or 0.", "N", default=5, min=0)
+    no_changes: bool = o.switch("--no-changes", "Do not change any input.", o.METHOD)
+
+
+@o.with_options(o.KEYS | {"seed", "no_changes"}, without={"before"})
 def command(
     *,
     paths: list[Path] = o.argument(
         "ONNX classifier and samples; with --predictions only the samples.", "[MODEL] DATA"
     ),
     out: Path = o.output("Output folder."),
-    predictions: Path | None = o.option(
-        "Audit this table of labels and predictions, without a model.", "TABLE"
-    ),
-    metadata: Path | None = o.option("Table of metadata: site, device, date.", "TABLE"),
-    unlabelled: Path | None = o.option(
-        "Unlabelled samples; counts each finding there as well.", "DATA"
-    ),
-    prediction_column: str | None = o.of_tables(
-        "Column of predicted classes; default prediction.", "COLUMN"
-    ),
-    score_columns: str | None = o.of_tables(
-        "Columns of scores, named like classes or in their order.", "A,B,…"
-    ),
-    id_column: o.IdColumn = None,
-    trust_inputs: bool = o.switch(
-        "--trust-inputs", "Continue if classes seem exchanged, or if the model guesses.", o.DATA
-    ),
-    feature_sets: str | None = o.of_method(
-        "Feature sets to test, such as word,image; default: all.", "A,B,…"
-    ),
-    alpha: float = o.of_method(
-        "Largest chance of any false finding.", "SHARE", default=0.05, min=0, max=1
-    ),
-    cross_fit: bool = o.switch(
-        "--cross-fit", "Audit cross-fitted heads, if DATA trained the head.", o.METHOD
-    ),
-    changes: int = o.of_method("Input changes to examine closely, or 0.", "N", default=5, min=0),
-    no_changes: bool = o.switch("--no-changes", "Do not change any input.", o.METHOD),
+    tables: o.PredictionOptions,
+    tests: Tested,
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
-    device: o.Device = "auto",
-    batch_size: o.BatchSize = None,
-    seed: o.Seed = 0,
-    force: o.Force = False,
-    quiet: o.Quiet = False,
-    json: o.Json = False,
+    run: o.RunOptions,
     context: typer.Context,
 ) -> None:
     """Find what the model's errors depend on.
@@ -88,81 +88,92 @@ def command(
     Metadata may lack some samples. Without --id-column ntkit matches rows by file_name of images,
     by id if all rows have one, or by position.
     """
-    from ntkit.jobs.audit import Audit, LabelAudits, audit_model, write_audit
-    from ntkit.jobs.audit.changes import MOST_CHANGES
-    from ntkit.jobs.audit.from_predictions import audit_tables
+    from ntkit.jobs.audit import Audit, write_audit
     from ntkit.jobs.report import options_again, quoted, started_by
 
-    data = _checked(paths, predictions)
-    check_folder(
-        out, inputs=[*paths, predictions, metadata, unlabelled, *data_options.files], force=force
-    )
+    data = _checked(paths, tables.predictions)
+    inputs = [*paths, tables.predictions, tables.metadata, tests.unlabelled, *data_options.files]
+    check_folder(out, inputs=inputs, force=run.force)
     result: Audit | LabelAudits
-    if predictions is not None:
-        of_a_model = {
-            "--feature-sets": feature_sets,
-            "--cross-fit": cross_fit,
-            "--unlabelled": unlabelled,
-            "--changes": changes != MOST_CHANGES,
-        }
-        for option, value in of_a_model.items():
-            if value:
-                raise InputError(f"{option} needs a model; drop it, or drop --predictions.")
-        roles = data_options.roles(prediction_column, score_columns, id_column, model_options)
-        roles = replace(roles, trusted=trust_inputs)
-        result = audit_tables(
-            predictions,
-            data,
-            roles,
-            metadata_file=metadata,
-            alpha=alpha,
-        )
+    if tables.predictions is not None:
+        roles = replace(tables.roles(data_options, model_options), trusted=tests.trust_inputs)
+        result = _of_tables(tables, data, roles, tests)
     else:
-        o.refuse_of_tables(prediction_column, score_columns)
+        tables.refuse_columns()
         frozen = model_options.load(paths[0], any_scores=True)
-        more, several = None, {"every_label": True, "keep_unknown": True}
-        if unlabelled is not None:
-            more = data_options.read(unlabelled, frozen, "optional", tell=False, **several)
-        result = audit_model(
-            frozen,
-            data_options.read(data, frozen, "optional", tell=False, **several),
-            feature_sets=o.names(feature_sets),
-            metadata=metadata,
-            key=id_column,
-            cross_fit=cross_fit,
-            unlabelled=more,
-            changes=changes,
-            trust_inputs=trust_inputs,
-            device=device,
-            batch_size=batch_size,
-            alpha=alpha,
-            random_state=seed,
-            verbose=not quiet,
-        )
-    model = paths[0] if predictions is None else None
+        read = partial(data_options.read, labels="optional", tell=False, every_label=True)
+        result = _of_model(frozen, data, partial(read, keep_unknown=True), tables, tests, run)
+    model = paths[0] if tables.predictions is None else None
     again = {"model_options": {**vars(model_options)}, "data_options": {**vars(data_options)}}
-    again["data_options"] |= {"id_column": id_column, "trust_inputs": trust_inputs}
+    again["data_options"] |= {"id_column": tables.id_column, "trust_inputs": tests.trust_inputs}
     order_again = ""
     if isinstance(result, Audit) and result.label is None and result.class_order is not None:
         order = [*map(str, result.class_order)]  # a repair refuses every other one
         of_file = any("," in name for name in order)
         order_again = f"--classes {'FILE' if of_file else quoted(','.join(order))}"
     settings = o.settings_of(context)
-    if trust_inputs:  # or a repair refuses what this audit was told to take
+    if tests.trust_inputs:  # or a repair refuses what this audit was told to take
         settings += "\n[debias]\ntrust_inputs = true\n"
     with started_by(None, settings=settings):
-        write_audit(result, out, title=(predictions or paths[0]).name, force=force)
+        write_audit(result, out, title=(tables.predictions or paths[0]).name, force=run.force)
+    cross_fit, metadata = tests.cross_fit, tables.metadata
     sets = f"--train TRAIN --validation {quoted(data)}"
     sets = f"--train {quoted(data)} --validation VALIDATION" if cross_fit else sets
-    beside = metadata is not None
-    if beside:  # of these samples alone, so it may not name those of a second set
+    if metadata is not None:  # of these samples alone, so it may not name those of a second set
         sets = f"{sets} --metadata METADATA" if cross_fit else quoted(data)
-    of_samples = f"--metadata {quoted(metadata)}" * (beside and not cross_fit)
+    of_samples = "" if metadata is None or cross_fit else f"--metadata {quoted(metadata)}"
     options = [of_samples, options_again(again, out), order_again]
     repair = " ".join(filter(None, [sets, *options]))
     check = " ".join(filter(None, [quoted(data), *options]))
     next_step = _next_step(result, out, model, repair, check)
-    o.show(result, json=json, text=f"{result}\n\n{next_step}", notes=result.notes)
+    o.show(result, json=run.json, text=f"{result}\n\n{next_step}", notes=result.notes)
+
+
+def _of_tables(tables: o.PredictionOptions, data: Path, roles: TableRoles, tests: Tested) -> Audit:
+    """Audit a table of predictions, without a model."""
+    from ntkit.jobs.audit.changes import MOST_CHANGES
+    from ntkit.jobs.audit.from_predictions import audit_tables
+
+    of_a_model = {
+        "--feature-sets": tests.feature_sets,
+        "--cross-fit": tests.cross_fit,
+        "--unlabelled": tests.unlabelled,
+        "--changes": tests.changes != MOST_CHANGES,
+    }
+    for option, value in of_a_model.items():
+        if value:
+            raise InputError(f"{option} needs a model; drop it, or drop --predictions.")
+    assert tables.predictions is not None
+    of_file = tables.metadata
+    return audit_tables(tables.predictions, data, roles, metadata_file=of_file, alpha=tests.alpha)
+
+
+def _of_model(
+    model: FrozenModel,
+    data: Path,
+    read: Callable[[Path, FrozenModel], Samples],
+    tables: o.PredictionOptions,
+    tests: Tested,
+    run: o.RunOptions,
+) -> Audit | LabelAudits:
+    """Audit a model on samples that ``read`` reads."""
+    from ntkit.jobs.audit import audit_model
+
+    more = None if tests.unlabelled is None else read(tests.unlabelled, model)
+    return audit_model(
+        model,
+        read(data, model),
+        feature_sets=o.names(tests.feature_sets),
+        metadata=tables.metadata,
+        key=tables.id_column,
+        cross_fit=tests.cross_fit,
+        unlabelled=more,
+        changes=tests.changes,
+        trust_inputs=tests.trust_inputs,
+        alpha=tests.alpha,
+        random_state=run.seed,
+        **run.running,
+    )
 
 
 def _next_step(audit: Any, out: Path, model: Path | None, repair: str, check: str) -> str:

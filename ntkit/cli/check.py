@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,9 @@ from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 
 if TYPE_CHECKING:
+    from ntkit.extraction import OnnxEmbedder
+    from ntkit.jobs.check import CheckResult, Limits
+    from ntkit.jobs.tables import Predicted, TableRoles
     from ntkit.samples.samples import Match
 
 _COMPARED = 8  # samples, to tell whether two models have the same body
@@ -54,71 +57,100 @@ _KEYS = o.KEYS | {
 }
 
 
-@o.with_options(_KEYS, without={"preprocessing"})
+@dataclass(frozen=True)
+class LimitOptions:
+    """Limits, and what they are on."""
+
+    max_drop: float | None = o.option(
+        "Most percentage points of accuracy to lose, anywhere.", "POINTS"
+    )
+    max_new_errors: float | None = o.option("Most samples that become wrong.", "PERCENT")
+    average: float | None = o.option("Least average accuracy.", "PERCENT")
+    worst_class: float | None = o.option("Least accuracy of every class.", "PERCENT")
+    worst_group: float | None = o.option("Least accuracy of every group.", "PERCENT")
+    limits: Path | None = o.option("TOML file of limits; options override it.", "FILE")
+    slices: list[str] | None = o.option(
+        "Slice to hold to the limits: word:film, column:site; repeatable.", "SLICE", "--slice"
+    )
+    invariant: list[str] | None = o.option(
+        "Change that must not flip predictions: image:jpeg=75; repeatable.", "CHANGE"
+    )
+    answers: Path | None = o.option(
+        "answers.json of audit or label; adds its groups as slices.", "FILE"
+    )
+    rates: Rates = field(default_factory=Rates)
+    max_flip_rate: float | None = o.of_limits("Most predictions that a change may flip.", "PERCENT")
+    over: str | None = o.of_limits(
+        "Where drops are limited: average, class, group, slice.", "A,B,…"
+    )
+    threshold: str | None = o.of_limits(
+        "Probability above which the positive class is predicted.", "NUMBER[,NEW]"
+    )
+    alpha: float | None = o.of_limits(
+        "Largest chance of a wrong pass or failure; default 0.05.", "SHARE"
+    )
+    min_samples: int | None = o.of_limits(
+        "Only list slices with fewer samples, unless one surely lost.", "N"
+    )
+
+    @property
+    def on_subsets(self) -> dict[str, Any]:
+        """What a check takes besides limits and changes."""
+        threshold = o.numbers(self.threshold, "--threshold")
+        return {"slices": self.slices or (), "answers": self.answers, "threshold": threshold}
+
+    def in_place_of(self, base: Path | None) -> tuple[Limits, list[str]]:
+        """Limits of a file or project with those of the options in their place, and notes."""
+        from ntkit.jobs.check import limits_with
+
+        alike: tuple[str, ...] = (
+            "max_drop",
+            "max_new_errors",
+            "average",
+            "worst_class",
+            "worst_group",
+        )
+        alike += ("max_flip_rate", "alpha", "min_samples")
+        over = None if self.over is None else tuple(o.names(self.over) or ())
+        said = {name: getattr(self, name) for name in alike} | self.rates.limits
+        return limits_with(base, over=over, **said)
+
+
+@dataclass(frozen=True)
+class Written:
+    """Files that the command writes."""
+
+    report: Path | None = o.of_output("Write an HTML report on the two models.", "FILE")
+    json_file: Path | None = o.of_output("Write the result as JSON.", "FILE")
+    junit: Path | None = o.of_output("Write the result as JUnit XML.", "FILE")
+    markdown: Path | None = o.of_output("Write the result as Markdown.", "FILE")
+
+    def check(self, inputs: Sequence[Any], *, force: bool) -> None:
+        """Refuse files that exist or are inputs."""
+        for file in (self.json_file, self.junit, self.markdown):
+            if file is not None:
+                check_file(file, inputs=inputs, force=force)
+        if self.report is not None:
+            from ntkit.jobs.report import PAGE
+
+            check_file(self.report, inputs=inputs, force=force, size=PAGE)
+
+
+@o.with_options(_KEYS, without={"preprocessing", "seed"})
 def command(
     *,
     paths: list[Path] | None = o.argument(
         "Model in use, its replacement, labelled samples; or one model.", "[OLD] NEW DATA", None
     ),
-    predictions: Path | None = o.option(
-        "Check this table of predictions, without a model.", "TABLE"
-    ),
-    before: Path | None = o.option("Table of the predictions of the model in use.", "TABLE"),
-    max_drop: float | None = o.option(
-        "Most percentage points of accuracy to lose, anywhere.", "POINTS"
-    ),
-    max_new_errors: float | None = o.option("Most samples that become wrong.", "PERCENT"),
-    average: float | None = o.option("Least average accuracy.", "PERCENT"),
-    worst_class: float | None = o.option("Least accuracy of every class.", "PERCENT"),
-    worst_group: float | None = o.option("Least accuracy of every group.", "PERCENT"),
-    limits: Path | None = o.option("TOML file of limits; options override it.", "FILE"),
-    slices: list[str] | None = o.option(
-        "Slice to hold to the limits: word:film, column:site; repeatable.", "SLICE", "--slice"
-    ),
-    invariant: list[str] | None = o.option(
-        "Change that must not flip predictions: image:jpeg=75; repeatable.", "CHANGE"
-    ),
-    answers: Path | None = o.option(
-        "answers.json of audit or label; adds its groups as slices.", "FILE"
-    ),
-    prediction_column: str | None = o.of_tables(
-        "Column of predicted classes; of both models: NEW,OLD.", "COLUMN"
-    ),
-    score_columns: str | None = o.of_tables(
-        "Columns of scores, named like classes or in their order.", "A,B,…"
-    ),
-    metadata: o.Metadata = None,
-    id_column: o.IdColumn = None,
-    rates: Rates,
-    max_flip_rate: float | None = o.of_limits(
-        "Most predictions that a change may flip.", "PERCENT"
-    ),
-    over: str | None = o.of_limits(
-        "Where drops are limited: average, class, group, slice.", "A,B,…"
-    ),
-    threshold: str | None = o.of_limits(
-        "Probability above which the positive class is predicted.", "NUMBER[,NEW]"
-    ),
-    alpha: float | None = o.of_limits(
-        "Largest chance of a wrong pass or failure; default 0.05.", "SHARE"
-    ),
-    min_samples: int | None = o.of_limits(
-        "Only list slices with fewer samples, unless one surely lost.", "N"
-    ),
+    tables: o.PredictionOptions,
+    limit_options: LimitOptions,
     allow_too_few: bool = o.switch(
         "--allow-too-few", "Exit with 0 if samples are too few to say.", o.LIMITS
     ),
-    report: Path | None = o.of_output("Write an HTML report on the two models.", "FILE"),
-    json_file: Path | None = o.of_output("Write the result as JSON.", "FILE"),
-    junit: Path | None = o.of_output("Write the result as JUnit XML.", "FILE"),
-    markdown: Path | None = o.of_output("Write the result as Markdown.", "FILE"),
+    written: Written,
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
-    device: o.Device = "auto",
-    batch_size: o.BatchSize = None,
-    force: o.Force = False,
-    quiet: o.Quiet = False,
-    json: o.Json = False,
+    run: o.RunOptions,
 ) -> None:
     """Check whether a model may replace another.
 
@@ -161,129 +193,186 @@ def command(
     With --report ntkit writes a page: which samples gain, which lose, and which neurons matter.
     The two models may differ only in their head. Of tables of predictions the page has no neurons.
     """
-    from ntkit.jobs.check import (
-        REPAIR_LIMITS,
-        check_tables,
-        limits_of,
-        limits_of_project,
-        limits_of_repair,
-        limits_with,
-        summary_of,
-        write_check,
-    )
+    from ntkit.jobs.check import limits_of_project, summary_of, write_check
 
-    paths = _checked(paths or [], predictions, before)
-    if report is not None and len(paths) != 3 and before is None:
+    paths, report = _checked(paths or [], tables), written.report
+    if report is not None and len(paths) != 3 and tables.before is None:
         raise InputError("--report compares two models; give OLD, NEW and DATA, or --before.")
-    own_file = limits is not None
-    if limits is None:
-        limits, notes = limits_of_project()
+    base: Any = limit_options.limits
+    if base is None:
+        base, notes = limits_of_project()
         o.tell_notes(notes)
-    read_files = [*paths, predictions, before, limits, answers, metadata, *data_options.files]
-    for file in (json_file, junit, markdown):
-        if file is not None:
-            check_file(file, inputs=read_files, force=force)
-    if report is not None:
-        from ntkit.jobs.report import (
-            PAGE,
-            started_by,
-            write_report,
-            write_report_of_predictions,
-        )
-        from ntkit.samples.samples import input_paths
-
-        check_file(report, inputs=read_files, force=force, size=PAGE)
-    limit, notes = limits_with(
-        limits,
-        max_drop=max_drop,
-        max_new_errors=max_new_errors,
-        average=average,
-        worst_class=worst_class,
-        worst_group=worst_group,
-        max_flip_rate=max_flip_rate,
-        **rates.limits,
-        over=None if over is None else tuple(o.names(over) or ()),
-        alpha=alpha,
-        min_samples=min_samples,
-    )
+    files = [tables.predictions, tables.before, base, limit_options.answers, tables.metadata]
+    written.check([*paths, *files, *data_options.files], force=run.force)
+    limits, notes = limit_options.in_place_of(base)
     o.tell_notes(notes)
-    shown: dict[str, Any] = {"slices": slices or (), "answers": answers, "metadata": metadata}
-    shown |= {"limits": limit, "threshold": o.numbers(threshold, "--threshold")}
-    held_to = None
-    running: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": not quiet}
-    if predictions is not None:
-        if invariant:
+    if tables.predictions is not None:
+        data = [*paths, tables.predictions][0]
+        if limit_options.invariant:
             raise InputError("--invariant needs a model; drop it, or drop --predictions.")
         if data_options.columns is not None:
             raise InputError("--columns needs a model; drop it, or drop --predictions.")
-        roles = data_options.roles(prediction_column, score_columns, id_column, model_options)
-        tables: list[Any] = []
-        data = [*paths, predictions][0]
-        result = check_tables(predictions, data, roles, before=before, tables=tables, **shown)
-        if report is not None and tables[0].labels:
-            raise InputError("--report of tables is on classes, not on labels. Leave it out.")
+        roles = tables.roles(data_options, model_options)
+        result, page = _of_tables(
+            tables, data, limits, limit_options, roles, paged=report is not None
+        )
     else:
-        from ntkit.jobs.check import check_read
-        from ntkit.jobs.predict import labels_compared, matches_of
+        from ntkit.jobs.predict import matches_of
 
-        o.refuse_of_tables(prediction_column, score_columns)
-        embedders: list[Any] = []
+        tables.refuse_columns()
         read = partial(data_options.read, paths[-1], tell=False, every_label=True)
         matches = matches_of(model_options.load_all(paths[:-1]), read)
-        if len(matches) == 2 and not (own_file or limit.stated or over):
-            sha_of = [match.model.sha256() for match in matches]
-            pair = {"old": sha_of[0], "new": sha_of[1], "label": matches[1].model.label}
-            folder = paths[1] if paths[1].is_dir() else paths[1].parent
-            came, notes = limits_of_repair(folder, pair)
-            if came is not None and (slices or answers):  # these may not be of its groups
-                file, came = folder / REPAIR_LIMITS, None
-                notes = [
-                    f"{file} may have no limit for --slice and --answers, so ntkit goes on without "
-                    f"it. To use it, add: --limits {file}"
-                ]
-            o.tell_notes(notes)
-            if came is not None:  # a project or options may say how sure, and of how many samples
-                held_to, sure = str(folder / REPAIR_LIMITS), {"alpha", "min_samples"}
-                said = {n: getattr(limit, n) for n in sure if getattr(limit, n) != getattr(came, n)}
-                shown["limits"] = limits_of(came, **said)
-                if matches[1].samples.groups is not None:
-                    other = "They hold no group that the data name. To hold these: --worst-group N."
-                    o.tell_notes([other])
         if report is not None:
-            if labels_compared([each.model for each in matches]):
-                raise InputError(
-                    "--report is on one label. Name it with --label, or leave --report out."
-                )
-            read_parts = (part for match in matches for part in (match.model, match.samples))
-            check_file(report, inputs=input_paths(*read_parts), force=force, size=PAGE)
-            _refuse_other_bodies(matches, paths[:-1], device)
-        shown |= {"invariant": invariant or (), "key": id_column, "embedders": embedders}
-        shown["sure_of_classes"] = model_options.classes is not None
-        result = replace(check_read(matches, **shown, **running), held_to=held_to)
+            _check_report(report, matches, paths, run)
+        sure = model_options.classes is not None
+        beside = tables.metadata, tables.id_column
+        result, page = _of_models(matches, paths, limits, limit_options, beside, run, sure=sure)
     result = replace(result, allow_too_few=allow_too_few)
-    write_check(result, json=json_file, junit=junit, markdown=markdown, force=force)
-    if report is not None and before is not None:
-        (of,), names = tables, [str(before), str(predictions)]
-        parts = of.samples.y, of.predictions, of.samples, names, result.notes
+    write_check(
+        result,
+        json=written.json_file,
+        junit=written.junit,
+        markdown=written.markdown,
+        force=run.force,
+    )
+    if report is not None:
+        from ntkit.jobs.report import started_by
+
         with started_by(o.command_line()):
-            write_report_of_predictions(*parts, report, force=force)
-    elif report is not None:
-        old, new = matches
-        with started_by(o.command_line()):
-            running |= {"force": force}
-            if embedders[0].frozen_model.scores is None:  # else it computes scores
-                running |= {"embedder": embedders[0]}
-            write_report(old.model, new.model, old.samples, report, **running)
+            page(report, force=run.force)
     o.tell_notes(result.notes)
-    if json:
+    if run.json:
         o.print_json(result.as_dict() | ({} if report is None else {"report": str(report)}))
     else:
         o.say(summary_of(result) + (f"\n\nReport: {report}" if report is not None else ""))
     raise typer.Exit(result.exit_code)
 
 
-def _checked(paths: list[Path], predictions: Path | None, before: Path | None) -> list[Path]:
+def _of_tables(
+    tables: o.PredictionOptions,
+    data: Path,
+    limits: Limits,
+    asked: LimitOptions,
+    roles: TableRoles,
+    *,
+    paged: bool,
+) -> tuple[CheckResult, Callable[..., object]]:
+    """Check tables of predictions; also what writes the page of two of them."""
+    from ntkit.jobs.check import check_tables
+
+    assert tables.predictions is not None
+    read: list[Predicted] = []
+    result = check_tables(
+        tables.predictions,
+        data,
+        roles,
+        before=tables.before,
+        metadata=tables.metadata,
+        tables=read,
+        limits=limits,
+        **asked.on_subsets,
+    )
+
+    (of,) = read
+    if paged and of.labels:
+        raise InputError("--report of tables is on classes, not on labels. Leave it out.")
+
+    def page(report: Path, *, force: bool) -> None:
+        from ntkit.jobs.report import write_report_of_predictions
+
+        names = [str(tables.before), str(tables.predictions)]
+        parts = of.samples.y, of.predictions, of.samples, names, result.notes
+        write_report_of_predictions(*parts, report, force=force)
+
+    return result, page
+
+
+def _of_models(
+    matches: Sequence[Match],
+    paths: Sequence[Path],
+    limits: Limits,
+    asked: LimitOptions,
+    beside: tuple[Path | None, str | None],
+    run: o.RunOptions,
+    *,
+    sure: bool,
+) -> tuple[CheckResult, Callable[..., object]]:
+    """Check one model or two; also what writes the page of two."""
+    from ntkit.jobs.check import check_read
+    from ntkit.jobs.report import write_report
+
+    held_to = None
+    if len(matches) == 2 and not (asked.limits or limits.stated or asked.over):
+        limits, held_to = _those_of_repair(limits, asked, matches, paths[1])
+    metadata, key = beside
+    embedders: list[OnnxEmbedder] = []
+    result = check_read(
+        matches,
+        limits=limits,
+        invariant=asked.invariant or (),
+        metadata=metadata,
+        key=key,
+        embedders=embedders,
+        sure_of_classes=sure,
+        **asked.on_subsets,
+        **run.running,
+    )
+
+    def page(report: Path, *, force: bool) -> None:
+        old, new = matches
+        again = embedders[0] if embedders[0].frozen_model.scores is None else None
+        options: dict[str, Any] = {**run.running, "force": force, "embedder": again}
+        write_report(old.model, new.model, old.samples, report, **options)
+
+    return replace(result, held_to=held_to), page
+
+
+def _those_of_repair(
+    limits: Limits, asked: LimitOptions, matches: Sequence[Match], new: Path
+) -> tuple[Limits, str | None]:
+    """The limits that came with a repaired model and their file, else those that there are."""
+    from ntkit.jobs.check import REPAIR_LIMITS, limits_of, limits_of_repair
+
+    old_sha, new_sha = (match.model.sha256() for match in matches)
+    pair = {"old": old_sha, "new": new_sha, "label": matches[1].model.label}
+    folder = new if new.is_dir() else new.parent
+    came, notes = limits_of_repair(folder, pair)
+    if came is not None and (asked.slices or asked.answers):  # these may not be of its groups
+        file, came = folder / REPAIR_LIMITS, None
+        notes = [
+            f"{file} may have no limit for --slice and --answers, so ntkit goes on without it. To "
+            f"use it, add: --limits {file}"
+        ]
+    o.tell_notes(notes)
+    if came is None:
+        return limits, None
+    if matches[1].samples.groups is not None:
+        other = "They hold no group that the data name. To hold these: --worst-group N."
+        o.tell_notes([other])
+    # A project or options may say how sure, and of how many samples.
+    sure = {"alpha", "min_samples"}
+    said = {n: getattr(limits, n) for n in sure if getattr(limits, n) != getattr(came, n)}
+    return limits_of(came, **said), str(folder / REPAIR_LIMITS)
+
+
+def _check_report(
+    report: Path, matches: Sequence[Match], paths: Sequence[Path], run: o.RunOptions
+) -> None:
+    """Refuse a page that is an input, or models that a page cannot compare."""
+    from ntkit.jobs.predict import labels_compared
+    from ntkit.jobs.report import PAGE
+    from ntkit.samples.samples import input_paths
+
+    if labels_compared([each.model for each in matches]):
+        raise InputError("--report is on one label. Name it with --label, or leave --report out.")
+    read_parts = (part for match in matches for part in (match.model, match.samples))
+    check_file(report, inputs=input_paths(*read_parts), force=run.force, size=PAGE)
+    _refuse_other_bodies(matches, paths[:-1], run.device)
+
+
+def _checked(paths: list[Path], tables: o.PredictionOptions) -> list[Path]:
     """Paths, if they fit together."""
+    predictions, before = tables.predictions, tables.before
     from ntkit.samples.table import TABLES
 
     usage = "ntkit check --predictions NEW --before OLD DATA"

@@ -22,17 +22,12 @@ def command(
     change: str | None = o.option(
         "Embed changed copies instead: image:border, word:please.", "CHANGE"
     ),
-    seed: int | None = o.option("Seed of the copies; default 0.", "N", min=0),
     shard: str | None = o.option("Embed part I of N; ntkit merge joins them.", "I/N"),
     engine: str = o.option("local, or ray for many machines.", "NAME", default="local"),
     dtype: str | None = o.option("Store float16 or float32; default: as computed.", "NAME"),
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
-    batch_size: o.BatchSize = None,
-    device: o.Device = "auto",
-    force: o.Force = False,
-    quiet: o.Quiet = False,
-    json: bool = o.switch("--json", "Print progress and the result as JSON lines.", o.OUTPUT),
+    run: o.RunOptions,
 ) -> None:
     """Compute the embeddings of samples.
 
@@ -45,6 +40,8 @@ def command(
 
     With --change ntkit embeds a copy of each sample that the change applies to. The copy has the
     name of its sample.
+
+    With --json ntkit prints progress and the result as JSON lines.
 
     For several machines, run one command per part: --shard 1/4 to --shard 4/4. Then join the
     parts with ntkit merge.
@@ -59,13 +56,13 @@ def command(
     frozen = model_options.load(model)
     keep = {"keep_table": change is not None, "every_label": True}
     samples = data_options.read_inputs(data, frozen, **keep)
-    if change is None and seed is not None:
+    if change is None and run.seed:
         raise InputError("--seed is the seed of changed copies; name a --change as well.")
     if change is not None:
         originals, skipped = len(samples), samples.skipped
         for note in range_notes(samples) if change_named(change).of_pixels else ():
             o.say(f"Note: {note}", err=True)
-        samples, _ = copies_to_store(samples, change_named(change), seed=seed or 0)
+        samples, _ = copies_to_store(samples, change_named(change), seed=run.seed)
         samples = replace(samples, skipped=skipped)
         if not len(samples):
             raise InputError(
@@ -74,11 +71,11 @@ def command(
             )
     embedder = OnnxEmbedder(
         frozen,
-        device=device,
-        batch_size=batch_size,
-        verbose=not (quiet or json),
+        device=run.device,
+        batch_size=run.batch_size,
+        verbose=not (run.quiet or run.json),
     )
-    before = None if force else read_manifest(out)
+    before = None if run.force else read_manifest(out)
     store = EmbeddingStore.write(
         out,
         embedder,
@@ -86,12 +83,12 @@ def command(
         part=None if shard is None else _part(shard),
         dtype=dtype,  # type: ignore[arg-type]
         engine=engine,  # type: ignore[arg-type]
-        force=force,
-        progress=_lines_of_json() if json and not quiet else None,
+        force=run.force,
+        progress=_lines_of_json() if run.json and not run.quiet else None,
     )
     (rows, neurons), where = store.X.shape, store.manifest["device"]
     already = before is not None and is_finished(before)
-    if json:
+    if run.json:
         facts = {"store": out, "rows": rows, "neurons": neurons, "device": where}
         facts |= {"already_complete": already, "run": store.manifest["run"], "change": change}
         facts["skipped"] = [str(path) for path in samples.skipped]

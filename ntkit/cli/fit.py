@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ntkit.head import LinearHead
 
 
-@o.with_options(())
+@o.with_options((), without={"device", "batch_size", "quiet"})
 def command(
     *,
     embeddings: Path = o.argument(
@@ -33,10 +33,8 @@ def command(
     neurontune: o.NeuronTuneOptions,
     solver: str | None = o.option("How NeuronTune retrains: optimum or sgd.", "NAME"),
     C: o.InversePenalty = None,
-    seed: o.Seed = 0,
     table_options: o.TableOptions,
-    force: o.Force = False,
-    json: o.Json = False,
+    run: o.RunOptions,
 ) -> None:
     """Retrain a head without spurious neurons.
 
@@ -59,12 +57,12 @@ def command(
     from ntkit.samples.samples import input_paths
     from ntkit.samples.stored import check_alike, facts_of
 
-    check_file(out, inputs=[embeddings, validation], force=force)
+    check_file(out, inputs=[embeddings, validation], force=run.force)
     train, original = _embeddings(embeddings, table_options)
     others = {"C": C, "max_cost": max_cost, "solver": solver}
     parameters = neurontune.parameters
     parameters |= {name: value for name, value in others.items() if value is not None}
-    clf = _estimator(method, parameters, original, seed)
+    clf = _estimator(method, parameters, original, run.seed)
     origin = train.origin or {"preprocessing": train.preprocessing}
     extra, read = {}, [train]
     if validation is not None:
@@ -74,17 +72,17 @@ def command(
         second = second.with_columns_as_in(train)
         check_alike((str(embeddings), str(validation)), origin, second.origin)
         extra, read = {"X_val": second.X, "y_val": second.y}, [train, second]
-    check_file(out, inputs=input_paths(*read), force=force)
+    check_file(out, inputs=input_paths(*read), force=run.force)
     _fit(clf, train, extra)
     head = to_onnx(clf)
     for key, text in facts_of(origin).items():
         head.metadata_props.add(key=key, value=text)
-    write_onnx(head, out, force=force)
+    write_onnx(head, out, force=run.force)
     suppressed = getattr(clf, "suppressed_", np.zeros(train.X.shape[1], dtype=bool))
     facts = {"head": str(out), "method": method, "classes": clf.classes_}
     facts["suppressed_neurons"] = np.flatnonzero(suppressed)
     text = "\n".join([f"{out}: {_done(clf)}.", *filter(None, [getattr(clf, "reason_", "")])])
-    o.show(facts, json=json, text=text)
+    o.show(facts, json=run.json, text=text)
 
 
 # The words of a warning in Python, and on the command line.

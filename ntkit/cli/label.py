@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +12,31 @@ from ntkit.cli import _options as o
 from ntkit.exceptions import InputError
 
 
-@o.with_options(o.KEYS | {"seed"})
+@dataclass(frozen=True)
+class Asked:
+    """What is asked, and the labels that there are."""
+
+    question: str | None = o.option('Question on each sample: "Is there water?"', "TEXT")
+    values: str | None = o.option("Possible labels, two to nine; default yes,no.", "A,B,…")
+    batch: int | None = o.option("Samples to ask about next; default 48.", "N", min=1)
+    answers: list[Path] | None = o.option(
+        "Labels from elsewhere: labels.csv, answers.json; repeatable.", "FILE"
+    )
+    check: Path | None = o.option("Table of a program's answers to check.", "TABLE")
+    id_column: o.IdColumn = None
+    match_names: o.MatchNames = False
+
+
+@o.with_options(o.KEYS | {"seed"}, without={"force"})
 def command(
     *,
     model: o.Model,
     data: Path = o.argument("Labelled samples to ask about, usually the training set.", "DATA"),
     out: Path = o.output("Folder of this question."),
-    question: str | None = o.option('Question on each sample: "Is there water?"', "TEXT"),
-    values: str | None = o.option("Possible labels, two to nine; default yes,no.", "A,B,…"),
-    batch: int | None = o.option("Samples to ask about next; default 48.", "N", min=1),
-    answers: list[Path] | None = o.option(
-        "Labels from elsewhere: labels.csv, answers.json; repeatable.", "FILE"
-    ),
-    check: Path | None = o.option("Table of a program's answers to check.", "TABLE"),
-    id_column: o.IdColumn = None,
-    match_names: o.MatchNames = False,
+    asked: Asked,
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
-    device: o.Device = "auto",
-    batch_size: o.BatchSize = None,
-    seed: o.Seed = 0,
-    quiet: o.Quiet = False,
-    json: o.Json = False,
+    run: o.RunOptions,
     context: typer.Context,
 ) -> None:
     """Ask a person to label some samples.
@@ -62,25 +65,25 @@ def command(
     frozen = of_one_label(model_options.load(model))
     samples = data_options.read(data, frozen)
     shared: dict[str, Any] = {
-        "question": question,
-        "values": o.names(values),
-        "answers": answers or (),
-        "match_names": match_names,
-        "random_state": seed,
-        "verbose": not quiet,
+        "question": asked.question,
+        "values": o.names(asked.values),
+        "answers": asked.answers or (),
+        "match_names": asked.match_names,
+        "random_state": run.seed,
+        "verbose": not run.quiet,
     }
-    if check is not None:
-        if batch is not None:
+    if asked.check is not None:
+        if asked.batch is not None:
             raise InputError("--batch cannot be combined with --check, which asks about twelve.")
-        of_check = samples if json else replace(samples, notes=())  # the reader printed them
+        of_check = samples if run.json else replace(samples, notes=())  # the reader printed them
         with started_by(None, settings=o.settings_of(context)):
-            checked = check_table(frozen, of_check, check, out, key=id_column, **shared)
-        o.show(checked, json=json)
+            checked = check_table(frozen, of_check, asked.check, out, key=asked.id_column, **shared)
+        o.show(checked, json=run.json)
         return
-    if id_column is not None:
+    if asked.id_column is not None:
         raise InputError("--id-column belongs to the table of --check. Pass --check, or omit it.")
-    shared |= {} if batch is None else {"batch": batch}
-    shared |= {"device": device, "batch_size": batch_size}
+    shared |= {} if asked.batch is None else {"batch": asked.batch}
+    shared |= run.running
     with started_by(None, settings=o.settings_of(context)):
         asking = label_samples(frozen, samples, out, **shared)
-    o.show(asking, json=json, notes=asking.notes[len(samples.notes) :])
+    o.show(asking, json=run.json, notes=asking.notes[len(samples.notes) :])

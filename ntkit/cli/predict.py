@@ -10,7 +10,7 @@ from ntkit._output import check_file
 from ntkit.cli import _options as o
 
 
-@o.with_options(o.KEYS - {"batch_size"})
+@o.with_options(o.KEYS - {"batch_size"}, without={"seed"})
 def command(
     *,
     model: o.Model,
@@ -20,11 +20,7 @@ def command(
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     id_column: o.IdColumn = None,
-    device: o.Device = "auto",
-    batch_size: o.BatchSize = None,
-    force: o.Force = False,
-    quiet: o.Quiet = False,
-    json: o.Json = False,
+    run: o.RunOptions,
 ) -> None:
     """Write a model's predictions as a table.
 
@@ -44,16 +40,14 @@ def command(
     from ntkit.jobs.predict import check_kind, matches_of, write_rows
 
     check_kind(out)
-    check_file(out, inputs=[model, data, before, *data_options.files], force=force)
+    check_file(out, inputs=[model, data, before, *data_options.files], force=run.force)
     several: Any = {"every_label": True, "keep_unknown": True}
     read = partial(data_options.read, data, labels="some", tell=False, **several)
     done = write_rows(
         out,
         matches_of(model_options.load_all([model] if before is None else [before, model]), read),
-        force=force,
-        device=device,
-        batch_size=batch_size,
-        verbose=not quiet,
+        force=run.force,
         key=id_column,
+        **run.running,
     )
-    o.show(done, json=json, notes=done.notes)
+    o.show(done, json=run.json, notes=done.notes)

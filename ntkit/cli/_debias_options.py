@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from ntkit.cli import _options as o
 
 
 @dataclass(frozen=True)
-class Options:
-    """All options of ``ntkit debias``."""
+class Sets:
+    """The model, its samples, and the folders of runs."""
 
     model: Path | None = o.argument("ONNX classifier, or its folder.", "MODEL", default=None)
     data: Path | None = o.argument("Labelled samples, or complaints.", "DATA", default=None)
@@ -22,6 +24,13 @@ class Options:
     run: Path | None = o.option(
         "Continue the run in this folder, with its embeddings.", "FOLDER", "--from"
     )
+    deploy: Path | None = o.of_output("Write a folder for the service as well.", "FOLDER")
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a person says of the samples."""
+
     spurious: list[str] | None = o.option(
         "Attribute that must not matter: word:film, column:age>=40; repeatable.", "NAME"
     )
@@ -31,14 +40,6 @@ class Options:
     answers: list[Path] | None = o.option(
         "answers.json, or labels of single samples; repeatable.", "FILE"
     )
-    method: str | None = o.option("Order a method: auto, neurontune, afr, …, or a score.", "NAME")
-    max_cost: float = o.option(
-        "Largest loss (mean of groups), or changed answers (--keep: 0.02).",
-        "SHARE",
-        default=0.05,
-        min=0,
-        max=1,
-    )
     groups: Path | None = o.of_data("Table of known groups of some samples, to balance.", "TABLE")
     metadata: o.Metadata = None
     id_column: o.IdColumn = None
@@ -47,6 +48,21 @@ class Options:
         "A service's outputs (.npz); refuses embeddings that differ.", "OUTPUTS"
     )
     trust_inputs: o.TrustInputs = False
+    no_input: bool = o.switch("--no-input", "Ask no question in the terminal.", o.OUTPUT)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a head is fitted and chosen."""
+
+    method: str | None = o.option("Order a method: auto, neurontune, afr, …, or a score.", "NAME")
+    max_cost: float = o.option(
+        "Largest loss (mean of groups), or changed answers (--keep: 0.02).",
+        "SHARE",
+        default=0.05,
+        min=0,
+        max=1,
+    )
     validation_balanced: bool = o.switch(
         "--validation-balanced", "Validation has little bias: auto uses it alone.", o.METHOD
     )
@@ -55,19 +71,39 @@ class Options:
         "--even-if-worse", "Write the new head even if it is not better.", o.METHOD
     )
     new_head: bool = o.switch("--new-head", "Fit a new last layer for other classes.", o.METHOD)
-    deploy: Path | None = o.of_output("Write a folder for the service as well.", "FOLDER")
     keep_original: bool = o.switch(
         "--keep-original", "Without a new model, write the unchanged original.", o.OUTPUT
     )
-    no_input: bool = o.switch("--no-input", "Ask no question in the terminal.", o.OUTPUT)
     neurontune: o.NeuronTuneOptions = field(default_factory=o.NeuronTuneOptions)
     C: o.InversePenalty = None
-    model_options: o.ModelOptions = field(default_factory=o.ModelOptions)
-    data_options: o.DataOptions = field(default_factory=o.DataOptions)
-    device: o.Device = "auto"
-    batch_size: o.BatchSize = None
-    seed: o.Seed = 0
-    force: o.Force = False
-    quiet: o.Quiet = False
+
+
+@dataclass(frozen=True)
+class Options:
+    """All options of ``ntkit debias``."""
+
+    sets: Sets
+    said: Said
+    fit: Fit
+    model_options: o.ModelOptions
+    data_options: o.DataOptions
+    running: o.RunOptions
     verbose: bool = o.switch("--verbose", "Print all candidates, groups and notes.", o.OUTPUT)
-    json: o.Json = False
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The options by name; those on the model and on reading data are one value each."""
+        values = {"model_options": self.model_options, "data_options": self.data_options}
+        for part in (self.sets, self.said, self.fit, self.running):
+            values |= vars(part)
+        return values | {"verbose": self.verbose}
+
+    def with_values(self, values: Mapping[str, Any]) -> Options:
+        """The options with other values of some."""
+        parts = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name, part in parts.items():
+            if name in values:
+                parts[name] = values[name]
+            elif name in ("sets", "said", "fit", "running"):
+                parts[name] = replace(part, **{n: values[n] for n in vars(part) if n in values})
+        return Options(**parts)

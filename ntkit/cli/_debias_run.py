@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from ntkit._disk import read_json
 from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes.answers import Answers
 from ntkit.cli import _options as o
-from ntkit.cli._debias_options import Options
+from ntkit.cli._debias_options import Fit, Options
 from ntkit.cli._questions import asks_in_terminal, can_ask
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import DeployError, InputError
@@ -23,8 +23,10 @@ from ntkit.jobs.debias import (
     HEADS_FILE,
     MODEL_FILE,
     RUN_FILE,
+    ComplaintsResult,
     DebiasResult,
     DebiasSettings,
+    FindingsResult,
     answers_from,
     check_candidates,
     debias,
@@ -58,104 +60,150 @@ _MUCH = 1000  # samples; a run that embeds so many and cannot write a model says
 
 def run_debias(options: Options, context: typer.Context) -> None:
     """Repair a model, or continue a run."""
-    typed = o.typed_options(context)
-    if options.keep is not None:
-        _by_complaints(options, options.keep, context)
+    typed, sets = o.typed_options(context), options.sets
+    if sets.keep is not None:
+        _by_complaints(options, sets.keep, context)
         return
-    out, run = options.out, options.run
+    run = sets.run
     if run is not None and (run / HEADS_FILE).is_file() and not _goes_on(run, typed):
         _other_row(run, options, typed)
         return
-    files = options.answers or []
-    answers = [answers_from(file) for file in files]
-    of_samples = any(not isinstance(each, Answers) for each in answers)
-    arguments = {n: value for n, value in vars(options).items() if n not in _OF_ONE_RUN}
-    arguments["labels"] = files[0] if of_samples else None
-    said_now = {name: arguments[name] for name in ("method", "labels", "neurontune")}
-    if run is not None:
-        arguments, out = going_on(run, arguments, typed), out or run
-        answered = (run / ANSWERS_FILE).is_file() and "interpolation" not in typed
-        if {"answers", "spurious", "invariant", "groups"} & typed or answered:
-            # What was ordered or labelled before is not what is said now.
-            arguments |= said_now
-    labels = arguments["labels"]
-    a = replace(options, **{n: value for n, value in arguments.items() if n != "labels"})
+    answers = [answers_from(file) for file in options.said.answers or ()]
+    arguments, out = _arguments(options, answers, typed)
+    a = options.with_values(arguments)
     _check_sets(a, out)
-    assert a.model is not None
+    assert a.sets.model is not None
     assert out is not None
-    paths = {"train": a.train, "validation": a.validation or a.data, "test": a.test}
-    inputs = [a.model, *paths.values(), a.groups, a.metadata, a.recorded, *a.data_options.files]
-    if run is None or run.resolve() != out.resolve():
-        _check_new(out, [*inputs, *files], force=a.force)
-    if a.deploy is not None:
-        check_folder(a.deploy, inputs=[*inputs, *files], force=a.force)
-        refuse_nested(out, a.deploy)
-    frozen = _loaded(a.model, a.model_options, new_head=a.new_head)
-    ordered = _ordered(a)
-    sets = {
-        name: a.data_options.read(path, frozen, tell=False)
-        for name, path in paths.items()
-        if path is not None
-    }
-    for samples in sets.values():
-        o.tell_notes(samples.notes)
-    asks = not (a.no_input or a.json) and can_ask()
-    is_told = a.spurious or a.invariant or files or a.groups or ordered or a.new_head or run
-    if not asks and not is_told:
-        again = {"model_options": vars(a.model_options), "data_options": vars(a.data_options)}
-        _tell_cost(sets, a.model, paths["validation"], options_again(again, None))
-    otherwise: Literal["original", "new head"] | None = "original" if a.keep_original else None
-    otherwise = "new head" if a.even_if_worse else otherwise
+    _check_outputs(a, out)
+    model = _loaded(a.sets.model, a.model_options, new_head=a.fit.new_head)
+    method = _ordered(a.fit, a.running.seed)
+    samples = _read(a, model)
+    asks = not (a.said.no_input or a.running.json) and can_ask()
+    if not asks and not _is_told(a):
+        _tell_cost(samples, a)
+    merged = {**a.values, **vars(a.model_options), **vars(a.data_options), **vars(a.fit.neurontune)}
     failed: DeployError | None = None
     try:
-        merged = {**vars(a), **vars(a.model_options), **vars(a.data_options), **vars(a.neurontune)}
         settings = o.settings_of(context, merged)
         with started_by(o.command_line(), plain_arguments(arguments), settings):
-            result = debias(
-                frozen,
-                *(sets[name] for name in ("train", "validation") if name in sets),
-                test=sets.get("test"),
-                out=out,
-                method=ordered,
-                max_cost=a.max_cost,
-                spurious=a.spurious,
-                invariant=a.invariant,
-                answers=answers or labels,
-                ask=asks_in_terminal(out / "audit.html") if asks else None,
-                groups=None if a.groups is None else _groups(a.groups, a.data_options),
-                metadata=None if a.metadata is None else _beside(a.metadata, a.data_options),
-                device=a.device,
-                force=a.force,
-                settings=DebiasSettings(
-                    deploy=a.deploy,
-                    new_head=a.new_head,
-                    validation_balanced=a.validation_balanced,
-                    id_column=a.id_column,
-                    match_names=a.match_names,
-                    interpolation=a.interpolation,
-                    otherwise=otherwise,
-                    resume=run,
-                    C=a.C,
-                    recorded=a.recorded,
-                    trust_inputs=a.trust_inputs,
-                    batch_size=a.batch_size,
-                    random_state=a.seed,
-                    verbose=not a.quiet,
-                ),
-            )
+            told = answers or arguments["labels"]
+            result = _repaired(a, model, samples, out, method, told, asks=asks)
     except DeployError as error:
         result, failed = error.result, error
     new = isinstance(result, DebiasResult) and result.verification is not None
-    text = result.summary(verbose=a.verbose)
-    o.show(result, json=a.json, text=text, notes=result.notes if a.json else ())
-    if a.deploy is not None and not new and not a.json:
-        o.say(f"Not written: {a.deploy}, for there is no new model to deploy.")
+    _show(result, a)
+    if a.sets.deploy is not None and not new and not a.running.json:
+        o.say(f"Not written: {a.sets.deploy}, for there is no new model to deploy.")
     if failed is not None:
         raise failed
     if result.state == "open":
         raise typer.Exit(OPEN)
     if isinstance(result, DebiasResult) and not new:
         raise typer.Exit(NOT_BETTER)
+
+
+def _arguments(
+    options: Options, answers: Sequence[Any], typed: set[str]
+) -> tuple[dict[str, Any], Path | None]:
+    """Arguments for the record of a run, with those of the run that it continues; and OUT."""
+    out, run, files = options.sets.out, options.sets.run, options.said.answers
+    of_samples = any(not isinstance(each, Answers) for each in answers)
+    arguments = {n: value for n, value in options.values.items() if n not in _OF_ONE_RUN}
+    arguments["labels"] = files[0] if files and of_samples else None
+    if run is None:
+        return arguments, out
+    said_now = {name: arguments[name] for name in ("method", "labels", "neurontune")}
+    arguments = going_on(run, arguments, typed)
+    answered = (run / ANSWERS_FILE).is_file() and "interpolation" not in typed
+    if {"answers", "spurious", "invariant", "groups"} & typed or answered:
+        # What was ordered or labelled before is not what is said now.
+        arguments |= said_now
+    return arguments, out or run
+
+
+def _check_outputs(a: Options, out: Path) -> None:
+    """Refuse output folders that exist or hold inputs."""
+    sets, said, force = a.sets, a.said, a.running.force
+    inputs = [sets.model, sets.train, sets.validation or sets.data, sets.test, said.groups]
+    inputs += [said.metadata, said.recorded, *a.data_options.files, *(said.answers or ())]
+    if sets.run is None or sets.run.resolve() != out.resolve():
+        _check_new(out, inputs, force=force)
+    if sets.deploy is not None:
+        check_folder(sets.deploy, inputs=inputs, force=force)
+        refuse_nested(out, sets.deploy)
+
+
+def _read(a: Options, model: FrozenModel) -> dict[str, Samples]:
+    """The sets that are given, by name."""
+    sets = a.sets
+    paths = {"train": sets.train, "validation": sets.validation or sets.data, "test": sets.test}
+    samples = {
+        name: a.data_options.read(path, model, tell=False)
+        for name, path in paths.items()
+        if path is not None
+    }
+    for each in samples.values():
+        o.tell_notes(each.notes)
+    return samples
+
+
+def _is_told(a: Options) -> bool:
+    """Whether a run can write a model without asking."""
+    said = [a.said.spurious, a.said.invariant, a.said.answers, a.said.groups]
+    return any([*said, a.fit.method, a.fit.neurontune.parameters, a.fit.new_head, a.sets.run])
+
+
+def _repaired(
+    a: Options,
+    model: FrozenModel,
+    samples: Mapping[str, Samples],
+    out: Path,
+    method: Any,
+    answers: Any,
+    *,
+    asks: bool,
+) -> DebiasResult | FindingsResult | ComplaintsResult:
+    """Run debias with the options."""
+    said, fit, running = a.said, a.fit, a.running
+    otherwise: Literal["original", "new head"] | None = "original" if fit.keep_original else None
+    return debias(
+        model,
+        *(samples[name] for name in ("train", "validation") if name in samples),
+        test=samples.get("test"),
+        out=out,
+        method=method,
+        max_cost=fit.max_cost,
+        spurious=said.spurious,
+        invariant=said.invariant,
+        answers=answers,
+        ask=asks_in_terminal(out / "audit.html") if asks else None,
+        groups=None if said.groups is None else _groups(said.groups, a.data_options),
+        metadata=None if said.metadata is None else _beside(said.metadata, a.data_options),
+        device=running.device,
+        force=running.force,
+        settings=DebiasSettings(
+            deploy=a.sets.deploy,
+            new_head=fit.new_head,
+            validation_balanced=fit.validation_balanced,
+            id_column=said.id_column,
+            match_names=said.match_names,
+            interpolation=fit.interpolation,
+            otherwise="new head" if fit.even_if_worse else otherwise,
+            resume=a.sets.run,
+            C=fit.C,
+            recorded=said.recorded,
+            trust_inputs=said.trust_inputs,
+            batch_size=running.batch_size,
+            random_state=running.seed,
+            verbose=not running.quiet,
+        ),
+    )
+
+
+def _show(result: Any, options: Options) -> None:
+    json = options.running.json
+    text = result.summary(verbose=options.verbose)
+    o.show(result, json=json, text=text, notes=result.notes if json else ())
 
 
 def _loaded(path: Path, options: o.ModelOptions, *, new_head: bool = False) -> FrozenModel:
@@ -178,38 +226,39 @@ def _by_complaints(options: Options, keep: Path, context: typer.Context) -> None
             "--keep: complaints and traffic "
             "are all that such a repair reads. Drop one of them."
         )
-    if options.model is None or options.data is None or options.out is None:
+    sets, running = options.sets, options.running
+    if sets.model is None or sets.data is None or sets.out is None:
         raise InputError(
             "Give a model, complaints, traffic and a folder: ntkit debias MODEL COMPLAINTS --keep "
             "DATA -o OUT."
         )
-    read, frozen = options.data_options.read, _loaded(options.model, options.model_options)
-    complaints = read(options.data, frozen, tell=False)
+    read, frozen = options.data_options.read, _loaded(sets.model, options.model_options)
+    complaints = read(sets.data, frozen, tell=False)
     traffic = read(keep, frozen, "optional", tell=False, keep_unknown=True)
-    arguments = plain_arguments(vars(options))
+    arguments = plain_arguments(options.values)
     with started_by(o.command_line(), arguments, o.settings_of(context)):
         result = debias(
             frozen,
             complaints,
             keep=traffic,
-            out=options.out,
-            max_cost=options.max_cost if "max_cost" in typed else None,
-            device=options.device,
-            force=options.force,
+            out=sets.out,
+            max_cost=options.fit.max_cost if "max_cost" in typed else None,
+            device=running.device,
+            force=running.force,
             settings=DebiasSettings(
-                batch_size=options.batch_size,
-                random_state=options.seed,
-                verbose=not options.quiet,
+                batch_size=running.batch_size,
+                random_state=running.seed,
+                verbose=not running.quiet,
             ),
         )
-    text = result.summary(verbose=options.verbose)
-    o.show(result, json=options.json, text=text, notes=result.notes if options.json else ())
+    _show(result, options)
     if not result.written:
         raise typer.Exit(NOT_BETTER)
 
 
-def _check_sets(a: Options, out: Path | None) -> None:
+def _check_sets(options: Options, out: Path | None) -> None:
     """Raise an error that names the option or argument that is missing, or too much."""
+    a = options.sets
     if a.model is None:
         missing = "MODEL"
     elif a.data is None and a.train is None:
@@ -232,9 +281,9 @@ def _check_sets(a: Options, out: Path | None) -> None:
     )
 
 
-def _ordered(options: Options) -> Any:
+def _ordered(fit: Fit, seed: int) -> Any:
     """The method that was ordered: a name, NeuronTune with its parameters, or None."""
-    parameters, method = options.neurontune.parameters, options.method
+    parameters, method = fit.neurontune.parameters, fit.method
     if not parameters:
         return method
     if method != "neurontune":
@@ -243,7 +292,7 @@ def _ordered(options: Options) -> Any:
             f"The setting {key} is a parameter of NeuronTune. Order it with --method neurontune, "
             "or remove the setting."
         )
-    parameters = {"solver": "optimum", "C": options.C, "random_state": options.seed} | parameters
+    parameters = {"solver": "optimum", "C": fit.C, "random_state": seed} | parameters
     return NeuronTuneClassifier.as_described(**parameters)
 
 
@@ -262,16 +311,17 @@ def _check_new(out: Path, inputs: list[Path | None], *, force: bool) -> None:
     check_folder(out, inputs=inputs, force=force)
 
 
-def _tell_cost(
-    sets: Mapping[str, Samples], model: Path, validation: Path | None, options: str
-) -> None:
+def _tell_cost(samples: Mapping[str, Samples], a: Options) -> None:
     """Note the cost of a run that cannot write a model."""
-    n = sum(len(samples) for samples in sets.values() if not samples.embedded)
+    n = sum(len(each) for each in samples.values() if not each.embedded)
     if n >= _MUCH:
+        again = {"model_options": vars(a.model_options), "data_options": vars(a.data_options)}
+        paths = a.sets.model, a.sets.validation or a.sets.data
+        words = [*(quoted(path) for path in paths if path is not None), options_again(again, None)]
         o.say(
             f"Note: this run embeds {n} samples and writes no model, because there is no terminal "
             "to ask in. To list findings from the validation set alone: ntkit audit "
-            f"{' '.join(filter(None, [quoted(model), quoted(validation), options]))} -o audit/",
+            f"{' '.join(filter(None, words))} -o audit/",
             err=True,
         )
 
@@ -296,7 +346,7 @@ def _goes_on(run: Path, typed: set[str]) -> bool:
 def _other_row(run: Path, options: Options, typed: set[str]) -> None:
     """Write the head of another row of a decided run."""
     check_candidates(run)
-    method, out = options.method, options.out
+    method, out, running = options.fit.method, options.sets.out, options.running
     if method is None or out is None:
         raise InputError(
             f"{run} holds a decided run. Another method: ntkit debias --from {quoted(run)} "
@@ -311,22 +361,23 @@ def _other_row(run: Path, options: Options, typed: set[str]) -> None:
             f"--{name.replace('_', '-')} is not used to write another row of {run}; leave it out, "
             "or leave -o out to do the run again."
         )
-    model = None if options.model is None else options.model_options.load(options.model)
+    path = options.sets.model
+    model = None if path is None else options.model_options.load(path)
     check = write_candidate(
         run,
         method,
         out,
         model=model,
         label=options.model_options.label,
-        device=options.device,
-        force=options.force,
+        device=running.device,
+        force=running.force,
     )
     text = (
         f"Wrote {out / MODEL_FILE} with the whole head of {method} of the run in {run}, not "
         f"interpolated. Verified on {check.n_samples} random inputs: largest relative "
         f"difference of logits {check.logit_difference:.1e}. {check.on_other_labels()}"
     ).rstrip()
-    o.show_verified(out / MODEL_FILE, check, text, json=options.json)
+    o.show_verified(out / MODEL_FILE, check, text, json=running.json)
 
 
 def _beside(path: Path, options: o.DataOptions) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ntkit._labels import spelt_as
 from ntkit._output import check_file
@@ -13,6 +13,8 @@ from ntkit.cli import _options as o
 from ntkit.exceptions import InputError, ModelError
 
 if TYPE_CHECKING:
+    from ntkit.head import LinearHead
+    from ntkit.model import FrozenModel
     from ntkit.verification import Verification
 
 
@@ -42,10 +44,9 @@ def command(
     """
     from ntkit._disk import size_of
     from ntkit.jobs.debias import undo as put_back
-    from ntkit.model import FrozenModel
     from ntkit.samples.kinds import first_rows
     from ntkit.samples.samples import input_paths
-    from ntkit.samples.stored import check_alike, check_made_with, origin_of_head
+    from ntkit.samples.stored import check_alike
     from ntkit.verification import save_verified
     from ntkit.verification.comparison import check_head
     from ntkit.verification.random_inputs import random_inputs
@@ -61,6 +62,34 @@ def command(
     original = model_options.load(model)
     inputs, size = input_paths(original), size_of(original.files)
     check_file(out, inputs=inputs, force=force, size=size)
+    original, new, facts, origin = _fitted(original, head)
+    if data is None:
+        X = random_inputs(original)
+    else:
+        samples = data_options.read_inputs(data, original)
+        check_alike((str(head), str(data)), origin, {"preprocessing": samples.preprocessing})
+        X = first_rows(samples.X, 256)
+    if original.head is not None:
+        check_head(original, X, device=device)
+    check = save_verified(
+        original.with_head(new, provenance=facts),
+        out,
+        original=original,
+        X=X,
+        head=new,
+        device=device,
+        force=force,
+    )
+    _show(out, check, json)
+
+
+def _fitted(
+    original: FrozenModel, head: Path
+) -> tuple[FrozenModel, LinearHead, dict[str, str], dict[str, Any]]:
+    """The model and the head of a file with the same classes; what the file says; its origin."""
+    from ntkit.model import FrozenModel
+    from ntkit.samples.stored import check_made_with, origin_of_head
+
     source = FrozenModel.load(head)
     if source.head is None:
         raise ModelError(f"{head} holds no linear head.")
@@ -86,24 +115,7 @@ def command(
     elif set(new.classes.tolist()) != set(original.class_names or ()):
         with suppress(InputError):  # which says so below
             original = original.matched_to(new.classes)
-    if data is None:
-        X = random_inputs(original)
-    else:
-        samples = data_options.read_inputs(data, original)
-        check_alike((str(head), str(data)), origin, {"preprocessing": samples.preprocessing})
-        X = first_rows(samples.X, 256)
-    if original.head is not None:
-        check_head(original, X, device=device)
-    check = save_verified(
-        original.with_head(new, provenance=facts),
-        out,
-        original=original,
-        X=X,
-        head=new,
-        device=device,
-        force=force,
-    )
-    _show(out, check, json)
+    return original, new, facts, origin
 
 
 def _show(out: Path, check: Verification, json: bool) -> None:

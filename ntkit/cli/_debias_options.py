@@ -56,12 +56,8 @@ class Fit:
     """How a head is fitted and chosen."""
 
     method: str | None = o.option("Order a method: auto, neurontune, afr, …, or a score.", "NAME")
-    max_cost: float = o.option(
-        "Largest loss (mean of groups), or changed answers (--keep: 0.02).",
-        "SHARE",
-        default=0.05,
-        min=0,
-        max=1,
+    max_cost: float | None = o.option(
+        "Largest loss (default 0.05), or changed answers (--keep: 0.02).", "SHARE", min=0, max=1
     )
     validation_balanced: bool = o.switch(
         "--validation-balanced", "Validation has little bias: auto uses it alone.", o.METHOD

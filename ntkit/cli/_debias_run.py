@@ -242,7 +242,7 @@ def _by_complaints(options: Options, keep: Path, context: typer.Context) -> None
             complaints,
             keep=traffic,
             out=sets.out,
-            max_cost=options.fit.max_cost if "max_cost" in typed else None,
+            max_cost=options.fit.max_cost,
             device=running.device,
             force=running.force,
             settings=DebiasSettings(

@@ -21,7 +21,7 @@ from ntkit.exceptions import InputError
 from ntkit.inputs.text_preprocessing import TextPreprocessing
 from ntkit.inputs.texts import Texts
 from ntkit.samples.samples import ReadTable, Samples, as_classes, columns_in_order
-from ntkit.samples.table import Table, distinct, is_aside, is_empty, labelled
+from ntkit.samples.table import Table, is_aside, is_empty, labelled, named_once
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
     from ntkit.graph.tensors import TensorInfo
@@ -184,7 +184,7 @@ def names_of_frame(X: Any) -> tuple[str, ...]:
     labels = [*getattr(X, "columns", ())]
     if not any(isinstance(label, str) for label in labels):
         return ()
-    return tuple(distinct(_FRAME, [*map(str, labels)]))
+    return tuple(named_once(_FRAME, [*map(str, labels)]))
 
 
 def _read_by_name(inputs: Sequence[TensorInfo]) -> bool:

@@ -275,7 +275,7 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int | np.integer | np.bool_) and abs(int(value)) < 2**63
 
 
-def distinct(path: Path | str, header: list[str]) -> list[str]:
+def named_once(path: Path | str, header: list[str]) -> list[str]:
     """Return a header, unless it has a column twice."""
     if len(set(header)) < len(header):
         raise InputError(f"{path} has two columns of the same name in {header}; rename one.")
@@ -366,7 +366,7 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
                             continue
                         record = [""]  # the empty cell of an only column, as most programs write it
                     if not header:
-                        header = distinct(path, [*map(unguarded_cell, record)])
+                        header = named_once(path, [*map(unguarded_cell, record)])
                         continue
                     if len(record) != len(header):
                         raise InputError(_ragged(path, row, len(record), header, delimiter))
@@ -485,7 +485,7 @@ def _read_parquet(path: Path) -> Table:
     try:
         with parquet.ParquetFile(path) as file:  # one file, whatever its folder's name means
             read = file.read()
-        names = distinct(path, read.column_names)
+        names = named_once(path, read.column_names)
         columns = {name: _from_arrow(read.column(name)) for name in names}
     except (OSError, pyarrow.ArrowException) as error:
         raise InputError(f"{path} is not a readable Parquet file: {error}.") from error

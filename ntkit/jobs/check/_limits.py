@@ -96,7 +96,7 @@ class SliceLimits(_Rates):
     max_new_errors: float | None = None
 
 
-def completed(limits: SliceLimits, default: SliceLimits) -> SliceLimits:
+def over_default(limits: SliceLimits, default: SliceLimits) -> SliceLimits:
     """The limits of a slice, with others where it states none."""
     values = {name: value for name, value in vars(default).items() if value is not None}
     for name, value in vars(limits).items():
@@ -336,7 +336,7 @@ def limits_of(limits: Any, **more: Any) -> Limits:
     where = "The limits"
     if isinstance(limits, str | os.PathLike):
         where, path = str(limits), Path(limits)
-        limits = table_of(path) if path.name == PYPROJECT else _toml(path)
+        limits = table_of_project(path) if path.name == PYPROJECT else _toml(path)
         if limits is None:
             raise InputError(
                 f"{path} has no table [tool.ntkit.check]. Add it with limits, such as max_drop = 2."
@@ -441,7 +441,7 @@ def limits_of_project(path: Path = Path(PYPROJECT)) -> tuple[Path | None, list[s
     if not path.is_file():
         return None, []
     try:
-        found = table_of(path)
+        found = table_of_project(path)
     except InputError as error:
         if _has_limits(path):  # options replace only single ones of them
             raise
@@ -479,7 +479,7 @@ def limits_of_repair(folder: Path, repair: Mapping[str, Any]) -> tuple[Limits | 
     return None, [f"{path} {problem}, so ntkit goes on without it. To use it anyway, add: {add}"]
 
 
-def table_of(path: Path) -> Any:
+def table_of_project(path: Path) -> Any:
     """The table [tool.ntkit.check] of a pyproject.toml; None without it."""
     content: Any = _toml(path)
     for key in ("tool", "ntkit"):

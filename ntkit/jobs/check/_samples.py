@@ -21,7 +21,7 @@ from ntkit.attributes.word_lists import one_spelling
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.check._judge import check_predictions
-from ntkit.jobs.check._limits import Limits, SliceLimits, completed
+from ntkit.jobs.check._limits import Limits, SliceLimits, over_default
 from ntkit.jobs.check._result import CheckResult
 from ntkit.jobs.label_tables import labels_of_entries
 from ntkit.samples.columns import copies_in, copy_note
@@ -195,7 +195,7 @@ def _named_slices(
                 slices[each] = values
             # Limits of a value precede those of its column, which hold where it states none.
             both = stated.get(each, SliceLimits()), limits.slices.get(name, SliceLimits())
-            stated[each] = completed(*(reversed(both) if each == name else both))
+            stated[each] = over_default(*(reversed(both) if each == name else both))
     return slices, stated
 
 

@@ -75,17 +75,21 @@ def image_feature_set(
     return replace(of_images, rule=rule)
 
 
-def scale_of_size(height: int, width: int) -> str:
-    """Scale of statistics of images of one size: contrast and sharpness depend on it."""
-    return f"image {height} x {width}"
+def scale_of_side(pixels: int) -> str:
+    """Scale of statistics of images of one shorter side: contrast and sharpness depend on it."""
+    return f"image with a shorter side of {pixels}"
 
 
 def scale_of_statistics(statistics: Array) -> str:
     """The same from the statistics of images in their own sizes."""
     area, ratio = statistics[:, [STATISTICS.index("size"), STATISTICS.index("aspect ratio")]].T
-    heights = np.rint(np.sqrt(area / ratio))
-    sizes = np.unique(np.stack([heights, np.rint(area / heights)], axis=1).astype(int), axis=0)
-    return scale_of_size(*sizes[0].tolist()) if len(sizes) == 1 else SEVERAL_SIZES
+    sides = {*np.rint(np.sqrt(area * np.minimum(ratio, 1 / ratio))).astype(int).tolist()}
+    return scale_of_side(*sides) if len(sides) == 1 else SEVERAL_SIZES
+
+
+def is_of_size(name: str) -> bool:
+    """Whether an attribute is of the size of an image, which all images of an array share."""
+    return name.startswith(("image:size ", "image:aspect ratio "))
 
 
 def _reduced(pixels: Array, factor: int) -> Array:

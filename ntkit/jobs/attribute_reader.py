@@ -23,8 +23,9 @@ from ntkit.attributes.feature_set import FEWEST, Rule, array, both_of
 from ntkit.attributes.images import (
     SEVERAL_SIZES,
     image_feature_set,
+    is_of_size,
     measured_image_statistics,
-    scale_of_size,
+    scale_of_side,
     scale_of_statistics,
     statistics_of_image,
 )
@@ -97,9 +98,9 @@ def _scale_for_model(samples: Samples) -> str | None:
     """Scale of image files as the model sees them; None if they keep their own size."""
     steps = samples.data.steps
     size = steps.crop or steps.resize if isinstance(steps, ImagePreprocessing) else None
-    if isinstance(size, int):
-        return f"image with a shorter side of {size}"
-    return None if size is None else scale_of_size(*size)
+    if size is None:
+        return None
+    return scale_of_side(size if isinstance(size, int) else min(size))
 
 
 def _scale_of(samples: Samples, statistics: Array) -> str:
@@ -462,6 +463,11 @@ class AttributeReader:
 
     def _read(self, name: str, rules: Mapping[str, Rule]) -> Array:
         rule = rules.get(name)
+        if is_of_size(name) and not all(samples.data.are_files for samples in self.sets):
+            raise InputError(
+                f"{name!r} is of the size of image files, and images of an array have one size. "
+                "Pass image files in every set."
+            )
         if layer_of(name) is not None:
             return layer_values(name, self.layers, rule)
         if rule is not None and (measured := self._measured(name)) is not None:

@@ -13,6 +13,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, read_samples
 from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.audit import read_answers
+from ntkit.samples.samples import Samples
 from tests import models
 from tests.cases import write_images
 
@@ -104,14 +105,16 @@ def test_images_are_measured_as_the_model_sees_them(tmp_path):
         images = images[:, 0]
         of_arrays = ntkit.audit(np.sort(y), 1 - np.sort(y), images=images, trust_inputs=True)
         rules = [each.rule(name) for each in (of_files, of_arrays)]
-        assert {rule.layer for rule in rules} == {"image 20 x 20"}
+        assert {rule.layer for rule in rules} == {"image with a shorter side of 20"}
         assert rules[1].offsets == pytest.approx(rules[0].offsets, rel=0.01)
     # An audit without the model measures the files, so its cut is that of other images.
     pixels = (X[np.argsort(y, kind="stable"), 0] * 255).round().astype(np.uint8)
     large = ntkit.audit(np.sort(y), 1 - np.sort(y), images=pixels, trust_inputs=True)
-    assert large.rule(name).layer == "image 301 x 330"
+    assert large.rule(name).layer == "image with a shorter side of 301"
     file = saved(tmp_path, large.answers(name))
-    with pytest.raises(InputError, match=r"of another size .image 301 x 330, and here image 20 x"):
+    with pytest.raises(
+        InputError, match="shorter side of 301, and here image with a shorter side of 20"
+    ):
         check(DIGITS, DIGITS, tmp_path / "files", limits=LOOSE, answers=file, slices=[name])
 
 
@@ -222,3 +225,32 @@ def test_a_rule_holds_for_files_of_other_sizes_that_the_model_sees_alike(tmp_pat
     rule = AttributeReader(sets[:1]).rule(name)
     assert rule.layer == "image with a shorter side of 24"
     assert 0 < AttributeReader(sets[1:]).values(name, {name: rule}).sum() < 12
+
+
+def test_a_rule_of_a_shorter_side_holds_for_arrays_of_this_size(tmp_path):
+    rng, steps = np.random.default_rng(0), ImagePreprocessing(resize=24, channels=1)
+    X = rng.random((12, 1, 48, 48)) * np.linspace(0.2, 1, 12)[:, None, None, None]
+    write_images(tmp_path / "files", X, np.arange(12) % 2)
+    files = read_samples(tmp_path / "files", preprocessing=steps)
+    arrays = Samples(files.X[:], files.y)
+    name = "image:brightness above the median"
+    rule = AttributeReader([files]).rule(name)
+    assert np.array_equal(
+        AttributeReader([arrays]).values(name, {name: rule}),
+        AttributeReader([files]).values(name, {name: rule}),
+    )
+
+
+@pytest.mark.parametrize("name", ["image:size high", "image:aspect ratio above the median"])
+def test_sizes_are_of_files_alone(tmp_path, name):
+    rng, steps = np.random.default_rng(0), ImagePreprocessing(resize=(24, 24), channels=1)
+    for i in range(12):  # half of them lie, half of them stand
+        sides = (24, 48) if i % 2 else (48, 24)
+        write_images(tmp_path, rng.random((1, 1, *sides)), [i], names=range(12))
+    files = read_samples(tmp_path, preprocessing=steps)
+    rule = AttributeReader([files]).rule(name)
+    arrays = Samples(files.X[:], files.y)
+    for sets in ([arrays], [files, arrays]):
+        for rules in (None, {name: rule}):
+            with pytest.raises(InputError, match="of the size of image files"):
+                AttributeReader(sets).values(name, rules)

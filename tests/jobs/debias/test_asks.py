@@ -324,7 +324,9 @@ def test_what_is_saved_reads_on_the_samples_of_the_audit_what_the_audit_did(
     rules |= {name: found.rule(name) for name in of_findings}
     kinds = {re.sub(r"layer:[^ ]+ (#|[a-z]+).*", r"\1", name) for name in rules}
     assert kinds >= {"#", "cluster"}
-    layers["image 20 x 20"] = np.stack([statistics_of_image(image[0]) for image in data[0]])
+    layers["image with a shorter side of 20"] = np.stack(
+        [statistics_of_image(image[0]) for image in data[0]]
+    )
     assert any(name.startswith("image:") for name in rules)
     for name, rule in rules.items():
         assert np.array_equal(rule.values(layers[rule.layer]), found.values(name)), name

@@ -66,10 +66,10 @@ def run_debias(options: Options, context: typer.Context) -> None:
         return
     run = sets.run
     if run is not None and (run / HEADS_FILE).is_file() and not _goes_on(run, typed):
-        _other_row(run, options, typed)
+        _other_row(run, options, context)
         return
     answers = [answers_from(file) for file in options.said.answers or ()]
-    arguments, out = _arguments(options, answers, typed)
+    arguments, out = _arguments(options, answers, o.given_options(context))
     a = options.with_values(arguments)
     _check_sets(a, out)
     assert a.sets.model is not None
@@ -103,7 +103,7 @@ def run_debias(options: Options, context: typer.Context) -> None:
 
 
 def _arguments(
-    options: Options, answers: Sequence[Any], typed: set[str]
+    options: Options, answers: Sequence[Any], given: set[str]
 ) -> tuple[dict[str, Any], Path | None]:
     """Arguments for the record of a run, with those of the run that it continues; and OUT."""
     out, run, files = options.sets.out, options.sets.run, options.said.answers
@@ -113,9 +113,9 @@ def _arguments(
     if run is None:
         return arguments, out
     said_now = {name: arguments[name] for name in ("method", "labels", "neurontune")}
-    arguments = going_on(run, arguments, typed)
-    answered = (run / ANSWERS_FILE).is_file() and "interpolation" not in typed
-    if {"answers", "spurious", "invariant", "groups"} & typed or answered:
+    arguments = going_on(run, arguments, given)
+    answered = (run / ANSWERS_FILE).is_file() and "interpolation" not in given
+    if {"answers", "spurious", "invariant", "groups"} & given or answered:
         # What was ordered or labelled before is not what is said now.
         arguments |= said_now
     return arguments, out or run
@@ -216,16 +216,12 @@ def _loaded(path: Path, options: o.ModelOptions, *, new_head: bool = False) -> F
 
 def _by_complaints(options: Options, keep: Path, context: typer.Context) -> None:
     """Repair a model by complaints and traffic."""
-    typed = o.typed_options(context)
     kept = {"model", "data", "keep", "out", "max_cost", "device", "batch_size", "seed", "force"}
     kept |= {"quiet", "verbose", "json", "no_input"}
     kept |= {each.name for each in (*fields(o.ModelOptions), *fields(o.DataOptions))}
-    for name in sorted(typed - kept):
-        raise InputError(
-            f"--{'from' if name == 'run' else name.replace('_', '-')} cannot be combined with "
-            "--keep: complaints and traffic "
-            "are all that such a repair reads. Drop one of them."
-        )
+    why = "cannot be combined with --keep"
+    ending = ": complaints and traffic are all that such a repair reads. Drop one of them."
+    o.refuse_unused(context, kept, why, ending)
     sets, running = options.sets, options.running
     if sets.model is None or sets.data is None or sets.out is None:
         raise InputError(
@@ -343,7 +339,7 @@ def _goes_on(run: Path, typed: set[str]) -> bool:
     return "out" not in typed and ("method" in typed or (run / ANSWERS_FILE).is_file())
 
 
-def _other_row(run: Path, options: Options, typed: set[str]) -> None:
+def _other_row(run: Path, options: Options, context: typer.Context) -> None:
     """Write the head of another row of a decided run."""
     check_candidates(run)
     method, out, running = options.fit.method, options.sets.out, options.running
@@ -354,13 +350,10 @@ def _other_row(run: Path, options: Options, typed: set[str]) -> None:
             "--invariant."
         )
     of_a_row = {"run", "model", "method", "out", "device", "force", "json", "quiet", "no_input"}
-    of_a_row.add("verbose")
+    of_a_row |= {"verbose", "settings"}
     of_a_row |= {each.name for each in fields(o.ModelOptions)}
-    for name in sorted(typed - of_a_row):
-        raise InputError(
-            f"--{name.replace('_', '-')} is not used to write another row of {run}; leave it out, "
-            "or leave -o out to do the run again."
-        )
+    why = f"is not used to write another row of {run}"
+    o.refuse_unused(context, of_a_row, why, "; leave it out, or leave -o out to do the run again.")
     path = options.sets.model
     model = None if path is None else options.model_options.load(path)
     check = write_candidate(
@@ -395,8 +388,8 @@ def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in arguments.items()}
 
 
-def going_on(folder: Path, arguments: Mapping[str, Any], typed: set[str]) -> dict[str, Any]:
-    """Arguments of the run in a folder; options that were typed now replace them."""
+def going_on(folder: Path, arguments: Mapping[str, Any], given: set[str]) -> dict[str, Any]:
+    """Arguments of the run in a folder; options that are given now replace them."""
     file = folder / RUN_FILE
     if not file.is_file():
         raise InputError(
@@ -405,19 +398,19 @@ def going_on(folder: Path, arguments: Mapping[str, Any], typed: set[str]) -> dic
         )
     kept = read_json(file, largest=_LARGEST, wanted="the record of a run of ntkit debias")
     try:
-        return {name: _merged(value, kept[name], name, typed) for name, value in arguments.items()}
+        return {name: _merged(value, kept[name], name, given) for name, value in arguments.items()}
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged ({error}); run ntkit debias again.") from error
 
 
-def _merged(now: Any, kept: Any, name: str, typed: set[str]) -> Any:
+def _merged(now: Any, kept: Any, name: str, given: set[str]) -> Any:
     if is_dataclass(now) and not isinstance(now, type):
         values = {
-            field.name: _merged(getattr(now, field.name), kept[field.name], field.name, typed)
+            field.name: _merged(getattr(now, field.name), kept[field.name], field.name, given)
             for field in fields(now)
         }
         return replace(now, **values)
-    if name in typed:
+    if name in given:
         return now
     return Path(kept["path"]) if isinstance(kept, dict) else kept
 

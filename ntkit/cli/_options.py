@@ -26,7 +26,7 @@ from ntkit.cli._help import MODEL as MODEL
 from ntkit.cli._help import OUTPUT as OUTPUT
 from ntkit.cli._help import TABLES as TABLES
 from ntkit.cli._say import say as say
-from ntkit.cli._settings import PREPROCESSING, from_file, from_text
+from ntkit.cli._settings import PREPROCESSING, READING, from_file, from_text
 from ntkit.cli._settings import settings_of as settings_of  # for the commands
 from ntkit.exceptions import InputError
 
@@ -496,8 +496,29 @@ def named_like(model: FrozenModel, head: LinearHead) -> FrozenModel:
 
 def typed_options(context: typer.Context) -> set[str]:
     """Names of the parameters that the user typed."""
+    return _given_in(context, "DEFAULT", "DEFAULT_MAP")
+
+
+def given_options(context: typer.Context) -> set[str]:
+    """Names of the parameters that the user typed, or gave in a settings file."""
+    return _given_in(context, "DEFAULT")
+
+
+def _given_in(context: typer.Context, *others: str) -> set[str]:
     sources = {name: context.get_parameter_source(name) for name in context.params}
-    return {name for name, source in sources.items() if source and source.name != "DEFAULT"}
+    return {name for name, source in sources.items() if source and source.name not in others}
+
+
+def refuse_unused(context: typer.Context, used: Collection[str], why: str, ending: str) -> None:
+    """Refuse typed options that are not used; a note names those of a settings file."""
+    for name in sorted(typed_options(context) - {*used}):
+        flag = "from" if name == "run" else name.replace("_", "-")
+        raise InputError(f"--{flag} {why}{ending}")
+    # Keys on reading are for every command, so that one may not need them.
+    general = {*used, *READING, *PREPROCESSING}
+    unused = sorted(given_options(context) - general)
+    if unused:
+        tell_notes([f"Not used here, of the settings file: {', '.join(unused)}."])
 
 
 def command_line() -> str | None:

@@ -20,15 +20,15 @@ from ntkit.exceptions import InputError
 READING = (
     *("label", "logits", "embedding", "classes"),
     *("label_column", "group_column", "text_column", "columns", "id_column", "delimiter"),
-    *("skip_bad", "device", "batch_size"),
+    *("skip_bad", "device", "batch_size", "seed"),
 )
-"""Keys of every command: how it reads the model and the samples."""
+"""Keys of every command: how it reads the model and the samples, and the seed."""
 PREPROCESSING = (
     *("preprocessor", "resize", "crop", "resample", "scale", "mean", "std", "layout"),
     *("tokenizer", "max_length"),
 )
 """Keys of the table ``[preprocessing]``, and of the option."""
-COMMANDS = ("audit", "check", "debias", "label")
+COMMANDS = ("check", "debias")
 """Commands with a table of keys of their own."""
 _STRICT = ("audit", "debias", "label")
 """Commands that refuse the former option of a key; the others take it, with a note."""
@@ -46,8 +46,10 @@ _LARGEST = 1 << 20  # bytes
 def from_file(context: typer.Context, file: Path | None) -> Path | None:
     """Take the values of the options that are not typed from a settings file."""
     if file is not None:
+        steps = {} if _is_file(context.params.get("preprocessing")) else PREPROCESSING
         for name, value in _values(context, file).items():
-            _defaults(context).setdefault(name, value)
+            if name in steps or name not in PREPROCESSING:
+                _defaults(context).setdefault(name, value)
     return file
 
 
@@ -55,7 +57,9 @@ def from_text(context: typer.Context, text: str | None) -> str | None:
     """Take steps of preprocessing from the text of ``--preprocessing``, or name its file."""
     if text is None:
         return None
-    if "=" not in text or Path(text).exists():
+    if _is_file(text):
+        for name in PREPROCESSING:  # those of a settings file, which this one replaces
+            _defaults(context).pop(name, None)
         _defaults(context)["preprocessor"] = text
         return text
     for word in shlex.split(text):
@@ -63,6 +67,12 @@ def from_text(context: typer.Context, text: str | None) -> str | None:
         _check_key(name, PREPROCESSING, "--preprocessing")
         _defaults(context)[name] = value
     return text
+
+
+def _is_file(preprocessing: str | None) -> bool:
+    """Whether the text of ``--preprocessing`` names a file, in place of steps."""
+    text = preprocessing or "="
+    return "=" not in text or Path(text).exists()
 
 
 def _defaults(context: typer.Context) -> Any:
@@ -168,16 +178,18 @@ def _place(param: Any, context: typer.Context) -> str:
 
 
 def settings_of(context: typer.Context, merged: Mapping[str, Any] | None = None) -> str:
-    """The content of a settings file with the values of a command, those of None left out.
+    """The content of a settings file with the values of a command that are not its defaults.
 
     ``merged`` holds values that an earlier run gave.
     """
     values, command = {**context.params, **(merged or {})}, context.command.name or ""
     own = [p.name for p in context.command.params if getattr(p, "hidden", False)]
     own = [name for name in own if name not in (*READING, *PREPROCESSING, *_ELSEWHERE)]
+    default = {param.name: param.default for param in context.command.params}
     lines = ["# Settings of a run of ntkit. Pass this file to any command with --settings."]
-    for table, names in {"": READING, "preprocessing": PREPROCESSING, command: own}.items():
-        known = [name for name in names if values.get(name) is not None]
+    tables = {"": READING, "preprocessing": PREPROCESSING}
+    for table, names in (tables | ({command: own} if own else {})).items():
+        known = [name for name in names if values.get(name) not in (None, default.get(name))]
         lines += ["", f"[{table}]"] if table and known else []
         lines += [f"{name} = {_toml(values[name])}" for name in known]
     return "\n".join(lines) + "\n"

@@ -80,7 +80,7 @@ def command(
             checked = check_table(frozen, of_check, asked.check, out, key=asked.id_column, **shared)
         o.show(checked, json=run.json)
         return
-    if asked.id_column is not None:
+    if "id_column" in o.typed_options(context):
         raise InputError("--id-column belongs to the table of --check. Pass --check, or omit it.")
     shared |= {} if asked.batch is None else {"batch": asked.batch}
     shared |= run.running

@@ -64,6 +64,14 @@ def shared_samples(digests: Mapping[str, Digests]) -> dict[tuple[str, str], int]
     }
 
 
+def compared_by_embedding(one: Samples, *others: Samples) -> bool:
+    """Whether the sets have only embeddings in common: files, arrays and stores differ."""
+    return any(
+        (each.embedded, each.data.are_files) != (one.embedded, one.data.are_files)
+        for each in others
+    )
+
+
 def sum_of_digests(digests: Digests, first: int = 0) -> str:
     """Sum of digests with their positions; :func:`combined` adds the sums of several parts."""
     total = 0

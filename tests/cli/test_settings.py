@@ -1,5 +1,6 @@
 """What few need is in a settings file; former options say where they went."""
 
+import json
 import tomllib
 
 import pytest
@@ -16,8 +17,8 @@ def written(folder):
 def test_a_run_writes_its_settings_and_the_next_command_takes_them(user, tmp_path):
     given = tmp_path / "given.toml"
     given.write_text(
-        "batch_size = 7\n[preprocessing]\nmean = [0.1]\nscale = 0.01\n"
-        "[audit]\nseed = 3\n[debias]\nC = 0.1\n",
+        "batch_size = 7\nseed = 3\n[preprocessing]\nmean = [0.1]\nscale = 0.01\n"
+        "[debias]\nC = 0.1\n",
         encoding="utf-8",
     )
     model, data = user / "model.onnx", user / "validation"
@@ -25,7 +26,7 @@ def test_a_run_writes_its_settings_and_the_next_command_takes_them(user, tmp_pat
     steps = ("--preprocessing", "mean=0.2 std=2")
     done(*audit, "-o", tmp_path / "a", "--settings", given, *steps)
     kept = written(tmp_path / "a")
-    assert (kept["batch_size"], kept["device"], kept["audit"]) == (7, "cpu", {"seed": 3})
+    assert (kept["batch_size"], kept["device"], kept["seed"]) == (7, "cpu", 3)
     # The option goes before the file, step by step.
     assert kept["preprocessing"] == {"mean": "0.2", "std": "2", "scale": 0.01}
     again = ("--settings", tmp_path / "a" / "settings.toml")
@@ -38,7 +39,7 @@ def test_a_run_writes_its_settings_and_the_next_command_takes_them(user, tmp_pat
 
 
 def test_keys_of_other_commands_are_left_alone(user, tmp_path):
-    file = settings("audit", seed=3)
+    file = settings("debias", C=3)
     done("predict", user / "model.onnx", user / "validation.npz", "-o", tmp_path / "p.csv", *file)
 
 
@@ -46,7 +47,7 @@ def test_keys_of_other_commands_are_left_alone(user, tmp_path):
     ("content", "says"),
     [
         ("batchsize = 3", "unknown key 'batchsize'; did you mean 'batch_size'?"),
-        ("[debias]\nseeed = 3", "unknown key 'seeed'"),
+        ("[debias]\nCC = 3", "unknown key 'CC'"),
         ('[debias]\nspurious = "word:a"', "spurious is an option. Pass --spurious."),
         ("batch_size = true", "batch_size must be a number, a text or a list. Got True."),
         ("skip_bad = 1", "skip_bad must be true or false. Got 1."),
@@ -99,3 +100,32 @@ def test_an_error_that_names_a_former_option_says_its_place(user, tmp_path):
     (tmp_path / "images" / "a" / "1.png").write_bytes(b"no image")
     job = ("embed", user / "model.onnx", tmp_path / "images", "-o", tmp_path / "out")
     refused(*job, says=["--skip-bad", "For --skip-bad write skip_bad = true in a settings file"])
+
+
+def test_a_file_of_preprocessing_goes_before_the_whole_table(user, tmp_path):
+    (tmp_path / "s.toml").write_text("[preprocessing]\nmean = [0.1]\nscale = 0.01\n", "utf-8")
+    steps = {"do_resize": False, "do_rescale": True, "rescale_factor": 1 / 255}
+    steps |= {"do_normalize": True, "image_mean": [0.2], "image_std": [2.0]}
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps(steps), encoding="utf-8")
+    predict = ("predict", user / "model.onnx", user / "validation", "--quiet", "-o")
+    options = ("--preprocessing", file), ("--settings", tmp_path / "s.toml")
+    for i, both in enumerate((options[:1], options, options[::-1])):
+        done(*predict, tmp_path / f"{i}.csv", *(word for option in both for word in option))
+    alone, *with_table = ((tmp_path / f"{i}.csv").read_text("utf-8") for i in range(3))
+    assert with_table == [alone, alone]
+
+
+def test_settings_of_a_run_are_taken_by_its_other_verbs(user, tmp_path):
+    model, data, out = user / "model.onnx", user / "validation.npz", tmp_path / "out"
+    steps = settings("debias", C=0.5, keep_original=True)
+    ordered = ("--method", "class-balanced", "--even-if-worse")
+    ntkit("debias", model, data, "-o", out, *ordered, *steps, *CPU)
+    assert written(out)["debias"] == {"C": 0.5, "keep_original": True}
+    again = ("--settings", out / "settings.toml")
+    _, err = done("debias", "--from", out, "--method", "auto", "-o", tmp_path / "b", *again)
+    assert "Not used here, of the settings file: C, keep_original." in err
+    _, _, err = ntkit("debias", model, data, "--keep", data, "-o", tmp_path / "c", *again, *CPU)
+    assert "Not used here, of the settings file: C, keep_original." in err
+    refused("debias", model, data, "--keep", data, "-o", tmp_path / "d", "--method", "auto",
+            says="--method cannot be combined with --keep")  # fmt: skip

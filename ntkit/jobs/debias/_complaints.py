@@ -28,7 +28,7 @@ from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import share_bounds
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
-from ntkit.samples.copies import contents_of
+from ntkit.samples.copies import compared_by_embedding, contents_of
 from ntkit.samples.kinds import first_rows
 from ntkit.samples.read import read
 from ntkit.samples.samples import Samples, input_paths
@@ -493,7 +493,7 @@ def fix_complaints(
     check_head(embedder, inputs, device=device)
     Z, T = (s.X if s.embedded else embedder.transform(s.X) for s in (complaints, traffic))
     check_embedded({"traffic": T})
-    if complaints.embedded != traffic.embedded:  # a file and a store have only embeddings in common
+    if compared_by_embedding(complaints, traffic):
         shared = np.isin(row_contents(T, np.float32), row_contents(Z, np.float32))
         n_shared, T, traffic = int(shared.sum()), T[~shared], traffic.take(np.flatnonzero(~shared))
         _check_traffic(len(traffic), limit)

@@ -48,6 +48,7 @@ from ntkit.model import FrozenModel
 from ntkit.samples.copies import (
     Distinct,
     Places,
+    compared_by_embedding,
     sample_digests,
     sets_without_copies,
     shared_samples,
@@ -239,7 +240,7 @@ def prepared(
         cautions += _like_guesses(model, sets, passes, trust_inputs=settings.trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
     same = {name: each.contents[each.kept] for name, each in distinct.items()}
-    if len({samples.embedded for samples in sets.values()}) > 1:
+    if compared_by_embedding(*sets.values()):
         same = {name: row_contents(embedded.Z, np.float32) for name, embedded in passes.items()}
         same |= {name: told_apart(same[name]) for name, each in sets.items() if each.coarse}
     n_shared = shared_samples(same)
@@ -451,11 +452,12 @@ def shared_notes(
             samples, meaning = sets[second], _MEANING_OF_SHARED[first, second]
             meaning = meaning if judges or second != "test" else "the test set does not judge"
             share = f"{100 * n / len(samples):.1f}".removesuffix(".0")
+            by_embedding = compared_by_embedding(*sets.values())
             notes.append(
                 f"{n} of {len(samples)} {second} samples ({share} %) "
                 f"{'is' if n == 1 else 'are'} also in the "
                 f"{'training' if first == 'train' else first} set, by "
-                f"{'embedding' if samples.embedded or sets[first].embedded else 'content'}: "
+                f"{'embedding' if by_embedding or samples.embedded else 'content'}: "
                 f"{meaning}."
             )
     return notes

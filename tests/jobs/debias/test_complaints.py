@@ -9,9 +9,9 @@ import pytest
 from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, Samples
+from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples, read_samples
 from ntkit.jobs.debias import undo
-from tests.cases import done, ntkit, refused
+from tests.cases import done, ntkit, refused, write_images
 from tests.models import parsed, save
 
 MODEL = marked_digits_model_path()
@@ -195,6 +195,15 @@ def test_complaints_in_a_store_of_traffic_are_no_traffic(digits, asked, tmp_path
     assert one.n_traffic == other.n_traffic
     for result in (one, other):
         assert "40 samples of the traffic left out: the complaints" in str(result.notes)
+
+
+def test_complaints_as_files_in_an_array_of_traffic_are_no_traffic(digits, asked, tmp_path):
+    folder = write_images(tmp_path / "complaints", *asked[0])
+    steps = ImagePreprocessing.for_model(FrozenModel.load(MODEL))
+    seen = read_samples(folder, preprocessing=steps).X[:]
+    traffic = np.concatenate([digits.X_validation[:300], seen])
+    result = debias(MODEL, folder, keep=traffic, device="cpu")
+    assert "40 samples of the traffic left out: the complaints" in str(result.notes)
 
 
 def test_copies_in_the_traffic_count_once(digits, asked):

@@ -29,7 +29,7 @@ from ntkit import (
 from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, head_of
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx, write_onnx
-from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples
+from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples, read_samples
 from ntkit.jobs.audit import read_answers
 from ntkit.jobs.audit.from_model import like_a_guess
 from ntkit.verification import Verification
@@ -366,6 +366,20 @@ def test_samples_in_two_sets_are_counted_one_by_one(few, written, tmp_path):
         "100 of 100 test samples (100 %) are also in the training set, by embedding: the test set "
         "does not judge."
     ]
+
+
+def test_image_files_that_are_rows_of_an_array_do_not_judge(few, tmp_path):
+    train, validation, _ = few
+    folder = write_images(tmp_path / "train", *train, names=("0", "1"))
+    files = read_samples(
+        folder, preprocessing=ImagePreprocessing.for_model(FrozenModel.load(DIGITS))
+    )
+    test = (files.X[:][::4][:90], files.y[::4][:90])
+    result = run(folder, validation, test=test, method="class-balanced")
+    assert "90 of 90 test samples (100 %) are also in the training set, by embedding" in " ".join(
+        result.notes
+    )
+    assert "Test set" not in str(result)
 
 
 def test_nothing_is_shown_on_samples_that_trained_the_head(few, tmp_path):

@@ -512,8 +512,9 @@ def _answers_in(path: StrPath, content: Mapping[str, Any]) -> Answers:
 def _answer(path: StrPath, number: int, entry: Any) -> Answer:
     try:
         name, answer, *who = entry["name"], entry.get("answer"), entry.get("by"), entry.get("at")
-        named = values_in(name) if "values" not in entry and "|" in name else (name,)
-        name = named[0]  # such as word:film|word:movie
+        is_short = "|" in name or name.startswith("not ")  # word:film|word:movie, not word:film
+        named = values_in(name) if is_short and "values" not in entry else (name,)
+        name = named[0]
         values = tuple(map(tuple, entry.get("values", [(each,) for each in named])))
         also = entry.get("also", [])
         rules = {one: Rule.from_dict(rule) for one, rule in entry.get("rules", {}).items()}

@@ -45,6 +45,19 @@ def test_read(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("word:film|word:movie", (("word:film",), ("word:movie",))),
+        ("not word:film", (("word:film",),)),
+        ("not column:site=B", (("column:site=B",),)),
+    ],
+)
+def test_names_of_options_are_read_from_answers_too(tmp_path, name, values):
+    written = file_of(tmp_path, answers({"name": name, "answer": "spurious"}))
+    assert read_answers(written).answers[0].values == values
+
+
+@pytest.mark.parametrize(
     ("content", "says"),
     [
         (b"", "is not JSON"),

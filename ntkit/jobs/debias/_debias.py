@@ -245,7 +245,7 @@ def debias(
     >>> result.state, result.chosen.worst_group > result.candidates[0].worst_group + 0.2
     ('written', True)
     """
-    settings = settings or DebiasSettings()
+    settings = DebiasSettings.of(settings)
     if keep is not None:
         others = {
             "validation": validation, "test": test, "spurious": spurious, "invariant": invariant,

@@ -8,8 +8,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from functools import wraps
 from inspect import signature
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
+
+import numpy as np
 
 from ntkit._disk import StrPath
 from ntkit._output import (
@@ -104,6 +107,27 @@ class DebiasSettings:
     batch_size: int | None = None
     random_state: int = 0
     verbose: bool = False
+
+    @classmethod
+    def of(cls, settings: Any) -> DebiasSettings:
+        """The argument ``settings`` of :func:`ntkit.debias`."""
+        if not isinstance(settings, DebiasSettings | None):
+            raise InputError(
+                f"settings must be DebiasSettings(…), not {type(settings).__name__}; pass "
+                "settings=DebiasSettings(C=0.1), for example."
+            )
+        return settings or cls()
+
+    def __post_init__(self) -> None:
+        if self.otherwise not in (None, "original", "new head"):
+            raise InputError(
+                f"otherwise must be 'original', 'new head' or None. Got {self.otherwise!r}."
+            )
+        C, seed = self.C, self.random_state
+        if C is not None and not (isinstance(C, Real) and 0 < C < np.inf):
+            raise InputError(f"C must be a number above 0, or None. Got {C!r}.")
+        if not isinstance(seed, Integral) or seed < 0:
+            raise InputError(f"random_state must be a whole number from 0. Got {seed!r}.")
 
 
 MODEL_FILE, REPORT_FILE, HEADS_FILE = "debiased.onnx", "report.html", "heads.npz"
@@ -222,9 +246,8 @@ def with_former_keywords(debias: Callable[P, R]) -> Callable[P, R]:
             changed["otherwise"] = "original"
         if former.get("even_if_worse"):
             changed["otherwise"] = "new head"
-        call.arguments["settings"] = replace(
-            call.arguments.get("settings") or DebiasSettings(), **changed
-        )
+        settings = DebiasSettings.of(call.arguments.get("settings"))
+        call.arguments["settings"] = replace(settings, **changed)
         return debias(*call.args, **call.kwargs)
 
     return accepting

@@ -1,6 +1,7 @@
 """A repair from start to end, on the included model."""
 
 import json
+import re
 import shutil
 import sys
 from collections import Counter
@@ -514,6 +515,23 @@ def test_embeddings_whose_squares_overflow_are_refused(tmp_path):
     large = X * np.float32(1e20)
     with pytest.raises(InputError, match="embedding of the train set has values up to"):
         debias(path, (large, y), (large[:100] + 1e18, y[:100]), method="auto", **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"otherwise": "new_head"}, "'original', 'new head' or None. Got 'new_head'"),
+        ({"C": -1}, "C must be a number above 0, or None. Got -1"),
+        ({"C": "1"}, "C must be a number above 0, or None. Got '1'"),
+        ({"random_state": -1}, "random_state must be a whole number from 0. Got -1"),
+        ({"random_state": None}, "random_state must be a whole number from 0. Got None"),
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong, says, sets):
+    with pytest.raises(InputError, match=re.escape(says)):
+        DebiasSettings(**wrong)
+    with pytest.raises(InputError, match="not dict; pass settings=DebiasSettings"):
+        debias(DIGITS, *sets[:2], settings=wrong)
 
 
 def test_former_keywords_are_settings_for_one_release(sets):

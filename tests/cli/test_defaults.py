@@ -12,7 +12,7 @@ from ntkit.jobs.check import Limits
 from ntkit.jobs.label import label_samples
 
 ELSEWHERE = {"seed": "random_state"}
-"""Options that are called otherwise in Python."""
+"""Options with another name in Python."""
 
 
 def of_function(function):

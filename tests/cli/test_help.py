@@ -17,6 +17,7 @@ from ntkit.jobs.attribute_reader import FEATURE_SETS
 from ntkit.jobs.audit.changes import MOST_CHANGES
 from ntkit.jobs.check import KINDS
 from ntkit.jobs.debias import MAX_COST
+from ntkit.jobs.debias._complaints import LIMIT
 
 COMMANDS = typer.main.get_command(app).commands
 GROUPS = {
@@ -74,7 +75,9 @@ def test_help_of_a_command(name, capsys, monkeypatch):
 
 def test_help_names_what_the_code_has():
     defaults = {p.name: p.default for p in COMMANDS["debias"].params + COMMANDS["audit"].params}
-    assert defaults["max_cost"] == MAX_COST
+    helps = {p.name: p.help for p in COMMANDS["debias"].params}
+    assert f"default {MAX_COST}" in helps["max_cost"]
+    assert f"--keep: {LIMIT}" in helps["max_cost"]
     assert defaults["changes"] == MOST_CHANGES
     assert f"Feature sets: {', '.join(FEATURE_SETS)}." in COMMANDS["audit"].help
     assert f"Methods: {', '.join(LABEL_FREE)}." in COMMANDS["fit"].help

@@ -185,7 +185,7 @@ class AFRClassifier(FromHead):
             head = head.with_logits(1)
         penalty = self.reg_coeff / 2 if head.n_logits == 1 else self.reg_coeff
         offset = rows.X @ head.coef.T + head.intercept
-        options = {"C": 1 / (2 * penalty), "offset": offset, "fit_intercept": False}
+        options = {"C": 1 / (2 * penalty), "offset": offset}  # so that no intercept is fitted
         return head, self._solved(features, rows.y_index, mu, **options)
 
     def _rate(self, norm: float) -> float:

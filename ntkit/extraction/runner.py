@@ -456,8 +456,10 @@ def check_steady(model: FrozenModel, session: Any, X: Any, batch_size: int) -> N
         if not rows:
             return
         alone, together, within = np.concatenate([run(row) for row in rows]), run(some), _ROUNDING
-        if _differ(alone, together, within) and _is_coarse(model):
-            within = _COARSE_ROUNDING
+        if _differ(alone, together, within):
+            weights = model.body().graph.initializer
+            halves = any(tensor.data_type in _HALVES for tensor in weights)
+            within = _COARSE_ROUNDING if halves or model.quantisation is not None else within
         if not _differ(alone, together, within):
             return
         random = size == 1 or _differ(together, run(some), within)  # of one, there are no others
@@ -483,10 +485,3 @@ def _differ(one: Array, other: Array, within: float) -> bool:
     largest = max(_SMALLEST, np.abs(one).max(), np.abs(other).max())
     with np.errstate(invalid="ignore"):
         return bool((np.abs(one - other).max(axis=1) > within * largest).mean() >= 0.5)
-
-
-def _is_coarse(model: FrozenModel) -> bool:
-    """Whether weights have half the precision, or are quantised."""
-    weights = model.body().graph.initializer
-    halves = any(tensor.data_type in _HALVES for tensor in weights)
-    return halves or model.quantisation is not None

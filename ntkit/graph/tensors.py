@@ -312,7 +312,7 @@ def constant_of(value: ir.Value | None) -> Array | None:
     known: dict[int, Array | None] = {}
     most = _SMALL
     for node in nodes:  # operands come before the nodes that read them
-        operands = [_operand(v, known) for v in node.inputs]
+        operands = [known[id(v)] if id(v) in known else constant_of(v) for v in node.inputs]
         most = max(most, *(o.size for o in operands if o is not None))
         filled = node.op_type == "ConstantOfShape"
         if largest_size(node, operands) > (_MOST_FILLED if filled else most):
@@ -411,13 +411,6 @@ def _constant_nodes(value: ir.Value) -> list[ir.Node] | None:
                 return None
             waiting += [(v, False) for v in inner]
     return list(order.values())
-
-
-def _operand(value: ir.Value | None, known: dict[int, Array | None]) -> Array | None:
-    stored = None if value is None else _stored(value)
-    if stored is None:
-        return known.get(id(value))
-    return _plain(stored.numpy(), floating=stored.dtype.is_floating_point())
 
 
 def _plain(array: Array, *, floating: bool = True) -> Array:

@@ -487,8 +487,10 @@ def looked_up(seen: AfterHead, node: ir.Node) -> AfterHead:
     """State of a decision after a table, a Reshape or a Cast; other operators raise an error."""
     table = labels_of(node)
     if table is None:
-        if seen.bent_by == "Softmax" and _decides_at_half(node):
-            return seen
+        if seen.bent_by == "Softmax" and node.op_type in ("Greater", "GreaterOrEqual"):
+            level = constant_of(node.inputs[1])
+            if level is not None and level.size == 1 and level.item() == 0.5:
+                return seen  # the probability of one of two classes is decided like the head
         if node.op_type not in _KEEPING_A_DECISION:
             raise Unclear(f"is decided, and changed by {node.op_type} after that")
         return seen
@@ -499,12 +501,6 @@ def looked_up(seen: AfterHead, node: ir.Node) -> AfterHead:
     if not all(isinstance(i, int) and 0 <= i < len(table) for i in seen.labels):
         raise Unclear("is looked up in two tables that do not fit each other")
     return replace(seen, labels=tuple(table[i] for i in seen.labels))
-
-
-def _decides_at_half(node: ir.Node) -> bool:
-    """Whether an operator decides on the probability of one of two classes like the head."""
-    level = constant_of(node.inputs[1]) if node.op_type in ("Greater", "GreaterOrEqual") else None
-    return level is not None and level.size == 1 and level.item() == 0.5
 
 
 EFFECTS: dict[str, Callable[[AfterHead, ir.Node, Shape], AfterHead]] = {
@@ -1031,15 +1027,15 @@ def _joined(output: ir.Value) -> dict[str, ir.Value]:
 
 def _reads(head: Head, embedding: str) -> bool:
     """Whether a head reads a tensor, possibly cast or without axes of length one."""
-    return any(_leads_to(value, embedding) for value in head.reads)
-
-
-def _leads_to(value: ir.Value | None, name: str) -> bool:
-    while value is not None and value.name != name:
-        node = value.producer()
-        passes = node is not None and node.op_type in NO_OPS | _RESHAPING
-        value = node.inputs[0] if node is not None and passes else None
-    return value is not None
+    for source in head.reads:
+        value: ir.Value | None = source
+        while value is not None and value.name != embedding:
+            node = value.producer()
+            passes = node is not None and node.op_type in NO_OPS | _RESHAPING
+            value = node.inputs[0] if node is not None and passes else None
+        if value is not None:
+            return True
+    return False
 
 
 def _as_the_outputs_show_it(head: Head, walks: Iterable[Head | Blocked]) -> Head:

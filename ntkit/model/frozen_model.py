@@ -959,14 +959,17 @@ def _scored(
     """The model of a file with its own scores in the place of a head; an error if not wanted."""
     model, digest = read_model(path)  # again, because the search for a head may change the graph
     try:
-        scores = add_scores(model, dict(model.metadata_props), path, named, classes)
+        facts = read_facts(dict(model.metadata_props), path)
+        scores = add_scores(model, facts, named, classes)
     except NoScores as reason:
         problem += f" Its outputs do not tell the class either: {reason}." if wanted else ""
         raise HeadNotFoundError(problem) from None
     if not wanted:
         raise HeadNotFoundError(f"{problem} {COMMANDS} take the model as it is.")
     folder, tensor = data_folder(model) or path.parent.resolve(), tensor_named(model.graph, SCORES)
-    known = Known(None, classes, scores=scores, path=path, folder=folder, digest=digest)
+    known = Known(
+        None, classes, scores=scores, path=path, folder=folder, facts=facts, digest=digest
+    )
     return FrozenModel(model, None, tensor, {}, known)
 
 

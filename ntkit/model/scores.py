@@ -6,9 +6,8 @@ audits and checks need to know nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +25,7 @@ from ntkit.model._head_search import (
     labels_of,
     written_out,
 )
-from ntkit.model.class_names import are_positions, class_names_of, read_facts
+from ntkit.model.class_names import Facts, are_positions, class_names_of
 
 COMMANDS = "ntkit audit, ntkit check and ntkit predict"
 SCORES = "ntkit.scores"
@@ -91,13 +90,11 @@ class _Output:
 
 def add_scores(
     model: ir.Model,
-    metadata: Mapping[str, str],
-    path: Path | None,
+    facts: Facts,
     named: str | None = None,
     classes: Any = None,
 ) -> Scores:
     """Append the scores of a model to its graph, in place, or raise NoScores with the reason."""
-    facts = read_facts(metadata, path)
     if facts.task not in ("", "single_label_classification"):
         raise NoScores(f"its problem type is {facts.task} ({facts.task_source})")
     scores, label = _chosen(_outputs(model, named), named)
@@ -232,17 +229,12 @@ def _fitting(
         scores = None
     if scores is None or label is None:
         return scores, label
-    if not scores.labels or _are_named_by(label, scores):
+    numbered = are_positions(scores.labels or ())
+    if not scores.labels or (numbered and len(scores.labels) == len(label.labels or ())):
         scores = replace(scores, labels=label.labels)
     if label.labels and {*map(str, scores.labels or ())} != {*map(str, label.labels)}:
         raise NoScores(f"its outputs {_listed([scores, label])} differ in their classes")
     return scores, label
-
-
-def _are_named_by(label: _Output, scores: _Output) -> bool:
-    """Whether the label's table names the positions of the scores."""
-    known, named = scores.labels or (), label.labels or ()
-    return are_positions(known) and len(known) == len(named)
 
 
 def _listed(outputs: list[_Output]) -> str:

@@ -179,16 +179,15 @@ def fit_linear_head(
     start: LinearHead | None = None,
     offset: Array | None = None,
     covariance: Callable[[], Array] | None = None,
-    fit_intercept: bool = True,
     device: str = "cpu",
     must_converge: bool = True,
 ) -> FittedHead:
-    """Fit a linear head to its optimum."""
+    """Fit a linear head to its optimum; with an offset of the logits, without an intercept."""
     weight = np.asarray(sample_weight, dtype=np.float64)
     total = float(weight.sum())
     gains, kept = kept_neurons(gains, X.shape[1])
     data = passes_over(X, y_index, weight / total, kept=kept, offset=offset, device=device)
-    mean = data.mean() if fit_intercept else np.zeros(len(kept))
+    mean = data.mean() if offset is None else np.zeros(len(kept))
     problem = Problem(
         data,
         classes,
@@ -196,7 +195,7 @@ def fit_linear_head(
         1 / (C * total),
         gains,
         covariance=covariance,
-        fit_intercept=fit_intercept,
+        fit_intercept=offset is None,
     )
     with one_scipy_thread(X.shape[0] * X.shape[1]):
         return problem.solved(

@@ -500,7 +500,8 @@ class Reader:
             raise NotAffine(
                 f"comes from {self._width} numbers by {self._n_scores} scores, too many for a head"
             )
-        if self._whole and not self._scores_classes():
+        widths = [layer.n_scores for _, layer in self._cut.products if layer.axis is not None]
+        if self._whole and widths and self._n_scores not in widths:
             raise SeveralPositions("scores every position of a sample, not the sample")
         bias = self._scores(first, n)[0]
         weight = self._weight(values) / self._gains()
@@ -534,11 +535,6 @@ class Reader:
             raise SeveralPositions("scores every position of a sample, not the sample")
         self._n_scores = scores.size // n
         return wide[0] if wide else min(1, scores.ndim - 1)
-
-    def _scores_classes(self) -> bool:
-        """Whether there are as many scores as a product has, not one for each position."""
-        widths = [layer.n_scores for _, layer in self._cut.products if layer.axis is not None]
-        return not widths or self._n_scores in widths
 
     def _scores(self, output: Array, n: int) -> Array:
         if output.size != n * self._n_scores:

@@ -103,6 +103,7 @@ class Known:
     matched_by: str | None = None
     label: Label | None = None  # the one label that the model stands for, of several
     apart: Mapping[str, str] = field(default_factory=dict)  # logits of labels with a layer each
+    heads: Callable[[], Mapping[str, Head]] | None = None  # of these labels in the graph
     scores: Scores | None = None
     columns: Sequence[tuple[str, ...] | None] = ()  # of the inputs, named by a model alike
     path: Path | None = None
@@ -202,10 +203,12 @@ class FrozenModel:
         self.nodes = tuple((node.name or "", node.op_type) for node in model.graph)
         self.opset_imports = dict(model.opset_imports)
         self.ir_version = int(model.ir_version)
-        # Copies share the fingerprint, and the facts until their metadata change.
+        # Copies share the fingerprint and the heads of labels, and the facts until their metadata
+        # change.
+        heads = known.heads or cache(partial(label_heads, model))
         sha256 = known.sha256 or cache(partial(model_fingerprint, model, known.digest))
         names = known.names or _names_of_classes(head, self.scores, facts)
-        self._known = known = replace(known, names=names, facts=facts, sha256=sha256)
+        self._known = known = replace(known, names=names, facts=facts, heads=heads, sha256=sha256)
         self._facts = facts
         self.label, self.threshold, self.labels_in_graph = None, None, None
         if known.label is not None:
@@ -312,7 +315,7 @@ class FrozenModel:
 
     def __reduce__(self) -> tuple[Any, ...]:
         proto = self.to_proto().SerializeToString()
-        return _restored, (proto, self.located_by, replace(self._known, sha256=None))
+        return _restored, (proto, self.located_by, replace(self._known, heads=None, sha256=None))
 
     def with_head(
         self, head: LinearHead, *, provenance: Mapping[str, str] | None = None
@@ -374,7 +377,9 @@ class FrozenModel:
             del model.metadata_props[key]
         model.metadata_props.update(facts)
         parts = in_clone(model, self._model, self._head, self._source)
-        return self._changed((model, *parts), path=None, facts=None, digest=None, sha256=None)
+        return self._changed(
+            (model, *parts), path=None, facts=None, heads=None, digest=None, sha256=None
+        )
 
     def with_classes(self, classes: Any, *, matched_by: str | None = None) -> FrozenModel:
         """The same model with names of its classes, (C,), in the order of the logits.
@@ -457,9 +462,12 @@ class FrozenModel:
             return self._changed(label=label, names=all_names, classes=None, matched_by=None)
         known = replace(self._known, names=ClassNames(), classes=None, matched_by=None)
         known = replace(known, label=replace(label, row=0, alone=True))
-        places = dict.fromkeys(PLACES) | {"logits": self._known.apart[label.name]}
+        places = {"logits": self._known.apart[label.name]}
+        assert self._known.heads is not None
         with sound(self.path):
-            return FrozenModel(*located(self._model, places), known)
+            heads = {head.logits.name: head for head in self._known.heads().values()}
+        head = heads[places["logits"]]
+        return FrozenModel(self._model, head, head.reads[0], places, known)
 
     @property
     def whole(self) -> FrozenModel:
@@ -733,7 +741,7 @@ def _with_new_row(
         if any(old.located_by.values()):
             written[LOCATED_BY] = json.dumps(old.located_by)
     model.metadata_props.update(written)
-    known = replace(old._known, path=None, facts=None, digest=None, sha256=None)
+    known = replace(old._known, path=None, facts=None, heads=None, digest=None, sha256=None)
     return FrozenModel(model, new, embedding, old.located_by, known)
 
 

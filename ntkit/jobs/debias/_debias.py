@@ -265,7 +265,9 @@ def debias(
     if validation is None:
         sets = {"validation": train, "test": test}
     distinct, given, places = read_sets(model, sets, settings.preprocessing)
-    notes = parity_notes(model, given, settings.recorded, device)
+    notes = list[str]()
+    if settings.recorded is not None:
+        notes += parity_notes(model, given, settings.recorded, device)
     reader, every, of_table = _readers(distinct, given, places, metadata, settings.id_column)
     partly = partly_known(
         every,
@@ -512,7 +514,7 @@ def _look(
 ) -> FindingsResult:
     """Audit the model, write the findings, and ask about those without an answer."""
     out = order.out
-    audit = _changed(_audited(data, reader, order), data, order)
+    audit = _audited(data, reader, order)
     of_layers = any(each.of_layers for each in answers.answers)
     if of_layers and answers.model not in (None, audit.model):
         raise InputError(
@@ -544,7 +546,7 @@ def _look(
 
 
 def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
-    """Audit the model on the validation set, and a class-balanced retrained head as well."""
+    """Audit the model and a class-balanced retrained head, with the changes of the questions."""
     samples, Z = data.sets["validation"], data.Z["validation"].X
     comparison = _compared(order, data, Evidence())
     if reader.user_columns is None:  # the image folder may hold some
@@ -570,19 +572,14 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
     if comparison.one_set:
         comparison.row("class-balanced", retrained)
         pred = comparison.validation_predictions("class-balanced")
-    return with_retraining(audit, pred)
-
-
-def _changed(audit: Audit, data: Prepared, order: Order) -> Audit:
-    """Test the changes of the questions, so that a person sees which predictions flip."""
+    audit = with_retraining(audit, pred)
     of_questions = [change_for(finding) for finding in questions_of(audit)]
     changes = {change.name: change for change in of_questions if change is not None}
-    samples = data.sets["validation"]
     found = changes_of_samples(
         data.embedder,
         samples,
         [*changes.values()],
-        data.Z["validation"].X,
+        Z,
         seed=order.settings.random_state,
         second=_SECOND,
         budget=min(_BUDGET, budget_for(len(samples))),

@@ -219,7 +219,7 @@ def results_by_change(data: Prepared, choice: Choice, order: Order, *, named: bo
         veto = vetoed(choice)
     if judged and not named and (of_copies or choice.name == GROUP_BALANCED):
         veto = not_relied_on(reliance) or veto
-    flips = tuple[Row, ...]()
+    flips = tuple[Row, ...]()  # of a head that may be written, because they take time
     if (choice.gains and not veto) or order.settings.otherwise == "new head":
         of_repair = _own_flips(choice, names)
         old, new = map(comparison.on_raw_embeddings, (comparison.original, choice.head))

@@ -467,8 +467,6 @@ def parity_notes(
     model: FrozenModel, sets: Mapping[str, Samples], recorded: Any, device: str
 ) -> list[str]:
     """Compare a service's recorded outputs with ntkit's."""
-    if recorded is None:
-        return []
     recording = read_recorded(recorded, tuple(tensor.name for tensor in model.inputs))
     validation = sets["validation"]
     data: Samples | None = validation

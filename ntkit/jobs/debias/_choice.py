@@ -41,15 +41,17 @@ _METHODS = ("neurontune", "auto", YOURS, "copies", "groups and copies")
 class Choice:
     """The chosen candidate, and its interpolation with the original head."""
 
-    # `head` is the interpolated head, on standardised embeddings, and `after` its predictions of
-    # the evaluation set, cross-fitted if that is the validation set. `gains` says whether it gains
-    # on validation samples at an allowed accuracy cost. `unjudged` says whether it balances
-    # groups that too few validation samples judge. `scores` are those of candidates by change.
+    # `head` is the interpolated head, on standardised embeddings. `pred` holds its cross-fitted
+    # predictions of the validation set, and `after` those of the evaluation set. `gains` says
+    # whether it gains on validation samples at an allowed accuracy cost. `unjudged` says whether it
+    # balances groups that too few validation samples judge. `scores` are those of candidates by
+    # change.
 
     comparison: Comparison
     name: str
     estimator: Any
     head: LinearHead
+    pred: Array
     after: Array
     candidates: tuple[Candidate, ...]
     accuracy_costs: tuple[AccuracyCost, ...]
@@ -128,6 +130,7 @@ def _interpolated(
         name=name,
         estimator=clf,
         head=head,
+        pred=pred,
         after=after,
         candidates=_table(comparison, order.settings.new_head, rows, random, reported),
         accuracy_costs=costs,
@@ -200,17 +203,16 @@ def _best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, 
 
 def vetoed(choice: Choice) -> str:
     """Reason for rejecting a head if small groups lose real samples; else an empty text."""
-    comparison, name, t = choice.comparison, choice.name, choice.accuracy_cost.t
-    small = comparison.judge.small
+    comparison, small = choice.comparison, choice.comparison.judge.small
     y = comparison.validation.y[small]
     before = comparison.original.predict(comparison.validation.X[small]) == y
-    after = comparison.validation_predictions(name, t)[small] == y
+    after = choice.pred[small] == y
     (row,) = compare((after, before), [("group", "small groups", np.arange(len(y)))])
     lost = int(row.lost or 0) - int(row.gained or 0)
     if lost <= 0:
         return ""
     return (
-        f"{name} loses accuracy in small groups: {row.right + lost} → {row.right} of "
+        f"{choice.name} loses accuracy in small groups: {row.right + lost} → {row.right} of "
         f"{len(y)} real validation samples are right. Write it anyway: --even-if-worse"
     )
 
@@ -221,7 +223,7 @@ def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
     known, card, test = comparison.known, comparison.scorecard, comparison.test
     name, t, where = choice.name, choice.accuracy_cost.t, "validation set"
     rows = np.arange(len(comparison.train), len(card.y))
-    after = comparison.validation_predictions(name, t) == card.y[rows]
+    after = choice.pred == card.y[rows]
     of_copies = comparison.right_copies(name, t)
     by_copies = card.by_copies((after, card.before[rows]), of_copies)
     if known is not None and not comparison.one_set:  # training samples have labels as well

@@ -241,12 +241,11 @@ def results_by_change(data: Prepared, choice: Choice, order: Order, *, named: bo
 
 def _own_flips(choice: Choice, changes: Sequence[str]) -> list[Row]:
     """Flips by the changes of a repair, on its copies of validation samples; cross-fitted."""
-    comparison, name, t = choice.comparison, choice.name, choice.accuracy_cost.t
-    copies = comparison.judge.copies
+    comparison, copies = choice.comparison, choice.comparison.judge.copies
     X, old = comparison.validation.X, comparison.original
-    of_new = comparison.copy_predictions(name, t)
+    of_new = comparison.copy_predictions(choice.name, choice.accuracy_cost.t)
     stay = (
-        of_new == comparison.validation_predictions(name, t)[copies.of],
+        of_new == choice.pred[copies.of],
         old.predict(copies.Z) == old.predict(X)[copies.of],
     )
     return [

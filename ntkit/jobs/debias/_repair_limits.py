@@ -31,11 +31,12 @@ _LEAST = 0.011  # lowest accuracies up to 1 % are refused in files, as 0.9 often
 def repair_limits(choice: Choice, said: NamedAttributes) -> Limits:
     """Limits of a check that a repair passes on data like its validation set."""
     comparison = choice.comparison
-    name, t, X = choice.name, choice.accuracy_cost.t, comparison.validation.X
-    average, classes, named = _rows(comparison, comparison.validation_predictions(name, t))
+    average, classes, named = _rows(comparison, choice.pred)
     # The head that is written may lose more in one group and less in another than heads that were
     # fitted on parts of the samples.
-    average_of_all, classes_of_all, named_of_all = _rows(comparison, choice.head.predict(X))
+    average_of_all, classes_of_all, named_of_all = _rows(
+        comparison, choice.head.predict(comparison.validation.X)
+    )
     answers, readable = _checkable(said)
     groups, of_all = list[tuple[NamedGroups, Row]](), list[Row]()
     for each, same, is_readable in zip(named, named_of_all, readable, strict=False):

@@ -165,8 +165,8 @@ def asked_for(
     partly_known: bool = False,
     by_change: bool = False,
     validation_balanced: bool = False,
-) -> tuple[dict[str, Unfitted], str]:
-    """All candidates with the user's method, and the name of that method."""
+) -> tuple[dict[str, Unfitted], str | None]:
+    """All candidates with the user's method, and its name; None if a score chooses."""
     candidates, default = {**CANDIDATES}, "auto"
     if validation_balanced:
         candidates["auto"] = Unfitted(AutoDebiasClassifier(recipe="class-balanced on X_val"))
@@ -188,9 +188,9 @@ def asked_for(
         return candidates | {YOURS: Unfitted(method)}, YOURS
     if method in OTHER_METHODS:
         return candidates | {method: Unfitted(OTHER_METHODS[method])}, method
-    if by_change and method == BY_CHANGE:
-        return candidates, method
-    if method not in candidates and method not in LABEL_FREE_SCORES:
+    if method in LABEL_FREE_SCORES:
+        return candidates, None
+    if method not in candidates and not (by_change and method == BY_CHANGE):
         known = ", ".join([*candidates, *OTHER_METHODS])
         raise InputError(
             f"There is no candidate {method!r}. Choose one of {known}, or a score that chooses "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -443,11 +443,11 @@ _TAKEN = frozenset({"preprocessing", "batch_size", "random_state", "verbose"})
 """Settings that a repair by complaints takes."""
 
 
-def refuse_with_complaints(others: Mapping[str, Any], settings: DebiasSettings) -> None:
+def refuse_with_complaints(arguments: Sequence[str], settings: DebiasSettings) -> None:
     """Raise an error for arguments and settings that a repair by complaints does not take."""
-    plain_ones, given = DebiasSettings(), [name for name in others if others[name] is not None]
-    given += [n for n, v in vars(settings).items() if v != getattr(plain_ones, n)]
-    for name in given:
+    default = DebiasSettings()
+    in_settings = [n for n, value in vars(settings).items() if value != getattr(default, n)]
+    for name in (*arguments, *in_settings):
         if name not in _TAKEN:
             raise InputError(
                 f"{name} cannot be combined with keep: complaints and traffic are all that such a "

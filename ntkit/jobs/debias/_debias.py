@@ -252,7 +252,7 @@ def debias(
             "answers": answers, "attribute": attribute, "groups": groups, "metadata": metadata,
             "ask": ask, "method": method,
         }  # fmt: skip
-        refuse_with_complaints(others, settings)
+        refuse_with_complaints([name for name in others if others[name] is not None], settings)
         return fix_complaints(
             model, train, keep, max_cost=max_cost, out=out, device=device, force=force,
             settings=settings,
@@ -291,7 +291,9 @@ def debias(
     data = data.noting(*notes, *of_columns, cautions=(*of_copies, *of_columns))
     reader.layers = data.pooled_layers
     if asks:
-        result = _look(order, data, reader, said.answers, ask)
+        result = _look(order, data, reader, said.answers)
+        if ask is not None:
+            result = _asked(order, result, ask)
         said = gather_named(None, (), result.answers, model, reader)
         if not said:
             return result
@@ -411,7 +413,7 @@ def _repair(
         by_change=bool(said.changes),
         validation_balanced=order.settings.validation_balanced,
     )
-    choice = choose(comparison, candidates, None if order.by_score else name, order)
+    choice = choose(comparison, candidates, name, order)
     by_change = None
     if said.changes:
         by_change = results_by_change(data, choice, order, named=bool(said.names))
@@ -510,9 +512,9 @@ def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels |
 
 
 def _look(
-    order: Order, data: Prepared, reader: AttributeReader, answers: Answers, ask: Ask | None
+    order: Order, data: Prepared, reader: AttributeReader, answers: Answers
 ) -> FindingsResult:
-    """Audit the model, write the findings, and ask about those without an answer."""
+    """Audit the model, and write the findings and the answers that there are."""
     out = order.out
     audit = _audited(data, reader, order)
     of_layers = any(each.of_layers for each in answers.answers)
@@ -535,11 +537,17 @@ def _look(
             write_findings(place, result)
         if answers.answers:
             write_answers(out / ANSWERS_FILE, result.answers)
-    for answer in ask(audit, open_findings(audit, answers)) if ask is not None else ():
+    return result
+
+
+def _asked(order: Order, result: FindingsResult, ask: Ask) -> FindingsResult:
+    """Ask a person about findings without an answer; each answer is kept at once."""
+    before, out = result.answers.answers, order.out
+    for answer in ask(result.audit, open_findings(result.audit, result.answers)):
         result = replace(result, answers=result.answers.with_answer(answer))
         if out is not None:
             write_answers(out / ANSWERS_FILE, result.answers)
-    if out is not None and result.answers.answers != answers.answers:
+    if out is not None and result.answers.answers != before:
         with order.going_on().opened() as place:
             write_findings(place, result, page=False)
     return result

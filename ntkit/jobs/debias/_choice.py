@@ -201,22 +201,6 @@ def _best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, 
     return min(good, key=lambda name: flips[name]), scores
 
 
-def vetoed(choice: Choice) -> str:
-    """Reason for rejecting a head if small groups lose real samples; else an empty text."""
-    comparison, small = choice.comparison, choice.comparison.judge.small
-    y = comparison.validation.y[small]
-    before = comparison.original.predict(comparison.validation.X[small]) == y
-    after = choice.pred[small] == y
-    (row,) = compare((after, before), [("group", "small groups", np.arange(len(y)))])
-    lost = int(row.lost or 0) - int(row.gained or 0)
-    if lost <= 0:
-        return ""
-    return (
-        f"{choice.name} loses accuracy in small groups: {row.right + lost} → {row.right} of "
-        f"{len(y)} real validation samples are right. Write it anyway: --even-if-worse"
-    )
-
-
 def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
     """How the new head compares with the original one, by the groups of what was named."""
     comparison = choice.comparison

@@ -21,7 +21,7 @@ from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.head import LinearHead
 from ntkit.jobs.audit.changes import displaced
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, FittedOn
-from ntkit.jobs.debias._choice import Choice, vetoed
+from ntkit.jobs.debias._choice import Choice
 from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Likeness
@@ -216,7 +216,7 @@ def results_by_change(data: Prepared, choice: Choice, order: Order, *, named: bo
     judged, veto = comparison.judges_by_change(choice.estimator), ""
     of_copies = comparison.rows_of[choice.name] is FittedOn.COPIES
     if judged and of_copies:
-        veto = vetoed(choice)
+        veto = _small_groups_lose(choice)
     if judged and not named and (of_copies or choice.name == GROUP_BALANCED):
         veto = not_relied_on(reliance) or veto
     flips = tuple[Row, ...]()  # of a head that may be written, because they take time
@@ -236,6 +236,22 @@ def results_by_change(data: Prepared, choice: Choice, order: Order, *, named: bo
         veto=veto,
         candidates=choice.scores,
         judged=judged,
+    )
+
+
+def _small_groups_lose(choice: Choice) -> str:
+    """Reason for not repairing if small groups lose real samples; else an empty text."""
+    comparison, small = choice.comparison, choice.comparison.judge.small
+    y = comparison.validation.y[small]
+    before = comparison.original.predict(comparison.validation.X[small]) == y
+    after = choice.pred[small] == y
+    (row,) = compare((after, before), [("group", "small groups", np.arange(len(y)))])
+    lost = int(row.lost or 0) - int(row.gained or 0)
+    if lost <= 0:
+        return ""
+    return (
+        f"{choice.name} loses accuracy in small groups: {row.right + lost} → {row.right} of "
+        f"{len(y)} real validation samples are right. Write it anyway: --even-if-worse"
     )
 
 

@@ -1,4 +1,4 @@
-"""Outcome of a repair, told by the groups of what a person named."""
+"""Outcome of a repair by the groups of what a person named: rows, a word and its reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ntkit._key import Key, group_name
-from ntkit._text import counted, listed, percent
+from ntkit._text import listed, percent
 from ntkit._types import Array
 from ntkit.attributes import Attribute
 from ntkit.attributes.feature_set import FEWEST
@@ -26,19 +26,10 @@ WORDS = (WORSE, NONE, PROBABLY, BETTER)
 _SURE, _LIKELY = 0.025, 0.15  # on a side
 FEW = 10
 """Samples below which groups of several classes are joined."""
-_DIFFERENT = 0.02  # shares by which two means are worth saying
-_SAME = 1e-9
 _MORE = 30  # labels that a person can give in some minutes
 TEST = "test set"
-_OF_PARTS = "copies with this part of another sample, class by class"
 Cell = tuple[Any, Any]
 Source = Literal["read", "crossed", "labelled", "copies", "classes"]
-_MEAN_OF = {
-    "read": "the other groups",
-    "crossed": "the groups of all",
-    "labelled": "the groups by labelled samples",
-    "copies": "originals and changed copies, class by class",
-}
 
 
 def helped_groups(
@@ -133,39 +124,6 @@ class NamedGroups:
         """Groups that surely lose, though the shortcut misleads the original model there."""
         misled = [row for row in self.filled if row.name not in self.helped]
         return [row for row in misled if row.surely_lost(self.level) > 0]
-
-    def sentence(self) -> str:
-        """The first number, the mean of groups if it differs, and the worst group."""
-        first, mean, worst = self.first, self.mean, self.worst
-        parts, joined = list[str](), ", small ones joined," * bool(self.joined)
-        if first is not None:
-            shares = _shares(first.before, first.value)
-            other = max(
-                abs(mean.value - first.value), abs((mean.before or 0) - (first.before or 0))
-            )
-            beside = f" (mean of groups{joined} {_shares(mean.before, mean.value)})"
-            beside *= other > _DIFFERENT
-            parts.append(
-                f"If {self.name} and the class were unrelated, on data otherwise like this: "
-                f"{shares}{beside}."
-            )
-        elif self.source != "classes":
-            empty = [row.name for row in self.rows if row.n < self.fewest]
-            no = "No sample shows" if self.fewest == 1 else f"Fewer than {self.fewest} samples show"
-            none = f"{no} {listed(empty, 2)}. " if empty else ""
-            what = _MEAN_OF[self.source] if self.of_parts is None else _OF_PARTS
-            what += joined.rstrip(",")
-            parts.append(f"{none}Mean of {what}: {_shares(mean.before, mean.value)}.")
-        first_worst = min(self.filled, key=lambda row: row.before or 0.0)
-        last_worst = min(self.filled, key=lambda row: row.value)
-        name = "class" if self.source == "classes" else "group"
-        of_before = f" ({first_worst.name})" * (first_worst is not last_worst)
-        what = "label" if self.source == "labelled" else "sample"  # of other samples as well
-        parts.append(
-            f"Worst {name}: {100 * (worst.before or 0):.1f}{of_before} → {100 * worst.value:.1f} % "
-            f"({last_worst.name}, {counted(last_worst.n, what)})."
-        )
-        return " ".join(parts)
 
     @property
     def gave_way(self) -> list[Row]:
@@ -326,28 +284,6 @@ class RepairOutcome:
         """Whether nothing was named, so that the classes are the groups."""
         return self.groups[0].source == "classes"
 
-    def lines(self, by: str = "", *, deciding: bool = False) -> list[str]:
-        """The results in words, a line for each attribute; ``by`` names a head that is not written.
-
-        Groups that decide come first; ``deciding`` leaves out the others. The average follows if it
-        falls, or if nothing was named.
-        """
-        first = deciding_groups(self.groups)
-        others = [] if deciding else [each for each in self.groups if each not in first]
-        parts = [each.sentence() for each in (*first, *others)]
-        before, after = self.average.before or 0.0, self.average.value
-        if self.of_classes:
-            parts[-1] += f" Average: {_shares(before, after)}. No shortcut was named."
-        elif after < before - _SAME:
-            # Where the mean of unrelated values falls too, the new head is no better.
-            gains = [(each, (each.first or each.mean).change or 0.0) for each in self.groups]
-            because = any(each.gave_way and gain > 0 for each, gain in gains)
-            reason = ", because here the shortcut helps" * because
-            parts[-1] += f" On data as biased as this: {_shares(before, after)}{reason}."
-        # Heads that were fitted without the samples that judge them; the written head has seen all.
-        fitted = "" if self.where == TEST else ", cross-fitted"
-        return [f"{self.where.capitalize()}{fitted}{by}: {parts[0]}", *parts[1:]]
-
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON."""
         return {
@@ -401,13 +337,13 @@ def _judged(
     # Misled groups that surely lose more than the limit.
     if beyond := [row for row in groups.lost if row.surely_lost(level) > max_cost]:
         row = max(beyond, key=lambda each: each.surely_lost(level))
-        shares = _shares(row.before, row.value)
+        shares = shares_in_words(row.before, row.value)
         loses = f"{row.name} surely loses ({shares}), and the help of the shortcut is unsure there"
         return WORSE, gain, loses
     if gain is None:
         return NONE, gain, ""
     if high < 0:
-        return WORSE, gain, f"{gain.name} surely falls ({_shares(gain.before, gain.value)})"
+        return WORSE, gain, f"{gain.name} surely falls ({shares_in_words(gain.before, gain.value)})"
     if fresh and gain is groups.first and low > 0 and not groups.lost:
         return BETTER, gain, ""
     likely = -gain.drop_bounds(upper_level=_LIKELY, lower_level=_LIKELY)[1]
@@ -435,7 +371,8 @@ def _surely_above(first: Sequence[int], second: Sequence[int], level: float) -> 
     return separate_drop_bounds(*right_of_all, upper_level=level, lower_level=level)[0] > 0
 
 
-def _shares(before: float | None, after: float) -> str:
+def shares_in_words(before: float | None, after: float) -> str:
+    """Accuracies before and after, in percent."""
     return f"{100 * (before or 0):.1f} → {100 * after:.1f} %"
 
 

@@ -30,7 +30,13 @@ from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
 from ntkit.jobs.debias._flips import ByChange
 from ntkit.jobs.debias._lost_groups import NOTHING_READABLE, GroupCheck, LostGroup
-from ntkit.jobs.debias._outcome import RepairOutcome
+from ntkit.jobs.debias._outcome import (
+    TEST,
+    NamedGroups,
+    RepairOutcome,
+    deciding_groups,
+    shares_in_words,
+)
 from ntkit.jobs.debias._settings import AUDIT_FILES, MODEL_FILE, REPORT_FILE
 from ntkit.jobs.report import quoted
 from ntkit.model import FrozenModel
@@ -44,12 +50,77 @@ _SCORE_IN_WORDS = {
 }
 _SHOWN, _OF_ALL = 2, " of {} groups"  # in a sentence
 _LOSING = attrgetter("gave_way"), attrgetter("lost")  # of named groups
+_DIFFERENT = 0.02  # shares by which two means are worth saying
+_SAME = 1e-9
+_OF_PARTS = "copies with this part of another sample, class by class"
+_MEAN_OF = {
+    "read": "the other groups",
+    "crossed": "the groups of all",
+    "labelled": "the groups by labelled samples",
+    "copies": "originals and changed copies, class by class",
+}
 _CONTROLS = ("class-balanced", "random mask")
 _RECORDED = (
     *("candidates", "helped", "written", "state", "outcome", "answers", "balanced_over"),
     *("by_change", "max_cost", "accuracy_cost", "accuracy_costs", "n_non_constant"),
     *("ordered_share", "evaluated_on", "verification", "notes"),
 )
+
+
+def groups_sentence(groups: NamedGroups) -> str:
+    """The first number, the mean of groups if it differs, and the worst group."""
+    first, mean, worst = groups.first, groups.mean, groups.worst
+    parts, joined = list[str](), ", small ones joined," * bool(groups.joined)
+    if first is not None:
+        shares = shares_in_words(first.before, first.value)
+        other = max(abs(mean.value - first.value), abs((mean.before or 0) - (first.before or 0)))
+        beside = f" (mean of groups{joined} {shares_in_words(mean.before, mean.value)})"
+        beside *= other > _DIFFERENT
+        parts.append(
+            f"If {groups.name} and the class were unrelated, on data otherwise like this: "
+            f"{shares}{beside}."
+        )
+    elif groups.source != "classes":
+        empty = [row.name for row in groups.rows if row.n < groups.fewest]
+        no = "No sample shows" if groups.fewest == 1 else f"Fewer than {groups.fewest} samples show"
+        none = f"{no} {listed(empty, 2)}. " if empty else ""
+        what = _MEAN_OF[groups.source] if groups.of_parts is None else _OF_PARTS
+        what += joined.rstrip(",")
+        parts.append(f"{none}Mean of {what}: {shares_in_words(mean.before, mean.value)}.")
+    first_worst = min(groups.filled, key=lambda row: row.before or 0.0)
+    last_worst = min(groups.filled, key=lambda row: row.value)
+    name = "class" if groups.source == "classes" else "group"
+    of_before = f" ({first_worst.name})" * (first_worst is not last_worst)
+    what = "label" if groups.source == "labelled" else "sample"  # of other samples as well
+    parts.append(
+        f"Worst {name}: {100 * (worst.before or 0):.1f}{of_before} → {100 * worst.value:.1f} % "
+        f"({last_worst.name}, {counted(last_worst.n, what)})."
+    )
+    return " ".join(parts)
+
+
+def outcome_lines(outcome: RepairOutcome, by: str = "", *, deciding: bool = False) -> list[str]:
+    """An outcome in words, a line for each attribute; ``by`` names a head that is not written.
+
+    Groups that decide come first; ``deciding`` leaves out the others. The average follows if it
+    falls, or if nothing was named.
+    """
+    first = deciding_groups(outcome.groups)
+    others = [] if deciding else [each for each in outcome.groups if each not in first]
+    parts = [*map(groups_sentence, (*first, *others))]
+    before, after = outcome.average.before or 0.0, outcome.average.value
+    average = shares_in_words(before, after)
+    if outcome.of_classes:
+        parts[-1] += f" Average: {average}. No shortcut was named."
+    elif after < before - _SAME:
+        # Where the mean of unrelated values falls too, the new head is no better.
+        gains = [(each, (each.first or each.mean).change or 0.0) for each in outcome.groups]
+        because = any(each.gave_way and gain > 0 for each, gain in gains)
+        reason = ", because here the shortcut helps" * because
+        parts[-1] += f" On data as biased as this: {average}{reason}."
+    # Heads that were fitted without the samples that judge them; the written head has seen all.
+    fitted = "" if outcome.where == TEST else ", cross-fitted"
+    return [f"{outcome.where.capitalize()}{fitted}{by}: {parts[0]}", *parts[1:]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,9 +297,6 @@ class DebiasResult(Judgement):
     limits: Limits | None = None
     ordered_share: float | None = None
 
-    def __str__(self) -> str:
-        return self.summary()
-
     def __repr__(self) -> str:
         return (
             f"DebiasResult(chosen={self.chosen.name!r}, helped={self.helped}, "
@@ -282,7 +350,7 @@ class DebiasResult(Judgement):
     def lines(self, *, deciding: bool = False) -> list[str]:
         """The results in words, of named groups that decide first; ``deciding`` has these alone."""
         by = "" if self.written else f", with {self.chosen.name}"
-        first, *others = self.outcome.lines(by, deciding=deciding)
+        first, *others = outcome_lines(self.outcome, by, deciding=deciding)
         label = self.model.label
         if label is not None:
             first = f"Label {label!r}, {first[:1].lower()}{first[1:]}"
@@ -397,6 +465,8 @@ class DebiasResult(Judgement):
         cautions = self.cautions if self.check.readable else (*self.cautions, NOTHING_READABLE)
         lines += [f"Note: {caution}" for caution in cautions]
         return without_controls("\n".join([*lines, "", self.short_table()]))
+
+    __str__ = summary
 
     def _cost(self) -> str:
         """Changes on validation samples, and a group that loses accuracy."""

@@ -152,14 +152,6 @@ class Conjunctions:
 
 
 @dataclass(frozen=True, eq=False)
-class _Event:
-    """Errors that a pair may cause: samples of some classes, predicted as one class or as any."""
-
-    rows: Array
-    happens: Array
-
-
-@dataclass(frozen=True, eq=False)
 class Condition:
     """An attribute that may be part of a conjunction, and its value for every sample."""
 
@@ -180,17 +172,17 @@ class Pairs:
         self.predictions, self.y = predictions, predictions.y_index
         self.weight = predictions.weight / predictions.marks().unit[self.y]
         self.first, self.second = _parts(predictions)
-        self.events = _events(predictions)
+        self.counts, self.happens = _errors(predictions)
         self.conditions, self.n_offered = list[Condition](), 0
-        excess = np.zeros((len(self.y), len(self.events)))
-        for e, event in enumerate(self.events):
-            rows, share = self._expected(event, self.first)
-            excess[rows, e] = self.weight[rows] * (event.happens[rows] - share)
+        excess = np.zeros((len(self.y), len(self.happens)))
+        for error, happens in enumerate(self.happens):
+            rows, share = self._expected(error, self.first)
+            excess[rows, error] = self.weight[rows] * (happens[rows] - share)
         self._excess = sparse.csr_array(excess)
 
     def take(self, feature_set: FeatureSet, block: Block) -> None:
         """Keep the conditions of a block; of many, those that errors depend on most."""
-        if not self.events or not (feature_set.exact or feature_set.kind == "image"):
+        if not len(self.happens) or not (feature_set.exact or feature_set.kind == "image"):
             return
         self.n_offered += len(block.names)
         score = surprise(block.values, self._excess).max(axis=1)
@@ -212,15 +204,15 @@ class Pairs:
         best, n_enough = self._best(values)
         pairs = [(self.conditions[i], self.conditions[j]) for i, j, _ in best]
         goes_with, p_values = list[int](), list[float]()
-        for i, j, event in best:
+        for i, j, error in best:
             both = both_of(values[:, i], values[:, j]) == 1
-            rows = np.flatnonzero(both & event.happens & event.rows)
+            rows = np.flatnonzero(both & self.happens[error] & self.counts[error])
             given = np.bincount(self.predictions.pred_index[rows], minlength=1)
             goes_with.append(int(given.argmax()))
-            rivals = self._rivals(values, both, (i, j), event)
-            rows = self.second[event.rows[self.second]]
+            rivals = self._rivals(values, both, (i, j), error)
+            rows = self.second[self.counts[error, self.second]]
             which = (values[rows][:, rivals] == 1) @ (1 << np.arange(len(rivals)))
-            of_pair, happens = values[rows][:, [i, j]], event.happens[rows]
+            of_pair, happens = values[rows][:, [i, j]], self.happens[error, rows]
             all_strata = self.y[rows], (self.y[rows] << len(rivals)) + which
             w = self.weight[rows]
             p_values.append(max(pair_p_value(of_pair, at, happens, w) for at in all_strata))
@@ -235,22 +227,25 @@ class Pairs:
         )
 
     def _expected(
-        self, event: _Event, rows: Array, strata: Array | None = None
+        self, error: int, rows: Array, strata: Array | None = None
     ) -> tuple[Array, Array]:
-        """The rows that count for an event, and the share of their class in which it happens."""
-        rows = rows[event.rows[rows]]
+        """The rows that count for an error, and the share of their class in which it happens."""
+        rows = rows[self.counts[error, rows]]
         at, weight = (self.y if strata is None else strata)[rows], self.weight[rows]
-        return rows, rates(event.happens[rows], at, weight)[0][at]
+        return rows, rates(self.happens[error, rows], at, weight)[0][at]
 
-    def _best(self, values: Array) -> tuple[list[tuple[int, int, _Event]], int]:
-        """The most promising pairs, with different samples; and how many have enough samples."""
+    def _best(self, values: Array) -> tuple[list[list[int]], int]:
+        """Both conditions and the error of the most promising pairs, which have different samples.
+
+        Last comes the number of pairs with enough samples.
+        """
         at, score, n_enough = np.empty((0, 3), dtype=int), np.empty(0), 0
         has = values[self.first] == 1
-        for e, event in enumerate(self.events if len(self.conditions) > 1 else ()):
-            scores, enough = self._scores(has, event)
+        for error in range(len(self.happens) if len(self.conditions) > 1 else 0):
+            scores, enough = self._scores(has, error)
             n_enough += int(np.triu(enough, 1).sum())
             i, j = np.nonzero(np.triu(scores, 1) > _PROMISING)
-            at = np.concatenate([at, np.column_stack([i, j, np.full(len(i), e)])])
+            at = np.concatenate([at, np.column_stack([i, j, np.full(len(i), error)])])
             score = np.concatenate([score, scores[i, j]])
             best = np.argsort(-score, kind="stable")[:_RANKED]
             at, score = at[best], score[best]
@@ -263,22 +258,20 @@ class Pairs:
         for place in range(len(at)):
             if not alike[place, chosen].any():
                 chosen.append(place)
-        return [(i, j, self.events[e]) for i, j, e in at[chosen[:_MOST_PAIRS]].tolist()], n_enough
+        return at[chosen[:_MOST_PAIRS]].tolist(), n_enough
 
-    def _scores(self, has: Array, event: _Event) -> tuple[Array, Array]:
+    def _scores(self, has: Array, error: int) -> tuple[Array, Array]:
         """Z by which pairs (A, A) have more errors than explained; whether samples are enough."""
-        rows, share = self._expected(event, self.first)
-        inside = event.rows[self.first]
-        z, errors, n = pair_contrast(has[inside], event.happens[rows], share, self.weight[rows])
+        rows, share = self._expected(error, self.first)
+        inside, happens = self.counts[error, self.first], self.happens[error, rows]
+        z, errors, n = pair_contrast(has[inside], happens, share, self.weight[rows])
         enough = (n[0] >= _SUPPORT) & (n[1:] >= FEWEST).all(axis=0)  # whatever the errors are
         return np.where(enough & (errors >= _ERRORS), z, -np.inf), enough
 
-    def _rivals(
-        self, values: Array, both: Array, pair: tuple[int, int], event: _Event
-    ) -> list[int]:
+    def _rivals(self, values: Array, both: Array, pair: tuple[int, int], error: int) -> list[int]:
         """Other conditions that errors depend on, with the pair or without: they may explain it."""
-        rows, share = self._expected(event, self.first, 2 * self.y + both)
-        excess = self.weight[rows] * (event.happens[rows] - share)
+        rows, share = self._expected(error, self.first, 2 * self.y + both)
+        excess = self.weight[rows] * (self.happens[error, rows] - share)
         z = surprise(values[rows] == 1, excess[:, None])[:, 0]
         z[list(pair)] = -np.inf
         order = np.argsort(-z, kind="stable")[:_MOST_RIVALS]
@@ -298,14 +291,20 @@ def _parts(predictions: AuditedPredictions) -> tuple[Array, Array]:
     return np.flatnonzero(first), np.flatnonzero((predictions.weight > 0) & ~first)
 
 
-def _events(predictions: AuditedPredictions) -> list[_Event]:
-    """The classes that are predicted wrongly most often; of more than two, any error as well."""
+def _errors(predictions: AuditedPredictions) -> tuple[Array, Array]:
+    """Samples that count for each error that a pair may cause, and where it happens, (E, N).
+
+    An error is a class that is predicted wrongly often; of more than two classes, any error too.
+    """
     y, pred, wrong = predictions.y_index, predictions.pred_index, predictions.wrong
     there, C = predictions.weight > 0, len(predictions.classes)
-    counts = np.bincount(pred[wrong & there], minlength=C)
-    labels = np.argsort(-counts, kind="stable")[:_MOST_LABELS]
-    events = [_Event(there & (y != k), pred == k) for k in labels if counts[k] >= _ERRORS]
-    return [*events, _Event(there, wrong)] if C > 2 and wrong.any() else events
+    often = np.bincount(pred[wrong & there], minlength=C)
+    labels = np.argsort(-often, kind="stable")[:_MOST_LABELS]
+    labels = labels[often[labels] >= _ERRORS, None]
+    counts, happens = there & (y != labels), pred == labels
+    if C > 2 and wrong.any():
+        counts, happens = np.vstack([counts, there]), np.vstack([happens, wrong])
+    return counts, happens
 
 
 # -- findings --------------------------------------------------------------------------------------

@@ -216,7 +216,7 @@ def change_named(name: str | Change) -> Change:
             "copies that you made with folder:PATH."
         )
     makers: dict[str, Callable[[], Any]] = {
-        "word": lambda: texts.words(text),
+        "word": lambda: texts.word_change(text),
         "case": lambda: texts.case(text, what),
         "column": lambda: OfColumns(text),
         "image": lambda: OfImages(text, image_change(text)),

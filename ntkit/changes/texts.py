@@ -97,7 +97,7 @@ def _usual(word: str, texts: Sequence[Any]) -> str:
     return next((form for form, _ in forms.most_common() if comparable(form) == plain), word)
 
 
-def words(name: str) -> OfTexts:
+def word_change(name: str) -> OfTexts:
     """Make a change of words from its text form."""
     first, *others = parts_of_change(name)
     named = (first.what, *(part.what for part in others))

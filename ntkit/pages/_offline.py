@@ -73,10 +73,10 @@ def page_percent(share: float | None) -> str:
 
 @pass_eval_context
 def _finalized(context: EvalContext, value: Any) -> Any:
-    return without_controls(value) if context.autoescape else value
+    return shown_text(value) if context.autoescape else value
 
 
-def without_controls(value: Any) -> Any:
+def shown_text(value: Any) -> Any:
     """Text without forbidden characters; other values unchanged."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", value).replace("\r", " ")
@@ -85,7 +85,7 @@ def without_controls(value: Any) -> Any:
 
 def markdown(value: object) -> str:
     """Any text as one line of Markdown with special characters escaped."""
-    line = one_line(_text.without_controls(without_controls(str(value))))
+    line = one_line(_text.without_controls(shown_text(str(value))))
     return _MARKS.sub(lambda mark: _ENTITIES.get(mark[0], f"\\{mark[0]}"), line)
 
 

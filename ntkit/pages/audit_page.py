@@ -83,17 +83,19 @@ def wording(
         return _of_two(conditions, columns, layers)
     key = Key.of(name, columns)
     if key.kind != kind:  # a name of the user's own
-        return _of_a_thing(quoted(name))
+        return _of_a_thing(in_quotes(name))
     if kind == "word":
         thing = "tag" if key.what.startswith("<") else "words" if " " in key.what else "word"
-        return _of_a_thing(f"the {thing} {quoted(key.what)}")
+        return _of_a_thing(f"the {thing} {in_quotes(key.what)}")
     if kind in OF_A_LAYER:
         return _of_a_layer(key, layers)
     if key.condition in _HEIGHT:
         return _of_a_number(key)
     if key.condition:
         return _of_a_column(key)
-    return _of_a_thing(quoted(key.what) if kind in OF_A_TABLE else f"{kind} {quoted(key.what)}")
+    return _of_a_thing(
+        in_quotes(key.what) if kind in OF_A_TABLE else f"{kind} {in_quotes(key.what)}"
+    )
 
 
 def _of_two(pair: Sequence[str], columns: Collection[str], layers: Sequence[str]) -> Wording:
@@ -143,8 +145,8 @@ def _of_a_thing(what: str) -> Wording:
 
 
 def _of_a_column(key: Key) -> Wording:
-    what = quoted(key.what)
-    value = quoted(key.value) if key.sign == "=" else key.value
+    what = in_quotes(key.what)
+    value = in_quotes(key.value) if key.sign == "=" else key.value
     title, noun, lacking = (form.format(what, value) for form in _CONDITIONS[key.sign])
     return Wording(title, noun, f"with {noun}", f"with {lacking}")
 
@@ -161,7 +163,7 @@ def _of_a_number(key: Key) -> Wording:
     noun, hint = f"{adjective} {what} of the image", ""
     title = f"{_capital(what)} of the image: {height}"
     if key.kind != "image":
-        what = f"{key.kind} {quoted(what)}"
+        what = f"{key.kind} {in_quotes(what)}"
         noun, hint = f"{adjective} value of {what}", _INFERRED
         title = f"{_capital(what)}: {height}"
     having, lacking = f"whose {what} is {height} ({which})", f"whose {what} {opposite}"
@@ -183,14 +185,14 @@ def _of_a_layer(key: Key, layers: Sequence[str]) -> Wording:
     return Wording("A learned feature", noun, *_SHOWING[key.condition or " high"], hint)
 
 
-def quoted(text: str) -> str:
+def in_quotes(text: str) -> str:
     """A text in quotation marks; a long text is cut."""
     return f"“{brief(text)}”"
 
 
 def class_name(label: Any) -> str:
     """A class in quotation marks."""
-    return quoted(str(label.item() if hasattr(label, "item") else label))
+    return in_quotes(str(label.item() if hasattr(label, "item") else label))
 
 
 def _capital(text: str) -> str:

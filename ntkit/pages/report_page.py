@@ -140,7 +140,7 @@ class Groups:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Conclusion:
     """The question that was asked, its answer with results and groups, and what to do now.
 
     A step has a heading, a sentence, and commands or an empty text.
@@ -182,7 +182,7 @@ class Report:
     shown: Shown
     facts: Mapping[str, str]
     neurons: Neurons | None = None  # None for predictions alone
-    answer: Answer | None = None  # None compares two models
+    answer: Conclusion | None = None  # None compares two models
     seed: int = 0
     label: str | None = None  # of several
     accuracy_costs: Sequence[Mapping[str, Any]] = ()  # one is marked as chosen
@@ -237,13 +237,13 @@ def report_html(report: Report) -> str:
     )
 
 
-def _of_two_models(accuracies: GroupReport, label: str | None) -> Answer:
+def _of_two_models(accuracies: GroupReport, label: str | None) -> Conclusion:
     """The answer of two models without a repair: by groups, or by classes without groups."""
     kind = "group" if accuracies.grouped else "class"
     rows = [row for row in accuracies.rows if row.kind == kind]
     groups = Groups("Groups" if accuracies.grouped else "Classes", rows)
     question = "Is the second model better than the first on these samples?"
-    return Answer(question, outcome(accuracies, label), groups=[groups])
+    return Conclusion(question, outcome(accuracies, label), groups=[groups])
 
 
 def outcome(accuracies: GroupReport, label: str | None = None) -> str:

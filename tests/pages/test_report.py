@@ -29,7 +29,7 @@ from ntkit.jobs.debias._lost_groups import LostGroup
 from ntkit.jobs.report import started_by
 from ntkit.metrics import Row, group_report
 from ntkit.pages.report_page import (
-    Answer,
+    Conclusion,
     Groups,
     Moved,
     Neurons,
@@ -112,7 +112,7 @@ def answered(**more):
         "cost": "What it cost: cat × bright 90.0 → 75.0 %.",
         "steps": [("Keep it", "Replace it.", "cp a b"), ("Go back", "Undo.", "ntkit export")],
     }
-    return replace(example(**more), answer=Answer(**parts))
+    return replace(example(**more), answer=Conclusion(**parts))
 
 
 def test_the_page_begins_with_the_question_and_its_answer():

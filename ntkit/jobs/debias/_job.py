@@ -49,7 +49,7 @@ from ntkit.jobs.report import (
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import batch_note, loaded, name_of, rounding_note
 from ntkit.pages.report_page import (
-    Answer,
+    Conclusion,
     Groups,
     Moved,
     Neurons,
@@ -372,7 +372,7 @@ def _report(order: Order, data: Prepared, choice: Choice, result: DebiasResult) 
     )
 
 
-def _answer(order: Order, data: Prepared, choice: Choice, result: DebiasResult) -> Answer:
+def _answer(order: Order, data: Prepared, choice: Choice, result: DebiasResult) -> Conclusion:
     """The question that was asked, and its answer by the outcome."""
     outcome, label = result.outcome, data.model.label
     names = [each.name for each in outcome.groups if each.source in ("read", "labelled")]
@@ -398,7 +398,7 @@ def _answer(order: Order, data: Prepared, choice: Choice, result: DebiasResult) 
     of = "" if label is None else f"Label {label!r}: "
     cost = result.cost_in_words([each.name for each in choice.comparison.scorecard.said])
     parts = groups, cost, _steps(order, data, result), result.others
-    return Answer(of + question, result.decision(), result.lines(), *parts)
+    return Conclusion(of + question, result.decision(), result.lines(), *parts)
 
 
 def _steps(order: Order, data: Prepared, result: DebiasResult) -> list[tuple[str, str, str]]:

@@ -242,7 +242,11 @@ class Pairs:
         at, score, n_enough = np.empty((0, 3), dtype=int), np.empty(0), 0
         has = values[self.first] == 1
         for error in range(len(self.happens) if len(self.conditions) > 1 else 0):
-            scores, enough = self._scores(has, error)
+            rows, share = self._expected(error, self.first)
+            inside, happens = self.counts[error, self.first], self.happens[error, rows]
+            z, errors, n = pair_contrast(has[inside], happens, share, self.weight[rows])
+            enough = (n[0] >= _SUPPORT) & (n[1:] >= FEWEST).all(axis=0)  # whatever the errors are
+            scores = np.where(enough & (errors >= _ERRORS), z, -np.inf)
             n_enough += int(np.triu(enough, 1).sum())
             i, j = np.nonzero(np.triu(scores, 1) > _PROMISING)
             at = np.concatenate([at, np.column_stack([i, j, np.full(len(i), error)])])
@@ -259,14 +263,6 @@ class Pairs:
             if not alike[place, chosen].any():
                 chosen.append(place)
         return at[chosen[:_MOST_PAIRS]].tolist(), n_enough
-
-    def _scores(self, has: Array, error: int) -> tuple[Array, Array]:
-        """Z by which pairs (A, A) have more errors than explained; whether samples are enough."""
-        rows, share = self._expected(error, self.first)
-        inside, happens = self.counts[error, self.first], self.happens[error, rows]
-        z, errors, n = pair_contrast(has[inside], happens, share, self.weight[rows])
-        enough = (n[0] >= _SUPPORT) & (n[1:] >= FEWEST).all(axis=0)  # whatever the errors are
-        return np.where(enough & (errors >= _ERRORS), z, -np.inf), enough
 
     def _rivals(self, values: Array, both: Array, pair: tuple[int, int], error: int) -> list[int]:
         """Other conditions that errors depend on, with the pair or without: they may explain it."""
@@ -901,22 +897,19 @@ def _described(
         for how, rows in (("conflicting", ~agrees), ("agreeing", agrees))
         for what, outcome in (("wrong", wrong), ("right", ~wrong))
     }
+    y, names = predictions.y_index, predictions.classes.tolist()
+    pairs = [*product(np.unique(y[known]).tolist(), (True, False))]  # class, with or without it
+    cells: list[tuple[Kind, Any, Array]]
+    cells = [("class", names[c], known & (y == c) & ((column == 1) == has)) for c, has in pairs]
+    rows = compare([~wrong], cells, weight=predictions.weight)
     return Finding(
         goes_with=label.item() if hasattr(label, "item") else label,
         share=float(shares[1]),
         share_elsewhere=float(shares[0]),
-        groups=_groups(column, known, predictions),
+        groups=tuple(
+            replace(row.with_intervals(), which=has)
+            for row, (_, has) in zip(rows, pairs, strict=True)
+        ),
         examples=examples,
         **about,
     )
-
-
-def _groups(column: Array, known: Array, predictions: AuditedPredictions) -> tuple[Row, ...]:
-    """Accuracies by class, for samples with and without the attribute."""
-    y, labels = predictions.y_index, predictions.classes.tolist()
-    pairs = [*product(np.unique(y[known]).tolist(), (True, False))]
-    cells: list[tuple[Kind, Any, Array]]
-    cells = [("class", labels[c], known & (y == c) & ((column == 1) == has)) for c, has in pairs]
-    rows = compare([~predictions.wrong], cells, weight=predictions.weight)
-    both = zip(rows, pairs, strict=True)
-    return tuple(replace(row.with_intervals(), which=having) for row, (_, having) in both)

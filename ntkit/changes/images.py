@@ -383,7 +383,9 @@ class ChangedImages(ImageFiles):
         image, other = self._image(row), decode(self._donors[row]) if change.donor else None
         try:
             if change.stored is not None:
-                image = change.stored(_plain(image, steps))
+                # An upright image of 8 bits in the model's colours, without rotating metadata.
+                seen = in_colours(upright(image), "L" if steps.channels == 1 else "RGB")
+                image = change.stored(Image.fromarray(np.asarray(seen)))
             pixels = steps.seen(image)
             if change.seen is None:
                 return pixels
@@ -410,12 +412,6 @@ class ChangedImages(ImageFiles):
         known = [*both.digests(0, 2 * len(rows))]
         pairs = zip(rows, known[: len(rows)], known[len(rows) :], strict=True)
         return (self._draws.digest(i, own, other) for i, own, other in pairs)
-
-
-def _plain(image: Image.Image, steps: ImagePreprocessing) -> Image.Image:
-    """An upright image of 8 bits in the model's colours, without rotating metadata."""
-    image = in_colours(upright(image), "L" if steps.channels == 1 else "RGB")
-    return Image.fromarray(np.asarray(image))
 
 
 class ChangedArray:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from ntkit._types import Array
 
@@ -22,6 +24,8 @@ _COARSE, _CLEARLY = 0.1, 20
 
 Above them, rows are too coarse to tell samples apart. Then equal ones are different samples.
 """
+_ROUNDING = 1e-4  # of the spread of embeddings; decoded and computed twice, they differ by 1e-6
+_DIRECTIONS = 8
 _MORE_OFTEN = 3  # rows that are equal so much more often across sets than within are copies
 
 
@@ -69,6 +73,39 @@ def row_contents(X: Any, dtype: Any = None) -> Digests:
         digests[at : at + step] = [*digests_of_rows(block)]
         del block  # before the next one is made
     return digests
+
+
+def contents_of_embeddings(sets: Mapping[str, Array]) -> dict[str, Digests]:
+    """Content of each row of several sets; rows that differ by rounding alone have one content.
+
+    The same image as a file and as a row of an array has almost the same embedding.
+    """
+    every = np.concatenate([np.asarray(Z, np.float32) for Z in sets.values()])
+    contents = row_contents(every)
+    first, number = distinct(contents)
+    rows = every[first]
+    tolerance = _ROUNDING * float(np.linalg.norm(rows.std(axis=0, dtype=np.float64)))
+    # Rows that are close have close projections, so few pairs are left to compare in full.
+    directions = np.random.default_rng(0).standard_normal((rows.shape[1], _DIRECTIONS))
+    places = rows @ (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
+    order = np.argsort(places[:, 0], kind="stable")
+    twins = [np.empty((2, 0), dtype=np.int64)]
+    for step in range(1, len(order)):
+        one, other = order[:-step], order[step:]
+        near = places[other, 0] - places[one, 0] <= tolerance
+        if not near.any():
+            break
+        one, other = one[near], other[near]
+        near = (np.abs(places[one] - places[other]) <= tolerance).all(axis=1)
+        one, other = one[near], other[near]
+        near = np.linalg.norm(rows[one] - rows[other], axis=1) <= tolerance
+        twins.append(np.stack([one[near], other[near]]))
+    pairs = np.concatenate(twins, axis=1)
+    graph = csr_array((np.ones(pairs.shape[1]), pairs), shape=(len(rows), len(rows)))
+    of_row = connected_components(graph, directed=False)[1]
+    named = contents[first][np.unique(of_row, return_index=True)[1]][of_row][number]
+    cuts = np.cumsum([len(Z) for Z in sets.values()])[:-1]
+    return dict(zip(sets, np.split(named, cuts), strict=True))
 
 
 def are_coarse(number: Array, labels: Array, of_set: Array | None = None) -> bool:

@@ -93,7 +93,7 @@ def is_of_size(name: str) -> bool:
 
 
 def _reduced(pixels: Array, factor: int) -> Array:
-    """Means of squares of pixels; those of integers are rounded, as Pillow reduces image files."""
+    """Means of squares of pixels."""
     if factor == 1:
         return pixels
     sums, sizes = pixels.astype(np.float64), list[Array]()
@@ -101,8 +101,8 @@ def _reduced(pixels: Array, factor: int) -> Array:
         starts = np.arange(0, pixels.shape[axis], factor)
         sizes.append(np.diff([*starts, pixels.shape[axis]]))
         sums = np.add.reduceat(sums, starts, axis=axis)
-    means = sums / np.outer(*sizes)[:, :, None]
-    return np.floor(means + 0.5).astype(pixels.dtype) if pixels.dtype.kind in "iu" else means
+    means: Array = sums / np.outer(*sizes)[:, :, None]
+    return means
 
 
 def statistics_of_image(image: Any, size: tuple[int, int] | None = None) -> Array:
@@ -120,8 +120,8 @@ def statistics_of_image(image: Any, size: tuple[int, int] | None = None) -> Arra
             f"{pixels.shape}."
         )
     width, height = size or pixels.shape[1::-1]
-    pixels = _reduced(pixels, max(1, min(pixels.shape[:2]) // SIDE))
     scale = 255.0 if pixels.dtype.kind in "iu" else 1.0
+    pixels = _reduced(pixels, max(1, min(pixels.shape[:2]) // SIDE))
     rgb = np.broadcast_to(pixels[:, :, :3], (*pixels.shape[:2], 3)).astype(np.float32)
     rgb /= np.float32(scale)
     red, green, blue = rgb.transpose(2, 0, 1)

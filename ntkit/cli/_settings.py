@@ -137,7 +137,8 @@ def _as_typed(option: Any, value: Any, file: Path) -> Any:
         line = io.StringIO()
         csv.writer(line, lineterminator="").writerow(value)
         value = line.getvalue()
-    if option.name in ("preprocessor", "tokenizer"):
+    names_file = option.name == "classes" and (file.parent / str(value)).is_file()
+    if names_file or option.name in ("preprocessor", "tokenizer"):
         value = file.parent / value
     return str(value)
 

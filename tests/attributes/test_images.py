@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from PIL import Image
 
+from ntkit.attributes.images import statistics_of_image
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples
 from ntkit.jobs.attribute_reader import AttributeReader
 
@@ -33,3 +34,12 @@ def test_files_of_any_size_and_arrays_have_the_same_statistics(tmp_path, channel
     assert_allclose(of_small[:, here], of_large[:, here], atol=1e-5)
     assert_allclose(of_array[:, here], of_large[:, here], atol=1e-5)
     assert (of_large[:, 6] > of_small[:, 6]).all()
+
+
+def test_large_images_of_whole_numbers_are_measured_as_those_of_shares():
+    """A file is measured from 0 to 1, an array of bytes as it is: groups must be the same."""
+    rng = np.random.default_rng(0)
+    smooth = np.linspace(90, 110, 256)[:, None] + np.linspace(0, 30, 300) + rng.random((256, 300))
+    pixels = smooth.round().astype(np.uint8)
+    shares = statistics_of_image(pixels / np.float32(255))
+    assert_allclose(statistics_of_image(pixels), shares, rtol=1e-4, atol=1e-7)

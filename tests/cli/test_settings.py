@@ -129,3 +129,12 @@ def test_settings_of_a_run_are_taken_by_its_other_verbs(user, tmp_path):
     assert "Not used here, of the settings file: C, keep_original." in err
     refused("debias", model, data, "--keep", data, "-o", tmp_path / "d", "--method", "auto",
             says="--method cannot be combined with --keep")  # fmt: skip
+
+
+def test_one_label_is_a_key(tmp_path):
+    """Also for ntkit label, whose name it has."""
+    (tmp_path / "s.toml").write_text('label = "urgent"\nseed = 1\n', encoding="utf-8")
+    model = tmp_path / "model.onnx"
+    for job in (("audit", "-o", tmp_path / "a"), ("label", "-o", tmp_path / "b")):
+        name, *out = job
+        refused(name, model, tmp_path, *out, "--settings", tmp_path / "s.toml", says="model.onnx")

@@ -8,6 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
 
+from ntkit._contents import contents_of_embeddings
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts
 from ntkit.inputs.text_preprocessing import TextPreprocessing
@@ -153,3 +154,21 @@ def test_the_fingerprint_covers_labels_groups_names_and_contents(rng):
     assert fingerprint(samples) == fingerprint(Samples(X.copy(), y.copy()))
     assert fingerprint(samples) == fingerprint(samples, sample_digests(samples))
     assert len({fingerprint(s) for s in [samples, *others]}) == 6
+
+
+@pytest.mark.parametrize("width", [1, 6, 40])
+def test_embeddings_that_differ_by_rounding_have_one_content(width):
+    rng = np.random.default_rng(0)
+    Z = rng.standard_normal((300, width)).astype(np.float32) * 3 + 5
+    again = Z[::3] * (1 + 1e-7 * rng.standard_normal((100, 1))).astype(np.float32)
+    contents = contents_of_embeddings({"train": Z, "test": again})
+    assert np.array_equal(contents["train"][::3], contents["test"])
+    apart = np.linalg.norm(Z[:, None] - Z, axis=2) > 1e-3 * np.linalg.norm(Z.std(axis=0))
+    assert (contents["train"][:, None] != contents["train"])[apart].all()
+
+
+def test_many_equal_embeddings_are_one_content():
+    Z = np.zeros((3000, 4), dtype=np.float32)
+    Z[-1] = 1
+    found = contents_of_embeddings({"all": Z})["all"]
+    assert [len({*found[:-1].tolist()}), len({*found.tolist()})] == [1, 2]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 
-from ntkit._contents import row_contents
+from ntkit._contents import contents_of_embeddings
 from ntkit._disk import StrPath, size_of
 from ntkit._output import check_folder, new_folder
 from ntkit._text import as_json, counted, interval, percent, plain, table, without_controls
@@ -494,7 +494,8 @@ def fix_complaints(
     Z, T = (s.X if s.embedded else embedder.transform(s.X) for s in (complaints, traffic))
     check_embedded({"traffic": T})
     if compared_by_embedding(complaints, traffic):
-        shared = np.isin(row_contents(T, np.float32), row_contents(Z, np.float32))
+        contents = contents_of_embeddings({"complaints": Z, "traffic": T})
+        shared = np.isin(contents["traffic"], contents["complaints"])
         n_shared, T, traffic = int(shared.sum()), T[~shared], traffic.take(np.flatnonzero(~shared))
         _check_traffic(len(traffic), limit)
     if n_shared:

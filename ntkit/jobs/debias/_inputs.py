@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._checks import check_magnitude
-from ntkit._contents import row_contents, told_apart
+from ntkit._contents import contents_of_embeddings, told_apart
 from ntkit._disk import size_of
 from ntkit._labels import (
     alike_note,
@@ -241,7 +241,7 @@ def prepared(
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
     same = {name: each.contents[each.kept] for name, each in distinct.items()}
     if compared_by_embedding(*sets.values()):
-        same = {name: row_contents(embedded.Z, np.float32) for name, embedded in passes.items()}
+        same = contents_of_embeddings({name: each.Z for name, each in passes.items()})
         same |= {name: told_apart(same[name]) for name, each in sets.items() if each.coarse}
     n_shared = shared_samples(same)
     judges = True  # if most test samples are in no other set

@@ -695,17 +695,6 @@ def correctness_balanced(sample_weight: Array, y_index: Array, misclassified: Ar
     return np.asarray(sample_weight * factor.ravel()[cells])
 
 
-def group_numbers(y_index: Array, sides: Array) -> Array:
-    """Index of the group of each sample: its class and its value of every attribute."""
-    number = np.asarray(y_index, dtype=np.int64)
-    for side in sides.T:
-        number = np.unique(number * (side.max() + 2) + side + 1, return_inverse=True)[1]
-    known = (sides >= 0).all(axis=1)
-    numbers = np.full(len(number), -1)
-    numbers[known] = np.unique(number[known], return_inverse=True)[1]
-    return numbers
-
-
 def group_balanced(sample_weight: Array, y_index: Array, sides: Array) -> Array:
     """Equal mass for every class, and within it for every value of each attribute."""
     # Samples without a known value keep their share of the class. With several attributes, all
@@ -734,20 +723,3 @@ def group_balanced(sample_weight: Array, y_index: Array, sides: Array) -> Array:
             factor = np.where(free, left * shares / (shares[free].sum() * mass), MOST_WEIGHT)
         balanced[rows] = share * factor[at.ravel()]
     return np.asarray(balanced * weight.sum() / len(classes))
-
-
-def judged_groups(
-    sample_weight: Array, y_index: Array, sides: Array, least: int = LEAST_ERRORS
-) -> Array:
-    """Indices of groups that are large enough for evaluation, and −1 for other samples."""
-    # If a class has no group of this size, all of its samples are one group.
-    numbers = group_numbers(y_index, sides)
-    sizes = np.bincount(numbers[(numbers >= 0) & (sample_weight > 0)], minlength=numbers.max() + 1)
-    small = np.append(sizes < least, True)  # the last count is that of −1
-    judged = np.where(small[numbers], -1, numbers)
-    for label in np.unique(y_index):
-        rows = y_index == label
-        if (judged[rows] < 0).all():
-            judged[rows] = judged.max() + 1
-    kept = np.unique(judged[judged >= 0])
-    return np.asarray(np.where(judged >= 0, np.searchsorted(kept, judged), -1))

@@ -270,8 +270,6 @@ class Attribute:
         ``others`` are more attributes of the same samples. With ``fewest``, groups of fewer samples
         are left out; if a class has no other group, it forms one group.
         """
-        from ntkit.study import group_numbers, judged_groups  # imports scikit-learn
-
         attributes = (self, *others)
         columns = {f"attribute {each.name!r}": each.value for each in attributes}
         y = check_labels(y=y, **columns)[0]
@@ -311,3 +309,29 @@ class Attribute:
             n_known = row.n - n_copies if self.known is None else int(self.known[of].sum())
             rows.append(Group(**vars(row), n_known=n_known, n_copies=n_copies))
         return rows
+
+
+def group_numbers(y_index: Array, sides: Array) -> Array:
+    """Index of the group of each sample: its class and its value of every attribute."""
+    number = np.asarray(y_index, dtype=np.int64)
+    for side in sides.T:
+        number = np.unique(number * (side.max() + 2) + side + 1, return_inverse=True)[1]
+    known = (sides >= 0).all(axis=1)
+    numbers = np.full(len(number), -1)
+    numbers[known] = np.unique(number[known], return_inverse=True)[1]
+    return numbers
+
+
+def judged_groups(sample_weight: Array, y_index: Array, sides: Array, least: int) -> Array:
+    """Indices of groups of at least ``least`` samples, and −1 for other samples."""
+    # If a class has no group of this size, all of its samples are one group.
+    numbers = group_numbers(y_index, sides)
+    sizes = np.bincount(numbers[(numbers >= 0) & (sample_weight > 0)], minlength=numbers.max() + 1)
+    small = np.append(sizes < least, True)  # the last count is that of −1
+    judged = np.where(small[numbers], -1, numbers)
+    for label in np.unique(y_index):
+        rows = y_index == label
+        if (judged[rows] < 0).all():
+            judged[rows] = judged.max() + 1
+    kept = np.unique(judged[judged >= 0])
+    return np.asarray(np.where(judged >= 0, np.searchsorted(kept, judged), -1))

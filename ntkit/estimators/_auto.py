@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit._checks import rates
 from ntkit._doc import documented
 from ntkit._types import Array
+from ntkit.attributes.attribute import judged_groups
 from ntkit.estimators._base import VALIDATION_SET, StudyClassifier
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -26,7 +27,6 @@ from ntkit.study import (
     correctness_groups,
     errors_are_evidence,
     group_balanced,
-    judged_groups,
     margins,
     seed_of,
 )
@@ -197,7 +197,7 @@ class AutoDebiasClassifier(StudyClassifier):
                 self._choose(rows, unseen, plain.margin, path.margin)
         if self.values_ is not None:
             weight = group_balanced(rows.weight, rows.y_index, self.values_)
-            groups = judged_groups(rows.weight, rows.y_index, self.values_)
+            groups = judged_groups(rows.weight, rows.y_index, self.values_, LEAST_ERRORS)
             path = self._tuned(rows, weight, groups, worse_half=True, **how)
         elif self.recipe_ != CELLS:
             rows = study.on("validation").train if self.recipe == VALIDATION else rows

@@ -15,6 +15,7 @@ from ntkit._disk import scratch
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.attributes import Attribute
+from ntkit.attributes.attribute import judged_groups
 from ntkit.attributes.feature_set import FEWEST
 from ntkit.estimators._base import OPTIONAL_C, VALIDATION_SET, StudyClassifier
 from ntkit.exceptions import InputError
@@ -23,13 +24,13 @@ from ntkit.solver.fit_head import FittedHead
 from ntkit.solver.loss import is_mapped, rows_per_chunk
 from ntkit.study import (
     ALPHAS,
+    LEAST_ERRORS,
     Fold,
     Rows,
     Study,
     checked_numbers,
     folds_of,
     group_balanced,
-    judged_groups,
     logits_of_folds,
     scaler_of,
     seed_of,
@@ -98,7 +99,7 @@ class RowsAndCopies:
         _, first = np.unique(self.of + len(self.n_copies) * self.changed, return_index=True)
         counted = np.zeros(len(self.of))
         counted[first] = self.rows.weight[first]
-        return judged_groups(counted, self.rows.y_index, side)
+        return judged_groups(counted, self.rows.y_index, side, LEAST_ERRORS)
 
     def accuracy(self, right: Array, cells: Array) -> tuple[float, float]:
         """Mean accuracy over the groups, of the worse of {original, changed}, and its error."""

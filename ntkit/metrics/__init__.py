@@ -8,14 +8,6 @@ from ntkit.metrics._accuracy import (
     worst_class_accuracy,
     worst_group_accuracy,
 )
-from ntkit.metrics._accuracy import adjusted_accuracy as adjusted_accuracy
-from ntkit.metrics._accuracy import afr_weighted_accuracy as afr_weighted_accuracy
-from ntkit.metrics._accuracy import class_accuracy_gap as class_accuracy_gap
-from ntkit.metrics._accuracy import correctness_group_accuracy as correctness_group_accuracy
-from ntkit.metrics._accuracy import sfit_score as sfit_score
-from ntkit.metrics._accuracy import (
-    worst_class_correctness_group_accuracy as worst_class_correctness_group_accuracy,
-)
 from ntkit.metrics._group_report import GroupReport, group_report
 from ntkit.metrics.rows import Row, compare, mean_of_rows, unrelated_shares, worst_of_rows
 
@@ -27,7 +19,15 @@ if TYPE_CHECKING:  # scikit-learn takes a second to import, and bounds do not ne
         get_scorer,
         worst_group_scorer,
     )
+    from ntkit.metrics._scorers import adjusted_accuracy as adjusted_accuracy
+    from ntkit.metrics._scorers import afr_weighted_accuracy as afr_weighted_accuracy
+    from ntkit.metrics._scorers import class_accuracy_gap as class_accuracy_gap
+    from ntkit.metrics._scorers import correctness_group_accuracy as correctness_group_accuracy
     from ntkit.metrics._scorers import named_score as named_score
+    from ntkit.metrics._scorers import sfit_score as sfit_score
+    from ntkit.metrics._scorers import (
+        worst_class_correctness_group_accuracy as worst_class_correctness_group_accuracy,
+    )
 
 __all__ = [
     "LABEL_FREE_SCORES",
@@ -51,8 +51,14 @@ _SCORERS = (
     "LABEL_FREE_SCORES",
     "SCORERS",
     "CorrectnessGroupScorer",
+    "adjusted_accuracy",
+    "afr_weighted_accuracy",
+    "class_accuracy_gap",
+    "correctness_group_accuracy",
     "get_scorer",
     "named_score",
+    "sfit_score",
+    "worst_class_correctness_group_accuracy",
     "worst_group_scorer",
 )
 

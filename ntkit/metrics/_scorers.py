@@ -1,11 +1,11 @@
-"""Scorers for scikit-learn's searches and cross-validation."""
+"""Scores that need no group labels, and scorers for scikit-learn's searches."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,23 +15,158 @@ from sklearn.metrics import get_scorer as sklearn_scorer
 from sklearn.metrics import get_scorer_names, make_scorer
 from sklearn.utils.validation import check_memory
 
-from ntkit._checks import check_embeddings, check_index, check_labels, check_weight, positions_of
+from ntkit._checks import (
+    by_names,
+    check_embeddings,
+    check_index,
+    check_labels,
+    check_weight,
+    labels_and_predictions,
+    positions_of,
+)
 from ntkit._contents import contents_by_label
 from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.metrics._accuracy import (
-    adjusted_accuracy,
-    afr_weighted_accuracy,
-    class_accuracy_gap,
-    correctness_group_accuracy,
-    sfit_score,
+    accuracy_by,
+    accuracy_in,
+    of_labels,
     worst_class_accuracy,
-    worst_class_correctness_group_accuracy,
     worst_group_accuracy,
 )
+from ntkit.spuriousness import sfit, spuriousness_scores
 from ntkit.study import Rows, n_distinct, scaler_of, stratified_folds
+
+
+def worst_class_correctness_group_accuracy(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    reference_pred: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Two thirds worst-class accuracy plus one third worst-group accuracy: a label-free score."""
+    worst_group = correctness_group_accuracy(
+        y_true, y_pred, reference_pred=reference_pred, average="worst", sample_weight=sample_weight
+    )
+    worst_class = worst_class_accuracy(y_true, y_pred, sample_weight=sample_weight)
+    # The class counts twice: it has many samples, and the worst group may have few.
+    return (2 * worst_class + worst_group) / 3
+
+
+def adjusted_accuracy(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    groups: ArrayLike,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Unweighted mean of the group accuracies."""
+    by = accuracy_by(y_true, y_pred, groups, sample_weight=sample_weight)
+    return float(np.mean(list(by.values())))
+
+
+def class_accuracy_gap(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
+    """Mean absolute difference between the accuracies of two classes; smaller is better."""
+    aligned = {"sample_weight": sample_weight}
+    y_true, y_pred = labels_and_predictions(y_true, aligned, y_pred=y_pred)
+    by_class = accuracy_in(of_labels(y_true), y_true == y_pred, sample_weight)
+    accuracies = np.array(list(by_class.values()))
+    n_pairs = len(accuracies) * (len(accuracies) - 1)
+    return float(np.abs(accuracies[:, None] - accuracies).sum() / max(1, n_pairs))
+
+
+def correctness_group_accuracy(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    reference_pred: ArrayLike,
+    average: Literal["mean", "worst"] = "mean",
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Mean or smallest accuracy of the class × correctness groups."""
+    # A group is a class and whether a class-balanced baseline errs on the sample. For two classes
+    # these are the environments that EIIL (arXiv 2010.07249) infers, and "worst" is what EVaLS
+    # (arXiv 2410.05345) selects by.
+    if average not in ("mean", "worst"):
+        raise InputError(f'average must be "mean" or "worst"; got {average!r}.')
+    aligned = {"sample_weight": sample_weight}
+    y_true, y_pred, reference_pred = labels_and_predictions(
+        y_true, aligned, y_pred=y_pred, reference_pred=reference_pred
+    )
+    groups = 2 * np.unique(y_true, return_inverse=True)[1] + (reference_pred != y_true)
+    accuracies = list(accuracy_in(of_labels(groups), y_true == y_pred, sample_weight).values())
+    return float(np.mean(accuracies)) if average == "mean" else min(accuracies)
+
+
+def afr_weighted_accuracy(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    reference_proba: ArrayLike,
+    classes: ArrayLike,
+    gamma: float = 4.0,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    """Accuracy with the sample weights of AFR, which depend on a baseline's confidence."""
+    # Automatic Feature Reweighting, arXiv 2306.11074: weights ∝ exp(−γ p(y)) / n_y. With γ = 0 the
+    # score is the balanced accuracy.
+    if not (np.isfinite(gamma) and gamma >= 0):
+        raise InputError(f"gamma must be a number >= 0; got {gamma!r}.")
+    aligned = {"reference_proba": reference_proba, "sample_weight": sample_weight}
+    y_true, y_pred = labels_and_predictions(y_true, aligned, y_pred=y_pred)
+    confidence = _probability_of_the_true_class(y_true, reference_proba, classes)
+    sample_weight = check_weight(sample_weight, len(y_true))
+    _, class_index = np.unique(y_true, return_inverse=True)
+    mass = np.bincount(class_index, weights=sample_weight)
+    # The smallest confidence is subtracted in the exponent, so that weights do not underflow for a
+    # large γ.
+    above = np.maximum(0, confidence - confidence[sample_weight > 0].min())
+    weight = sample_weight / np.where(mass > 0, mass, 1)[class_index] * np.exp(-gamma * above)
+    return float(np.average(y_true == y_pred, weights=weight))
+
+
+def sfit_score(
+    Z: ArrayLike,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+) -> float:
+    r"""SFit of a head, :math:`\sum_{y, i} |\delta_i^y|`, from embeddings and predictions."""
+    aligned = {"Z": Z, "sample_weight": sample_weight}
+    y_true, y_pred = labels_and_predictions(y_true, aligned, y_pred=y_pred)
+    Z = check_embeddings(Z, len(y_true))
+    weight = check_weight(sample_weight, len(y_true))
+    return sfit(
+        spuriousness_scores(Z, y_true, y_true != y_pred, np.unique(y_true), sample_weight=weight)
+    )
+
+
+def _probability_of_the_true_class(
+    y_true: Array, reference_proba: ArrayLike, classes: ArrayLike
+) -> Array:
+    (classes,) = check_labels(classes=classes)
+    proba = np.asarray(by_names(reference_proba, classes.tolist(), "reference_proba"))
+    if proba.shape != (len(y_true), len(classes)):
+        raise InputError(
+            f"reference_proba must have shape {(len(y_true), len(classes))}, one row per sample "
+            f"and one column per class; got {proba.shape}."
+        )
+    # Written so that NaN fails too; float16 sums of many classes are only good to 1e-2.
+    if not ((proba >= 0).all() and (np.abs(proba.sum(axis=1) - 1) < 1e-2).all()):
+        raise InputError(
+            "reference_proba must contain probabilities, >= 0 and adding up to 1 in each row; pass "
+            "predict_proba rather than logits."
+        )
+    fix = "name the classes of all columns of reference_proba."
+    column = positions_of(y_true, classes, what="y_true", where="classes", fix=fix)
+    return np.asarray(proba[np.arange(len(y_true)), column])
+
 
 # By name: the function and its keywords.
 _SCORES: dict[str, tuple[Callable[..., float], tuple[str, ...]]] = {

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from ntkit import study as _study
+from ntkit.attributes.attribute import group_numbers, judged_groups
 from ntkit.head import LinearHead
 from ntkit.solver.fit_head import fit_linear_head
 from ntkit.solver.loss import is_mapped
@@ -23,8 +24,6 @@ from ntkit.study import (
     errors_are_evidence,
     folds_of,
     group_balanced,
-    group_numbers,
-    judged_groups,
     margins,
     scaler_of,
     tuned,
@@ -353,7 +352,7 @@ def test_what_a_rare_group_may_not_get_goes_to_the_others():
 @settings(max_examples=40)
 def test_groups_to_judge_by_are_large_and_every_class_has_one(parts):
     y, sides, weight = of_parts(parts)
-    numbers, judged = group_numbers(y, sides), judged_groups(weight, y, sides)
+    numbers, judged = group_numbers(y, sides), judged_groups(weight, y, sides, LEAST_ERRORS)
     for found in (numbers, judged):
         assert set(range(found.max() + 1)) <= set(found.tolist()) <= set(range(-1, found.max() + 1))
     for group in range(judged.max() + 1):

@@ -13,7 +13,7 @@ from typing import Any
 
 from ntkit._extras import install_extra
 from ntkit.datasets import load_marked_digits, load_scanned_digits
-from ntkit.datasets._marked_digits import CANVAS
+from ntkit.datasets._digits import CANVAS
 from ntkit.exceptions import MissingDependencyError
 
 logger = logging.getLogger(__name__)

@@ -367,7 +367,7 @@ def _check_report(
         raise InputError("--report is on one label. Name it with --label, or leave --report out.")
     read_parts = (part for match in matches for part in (match.model, match.samples))
     check_file(report, inputs=input_paths(*read_parts), force=run.force, size=PAGE)
-    _refuse_other_bodies(matches, paths[:-1], run.device)
+    _refuse_other_bodies(matches, paths[:-1], run)
 
 
 def _checked(paths: list[Path], tables: o.PredictionOptions) -> list[Path]:
@@ -399,7 +399,9 @@ def _checked(paths: list[Path], tables: o.PredictionOptions) -> list[Path]:
     return paths
 
 
-def _refuse_other_bodies(matches: Sequence[Match], paths: Sequence[Path], device: str) -> None:
+def _refuse_other_bodies(
+    matches: Sequence[Match], paths: Sequence[Path], run: o.RunOptions
+) -> None:
     """Refuse two models that differ in more than their head, from a few samples."""
     from ntkit.extraction import OnnxEmbedder
     from ntkit.samples.kinds import first_rows
@@ -417,7 +419,8 @@ def _refuse_other_bodies(matches: Sequence[Match], paths: Sequence[Path], device
         problem = f"names other preprocessing or columns than {paths[0]}"
     elif not old.samples.embedded:
         X = first_rows(old.samples.X, _COMPARED)
-        before, after = (OnnxEmbedder(m.model, device=device).transform(X) for m in matches)
+        silent = run.running | {"verbose": False}
+        before, after = (OnnxEmbedder(m.model, **silent).transform(X) for m in matches)
         if relative_difference(after, before) > tolerance_of(old.model):
             problem = f"differs from {paths[0]} in more than its head"
     if problem:

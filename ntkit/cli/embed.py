@@ -69,12 +69,7 @@ def command(
                 f"{change} changes none of the {originals} samples, so there are no copies to "
                 "embed; name another change."
             )
-    embedder = OnnxEmbedder(
-        frozen,
-        device=run.device,
-        batch_size=run.batch_size,
-        verbose=not (run.quiet or run.json),
-    )
+    embedder = OnnxEmbedder(frozen, **run.running | {"verbose": not (run.quiet or run.json)})
     before = None if run.force else read_manifest(out)
     store = EmbeddingStore.write(
         out,

@@ -60,6 +60,7 @@ def command(
     Example: ntkit label classifier.onnx images/train -o water/ --check water.csv
     """
     from ntkit.jobs.label import check_table, label_samples, of_one_label
+    from ntkit.jobs.label_tables import AnswerTable
     from ntkit.jobs.report import started_by
 
     frozen = of_one_label(model_options.load(model))
@@ -77,7 +78,8 @@ def command(
             raise InputError("--batch cannot be combined with --check, which asks about twelve.")
         of_check = samples if run.json else replace(samples, notes=())  # the reader printed them
         with started_by(None, settings=o.settings_of(context)):
-            checked = check_table(frozen, of_check, asked.check, out, key=asked.id_column, **shared)
+            table = AnswerTable.read(asked.check, "attribute", asked.id_column)
+            checked = check_table(frozen, of_check, table, out, **shared)
         o.show(checked, json=run.json)
         return
     if "id_column" in o.typed_options(context):

@@ -5,8 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ntkit.datasets._marked_digits import load_marked_digits, marked_digits_model_path
-from ntkit.datasets._scanned_digits import load_scanned_digits
+from ntkit.datasets._digits import (
+    load_marked_digits,
+    load_scanned_digits,
+    marked_digits_model_path,
+)
 from ntkit.datasets._spurious_classification import make_spurious_classification
 
 if TYPE_CHECKING:

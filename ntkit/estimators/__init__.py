@@ -14,8 +14,11 @@ from ntkit.estimators._groups import with_rest as with_rest
 from ntkit.estimators._invariant import InvariantClassifier
 from ntkit.estimators._jtt import JTTClassifier
 from ntkit.estimators._leace import LEACEClassifier
-from ntkit.estimators._neurontune import NeuronTuneClassifier, SpuriousNeuronSelector
-from ntkit.estimators._neurontune_cv import NeuronTuneClassifierCV
+from ntkit.estimators._neurontune import (
+    NeuronTuneClassifier,
+    NeuronTuneClassifierCV,
+    SpuriousNeuronSelector,
+)
 from ntkit.estimators._scaled_head import NotFoldableError as NotFoldableError
 from ntkit.estimators._scaled_head import ScaledHead as ScaledHead
 from ntkit.estimators._scaled_head import flat_steps as flat_steps

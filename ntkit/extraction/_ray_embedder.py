@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ntkit._need_ray import MappedFile, import_ray, start_ray
+from ntkit._extras import MappedFile, import_ray, start_ray
 from ntkit._types import Array
 from ntkit.exceptions import DeviceError, NtkitError
 from ntkit.samples.kinds import by_input

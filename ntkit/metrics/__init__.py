@@ -4,11 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ntkit.metrics._accuracy import (
+    GroupReport,
     accuracy_by,
+    group_report,
     worst_class_accuracy,
     worst_group_accuracy,
 )
-from ntkit.metrics._group_report import GroupReport, group_report
 from ntkit.metrics.rows import Row, compare, mean_of_rows, unrelated_shares, worst_of_rows
 
 if TYPE_CHECKING:  # scikit-learn takes a second to import, and bounds do not need it

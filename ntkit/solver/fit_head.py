@@ -39,8 +39,7 @@ from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
-from ntkit._extras import install_extra
-from ntkit._need_ray import import_ray
+from ntkit._extras import import_ray, install_extra
 from ntkit._shared_switch import SharedSwitch
 from ntkit._types import Array
 from ntkit._warn import warn

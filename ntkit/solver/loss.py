@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import expit, log_expit
 from sklearn import get_config
 
-from ntkit._need_ray import MappedFile, import_ray, start_ray
+from ntkit._extras import MappedFile, import_ray, start_ray
 from ntkit._types import Array
 
 _CHUNK = 16  # MiB at most: memory-mapped rows are read once for both products

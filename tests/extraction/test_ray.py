@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 
 from ntkit import FrozenModel, OnnxEmbedder
-from ntkit._need_ray import MappedFile
+from ntkit._extras import MappedFile
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
 from ntkit.extraction import (
     EmbeddingStore,

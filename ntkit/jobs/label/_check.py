@@ -140,12 +140,11 @@ def verdict_on(checked: int, share: float, can_ask: bool) -> str:
 def check_table(
     model: Any,
     data: Any,
-    table: StrPath,
+    table: AnswerTable,
     out: StrPath,
     *,
     question: str | None = None,
     values: Sequence[str] | None = None,
-    key: str | None = None,
     answers: Sequence[StrPath] = (),
     match_names: bool = False,
     random_state: int = 0,
@@ -156,16 +155,15 @@ def check_table(
     samples = read(data, model)
     (once,) = without_copies([samples], [model], verbose=verbose)
     samples = replace(samples, coarse=once.samples.coarse)
-    source = AnswerTable.read(table, "attribute", key)
     reader = AttributeReader([samples])
-    said, left = source.labels(reader, match_names)
-    groups, titles = _groups(samples.y, said, source)
+    said, left = table.labels(reader, match_names)
+    groups, titles = _groups(samples.y, said, table)
     names, identified = samples.unique_names, reader.identified
-    groups, of_copies = _once(groups, said, identified.contents, source)
-    with LabelFolder.alone(out, [*input_paths(model, samples), table, *answers]) as folder:
-        _keep_to(folder, table, source.where)
+    groups, of_copies = _once(groups, said, identified.contents, table)
+    with LabelFolder.alone(out, [*input_paths(model, samples), table.source, *answers]) as folder:
+        _keep_to(folder, table)
         contents = identified.digests
-        asked, said = _question_on(source, folder, question, values, names, said)
+        asked, said = _question_on(table, folder, question, values, names, said)
         before, labels, about = labels_in(
             folder, asked, samples, identified, answers, match_names=match_names
         )
@@ -185,14 +183,14 @@ def check_table(
         number = folder.batch + (folder.labels is None or labels.answers != before.answers)
         questions, files = f"questions-{number}.csv", dict[str, bytes]()
         if rows:
-            shown = _without(samples.looks(), source.column, names)
+            shown = _without(samples.looks(), table.column, names)
             files = files_of(labels, np.array(rows), shown, contents, questions)
         if labelled.any():
-            files[CHECKED] = _corrected(source, reader, told, names, contents)
+            files[CHECKED] = _corrected(table, reader, told, names, contents)
         folder.write(labels, number, files)
         return TableCheck(
             path=folder.path,
-            table=source.where,
+            table=table.where,
             question=labels.question,
             groups=parts,
             sizes=sizes,
@@ -210,14 +208,14 @@ def check_table(
         )
 
 
-def _keep_to(folder: LabelFolder, table: StrPath, where: str) -> None:
+def _keep_to(folder: LabelFolder, table: AnswerTable) -> None:
     """Make a folder that of a table; an error if it is that of another one."""
-    sha256 = sha256_of(table)
+    sha256 = sha256_of(table.source)
     if folder.labels is not None and folder.check != sha256:
         what = "belongs to another table" if folder.check else "has labels without --check"
         raise InputError(
             f"{folder.path} {what}, so its samples were drawn differently. Choose another "
-            f"folder to check {where}."
+            f"folder to check {table.where}."
         )
     folder.check = sha256
 

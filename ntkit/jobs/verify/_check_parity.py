@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing
+from ntkit.extraction.session import make_session
 from ntkit.jobs.verify._cause import Cause, Subject, changed
 from ntkit.jobs.verify._outputs import Logits, Outputs, outputs_of
 from ntkit.jobs.verify._recorded import Recording, read_recorded, subject_of
@@ -223,11 +225,12 @@ def _compared(
     model: FrozenModel,
     recorded: Recording,
     subject: Subject,
-    device: str,
+    device: Any,
     tolerance: float | None,
 ) -> Parity:
     rows = np.arange(len(recorded))
-    run = Logits(model, subject, device, decided=recorded.kind == "labels")
+    start = partial(make_session, device=device)
+    run = Logits(model, subject, start, decided=recorded.kind == "labels")
     parts = [  # all inputs may not fit into memory
         run(subject.settings, rows[begin : begin + _SEARCHED], strict=True)
         for begin in range(0, len(rows), _SEARCHED)

@@ -16,7 +16,7 @@ from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError, NtkitError
 from ntkit.extraction.runner import run_batches
-from ntkit.extraction.session import import_onnxruntime, make_session
+from ntkit.extraction.session import import_onnxruntime
 from ntkit.jobs.verify._cause import Cause, Subject
 from ntkit.jobs.verify._recorded import Recording
 from ntkit.model import FrozenModel
@@ -199,10 +199,17 @@ def _order_of_labels(predicted: Array, recorded: Array, n_classes: int) -> tuple
 class Logits:
     """Computes logits of recorded samples with some settings."""
 
+    # `start` makes a session of a model in memory.
+
     # Of one label of several they are this label's, less the logit of its threshold if `decided`.
 
     def __init__(
-        self, model: FrozenModel, subject: Subject, device: Any, *, decided: bool = False
+        self,
+        model: FrozenModel,
+        subject: Subject,
+        start: Callable[..., Any],
+        *,
+        decided: bool = False,
     ) -> None:
         self._subject, self._model = subject, model
         self._level = 0.0 if model.threshold is None else float(logit(model.threshold[0]))
@@ -213,7 +220,7 @@ class Logits:
         if model.head is not None:
             proto, self._at, self._scale = partial(model.body, logits=True), 1, model.logit_scale
         content = proto().SerializeToString()
-        self._session = make_session(content, device=device, folder=model.folder)
+        self._session = start(content, folder=model.folder)
 
     def __call__(self, settings: Any, rows: Array, *, strict: bool = False) -> Any:
         """Logits of shape (n, K), with two columns for a single logit; None without inputs."""

@@ -70,6 +70,10 @@ def answer(place, table, wrong=0, unsure=0):
     return names, labels
 
 
+def check_file(model, data, file, out):
+    return check_table(model, data, AnswerTable.read(file, "attribute", None), out)
+
+
 def test_a_right_table_is_used_and_the_person_does_not_see_its_answers(place):
     printed = ask(place)
     assert "No answer of mark.csv is checked yet." in printed
@@ -110,7 +114,7 @@ def test_neither_page_nor_table_shows_the_answers(place):
 def test_equal_samples_are_asked_about_once(place):
     write_csv(place / "mark.csv", {"mark": np.repeat(SAID[:12], 20)})
     data = np.repeat(X[:12], 20, axis=0), np.repeat(Y[:12], 20)
-    asked = check_table("model.onnx", data, "mark.csv", "out").asked
+    asked = check_file("model.onnx", data, "mark.csv", "out").asked
     assert {int(row) // 20 for row in asked} == {*range(12)}
 
 
@@ -124,12 +128,12 @@ def test_a_content_with_two_answers_is_one_check(place):
     )
     said = [answer for each in SAID for answer in (each, other[each])]
     write_csv(place / "mark.csv", {"id": data.ids, "mark": said})
-    found = check_table("model.onnx", data, "mark.csv", "out")
+    found = check_file("model.onnx", data, "mark.csv", "out")
     assert any("two answers for 240 contents" in note for note in found.notes)
     asked = [row["id"] for row in read_csv(place / "out" / FIRST)]
     true = dict(zip(NAMES, SAID, strict=True))
     write_csv(place / "out" / "labels.csv", {"id": asked, "mark": [true[n[:-1]] for n in asked]})
-    found = check_table("model.onnx", data, "mark.csv", "out")
+    found = check_file("model.onnx", data, "mark.csv", "out")
     assert (len(asked), found.checked) == (12, 12)
 
 
@@ -238,7 +242,7 @@ def test_groups_whose_names_read_the_same_are_kept_apart(place):
         write_csv(place / "mark.csv", {"id": NAMES, "mark": said})
         save(onnx.load("model.onnx"), "named.onnx", ["a", "a × b"])
         samples = Samples(X, labels, ids=np.array(NAMES))
-        found = check_table("named.onnx", samples, "mark.csv", f"out {second}")
+        found = check_file("named.onnx", samples, "mark.csv", f"out {second}")
         counts = {group.name: size for group, size in zip(found.groups, found.sizes, strict=True)}
         pairs, n = np.unique(2 * Y + MARK, return_counts=True)
         assert sorted(counts.values()) == sorted(n.tolist())
@@ -253,10 +257,10 @@ def test_a_table_with_a_row_for_each_sample_is_written_with_contents(place):
     for table, some in (("mark.csv", np.arange(len(Y))), ("0/checked.csv", order)):
         out = str(int(table != "mark.csv"))
         data = X[some], Y[some]
-        asked = check_table("model.onnx", data, table, out).asked
+        asked = check_file("model.onnx", data, table, out).asked
         told = np.where(said[some[[*map(int, asked)]]] == "yes", "no", "yes")
         write_csv(place / out / "labels.csv", {"id": asked, "mark": told})
-        assert check_table("model.onnx", data, table, out).wrong == len(asked) == 12
+        assert check_file("model.onnx", data, table, out).wrong == len(asked) == 12
         said[some[[*map(int, asked)]]] = told
         written = AnswerTable.read(place / out / "checked.csv", "attribute", None)
         reader = AttributeReader([Samples(X, Y)])
@@ -328,12 +332,12 @@ def test_a_label_corrects_all_samples_of_its_content(place):
         np.tile(X, (2, 1)), np.tile(Y, 2), ids=np.array([*NAMES, *(f"q{n}" for n in NAMES)])
     )
     write_csv(place / "mark.csv", {"id": twice.ids, "mark": np.tile(SAID, 2)})
-    check_table("model.onnx", twice, "mark.csv", "out")
+    check_file("model.onnx", twice, "mark.csv", "out")
     asked = [row["id"] for row in read_csv(place / "out" / FIRST)]
     said = dict(zip(twice.ids.tolist(), np.tile(SAID, 2).tolist(), strict=True))
     other = {name: {"yes": "no", "no": "yes"}[said[name]] for name in asked}
     write_csv(place / "out" / "labels.csv", {"id": [*other], "mark": [*other.values()]})
-    check_table("model.onnx", twice, "mark.csv", "out")
+    check_file("model.onnx", twice, "mark.csv", "out")
     now = {row["id"]: row["mark"] for row in read_csv(place / "out" / "checked.csv")}
     both = {name.removeprefix("q"): value for name, value in other.items()}
     assert all(now[name] == now[f"q{name}"] == value for name, value in both.items())

@@ -114,10 +114,13 @@ class Rows:
         contents = None if contents is None else contents[numbers]
         return Rows(X, self.y_index[numbers], self.weight[numbers], self.classes, groups, contents)
 
-    def scaled(self, mean: Array, std: Array) -> Rows:
-        """Standardised rows; those of a large memory map go into a file."""
+    def scaled(self, mean: Array, std: Array, out: Array | None = None) -> Rows:
+        """Standardised rows, in ``out`` if it is passed; of a large memory map, in a file."""
         large = is_mapped(self.X) and self.X.nbytes > LARGE
-        X = scratch(self.X.shape, self.X.dtype) if large else np.empty(self.X.shape, self.X.dtype)
+        if large:
+            X = scratch(self.X.shape, self.X.dtype)
+        else:
+            X = np.empty(self.X.shape, self.X.dtype) if out is None else out
         step = max(1, rows_per_chunk(self.X, 0) // 8)  # each block is in float64
         for start in range(0, len(X), step):
             X[start : start + step] = (self.X[start : start + step] - mean) / std

@@ -50,7 +50,8 @@ class Marks:
 def product_of(values: Any, marks: Any) -> Array:
     """Transposed values (B, N) times indicators (N, M), dense."""
     if sparse.issparse(values):
-        return np.asarray((values.T @ marks).toarray(), dtype=np.float64)
+        few = sparse.csr_array(marks.T).asformat(values.format)  # so that the many stay as they are
+        return np.asarray((few @ values).toarray().T, dtype=np.float64)
     step = max(1, _BYTES // max(1, 8 * len(values)))
     product = np.empty((values.shape[1], marks.shape[1]))
     for start in range(0, len(product), step):

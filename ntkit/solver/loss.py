@@ -301,9 +301,15 @@ def passes_over(
 
 
 def stacked(first: Array, second: Array) -> Any:
-    """Join two arrays of rows: a copy if both are in memory, else a view that reads as one."""
+    """Join two arrays of rows: a view of neighbouring or mapped rows, else a copy."""
     if is_mapped(first) or is_mapped(second):
         return _Stacked(first, second)
+    whole = first.base
+    if whole is not None and whole is second.base and whole.ndim == 2 and first.flags.c_contiguous:
+        start, stop = first.ctypes.data, first.ctypes.data + first.nbytes
+        if first.nbytes and stop == second.ctypes.data and second.flags.c_contiguous:
+            row = (start - whole.ctypes.data) // whole.strides[0]
+            return whole[row : row + len(first) + len(second)]
     return np.concatenate([first, second])
 
 

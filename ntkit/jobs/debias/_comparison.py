@@ -66,8 +66,12 @@ class Comparison:
         most = validation.X if self.one_set else train.X
         self.mean, self.std = _moments(most)
         self._mapped = is_mapped(most) and most.nbytes > LARGE
-        self.train = train.scaled(self.mean, self.std)
-        self.validation = validation.scaled(self.mean, self.std)
+        # Neighbours in one array, so that both together are no third one.
+        n = len(train)
+        pool = np.empty((n + len(validation), most.shape[1]), np.result_type(train.X, validation.X))
+        alike = train.X.dtype == validation.X.dtype
+        self.train = train.scaled(self.mean, self.std, pool[:n] if alike else None)
+        self.validation = validation.scaled(self.mean, self.std, pool[n:] if alike else None)
         self.test = None if test is None else test.scaled(self.mean, self.std)
         self.evaluated = self.validation if self.test is None else self.test
         named, self.known = evidence.named, evidence.known
@@ -80,7 +84,7 @@ class Comparison:
         if evidence.invariance is not None:
             self.invariance = invariance = evidence.invariance.scaled(self.mean, self.std)
             evidence = replace(evidence, invariance=invariance)
-            n, m = len(self.train), len(self.validation)
+            m = len(self.validation)
             self.with_copies = replace(
                 self.study,
                 changed=invariance.changed(n, m),
@@ -95,7 +99,6 @@ class Comparison:
         self._of_halves: dict[Any, Study] = {}
         both = self.study.both
         self.scale = self.validation.X if self.one_set else self.train.X  # of logits that are mixed
-        n = len(self.train)
         if head is None:
             # Without class weights, a head with a strong penalty predicts only the larger class.
             C_erm = max(self._C(FittedOn.TRAIN), 1 / (ERM_ALPHA * n)) if C is None else C
@@ -117,6 +120,10 @@ class Comparison:
         self.scorecard = Scorecard(self.study, self.original, evidence)
 
     # -- fits --------------------------------------------------------------------------------
+
+    def free_halves(self) -> None:
+        """Free the rows that candidates are fitted on again without a part of them."""
+        self._of_halves.clear()
 
     def fit(
         self,

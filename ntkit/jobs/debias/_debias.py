@@ -599,6 +599,7 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
 def group_check(reader: AttributeReader, choice: Choice, said: NamedAttributes) -> GroupCheck:
     """Test which groups of the validation set lose accuracy, for all readable attributes."""
     comparison = choice.comparison
+    comparison.free_halves()  # every candidate is fitted
     known, y_index = comparison.known, comparison.study.both.y_index
     is_train = np.arange(len(y_index)) < len(comparison.train)
     if comparison.one_set:  # one half chooses attributes, the other one tests them

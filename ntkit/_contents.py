@@ -24,7 +24,7 @@ _COARSE, _CLEARLY = 0.1, 20
 
 Above them, rows are too coarse to tell samples apart. Then equal ones are different samples.
 """
-_ROUNDING = 1e-4  # of the spread of embeddings; decoded and computed twice, they differ by 1e-6
+_ROUNDING = 2e-3  # of the spread of embeddings: inputs of float16 move them by up to 1e-3
 _DIRECTIONS = 8
 _MORE_OFTEN = 3  # rows that are equal so much more often across sets than within are copies
 
@@ -75,10 +75,13 @@ def row_contents(X: Any, dtype: Any = None) -> Digests:
     return digests
 
 
-def contents_of_embeddings(sets: Mapping[str, Array]) -> dict[str, Digests]:
+def contents_of_embeddings(
+    sets: Mapping[str, Array], known: Mapping[str, Digests] | None = None
+) -> dict[str, Digests]:
     """Content of each row of several sets; rows that differ by rounding alone have one content.
 
-    The same image as a file and as a row of an array has almost the same embedding.
+    The same image as a file, and as a row of an array of float16, has almost the same embedding.
+    Rows of one ``known`` content have one content as well.
     """
     every = np.concatenate([np.asarray(Z, np.float32) for Z in sets.values()])
     contents = row_contents(every)
@@ -102,8 +105,15 @@ def contents_of_embeddings(sets: Mapping[str, Array]) -> dict[str, Digests]:
         twins.append(np.stack([one[near], other[near]]))
     pairs = np.concatenate(twins, axis=1)
     graph = csr_array((np.ones(pairs.shape[1]), pairs), shape=(len(rows), len(rows)))
-    of_row = connected_components(graph, directed=False)[1]
-    named = contents[first][np.unique(of_row, return_index=True)[1]][of_row][number]
+    of_row = connected_components(graph, directed=False)[1][number]
+    if known is not None:
+        content = distinct(np.concatenate([known[name] for name in sets]))[1]
+        n = len(of_row) + len(content)
+        edges = np.stack([of_row, len(of_row) + content])
+        graph = csr_array((np.ones(len(content)), edges), shape=(n, n))
+        of_row = connected_components(graph, directed=False)[1][of_row]
+    first, number = distinct(of_row)
+    named = contents[first][number]
     cuts = np.cumsum([len(Z) for Z in sets.values()])[:-1]
     return dict(zip(sets, np.split(named, cuts), strict=True))
 

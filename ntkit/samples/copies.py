@@ -19,6 +19,7 @@ from ntkit._contents import (
     LENGTH,
     Digests,
     are_coarse,
+    contents_of_embeddings,
     digests_of_rows,
     distinct,
     hashed,
@@ -70,6 +71,33 @@ def compared_by_embedding(one: Samples, *others: Samples) -> bool:
         (each.embedded, each.data.are_files) != (one.embedded, one.data.are_files)
         for each in others
     )
+
+
+_TOLD_APART = 0.001  # share of contents of one set that may have an embedding in common
+_NOTABLE = 0.01  # share of a set that is in another by embedding alone
+
+
+def contents_by_embedding(
+    sets: Mapping[str, Samples], contents: dict[str, Digests] | None, Z: Mapping[str, Array]
+) -> dict[str, Digests]:
+    """The contents, or what embeddings tell of them, if sets share samples in other forms.
+
+    Without contents, all samples are distinct.
+    Files, arrays and stores have only embeddings in common. So have numbers of float16 and float32:
+    there, embeddings count if they tell the samples of a set apart, and if many are shared.
+    """
+    if contents is None:
+        contents = {n: np.array([f"{n} {i}".encode() for i in range(len(z))]) for n, z in Z.items()}
+    near = contents_of_embeddings(Z, contents)
+    if not compared_by_embedding(*sets.values()):
+        for name, each in contents.items():
+            if len({*near[name].tolist()}) < (1 - _TOLD_APART) * len({*each.tolist()}):
+                return contents
+        n_shared = shared_samples(contents)
+        more = {pair: n - n_shared[pair] for pair, n in shared_samples(near).items()}
+        if not any(n > _NOTABLE * len(contents[pair[1]]) for pair, n in more.items()):
+            return contents
+    return near | {name: told_apart(near[name]) for name, each in sets.items() if each.coarse}
 
 
 def sum_of_digests(digests: Digests, first: int = 0) -> str:

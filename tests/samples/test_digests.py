@@ -163,7 +163,7 @@ def test_embeddings_that_differ_by_rounding_have_one_content(width):
     again = Z[::3] * (1 + 1e-7 * rng.standard_normal((100, 1))).astype(np.float32)
     contents = contents_of_embeddings({"train": Z, "test": again})
     assert np.array_equal(contents["train"][::3], contents["test"])
-    apart = np.linalg.norm(Z[:, None] - Z, axis=2) > 1e-3 * np.linalg.norm(Z.std(axis=0))
+    apart = np.linalg.norm(Z[:, None] - Z, axis=2) > 1e-2 * np.linalg.norm(Z.std(axis=0))
     assert (contents["train"][:, None] != contents["train"])[apart].all()
 
 

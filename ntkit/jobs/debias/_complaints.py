@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax
 
-from ntkit._contents import contents_of_embeddings
 from ntkit._disk import StrPath, size_of
 from ntkit._output import check_folder, new_folder
 from ntkit._text import as_json, counted, interval, percent, plain, table, without_controls
@@ -28,7 +27,7 @@ from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import share_bounds
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
-from ntkit.samples.copies import compared_by_embedding, contents_of
+from ntkit.samples.copies import contents_by_embedding, contents_of
 from ntkit.samples.kinds import first_rows
 from ntkit.samples.read import read
 from ntkit.samples.samples import Samples, input_paths
@@ -493,10 +492,12 @@ def fix_complaints(
     check_head(embedder, inputs, device=device)
     Z, T = (s.X if s.embedded else embedder.transform(s.X) for s in (complaints, traffic))
     check_embedded({"traffic": T})
-    if compared_by_embedding(complaints, traffic):
-        contents = contents_of_embeddings({"complaints": Z, "traffic": T})
-        shared = np.isin(contents["traffic"], contents["complaints"])
-        n_shared, T, traffic = int(shared.sum()), T[~shared], traffic.take(np.flatnonzero(~shared))
+    sets = {"traffic": traffic, "complaints": complaints}  # in other forms, they may share samples
+    contents = contents_by_embedding(sets, None, {"traffic": T, "complaints": Z})
+    shared = np.isin(contents["traffic"], contents["complaints"])
+    if shared.any():
+        n_shared, T = n_shared + int(shared.sum()), T[~shared]
+        traffic = traffic.take(np.flatnonzero(~shared))
         _check_traffic(len(traffic), limit)
     if n_shared:
         notes.append(

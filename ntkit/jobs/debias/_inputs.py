@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from ntkit._checks import check_magnitude
-from ntkit._contents import contents_of_embeddings, told_apart
 from ntkit._disk import size_of
 from ntkit._labels import (
     alike_note,
@@ -48,7 +47,7 @@ from ntkit.model import FrozenModel
 from ntkit.samples.copies import (
     Distinct,
     Places,
-    compared_by_embedding,
+    contents_by_embedding,
     sample_digests,
     sets_without_copies,
     shared_samples,
@@ -240,15 +239,15 @@ def prepared(
         cautions += _like_guesses(model, sets, passes, trust_inputs=settings.trust_inputs)
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
     same = {name: each.contents[each.kept] for name, each in distinct.items()}
-    if compared_by_embedding(*sets.values()):
-        same = contents_of_embeddings({name: each.Z for name, each in passes.items()})
-        same |= {name: told_apart(same[name]) for name, each in sets.items() if each.coarse}
+    by_content = same
+    same = contents_by_embedding(sets, same, {name: each.Z for name, each in passes.items()})
     n_shared = shared_samples(same)
     judges = True  # if most test samples are in no other set
     if "test" in same:
         others = np.concatenate([each for name, each in same.items() if name != "test"])
         judges = bool(np.isin(same["test"], others).mean() <= MOST_SHARED)
-    cautions += [*shared_notes(sets, n_shared, judges), *on_sizes]
+    by = "content" if same is by_content else "embedding"
+    cautions += [*shared_notes(sets, n_shared, by, judges=judges), *on_sizes]
     if "train" not in sets and model.head is not None:
         cautions += _too_good(model.head, sets["validation"], passes["validation"])
     notes = reading_notes(sets)
@@ -443,7 +442,7 @@ def _notes_on_spellings(sets: Mapping[str, Samples]) -> list[str]:
 
 
 def shared_notes(
-    sets: Mapping[str, Samples], n_shared: Mapping[tuple[str, str], int], judges: bool
+    sets: Mapping[str, Samples], n_shared: Mapping[tuple[str, str], int], by: str, *, judges: bool
 ) -> list[str]:
     """Notes on samples that are in two sets; ``judges`` says whether the test set does."""
     notes = list[str]()
@@ -452,12 +451,11 @@ def shared_notes(
             samples, meaning = sets[second], _MEANING_OF_SHARED[first, second]
             meaning = meaning if judges or second != "test" else "the test set does not judge"
             share = f"{100 * n / len(samples):.1f}".removesuffix(".0")
-            by_embedding = compared_by_embedding(*sets.values())
             notes.append(
                 f"{n} of {len(samples)} {second} samples ({share} %) "
                 f"{'is' if n == 1 else 'are'} also in the "
                 f"{'training' if first == 'train' else first} set, by "
-                f"{'embedding' if by_embedding or samples.embedded else 'content'}: "
+                f"{'embedding' if samples.embedded else by}: "
                 f"{meaning}."
             )
     return notes

@@ -382,6 +382,20 @@ def test_image_files_that_are_rows_of_an_array_do_not_judge(few, tmp_path):
     assert "Test set" not in str(result)
 
 
+@pytest.mark.parametrize("same", ["train", "validation", "test"])
+def test_numbers_of_float16_are_those_of_float32(few, same):
+    """Rounded to half precision, samples of one set are still those of another."""
+    train, validation, test = few
+    half = (train[0].astype(np.float16), train[1])
+    sets = {"train": (train, validation, test), "validation": (train, half, test)}
+    sets["test"] = train, validation, half
+    first, second, third = sets[same]
+    result = run(first, second, test=third, method="class-balanced")
+    said = "in the training set, by embedding"
+    assert (said in " ".join(result.notes)) == (same != "train")
+    assert ("Test set" in str(result)) == (same != "test")
+
+
 def test_nothing_is_shown_on_samples_that_trained_the_head(few, tmp_path):
     result = run(few[0], few[0], method="auto", settings=DebiasSettings(), out=tmp_path / "out")
     assert not result.helped

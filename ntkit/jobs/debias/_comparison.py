@@ -66,7 +66,7 @@ class Comparison:
         most = validation.X if self.one_set else train.X
         self.mean, self.std = _moments(most)
         self._mapped = is_mapped(most) and most.nbytes > LARGE
-        # Neighbours in one array, so that both together are no third one.
+        # Neighbours in one array, so that joining both takes no copy.
         n = len(train)
         pool = np.empty((n + len(validation), most.shape[1]), np.result_type(train.X, validation.X))
         alike = train.X.dtype == validation.X.dtype

@@ -18,6 +18,7 @@ INSIDE = {"cli", "graph", "inputs", "jobs", "jobs.attribute_reader", "jobs.audit
 INSIDE |= {
     "jobs.debias",
     "jobs.label_tables",
+    "jobs.matching",
     "jobs.report",
     "jobs.tables",
     "model.class_names",

@@ -175,7 +175,7 @@ class ModelOptions:
         self, original: Path, debiased: Path, *, any_scores: bool = False
     ) -> tuple[FrozenModel, FrozenModel]:
         """Read a model and the same model with another head; the options are the original's."""
-        from ntkit.verification.model_pair import load_pair
+        from ntkit.model.model_pair import load_pair
 
         _refuse_samples(original)
         _refuse_samples(debiased)

@@ -217,7 +217,7 @@ def command(
             tables, data, limits, limit_options, roles, paged=report is not None
         )
     else:
-        from ntkit.jobs.predict import matches_of
+        from ntkit.jobs.matching import matches_of
 
         tables.refuse_columns()
         read = partial(data_options.read, paths[-1], tell=False, every_label=True)
@@ -359,7 +359,7 @@ def _check_report(
     report: Path, matches: Sequence[Match], paths: Sequence[Path], run: o.RunOptions
 ) -> None:
     """Refuse a page that is an input, or models that a page cannot compare."""
-    from ntkit.jobs.predict import labels_compared
+    from ntkit.jobs.matching import labels_compared
     from ntkit.jobs.report import PAGE
     from ntkit.samples.samples import input_paths
 
@@ -404,8 +404,8 @@ def _refuse_other_bodies(
 ) -> None:
     """Refuse two models that differ in more than their head, from a few samples."""
     from ntkit.extraction import OnnxEmbedder
+    from ntkit.extraction.head_check import relative_difference, tolerance_of
     from ntkit.samples.kinds import first_rows
-    from ntkit.verification.comparison import relative_difference, tolerance_of
 
     old, new = matches
     for each, path in zip(matches, paths, strict=True):

@@ -43,12 +43,13 @@ def command(
     Example: ntkit export --undo debiased/ -o original.onnx
     """
     from ntkit._disk import size_of
+    from ntkit.extraction import OnnxEmbedder
+    from ntkit.extraction.head_check import check_head
     from ntkit.jobs.debias import undo as put_back
     from ntkit.samples.kinds import first_rows
     from ntkit.samples.samples import input_paths
     from ntkit.samples.stored import check_alike
     from ntkit.verification import save_verified
-    from ntkit.verification.comparison import check_head
     from ntkit.verification.random_inputs import random_inputs
 
     if undo:
@@ -70,7 +71,7 @@ def command(
         check_alike((str(head), str(data)), origin, {"preprocessing": samples.preprocessing})
         X = first_rows(samples.X, 256)
     if original.head is not None:
-        check_head(original, X, device=device)
+        check_head(OnnxEmbedder(original, device=device), X)
     check = save_verified(
         original.with_head(new, provenance=facts),
         out,

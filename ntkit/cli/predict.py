@@ -37,7 +37,8 @@ def command(
 
     ntkit writes each row as soon as it is computed. ntkit audit --predictions reads the table.
     """
-    from ntkit.jobs.predict import check_kind, matches_of, write_rows
+    from ntkit.jobs.matching import matches_of
+    from ntkit.jobs.predict import check_kind, write_rows
 
     check_kind(out)
     check_file(out, inputs=[model, data, before, *data_options.files], force=run.force)

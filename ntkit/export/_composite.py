@@ -23,9 +23,9 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export._skl2onnx import OPTIONS, ContainerNodes, ScaledHeadClassifier, scaled_head
 from ntkit.extraction import OnnxEmbedder
+from ntkit.extraction.head_check import TOLERANCE
 from ntkit.extraction.session import make_session
 from ntkit.head import LinearHead
-from ntkit.verification.comparison import TOLERANCE
 
 
 def convert_calibrated(scope: Any, operator: Any, container: Any) -> None:

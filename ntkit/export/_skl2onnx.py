@@ -20,9 +20,9 @@ from ntkit._types import Array
 from ntkit.estimators import NotFoldableError, ScaledHead, flat_steps
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
+from ntkit.extraction.head_check import relative_difference
 from ntkit.head import LinearHead
 from ntkit.samples.kinds import first_rows
-from ntkit.verification.comparison import relative_difference
 
 OPTIONS = {
     "zipmap": [True, False, "columns"],

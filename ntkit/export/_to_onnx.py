@@ -21,9 +21,9 @@ from ntkit.estimators import NotFoldableError, ScaledHead, flat_steps
 from ntkit.exceptions import InputError, ModelError
 from ntkit.export._composite import convert_composite, holds_ntkit_estimator
 from ntkit.export._skl2onnx import folding_errors, scaled_head
+from ntkit.extraction.head_check import TOLERANCE, tolerance_of
 from ntkit.head import LinearHead
 from ntkit.model import FrozenModel
-from ntkit.verification.comparison import TOLERANCE, tolerance_of
 
 _OPSET, _IR_VERSION = 17, 8
 

@@ -298,6 +298,11 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
         sessions: dict[tuple[Layer, ...], Any] = running[2]
         return sessions
 
+    def session_of(self, model: bytes | str, *, folder: Path | None = None) -> Any:
+        """A session of another file or graph, on the embedder's device."""
+        options: dict[str, Any] = {"device": self.device, "providers": self.providers}
+        return make_session(model, folder=folder, **options)
+
     def _session(self, layers: tuple[Layer, ...] = ()) -> Any:
         sessions = self._sessions()
         if layers not in sessions:

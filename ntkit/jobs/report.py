@@ -30,6 +30,7 @@ from ntkit.head import LinearHead
 from ntkit.metrics.class_order import class_order
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import name_of
+from ntkit.model.model_pair import is_new_head, load_pair
 from ntkit.pages.report_page import Neurons, Report, Shown, report_html
 from ntkit.samples.copies import without_copies
 from ntkit.samples.read import read
@@ -38,7 +39,6 @@ from ntkit.samples.stored import check_alike, check_made_with, origin_of_head
 from ntkit.spuriousness import spuriousness_scores
 from ntkit.store import fingerprint
 from ntkit.study import Rows, tuned
-from ntkit.verification.model_pair import is_new_head, load_pair
 
 SETTINGS_FILE = "settings.toml"
 """Name of the file with the settings of a command, in the folder that the command writes."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
@@ -13,53 +13,40 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
+from scipy.optimize import linear_sum_assignment
 
 from ntkit._disk import size_of
 from ntkit._doc import documented
+from ntkit._labels import composed
 from ntkit._output import check_file
-from ntkit._text import counted
+from ntkit._text import counted, listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.extraction import OnnxEmbedder
-from ntkit.extraction.runner import SessionInputs, run_batches
+from ntkit.extraction.head_check import (
+    BATCH,
+    TOLERANCE,
+    HeadDifferences,
+    RunOfFile,
+    head_differences,
+    largest_difference,
+    of_file,
+    relative_difference,
+    run_whole,
+    session_of_file,
+    tolerance_of,
+    unzipped,
+)
+from ntkit.extraction.runner import SessionInputs
 from ntkit.extraction.session import make_session
 from ntkit.head import LinearHead
+from ntkit.metrics.class_order import class_order
 from ntkit.model import FrozenModel
+from ntkit.model.class_names import names_in
 from ntkit.model.frozen_model import outputs_from_logits, row_of, with_row
+from ntkit.model.model_pair import SOURCE, is_new_head, load_pair
 from ntkit.samples.columns import ordered_inputs
 from ntkit.samples.kinds import first_rows
-from ntkit.verification.model_pair import (
-    agreement,
-    is_new_head,
-    load_pair,
-    no_class_moved,
-    notes_on,
-    same_network,
-)
-
-# Largest difference of logits, relative to the largest logit:
-# | model           | tolerance |                                                     |
-# |-----------------|-----------|-----------------------------------------------------|
-# | float32, double | 1e-4      | sums in another order                               |
-# | float16         | 8e-3      | 8 steps of its 11-bit mantissa                      |
-# | quantised       | 2e-2      | 8-bit activations around the head                   |
-# | bfloat16        | 6e-2      | 8 steps of its 8-bit mantissa                       |
-TOLERANCE = 1e-4
-
-_BY_PRECISION = {
-    "float16": 8 * float(np.finfo(np.float16).eps),
-    "quantised": 2e-2,
-    "bfloat16": 8 * 2.0**-7,
-}
-
-
-def tolerance_of(model: FrozenModel, *dtypes: str) -> float:
-    """Tolerance of the coarsest precision among the model's own and other element types."""
-    kinds = {tensor.dtype for tensor in (model.embedding, model.logits) if tensor is not None}
-    if model.quantisation is not None:
-        kinds.add("quantised")
-    return max(_BY_PRECISION.get(name, TOLERANCE) for name in (*kinds, *dtypes))
 
 
 @dataclass(frozen=True)
@@ -153,14 +140,15 @@ class Verification:
         """Whether the file computes its head on the original's embeddings, and keeps the rest."""
         return not self.failures()
 
+    @property
+    def _of_head(self) -> HeadDifferences:
+        return HeadDifferences(
+            self.logit_difference, self.output_difference, self.decision_agreement
+        )
+
     def differences(self) -> str:
         """The differences as text: of logits and embeddings, and of outputs if compared."""
-        text = f"{self.logit_difference:.1e} (logits), {self.embedding_difference:.1e} (embeddings)"
-        if not np.isnan(self.output_difference):
-            text = f"{text}, {self.output_difference:.1e} (outputs)"
-        if self.decision_agreement < 1:
-            share = 100 * (1 - self.decision_agreement)
-            text += f", and an output decides differently from the head on {share:.0f} % of samples"
+        text = self._of_head.sentence(self.embedding_difference)
         if not np.isnan(self.side_difference):
             text += f", {self.side_difference:.1e} (other outputs)"
         if not self.kept.class_order:
@@ -183,15 +171,13 @@ class Verification:
 
     def failures(self) -> tuple[str, ...]:
         """Reasons for failing, as predicates without a subject; empty if it passed."""
-        # A NaN must fail if it is a difference; for outputs it means that there were none.
         within = self.tolerance
+        logits, outputs = self._of_head.agree(within)
         checks = {
             "does not compute its head on the original's embeddings": (
-                self.logit_difference <= within and self.embedding_difference <= within
+                logits and self.embedding_difference <= within
             ),
-            "has outputs that do not follow from its head": (
-                not self.output_difference > within and self.decision_agreement == 1
-            ),
+            "has outputs that do not follow from its head": outputs,
             "computes its other outputs differently from the original": (
                 not self.side_difference > within
             ),
@@ -209,170 +195,6 @@ class Verification:
         return self.latency / self.original_latency
 
 
-# A dynamically quantised model takes its scales from the batch, so a sample's numbers depend on the
-# other samples. Compared runs therefore use the same batches.
-BATCH = 16  # of 64 images the sessions would take gigabytes
-
-
-def run_whole(session: Any, X: Any) -> dict[str, Array]:
-    """Every output of a session, by name; flat if its parts are not rows that fit together."""
-    names, outputs = [output.name for output in session.get_outputs()], dict[str, Array]()
-    columns = zip(*run_batches(session, X, batch_size=BATCH), strict=True)
-    for name, parts in zip(names, columns, strict=True):
-        fit = all(part.ndim and part.shape[1:] == parts[0].shape[1:] for part in parts)
-        outputs[name] = np.concatenate(parts if fit else [part.ravel() for part in parts])
-    return outputs
-
-
-def _of_file(
-    first: FrozenModel,
-    second: FrozenModel,
-    X: Any,
-    Z: Array,
-    outputs: Mapping[str, Array],
-    device: Any,
-) -> tuple[Array, Array]:
-    """Embeddings and logits of the second file, from its outputs if the network is the same."""
-    logits = None if second.logits is None else outputs.get(second.logits.name)
-    if logits is not None and same_network(first, second):
-        return Z, logits
-    body = second.body(logits=True).SerializeToString()
-    session = make_session(body, device=device, folder=second.folder)
-    batches = run_batches(session, X, batch_size=BATCH)
-    embedding, computed = (np.concatenate(part) for part in zip(*batches, strict=True))
-    return embedding, computed if logits is None else logits
-
-
-def _from_logits(
-    first: FrozenModel, second: FrozenModel, logits: Array, X: Any, device: Any
-) -> dict[str, Array]:
-    """Outputs that a model computes from other logits; empty if it reads more than its inputs."""
-    # The nodes after the logits are the original's, if both heads fit them.
-    same_nodes = (first.nodes, first.logits) == (second.nodes, second.logits)
-    n_logits = [each.head.n_logits for each in (first, second) if each.head is not None]
-    alike = same_nodes and len(n_logits) == 2 and n_logits[0] == n_logits[1]
-    model = first if alike else second
-    tail = model.tail()
-    if tail is None or model.logits is None:
-        return {}
-    for value in tail.graph.input:
-        if value.name == model.logits.name and not value.type.tensor_type.HasField("shape"):
-            sizes = value.type.tensor_type.shape.dim
-            sizes.add(dim_param="N")
-            for side in logits.shape[1:]:
-                sizes.add(dim_value=side)
-    session = make_session(tail.SerializeToString(), device=device, folder=model.folder)
-    known = {tensor.name for tensor in model.inputs} | {model.logits.name}
-    if any(spec.name not in known for spec in session.get_inputs()):
-        return {}
-    inputs = X if isinstance(X, Mapping) else {model.inputs[0].name: X}
-    return run_whole(session, {**inputs, model.logits.name: logits})
-
-
-def _gaps(logits: Array) -> Array:
-    """Gaps between the sorted logits of each sample, relative to the largest logit."""
-    scores = logits.reshape(len(logits), -1).astype(np.float64)
-    if scores.shape[1] == 1:  # a sigmoid's threshold is 0
-        scores = np.column_stack([np.zeros(len(scores)), scores])
-    return np.diff(np.sort(scores, axis=1), axis=1) / max(1.0, float(np.abs(scores).max()))
-
-
-def _largest_difference(
-    outputs: Mapping[str, Array],
-    expected: Mapping[str, Array],
-    gaps: Array | None = None,
-    tolerance: float = 0.0,
-) -> float:
-    """Largest difference of outputs that both have; infinite if labels differ, NaN without any."""
-    differences = [
-        _of_one_output(outputs[name], array, gaps, tolerance)
-        for name, array in expected.items()
-        if name in outputs
-    ]
-    return max(differences, default=float("nan"))
-
-
-def relative_difference(actual: Array, expected: Array) -> float:
-    """Largest difference, relative to the largest value; infinite between other shapes."""
-    if actual.shape != expected.shape:
-        return float("inf")
-    if not actual.size:
-        return 0.0
-    actual, expected = actual.astype(np.float64), expected.astype(np.float64)
-    return float(np.abs(actual - expected).max()) / max(1.0, float(np.abs(expected).max()))
-
-
-def _of_one_output(actual: Array, expected: Array, gaps: Array | None, tolerance: float) -> float:
-    if expected.dtype == object and isinstance(next(iter(expected.flat), None), Mapping):
-        actual, expected = _unzipped(actual), _unzipped(expected)
-    if actual.shape != expected.shape:
-        return float("inf")
-    if expected.dtype.kind == "f":
-        same = (actual == expected) | (np.isnan(actual) & np.isnan(expected))
-        worst = relative_difference(np.where(same, 0, actual), np.where(same, 0, expected))
-        return worst if worst == worst else float("inf")
-    if gaps is None:
-        return 0.0 if np.array_equal(actual, expected) else float("inf")
-    # A single label depends on the two largest logits, an order of classes on all of them.
-    single = expected.size == len(expected)
-    clear = (gaps[:, -1] if single else gaps.min(axis=1)) > tolerance
-    if len(expected) != len(clear):  # not one row per sample
-        actual, expected, clear = actual[None], expected[None], clear.all(keepdims=True)
-    return 0.0 if np.array_equal(actual[clear], expected[clear]) else float("inf")
-
-
-def _unzipped(rows: Array) -> Array:
-    """ZipMap's dictionaries as a matrix."""
-    return np.asarray([[row[key] for key in sorted(row)] for row in rows.flat])
-
-
-def decision_agreement(
-    outputs: Mapping[str, Array],
-    head: LinearHead,
-    logits: Array,
-    tolerance: float,
-    levels: Array | None = None,
-) -> float:
-    """Smallest share of samples on which an output decides like the head."""
-    # Operators after the logits may reorder or invert the classes; then a head would be trained for
-    # classes that the file shows as others. `levels` are the thresholds of labels.
-    if levels is not None:
-        return min(_label_shares(outputs.values(), logits, levels, tolerance), default=1.0)
-    clear, scores = _gaps(logits)[:, -1] > tolerance, _as_decisions(logits)
-    decided = (scores > 0).astype(np.int64) if scores.ndim == 1 else scores.argmax(axis=1)
-    shown = (_shown(array, head, scores) for array in outputs.values() if len(array) == len(scores))
-    shares = [
-        np.mean((array == decided)[clear]) for array in shown if array is not None and clear.any()
-    ]
-    return float(min(shares, default=1.0))
-
-
-def _label_shares(
-    outputs: Iterable[Array], logits: Array, levels: Array, tolerance: float
-) -> Iterator[float]:
-    """Share of samples on which each column of an output gives its label as the logits do."""
-    margins = logits.reshape(len(logits), -1) - levels
-    clear, given = _distances(logits, levels) > tolerance, margins > 0
-    for output in outputs:
-        zipped = output.dtype == object and isinstance(next(iter(output.flat), None), Mapping)
-        columns = _unzipped(output) if zipped else output.reshape(len(output), -1)
-        if columns.shape != given.shape or columns.dtype.kind not in "fiub":
-            continue
-        for shown, at, known in zip(columns.T, given.T, clear.T, strict=True):
-            shown, at = shown[known], at[known]
-            if np.isin(shown, (0, 1)).all():
-                yield float(((shown == 1) == at).mean()) if len(at) else 1.0
-            elif at.any():  # scores: each with the label is above all without
-                yield float((at | (shown <= shown[at].min())).mean())
-
-
-def _distances(logits: Array, levels: Array) -> Array:
-    """Distance of each logit from its threshold, relative to the largest logit."""
-    scores = logits.reshape(len(logits), -1).astype(np.float64)
-    distances: Array = np.abs(scores - levels) / max(1.0, float(np.abs(scores).max()))
-    return distances
-
-
 def _other_labels(
     model: FrozenModel, own: Sequence[str], before: Mapping[str, Array], after: Mapping[str, Array]
 ) -> tuple[bool, int]:
@@ -385,7 +207,7 @@ def _other_labels(
     for name in before.keys() & after.keys():
         one, two = before[name], after[name]
         if one.dtype == object and isinstance(next(iter(one.flat), None), Mapping):
-            one, two = _unzipped(one), _unzipped(two)
+            one, two = unzipped(one), unzipped(two)
         if name in own:
             if one.shape != two.shape or one.size != len(one) * len(names):
                 continue
@@ -395,34 +217,6 @@ def _other_labels(
         compared = True
         same = same and np.array_equal(one, two, equal_nan=one.dtype.kind == "f")
     return same, (len(names) - 1) * compared
-
-
-def _shown(output: Array, head: LinearHead, scores: Array) -> Array | None:
-    """Index of the class in each row of an output; -1 if it is not one of the head's."""
-    if output.dtype == object and isinstance(output.flat[0], Mapping):
-        return _indices(np.asarray([max(row, key=row.get) for row in output.flat]), head)
-    columns = output.reshape(len(output), -1)
-    if output.dtype.kind == "f":
-        if columns.shape[1] == len(head.classes):
-            return np.asarray(columns.argmax(axis=1))
-        if columns.shape[1] != 1 or head.n_logits != 1:
-            return None
-        rises = columns[scores.argmax(), 0] >= columns[scores.argmin(), 0]
-        return np.asarray((scores > 0) == rises, np.int64)  # a score may fall with the logit
-    return _indices(columns[:, 0], head)
-
-
-def _indices(labels: Array, head: LinearHead) -> Array:
-    if labels.dtype.kind == "b":
-        labels = labels.astype(np.int64)
-    known = {str(label): index for index, label in enumerate(head.classes.tolist())}
-    if labels.dtype.kind in "iu" and head.classes.dtype.kind not in "iubf":
-        return labels.astype(np.int64)  # the graph has indices, the names are ours
-    texts = (x.decode() if isinstance(x, bytes) else str(x) for x in labels.tolist())
-    indices = [known.get(text, -1) for text in texts]
-    if labels.dtype.kind in "iu" and min(indices) < 0:
-        return labels.astype(np.int64)
-    return np.asarray(indices)
 
 
 BATCH_SIZE = 8
@@ -520,73 +314,55 @@ def verify(
     (True, 1.0)
     """
     runs = _run_both(original, debiased, X, head, device, latency=latency)
-    first, second, one, Z, outputs = runs.first, runs.second, runs.one, runs.Z, runs.outputs
+    run = runs.file
+    first, second, Z, wanted = run.original, run.model, run.Z, run.head
     if tolerance is None:
-        tolerance = tolerance_of(second, runs.logits.dtype.name)
-    wanted, own = runs.head, None if is_new_head(first, second) else first.head
-    expected = _logits_like(runs.logits, wanted, Z, second.logit_scale)
-    computed = runs.logits * second.logit_scale
-    levels, of_label = _levels(one or second, wanted.n_logits), partial(row_of, one or second)
-    gaps = _gaps(expected)
-    if levels is not None:
-        gaps = _distances(expected * second.logit_scale, levels)
-    # The decisions of the graph's own labels; samples may spell them otherwise.
-    in_graph, labels = second.head or wanted, second.labels_in_graph
-    if labels is not None and len(labels) == len(in_graph.classes):
-        in_graph = LinearHead(in_graph.coef, in_graph.intercept, np.asarray(labels))
-    shown = {n: array for n, array in outputs.items() if n in outputs_from_logits(second)}
-    embedding_difference, agrees, heads = relative_difference(runs.embedding, Z), float("nan"), None
+        tolerance = tolerance_of(second, run.logits.dtype.name)
+    own = None if is_new_head(first, second) else first.head
+    of_label = partial(row_of, run.label or second)
+    embedding_difference, agrees, heads = relative_difference(run.embedding, Z), float("nan"), None
     if own is not None:
-        others = runs.embedding if runs.embedding.shape == Z.shape else Z
-        agrees = agreement(of_label(own), of_label(wanted), Z, others)
+        others = run.embedding if run.embedding.shape == Z.shape else Z
+        agrees = _agreement(of_label(own), of_label(wanted), Z, others)
         heads = (own, wanted) if embedding_difference <= tolerance else None
+    of_head = head_differences(run, tolerance, runs.start)
     return Verification(
         n_samples=len(Z),
-        logit_difference=relative_difference(
-            _as_decisions(computed), _as_decisions(wanted.decision_function(Z))
-        ),
+        logit_difference=of_head.logits,
         embedding_difference=embedding_difference,
         agreement=agrees,
         kept=_kept(runs, heads),
         tolerance=tolerance,
-        output_difference=_largest_difference(
-            outputs, _from_logits(first, second, expected, runs.X, device), gaps, tolerance
-        ),
-        decision_agreement=decision_agreement(shown, in_graph, computed, tolerance, levels),
+        output_difference=of_head.outputs,
+        decision_agreement=of_head.decisions,
         latency=runs.latencies[0],
         original_latency=runs.latencies[1],
-        side_difference=_largest_difference(
-            outputs, {name: runs.of_original[name] for name in runs.beside}
+        side_difference=largest_difference(
+            run.outputs, {name: runs.of_original[name] for name in runs.beside}
         ),
-        notes=notes_on(first, second, of_label(wanted), Z, y),
+        notes=_notes_on(first, second, of_label(wanted), Z, y),
     )
 
 
 @dataclass(frozen=True, eq=False)
 class _Runs:
-    """Two models, and what they compute on the same samples."""
+    """A file and its original, run on the same samples."""
 
-    first: FrozenModel
-    second: FrozenModel
-    one: FrozenModel | None  # the label of the original, if it is one of several
-    head: LinearHead  # that the second model should have, with the classes in the file's order
-    X: Any  # the samples, in the order of the model's columns
-    Z: Array  # embeddings by the original
-    embedding: Array  # by the second model
-    logits: Array  # of the second model
-    outputs: Mapping[str, Array]  # of the second model
+    file: RunOfFile
+    start: Callable[..., Any]  # makes a session of a graph on the same device
     of_original: Mapping[str, Array]  # outputs of the original, if some are compared
     beside: AbstractSet[str]  # names of outputs of both that depend on no logits
-    latencies: Sequence[float]  # of the second model and of the original
+    latencies: Sequence[float]  # of the file and of the original
 
 
 def _kept(runs: _Runs, heads: tuple[LinearHead, LinearHead] | None) -> Kept:
-    """What the second model of a run keeps of the first one."""
-    first, second = runs.first, runs.second
+    """What the file keeps of the original."""
+    run = runs.file
+    first, second = run.original, run.model
     same_labels, n_others = True, 0
-    if runs.one is not None:
+    if run.label is not None:
         from_logits = outputs_from_logits(first)
-        same_labels, n_others = _other_labels(runs.one, from_logits, runs.of_original, runs.outputs)
+        same_labels, n_others = _other_labels(run.label, from_logits, runs.of_original, run.outputs)
     return Kept(
         nodes=first.nodes == second.nodes,
         signature=all(
@@ -602,10 +378,96 @@ def _kept(runs: _Runs, heads: tuple[LinearHead, LinearHead] | None) -> Kept:
             {(t.name, t.dtype) for t in before} <= {(t.name, t.dtype) for t in after}
             for before, after in ((first.inputs, second.inputs), (first.outputs, second.outputs))
         ),
-        class_order=no_class_moved(first, second, heads, runs.Z),
+        class_order=_no_class_moved(first, second, heads, run.Z),
         other_labels=same_labels,
         n_other_labels=n_others,
     )
+
+
+def _no_class_moved(
+    first: FrozenModel,
+    second: FrozenModel,
+    heads: tuple[LinearHead, LinearHead] | None,
+    Z: Array,
+) -> bool:
+    """Whether the same class is at each position, by the names in two files, and two heads."""
+    # By their predictions, another order counts if it fits far better (ntkit.metrics.class_order).
+    # It also counts if the scores of the moved classes correlate with one another's at .9 or more
+    # and with their own at .5 or less; that covers classes that are never predicted.
+    before, after = names_in(first.metadata), names_in(second.metadata)
+    pairs = [(names, after[key]) for key, names in before.items() if key in after]
+    if first.head is not None and second.head is not None:
+        pairs.append((tuple(first.head.classes.tolist()), tuple(second.head.classes.tolist())))
+    texts = (([*map(composed, a)], [*map(composed, b)]) for a, b in pairs)
+    if any(a != b and set(a) == set(b) for a, b in texts):
+        return False
+    if heads is None or heads[0].n_neurons != heads[1].n_neurons:
+        return True
+    shown, shown_after = (_numbered(head).predict(Z) for head in heads)
+    if class_order(shown, shown_after, np.arange(len(heads[0].classes))) is not None:
+        return False
+    if len(Z) < _FEWEST:
+        return True
+    standardised = list[Array]()
+    for head in heads:
+        scores = head.logits(np.asarray(Z, np.float64))
+        scores = scores - scores.mean(axis=1, keepdims=True)
+        scores -= scores.mean(axis=0)
+        deviation = scores.std(axis=0)
+        standardised.append(scores / np.where(deviation > 0, deviation, 1))
+    correlation = standardised[0].T @ standardised[1] / len(Z)
+    identity = np.arange(len(correlation))
+    best = linear_sum_assignment(correlation + 0.05 * np.eye(len(identity)), maximize=True)[1]
+    moved = identity[best != identity]
+    if not len(moved):
+        return True
+    crossed = correlation[moved, best[moved]].mean()
+    return not (crossed >= 0.9 and correlation[moved, moved].mean() <= 0.5)
+
+
+def _agreement(first: LinearHead, second: LinearHead, Z: Array, others: Array) -> float:
+    """Share of samples on which two models of the same classes predict the same one."""
+    if set(first.classes.tolist()) != set(second.classes.tolist()):
+        first, second = _numbered(first), _numbered(second)
+    return float((first.predict(Z) == second.predict(others)).mean())
+
+
+def _notes_on(
+    first: FrozenModel, second: FrozenModel, head: LinearHead, Z: Array, y: Any
+) -> tuple[str, ...]:
+    """Notes on comparisons that are not possible, and on classes and labels."""
+    notes = []
+    if first.head is None:
+        notes.append("The original has no head, so its predictions cannot be compared.")
+    elif is_new_head(first, second):
+        notes.append(
+            f"The head has other classes ({_quoted(head)}) than the original's "
+            f"({_quoted(first.head)}), so their predictions cannot be compared."
+        )
+    made_from = second.metadata.get(SOURCE)
+    if made_from and first.path is not None and made_from != first.sha256():
+        notes.append(
+            "The debiased file was made from another file than this original, according to its "
+            f"metadata (sha256 {made_from[:12]}…)."
+        )
+    if y is not None:
+        if not set(head.classes.tolist()) & set(np.unique(y).tolist()):
+            head = _numbered(head)  # labels may be positions
+        order = class_order(np.asarray(y), head.predict(Z), head.classes)
+        notes += [] if order is None else [f"Of the debiased model: {order.sentence()}"]
+    return tuple(notes)
+
+
+def _numbered(head: LinearHead) -> LinearHead:
+    """A head whose classes are their positions."""
+    return LinearHead(head.coef, head.intercept, np.arange(len(head.classes)))
+
+
+def _quoted(head: LinearHead) -> str:
+    return listed(map(repr, head.classes.tolist()), 5)
+
+
+_FEWEST = 30  # samples that make a correlation of scores meaningful
 
 
 def _run_both(
@@ -613,7 +475,7 @@ def _run_both(
     debiased: FrozenModel | str | os.PathLike[str],
     X: Any,
     head: LinearHead | None,
-    device: str,
+    device: Any,
     *,
     latency: bool,
 ) -> _Runs:
@@ -637,9 +499,10 @@ def _run_both(
     (Z,) = (embedder or OnnxEmbedder(first, device=device)).outputs(X, batch_size=BATCH)
     if not len(Z):
         raise InputError("There are no samples to verify on; pass some.")
-    session = _session(second, device)
+    start = partial(make_session, device=device)
+    session = session_of_file(second, start)
     outputs = run_whole(session, X)
-    embedding, logits = _of_file(first, second, X, Z, outputs, device)
+    embedding, logits = of_file(first, second, X, Z, outputs, start)
     classes = head.classes if second.head is None else second.head.classes
     if first.head is not None and {*first.head.classes.tolist()} == {*classes.tolist()}:
         classes = first.head.classes  # in the original's order, which users rely on
@@ -648,14 +511,13 @@ def _run_both(
     compared = bool(beside) or one is not None
     of_original, latencies = dict[str, Array](), [float("nan")] * 2
     if latency or compared:
-        before = _session(first, device)
+        before = session_of_file(first, start)
         of_original = run_whole(before, X) if compared else {}
         if latency:
             latencies = np.median(timings([session, before], X), axis=0).tolist()
-    return _Runs(
-        first, second, one, head.aligned_to(classes), X, Z, embedding, logits, outputs,
-        of_original, beside, latencies
-    )  # fmt: skip
+    aligned = head.aligned_to(classes)
+    run = RunOfFile(second, first, one, aligned, X, Z, embedding, logits, outputs)
+    return _Runs(run, start, of_original, beside, latencies)
 
 
 @documented
@@ -735,64 +597,3 @@ def save_verified(
 
     model.save(path, force=force, verify=check)
     return results[0]
-
-
-def _session(model: FrozenModel, device: Any) -> Any:
-    """The model's file, or the model in memory."""
-    # ONNX Runtime refuses weights behind links in some of its versions.
-    if model.path is not None and model.folder == model.path.parent.resolve():
-        return make_session(str(model.path), device=device)
-    proto = model.to_proto().SerializeToString()
-    return make_session(proto, device=device, folder=model.folder)
-
-
-def _levels(model: FrozenModel, n_logits: int) -> Array | None:
-    """Logits of the thresholds of labels, one for each row of the head; None without labels."""
-    known = [*model.thresholds.values()]
-    if model.threshold is not None and len(known) != n_logits:  # a layer for this label alone
-        known = [model.threshold[0]]
-    return logit(np.asarray(known)) if len(known) == n_logits else None
-
-
-def _logits_like(actual: Array, head: LinearHead, Z: Array, scale: float) -> Array:
-    """NumPy's logits in the shape of the graph: with one or two for two classes."""
-    width = int(np.prod(actual.shape[1:]))
-    if width > 1:
-        head = head.with_logits(len(head.classes))
-    logits = head.decision_function(Z).reshape(len(Z), -1)
-    if width == 1 and logits.shape[1] == 2:
-        logits = logits[:, 1:] - logits[:, :1]
-    with np.errstate(over="ignore"):
-        return (logits / scale).reshape(actual.shape).astype(actual.dtype)
-
-
-def _as_decisions(logits: Array) -> Array:
-    """One column per class; for two classes only the margin, which determines the decision."""
-    logits = logits.reshape(len(logits), -1)  # a 1 × 1 convolution leaves axes of length 1
-    if logits.shape[1] == 1:
-        return logits.reshape(-1)
-    return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
-
-
-def check_head(
-    model: FrozenModel | OnnxEmbedder,
-    X: Any,
-    *,
-    device: str = "auto",
-    tolerance: float | None = None,
-) -> Verification:
-    """Check that the head of a model turns its embeddings into its outputs."""
-    embedder = model if isinstance(model, OnnxEmbedder) else OnnxEmbedder(model, device=device)
-    model = embedder.frozen_model
-    if model.head is None or model.logits is None:
-        raise InputError("The model has no head to check; name its logits with --logits NAME.")
-    result = verify(embedder, model, X, device=device, tolerance=tolerance, latency=False)
-    if not result.passed:
-        raise VerificationError(
-            f"The head in {model.path or 'the model'} ({model.describe()['head']}, "
-            f"{model.logits.name!r}) does not compute the model's outputs: they differ by "
-            f"{result.differences()}, more than the tolerance of {result.tolerance:.0e}. Name the "
-            "right head with --logits NAME, or export the model without operators that reorder its "
-            "classes or draw random numbers."
-        )
-    return result

@@ -1,7 +1,6 @@
 """What `ntkit verify` and `ntkit export` say and refuse."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from ntkit import FrozenModel, LinearHead
 from ntkit.estimators import BalancedClassifier
 from ntkit.export import to_onnx, write_onnx
+from ntkit.extraction.head_check import HeadDifferences
 from tests.cases import ntkit
 
 
@@ -46,8 +46,8 @@ def test_export_checks_the_head_it_found_first(files, tmp_path, zoo, monkeypatch
     code, _, err = ntkit("export", files[0], head, "-o", tmp_path / "n.onnx")
     assert code == 0, err
     with monkeypatch.context() as patch:
-        failed = SimpleNamespace(passed=False, tolerance=1e-4, differences=lambda: "much")
-        patch.setattr("ntkit.verification.comparison.verify", lambda *a, **k: failed)
+        failed = HeadDifferences(logits=1.0, outputs=np.nan, decisions=1.0)
+        patch.setattr("ntkit.extraction.head_check.head_differences", lambda *a, **k: failed)
         code, _, err = ntkit("export", files[0], head, "-o", tmp_path / "other.onnx")
     assert code == 2
     assert "does not compute the model's outputs" in err

@@ -11,10 +11,10 @@ from onnx import TensorProto, helper
 from ntkit import FrozenModel, LinearHead
 from ntkit.cli import main
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
-from ntkit.extraction import read_samples
+from ntkit.extraction import OnnxEmbedder, read_samples
+from ntkit.extraction.head_check import check_head
 from ntkit.model.frozen_model import inspected
 from ntkit.verification import save_verified
-from ntkit.verification.comparison import check_head
 from ntkit.verification.random_inputs import random_inputs
 from tests import models as zoo
 
@@ -151,7 +151,7 @@ def test_one_sample_at_a_time_without_its_axis(tmp_path):
     for text in ("y = Squeeze(logits)", "y = Softmax(Squeeze(logits, [0]), axis=0)",
                  "y = Reshape(logits, [-1])"):  # fmt: skip
         model = FrozenModel.load(written(tmp_path, text, {"y": [K]}, batch=1))
-        assert check_head(model, X, device="cpu").passed
+        check_head(OnnxEmbedder(model, device="cpu"), X)
         new, path = model.with_head(LinearHead(*zoo.weights(K, seed=8), range(K))), tmp_path / "n"
         check = save_verified(new, path, original=model, X=X, device="cpu", force=True)
         assert check.passed
@@ -181,7 +181,7 @@ def test_inputs_of_open_sizes_are_made(tmp_path):
         model = with_inputs(tmp_path, text, {"x": shape})
         X = random_inputs(model)
         assert len(X["x"]) == 8
-        assert check_head(model, X, device="cpu").passed
+        check_head(OnnxEmbedder(model, device="cpu"), X)
 
 
 def test_an_archive_may_hold_an_array_for_each_input(tmp_path):

@@ -11,8 +11,9 @@ from onnx import TensorProto
 
 from ntkit import FrozenModel, LinearHead
 from ntkit.exceptions import HeadNotFoundError, InputError, VerificationError
+from ntkit.extraction import OnnxEmbedder
+from ntkit.extraction.head_check import check_head
 from ntkit.verification import save_verified
-from ntkit.verification.comparison import check_head
 from tests import models as zoo
 from tests.model.test_heads import ARRAYS, BARE, CONV, RAW, K, near
 
@@ -179,7 +180,7 @@ def test_a_single_unit_is_decided_where_its_head_decides(tmp_path):
     ]:
         path = zoo.save(zoo.built(text, "classifier", outputs, n_logits=1), tmp_path / "m.onnx")
         if words is None:
-            assert check_head(FrozenModel.load(path), zoo.inputs(), device="cpu").passed
+            check_head(OnnxEmbedder(FrozenModel.load(path), device="cpu"), zoo.inputs())
         else:
             with pytest.raises(HeadNotFoundError, match=words):
                 FrozenModel.load(path)
@@ -289,7 +290,7 @@ def test_named_logits_that_the_outputs_contradict_are_refused(text, tmp_path):
     path = zoo.save(zoo.built(text, "classifier", output, arrays=ARRAYS), tmp_path / "m.onnx")
     model = FrozenModel.load(path, logits="logits")
     with pytest.raises(VerificationError, match="decides differently from the head"):
-        check_head(model, zoo.inputs(), device="cpu")
+        check_head(OnnxEmbedder(model, device="cpu"), zoo.inputs())
     W, b = zoo.weights(K, seed=9)
     new = model.with_head(LinearHead(W / 10, b / 10, range(K)))  # the other head outweighs it
     with pytest.raises(VerificationError, match="was not written"):
@@ -326,7 +327,7 @@ def test_outputs_that_are_no_rows_of_samples_are_compared_too(tmp_path):
     outputs = {"logits": ["batch", K], "turned": [5, "batch"]}
     proto = zoo.built("turned = Transpose(z)", "classifier", outputs)
     model = FrozenModel.load(zoo.save(proto, tmp_path / "m.onnx"))
-    assert check_head(model, zoo.inputs(100), device="cpu").passed
+    check_head(OnnxEmbedder(model, device="cpu"), zoo.inputs(100))
     assert model.describe()["outputs_from_logits"] == []
 
 
@@ -338,4 +339,4 @@ def test_two_tables_of_labels_are_read_one_after_the_other(tmp_path):
     model = FrozenModel.load(path)
     assert model.head.classes.tolist() == [30, 10, 20]
     assert_array_equal(model.head.predict(zoo.embedding(proto, X)), zoo.run(path, X)["y"])
-    assert check_head(model, X, device="cpu").passed
+    check_head(OnnxEmbedder(model, device="cpu"), X)

@@ -15,8 +15,8 @@ from sklearn.neural_network import MLPClassifier
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder, predict
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.model.frozen_model import head_of_labels
+from ntkit.model.model_pair import load_pair
 from ntkit.verification import save_verified, verify
-from ntkit.verification.model_pair import load_pair
 from tests import models as zoo
 from tests.model import test_heads as heads
 

@@ -5,8 +5,8 @@ import pytest
 from onnxruntime.quantization import quantize_dynamic
 
 from ntkit import FrozenModel, OnnxEmbedder
+from ntkit.extraction.head_check import check_head
 from ntkit.verification import save_verified, verify
-from ntkit.verification.comparison import check_head
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_it_is_verified_in_the_same_batches(model, tmp_path):
     X[70] *= 30  # coarsens the steps of its batch
     by_size = [OnnxEmbedder(model, device="cpu", batch_size=n).transform(X) for n in (8, 64)]
     assert np.abs(by_size[0] - by_size[1]).max() > 0.02 * np.abs(by_size[0][:64]).max()
-    check_head(model, X, device="cpu")
+    check_head(OnnxEmbedder(model, device="cpu"), X)
     suppressed = model.with_head(model.head.scaled(np.arange(16) != 3))
     check = save_verified(suppressed, tmp_path / "new.onnx", original=model, X=X, device="cpu")
     assert check.passed

@@ -9,8 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 from ntkit import FrozenModel, LinearHead
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx, write_onnx
+from ntkit.extraction import OnnxEmbedder
+from ntkit.extraction.head_check import check_head, tolerance_of
 from ntkit.verification import save_verified, verify
-from ntkit.verification.comparison import check_head, tolerance_of
 from ntkit.verification.random_inputs import random_inputs
 
 K = 3
@@ -42,7 +43,7 @@ def exchanged(zoo, proto, head, folder, dtype=np.float32, **options):
     model, X = FrozenModel.load(zoo.save(proto, folder / "m.onnx"), **options), zoo.inputs()
     options = {"X": X.astype(dtype), "device": "cpu"}
     if model.head is not None:
-        assert check_head(model, **options).passed
+        check_head(OnnxEmbedder(model, device="cpu"), options["X"])
     head = head or LinearHead(
         np.eye(2, 6 if model.embedding.name == "x" else 5), [0.1, 0.2], [0, 1]
     )
@@ -148,7 +149,7 @@ def test_heads_the_file_cannot_hold_are_refused(zoo, model, right):
     with pytest.raises(InputError, match="no head to verify"):
         verify(model, backbone, zoo.inputs())
     with pytest.raises(InputError, match="no head to check"):
-        check_head(backbone, zoo.inputs())
+        check_head(OnnxEmbedder(backbone), zoo.inputs())
 
 
 # -- tails, sizes, kinds ----------------------------------------------------------------------
@@ -262,14 +263,13 @@ def test_tolerances_follow_the_precision(zoo, model, tmp_path, monkeypatch):
 
 
 def test_a_head_that_was_read_wrong_is_refused(zoo, model, monkeypatch):
-    assert check_head(model, zoo.inputs(), device="cpu").passed
-    assert np.isnan(check_head(model, zoo.inputs(), device="cpu").latency)
+    check_head(OnnxEmbedder(model, device="cpu"), zoo.inputs())
     wrong = LinearHead(model.head.coef + 0.01, model.head.intercept, NAMES)
     monkeypatch.setattr(model, "head", wrong)
     with pytest.raises(VerificationError, match=r"m\.onnx.*'logits'.*--logits NAME") as error:
-        check_head(model, zoo.inputs(), device="cpu")
+        check_head(OnnxEmbedder(model, device="cpu"), zoo.inputs())
     assert "\n" not in str(error.value)
-    assert check_head(model, zoo.inputs(), device="cpu", tolerance=1.0).passed
+    check_head(OnnxEmbedder(model, device="cpu"), zoo.inputs(), tolerance=1.0)
 
 
 # -- save_verified ----------------------------------------------------------------------------

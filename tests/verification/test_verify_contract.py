@@ -13,9 +13,10 @@ from sklearn.neural_network import MLPClassifier
 
 from ntkit import DebiasSettings, FrozenModel, LinearHead, debias, predict
 from ntkit.exceptions import VerificationError
+from ntkit.extraction import OnnxEmbedder
+from ntkit.extraction.head_check import check_head
+from ntkit.model.model_pair import load_pair
 from ntkit.verification import save_verified, verify
-from ntkit.verification.comparison import check_head
-from ntkit.verification.model_pair import load_pair
 from tests.cases import ntkit
 
 K = 3
@@ -226,7 +227,7 @@ def test_labels_of_a_graph_may_be_spelt_otherwise_by_the_samples(tmp_path):
         found = predict(out / "debiased.onnx", (X, said), device="cpu")
         assert [labels[names.index(a)] for a in answers] == found.labels.tolist()
         named = FrozenModel.load(tmp_path / "model.onnx", classes=labels)
-        assert check_head(named, X, device="cpu").passed
+        check_head(OnnxEmbedder(named, device="cpu"), X)
 
 
 def test_two_networks_are_not_said_to_have_classes_in_another_order(zoo, tmp_path):

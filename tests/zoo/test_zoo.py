@@ -17,8 +17,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from ntkit import FrozenModel, LinearHead, OnnxEmbedder
 from ntkit.exceptions import InputError, NtkitError
+from ntkit.extraction.head_check import check_head
 from ntkit.verification import save_verified
-from ntkit.verification.comparison import check_head
 from tests.zoo.building import quietly
 from tests.zoo.row import REGION
 
@@ -67,12 +67,12 @@ def test_it_goes_round_or_is_refused(built, record_row):
     before = path.read_bytes()
     if row.kind is None:
         with pytest.raises(NtkitError, match=row.refusal) as refused:
-            check_head(FrozenModel.load(path, **(row.options or {})), X, device="cpu")
+            check_head(OnnxEmbedder(FrozenModel.load(path, **(row.options or {})), device="cpu"), X)
         assert "\n" not in str(refused.value)
         record_row(row, None, str(refused.value))
         return
     model = FrozenModel.load(path, **(row.options or {}))
-    check_head(model, X, device="cpu")
+    check_head(OnnxEmbedder(model, device="cpu"), X)
     found = model.describe()
     assert found["head"] == row.kind or (row.kind == REGION and found["head"].startswith(REGION))
     assert len(model.head.classes) == row.n_classes

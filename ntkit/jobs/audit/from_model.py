@@ -24,6 +24,7 @@ from ntkit.changes.images import range_notes
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
 from ntkit.extraction.embedder import Embedded, embedded_with_layers
+from ntkit.extraction.head_check import check_head
 from ntkit.jobs.attribute_reader import (
     FEATURE_SETS,
     AttributeReader,
@@ -58,7 +59,6 @@ from ntkit.samples.kinds import first_rows
 from ntkit.samples.looks import Inputs
 from ntkit.samples.read import read
 from ntkit.samples.samples import Match
-from ntkit.verification.comparison import check_head
 
 _CHANCE = 0.001  # largest probability that guesses do as badly on a class
 _ERRORS, _ERRORS_BELOW = 2, 3  # standard errors within, or below, the accuracy of guessing
@@ -715,7 +715,7 @@ def _embedded(
     samples = samples.measured(AuditedImages)
     model = embedder.frozen_model
     if model.head is not None and model.scores is None and checked:
-        check_head(embedder, first_rows(samples.X, _CHECKED_ON), device=embedder.device)
+        check_head(embedder, first_rows(samples.X, _CHECKED_ON))
     most = 0 if feature_sets is not None and "layer" not in feature_sets else None
     embedded = embedded_with_layers(embedder, samples.X, most=most)
     samples.check_lengths()

@@ -23,7 +23,7 @@ from ntkit.jobs.check import _samples as of_samples
 from ntkit.jobs.check._judge import check_limits
 from ntkit.jobs.check._limits import Limits, limits_of
 from ntkit.jobs.check._result import CheckResult
-from ntkit.jobs.predict import (
+from ntkit.jobs.matching import (
     decisions_of,
     labels_compared,
     matched,

@@ -17,6 +17,7 @@ from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
+from ntkit.extraction.head_check import check_head
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._inputs import check_embedded, check_origins, reading_notes
 from ntkit.jobs.debias._job import write_heads
@@ -34,7 +35,6 @@ from ntkit.samples.samples import Samples, input_paths
 from ntkit.samples.stored import facts_of
 from ntkit.study import Rows, scaler_of
 from ntkit.verification import Verification, save_verified
-from ntkit.verification.comparison import check_head
 from ntkit.verification.random_inputs import random_inputs
 
 LIMIT = 0.02
@@ -489,7 +489,7 @@ def fix_complaints(
     )
     raw = next((each.X for each in (traffic, complaints) if not each.embedded), None)
     inputs = random_inputs(model) if raw is None else first_rows(raw, _VERIFIED)
-    check_head(embedder, inputs, device=device)
+    check_head(embedder, inputs)
     Z, T = (s.X if s.embedded else embedder.transform(s.X) for s in (complaints, traffic))
     check_embedded({"traffic": T})
     sets = {"traffic": traffic, "complaints": complaints}  # in other forms, they may share samples

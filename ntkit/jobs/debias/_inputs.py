@@ -36,6 +36,7 @@ from ntkit.extraction import (
     TextPreprocessing,
 )
 from ntkit.extraction.embedder import Embedded, embedded_with_layers, keep, kept_or_computed
+from ntkit.extraction.head_check import check_head
 from ntkit.head import LinearHead
 from ntkit.jobs.attribute_reader import AuditedImages
 from ntkit.jobs.audit.from_model import guess_notes, like_a_guess, never_changes
@@ -58,7 +59,6 @@ from ntkit.samples.samples import input_notes, input_paths
 from ntkit.samples.stored import check_alike, check_made_with
 from ntkit.solver.loss import stacked
 from ntkit.study import Rows, n_distinct
-from ntkit.verification.comparison import check_head
 from ntkit.verification.random_inputs import random_inputs
 
 MOST_SHARED = 0.5
@@ -228,7 +228,7 @@ def prepared(
     raw: Any = next((samples.X for samples in sets.values() if not samples.embedded), None)
     inputs = random_inputs(model) if raw is None else first_rows(raw, _VERIFY_ROWS)
     if not settings.new_head:
-        check_head(embedder, inputs, device=order.device)
+        check_head(embedder, inputs)
     contents = {
         name: cache(partial(sample_digests, samples, verbose=settings.verbose))
         for name, samples in sets.items()

@@ -16,6 +16,7 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing
+from ntkit.extraction.head_check import tolerance_of
 from ntkit.extraction.session import make_session
 from ntkit.jobs.verify._cause import Cause, Subject, changed
 from ntkit.jobs.verify._outputs import Logits, Outputs, outputs_of
@@ -24,7 +25,6 @@ from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
 from ntkit.samples.columns import ordered_inputs
 from ntkit.samples.read import read
-from ntkit.verification.comparison import tolerance_of
 
 
 @dataclass(frozen=True)

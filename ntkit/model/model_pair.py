@@ -1,4 +1,4 @@
-"""An original model and its debiased version: loaded alike, and compared class by class."""
+"""An original model and its debiased version, loaded alike."""
 
 from __future__ import annotations
 
@@ -6,21 +6,14 @@ import os
 from typing import Any
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
-from ntkit._labels import composed, listed_in_order, spelt_as
-from ntkit._text import listed
-from ntkit._types import Array
+from ntkit._labels import listed_in_order, spelt_as
 from ntkit.exceptions import HeadNotFoundError, InputError
-from ntkit.head import LinearHead
-from ntkit.metrics.class_order import class_order
-from ntkit.model import FrozenModel
-from ntkit.model.class_names import CLASSES, names_in
-from ntkit.model.frozen_model import loaded, name_of, with_columns_of
+from ntkit.model.class_names import CLASSES
+from ntkit.model.frozen_model import FrozenModel, loaded, name_of, with_columns_of
 
-_FEWEST = 30  # samples that make a correlation of scores meaningful
 _NEW_HEAD = "ntkit.new_head"
-_SOURCE = "ntkit.source_sha256"
+SOURCE = "ntkit.source_sha256"
 
 
 def load_pair(
@@ -50,7 +43,7 @@ def load_pair(
     named = second.has_class_names and not first.has_class_names
     if first.head is not None and second.head is not None and named:
         # If ntkit made the second model from the first, their classes have one order.
-        made = first.path is not None and second.metadata.get(_SOURCE) == first.sha256()
+        made = first.path is not None and second.metadata.get(SOURCE) == first.sha256()
         alike = made or (CLASSES in second.metadata and same_network(first, second))
         if alike and not is_new_head(first, second):
             names = second.head.classes
@@ -99,8 +92,8 @@ def _with_columns(first: FrozenModel, second: FrozenModel) -> tuple[FrozenModel,
 
 def of_one_network(first: FrozenModel, second: FrozenModel) -> bool:
     """Whether ntkit made one of two models from the other, or they have the same network."""
-    made = second.metadata.get(_SOURCE) == first.sha256()
-    return made or first.metadata.get(_SOURCE) == second.sha256() or same_network(first, second)
+    made = second.metadata.get(SOURCE) == first.sha256()
+    return made or first.metadata.get(SOURCE) == second.sha256() or same_network(first, second)
 
 
 def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
@@ -112,89 +105,6 @@ def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
     a, b = original.head.classes.tolist(), debiased.head.classes.tolist()
     same = set(a) == set(b) or [*range(len(a))] in (a, b)  # one of the two may have positions
     return len(a) != len(b) or not same
-
-
-def no_class_moved(
-    first: FrozenModel,
-    second: FrozenModel,
-    heads: tuple[LinearHead, LinearHead] | None,
-    Z: Array,
-) -> bool:
-    """Whether the same class is at each position, by the names in two files, and two heads."""
-    # By their predictions, another order counts if it fits far better (ntkit.metrics.class_order).
-    # It also counts if the scores of the moved classes correlate with one another's at .9 or more
-    # and with their own at .5 or less; that covers classes that are never predicted.
-    before, after = names_in(first.metadata), names_in(second.metadata)
-    pairs = [(names, after[key]) for key, names in before.items() if key in after]
-    if first.head is not None and second.head is not None:
-        pairs.append((tuple(first.head.classes.tolist()), tuple(second.head.classes.tolist())))
-    texts = (([*map(composed, a)], [*map(composed, b)]) for a, b in pairs)
-    if any(a != b and set(a) == set(b) for a, b in texts):
-        return False
-    if heads is None or heads[0].n_neurons != heads[1].n_neurons:
-        return True
-    shown, shown_after = (_numbered(head).predict(Z) for head in heads)
-    if class_order(shown, shown_after, np.arange(len(heads[0].classes))) is not None:
-        return False
-    if len(Z) < _FEWEST:
-        return True
-    standardised = list[Array]()
-    for head in heads:
-        scores = head.logits(np.asarray(Z, np.float64))
-        scores = scores - scores.mean(axis=1, keepdims=True)
-        scores -= scores.mean(axis=0)
-        deviation = scores.std(axis=0)
-        standardised.append(scores / np.where(deviation > 0, deviation, 1))
-    correlation = standardised[0].T @ standardised[1] / len(Z)
-    identity = np.arange(len(correlation))
-    best = linear_sum_assignment(correlation + 0.05 * np.eye(len(identity)), maximize=True)[1]
-    moved = identity[best != identity]
-    if not len(moved):
-        return True
-    crossed = correlation[moved, best[moved]].mean()
-    return not (crossed >= 0.9 and correlation[moved, moved].mean() <= 0.5)
-
-
-def agreement(first: LinearHead, second: LinearHead, Z: Array, others: Array) -> float:
-    """Share of samples on which two models of the same classes predict the same one."""
-    if set(first.classes.tolist()) != set(second.classes.tolist()):
-        first, second = _numbered(first), _numbered(second)
-    return float((first.predict(Z) == second.predict(others)).mean())
-
-
-def notes_on(
-    first: FrozenModel, second: FrozenModel, head: LinearHead, Z: Array, y: Any
-) -> tuple[str, ...]:
-    """Notes on comparisons that are not possible, and on classes and labels."""
-    notes = []
-    if first.head is None:
-        notes.append("The original has no head, so its predictions cannot be compared.")
-    elif is_new_head(first, second):
-        notes.append(
-            f"The head has other classes ({_quoted(head)}) than the original's "
-            f"({_quoted(first.head)}), so their predictions cannot be compared."
-        )
-    made_from = second.metadata.get(_SOURCE)
-    if made_from and first.path is not None and made_from != first.sha256():
-        notes.append(
-            "The debiased file was made from another file than this original, according to its "
-            f"metadata (sha256 {made_from[:12]}…)."
-        )
-    if y is not None:
-        if not set(head.classes.tolist()) & set(np.unique(y).tolist()):
-            head = _numbered(head)  # labels may be positions
-        order = class_order(np.asarray(y), head.predict(Z), head.classes)
-        notes += [] if order is None else [f"Of the debiased model: {order.sentence()}"]
-    return tuple(notes)
-
-
-def _numbered(head: LinearHead) -> LinearHead:
-    """A head whose classes are their positions."""
-    return LinearHead(head.coef, head.intercept, np.arange(len(head.classes)))
-
-
-def _quoted(head: LinearHead) -> str:
-    return listed(map(repr, head.classes.tolist()), 5)
 
 
 def same_network(first: FrozenModel, second: FrozenModel) -> bool:

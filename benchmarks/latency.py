@@ -19,8 +19,7 @@ import numpy as np
 from ntkit import FrozenModel
 from ntkit.datasets import marked_digits_model_path
 from ntkit.extraction.session import make_session
-from ntkit.verification.comparison import timings
-from ntkit.verification.random_inputs import random_inputs
+from ntkit.verification import random_inputs, timings
 from runner import command_line, save
 
 

@@ -14,7 +14,6 @@ from ntkit._disk import read_json
 from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes.answers import Answers
 from ntkit.cli import _options as o
-from ntkit.cli._debias_options import Fit, Options
 from ntkit.cli._questions import asks_in_terminal, can_ask
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import DeployError, InputError
@@ -58,7 +57,7 @@ _OF_ONE_RUN = frozenset(
 _MUCH = 1000  # samples; a run that embeds so many and cannot write a model says so first
 
 
-def run_debias(options: Options, context: typer.Context) -> None:
+def run_debias(options: o.DebiasOptions, context: typer.Context) -> None:
     """Repair a model, or continue a run."""
     typed, sets = o.typed_options(context), options.sets
     if sets.keep is not None:
@@ -103,7 +102,7 @@ def run_debias(options: Options, context: typer.Context) -> None:
 
 
 def _arguments(
-    options: Options, answers: Sequence[Any], given: set[str]
+    options: o.DebiasOptions, answers: Sequence[Any], given: set[str]
 ) -> tuple[dict[str, Any], Path | None]:
     """Arguments for the record of a run, with those of the run that it continues; and OUT."""
     out, run, files = options.sets.out, options.sets.run, options.said.answers
@@ -121,7 +120,7 @@ def _arguments(
     return arguments, out or run
 
 
-def _check_outputs(a: Options, out: Path) -> None:
+def _check_outputs(a: o.DebiasOptions, out: Path) -> None:
     """Refuse output folders that exist or hold inputs."""
     sets, said, force = a.sets, a.said, a.running.force
     inputs = [sets.model, sets.train, sets.validation or sets.data, sets.test, said.groups]
@@ -133,7 +132,7 @@ def _check_outputs(a: Options, out: Path) -> None:
         refuse_nested(out, sets.deploy)
 
 
-def _read(a: Options, model: FrozenModel) -> dict[str, Samples]:
+def _read(a: o.DebiasOptions, model: FrozenModel) -> dict[str, Samples]:
     """The sets that are given, by name."""
     sets = a.sets
     paths = {"train": sets.train, "validation": sets.validation or sets.data, "test": sets.test}
@@ -147,14 +146,14 @@ def _read(a: Options, model: FrozenModel) -> dict[str, Samples]:
     return samples
 
 
-def _is_told(a: Options) -> bool:
+def _is_told(a: o.DebiasOptions) -> bool:
     """Whether a run can write a model without asking."""
     said = [a.said.spurious, a.said.invariant, a.said.answers, a.said.groups]
     return any([*said, a.fit.method, a.fit.neurontune.parameters, a.fit.new_head, a.sets.run])
 
 
 def _repaired(
-    a: Options,
+    a: o.DebiasOptions,
     model: FrozenModel,
     samples: Mapping[str, Samples],
     out: Path,
@@ -200,7 +199,7 @@ def _repaired(
     )
 
 
-def _show(result: Any, options: Options) -> None:
+def _show(result: Any, options: o.DebiasOptions) -> None:
     json = options.running.json
     text = result.summary(verbose=options.verbose)
     o.show(result, json=json, text=text, notes=result.notes if json else ())
@@ -214,7 +213,7 @@ def _loaded(path: Path, options: o.ModelOptions, *, new_head: bool = False) -> F
     return model
 
 
-def _by_complaints(options: Options, keep: Path, context: typer.Context) -> None:
+def _by_complaints(options: o.DebiasOptions, keep: Path, context: typer.Context) -> None:
     """Repair a model by complaints and traffic."""
     kept = {"model", "data", "keep", "out", "max_cost", "device", "batch_size", "seed", "force"}
     kept |= {"quiet", "verbose", "json", "no_input"}
@@ -252,7 +251,7 @@ def _by_complaints(options: Options, keep: Path, context: typer.Context) -> None
         raise typer.Exit(NOT_BETTER)
 
 
-def _check_sets(options: Options, out: Path | None) -> None:
+def _check_sets(options: o.DebiasOptions, out: Path | None) -> None:
     """Raise an error that names the option or argument that is missing, or too much."""
     a = options.sets
     if a.model is None:
@@ -277,7 +276,7 @@ def _check_sets(options: Options, out: Path | None) -> None:
     )
 
 
-def _ordered(fit: Fit, seed: int) -> Any:
+def _ordered(fit: o.DebiasFit, seed: int) -> Any:
     """The method that was ordered: a name, NeuronTune with its parameters, or None."""
     parameters, method = fit.neurontune.parameters, fit.method
     if not parameters:
@@ -307,7 +306,7 @@ def _check_new(out: Path, inputs: list[Path | None], *, force: bool) -> None:
     check_folder(out, inputs=inputs, force=force)
 
 
-def _tell_cost(samples: Mapping[str, Samples], a: Options) -> None:
+def _tell_cost(samples: Mapping[str, Samples], a: o.DebiasOptions) -> None:
     """Note the cost of a run that cannot write a model."""
     n = sum(len(each) for each in samples.values() if not each.embedded)
     if n >= _MUCH:
@@ -339,7 +338,7 @@ def _goes_on(run: Path, typed: set[str]) -> bool:
     return "out" not in typed and ("method" in typed or (run / ANSWERS_FILE).is_file())
 
 
-def _other_row(run: Path, options: Options, context: typer.Context) -> None:
+def _other_row(run: Path, options: o.DebiasOptions, context: typer.Context) -> None:
     """Write the head of another row of a decided run."""
     check_candidates(run)
     method, out, running = options.fit.method, options.sets.out, options.running

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, and those of ntkit debias."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import io
 import re
 import shlex
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from copy import copy
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
@@ -409,6 +409,101 @@ class PredictionOptions:
                 "--prediction-column and --score-columns name columns of a table; name the table "
                 "with --predictions."
             )
+
+
+@dataclass(frozen=True)
+class DebiasSets:
+    """The model, its samples, and the folders of runs."""
+
+    model: Path | None = argument("ONNX classifier, or its folder.", "MODEL", default=None)
+    data: Path | None = argument("Labelled samples, or complaints.", "DATA", default=None)
+    keep: Path | None = option("Unlabelled traffic; DATA then holds complaints.", "DATA")
+    train: Path | None = option("Training samples, to retrain the head.", "DATA")
+    validation: Path | None = option("Samples the network was not trained on.", "DATA")
+    test: Path | None = option("Samples that decide whether the new head is better.", "DATA")
+    out: Path | None = output("Output folder.", metavar="FOLDER", default=None)
+    run: Path | None = option(
+        "Continue the run in this folder, with its embeddings.", "FOLDER", "--from"
+    )
+    deploy: Path | None = of_output("Write a folder for the service as well.", "FOLDER")
+
+
+@dataclass(frozen=True)
+class DebiasSaid:
+    """What a person says of the samples."""
+
+    spurious: list[str] | None = option(
+        "Attribute that must not matter: word:film, column:age>=40; repeatable.", "NAME"
+    )
+    invariant: list[str] | None = option(
+        "Change that must not matter: image:border, markup; repeatable.", "CHANGE"
+    )
+    answers: list[Path] | None = option(
+        "answers.json, or labels of single samples; repeatable.", "FILE"
+    )
+    groups: Path | None = of_data("Table of known groups of some samples, to balance.", "TABLE")
+    metadata: Metadata = None
+    id_column: IdColumn = None
+    match_names: MatchNames = False
+    recorded: Path | None = of_data(
+        "A service's outputs (.npz); refuses embeddings that differ.", "OUTPUTS"
+    )
+    trust_inputs: TrustInputs = False
+    no_input: bool = switch("--no-input", "Ask no question in the terminal.", OUTPUT)
+
+
+@dataclass(frozen=True)
+class DebiasFit:
+    """How a head is fitted and chosen."""
+
+    method: str | None = option("Order a method: auto, neurontune, afr, …, or a score.", "NAME")
+    max_cost: float | None = option(
+        "Largest loss (default 0.05), or changed answers (--keep: 0.02).", "SHARE", min=0, max=1
+    )
+    validation_balanced: bool = switch(
+        "--validation-balanced", "Validation has little bias: auto uses it alone.", METHOD
+    )
+    interpolation: float | None = of_method("Share of the new head to write, up to 1.", "SHARE")
+    even_if_worse: bool = switch(
+        "--even-if-worse", "Write the new head even if it is not better.", METHOD
+    )
+    new_head: bool = switch("--new-head", "Fit a new last layer for other classes.", METHOD)
+    keep_original: bool = switch(
+        "--keep-original", "Without a new model, write the unchanged original.", OUTPUT
+    )
+    neurontune: NeuronTuneOptions = field(default_factory=NeuronTuneOptions)
+    C: InversePenalty = None
+
+
+@dataclass(frozen=True)
+class DebiasOptions:
+    """All options of ``ntkit debias``."""
+
+    sets: DebiasSets
+    said: DebiasSaid
+    fit: DebiasFit
+    model_options: ModelOptions
+    data_options: DataOptions
+    running: RunOptions
+    verbose: bool = switch("--verbose", "Print all candidates, groups and notes.", OUTPUT)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The options by name; those on the model and on reading data are one value each."""
+        values = {"model_options": self.model_options, "data_options": self.data_options}
+        for part in (self.sets, self.said, self.fit, self.running):
+            values |= vars(part)
+        return values | {"verbose": self.verbose}
+
+    def with_values(self, values: Mapping[str, Any]) -> DebiasOptions:
+        """The options with other values of some."""
+        parts = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name, part in parts.items():
+            if name in values:
+                parts[name] = values[name]
+            elif name in ("sets", "said", "fit", "running"):
+                parts[name] = replace(part, **{n: values[n] for n in vars(part) if n in values})
+        return DebiasOptions(**parts)
 
 
 KEYS = frozenset(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import typer
 
 from ntkit.cli import _options as o
-from ntkit.cli._debias_options import Options
 
 _KEYS = o.KEYS | {
     *("id_column", "match_names", "trust_inputs", "keep_original", "no_input"),
@@ -14,7 +13,7 @@ _KEYS = o.KEYS | {
 
 
 @o.with_options(_KEYS)
-def command(options: Options, *, context: typer.Context) -> None:
+def command(options: o.DebiasOptions, *, context: typer.Context) -> None:
     """Find shortcuts and retrain the last layer.
 
     ntkit audits the model, asks which findings are shortcuts, and retrains the last layer.

@@ -36,7 +36,7 @@ def command(
 
 def _inputs(model: Path) -> Any:
     from ntkit.model import FrozenModel
-    from ntkit.verification.random_inputs import random_inputs
+    from ntkit.verification import random_inputs
 
     try:
         return random_inputs(FrozenModel.load(model))

@@ -49,8 +49,7 @@ def command(
     from ntkit.samples.kinds import first_rows
     from ntkit.samples.samples import input_paths
     from ntkit.samples.stored import check_alike
-    from ntkit.verification import save_verified
-    from ntkit.verification.random_inputs import random_inputs
+    from ntkit.verification import random_inputs, save_verified
 
     if undo:
         if head is not None:

@@ -126,10 +126,8 @@ def check_head(embedder: OnnxEmbedder, X: Any, *, tolerance: float | None = None
     within = tolerance_of(model, logits.dtype.name) if tolerance is None else tolerance
     one = None if label.label is None else label
     run = RunOfFile(model, model, one, head, X, Z, embedding, logits, outputs)
-    found, moved = (
-        head_differences(run, within, embedder.session_of),
-        relative_difference(embedding, Z),
-    )
+    found = head_differences(run, within, embedder.session_of)
+    moved = relative_difference(embedding, Z)
     if not all(found.agree(within)) or not moved <= within:
         raise VerificationError(
             f"The head in {label.path or 'the model'} ({label.describe()['head']}, "

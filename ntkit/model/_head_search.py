@@ -27,8 +27,7 @@ from ntkit.graph.tensors import (
     opset_of,
     tensor_named,
 )
-from ntkit.model.affine.linear_classifier import reads_a_network
-from ntkit.model.affine.operators import PRODUCTS, NotAffine, called, carriers
+from ntkit.model.affine.operators import PRODUCTS, NotAffine, called, carriers, reads_a_network
 from ntkit.model.affine.region import (
     NO_OPS,
     Region,

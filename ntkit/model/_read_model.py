@@ -27,7 +27,7 @@ from ntkit.graph.tensors import (
     tensor_named,
 )
 from ntkit.model._head_search import Head, find_head, head_at
-from ntkit.model.affine.linear_classifier import taken_apart
+from ntkit.model.affine.operators import taken_apart
 from ntkit.model.affine.region import EMBEDDING, EmbeddingNodes, found_by_the_model, side_by_side
 from ntkit.model.affine.run import Runner
 from ntkit.model.class_names import parsed_json

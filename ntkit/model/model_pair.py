@@ -109,6 +109,8 @@ def is_new_head(original: FrozenModel, debiased: FrozenModel) -> bool:
 
 def same_network(first: FrozenModel, second: FrozenModel) -> bool:
     """Whether two models compute their embeddings by the same graph, to the byte."""
+    if first is second:
+        return True
     if {*first.files[1:]} != {*second.files[1:]}:  # weights in files of the same name perhaps
         return False
     one, other = (each.body().SerializeToString(deterministic=True) for each in (first, second))

@@ -16,7 +16,7 @@ from ntkit.exceptions import InputError, ModelError
 from ntkit.extraction import TextPreprocessing, Texts, read_samples
 from ntkit.jobs.debias import undo, write_candidate
 from ntkit.jobs.verify import check_parity
-from ntkit.verification.random_inputs import random_inputs
+from ntkit.verification import random_inputs
 from tests.cases import done, refused, write_csv
 
 GOOD = ["Great", "lovely", "superb", "moving", "funny", "warm"]

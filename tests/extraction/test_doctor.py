@@ -13,7 +13,7 @@ from ntkit.extraction import doctor as _doctor
 from ntkit.extraction import session as _session
 from ntkit.extraction.doctor import diagnosis
 from ntkit.model import FrozenModel
-from ntkit.verification.random_inputs import random_inputs
+from ntkit.verification import random_inputs
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 

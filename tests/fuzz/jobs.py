@@ -158,8 +158,7 @@ def compare(original: str, edited: str, extra_classes: int = 0) -> dict:
     its own, and ONNX Runtime computes the outputs from them. ``comparable`` is False, with a
     reason, where ONNX Runtime does not run the original or its outputs change from run to run.
     """
-    from ntkit.verification import verify
-    from ntkit.verification.random_inputs import random_inputs
+    from ntkit.verification import random_inputs, verify
     from tests.models import with_outputs
 
     model = FrozenModel.load(original)

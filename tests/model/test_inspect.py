@@ -14,8 +14,7 @@ from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.extraction import OnnxEmbedder, read_samples
 from ntkit.extraction.head_check import check_head
 from ntkit.model.frozen_model import inspected
-from ntkit.verification import save_verified
-from ntkit.verification.random_inputs import random_inputs
+from ntkit.verification import random_inputs, save_verified
 from tests import models as zoo
 
 K = 3

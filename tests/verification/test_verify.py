@@ -11,8 +11,7 @@ from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import OnnxEmbedder
 from ntkit.extraction.head_check import check_head, tolerance_of
-from ntkit.verification import save_verified, verify
-from ntkit.verification.random_inputs import random_inputs
+from ntkit.verification import random_inputs, save_verified, verify
 
 K = 3
 NAMES = ["ant", "bee", "cow"]

@@ -34,8 +34,7 @@ from ntkit.samples.read import read
 from ntkit.samples.samples import Samples, input_paths
 from ntkit.samples.stored import facts_of
 from ntkit.study import Rows, scaler_of
-from ntkit.verification import Verification, save_verified
-from ntkit.verification.random_inputs import random_inputs
+from ntkit.verification import Verification, random_inputs, save_verified
 
 LIMIT = 0.02
 """Largest share of the traffic whose answers may change, unless the caller sets another."""

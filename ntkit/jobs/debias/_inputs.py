@@ -59,7 +59,7 @@ from ntkit.samples.samples import input_notes, input_paths
 from ntkit.samples.stored import check_alike, check_made_with
 from ntkit.solver.loss import stacked
 from ntkit.study import Rows, n_distinct
-from ntkit.verification.random_inputs import random_inputs
+from ntkit.verification import random_inputs
 
 MOST_SHARED = 0.5
 """Largest share of the samples that judge that may be in another set; more prove nothing."""

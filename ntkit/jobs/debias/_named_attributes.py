@@ -38,7 +38,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.extraction.embedder import layer_names
 from ntkit.jobs.attribute_reader import AttributeReader, AuditedImages, Names
-from ntkit.jobs.debias._labelled import Labelled, Told
+from ntkit.jobs.debias._outcome import Labelled, Told
 from ntkit.jobs.label_tables import AnswerTable, labels_of_entries
 from ntkit.model import FrozenModel
 from ntkit.samples.copies import Places, note_on_copies

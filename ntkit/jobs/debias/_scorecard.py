@@ -13,12 +13,12 @@ from ntkit.attributes import Attribute
 from ntkit.attributes.feature_set import FEWEST
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._invariance import Invariance
-from ntkit.jobs.debias._labelled import Told
 from ntkit.jobs.debias._named_attributes import CompletedGroups
 from ntkit.jobs.debias._outcome import (
     Cell,
     NamedGroups,
     Source,
+    Told,
     crossed_groups,
     deciding_groups,
     helped_groups,

@@ -22,7 +22,7 @@ from ntkit.model.class_names import folders_of
 from ntkit.pages.usage import Usage
 from ntkit.samples.kinds import TextData
 from ntkit.samples.read import read
-from ntkit.verification.random_inputs import random_inputs
+from ntkit.verification import random_inputs
 
 DEPLOYED = "model.onnx"
 _PROGRAM = "predict.py"

@@ -24,8 +24,7 @@ from ntkit.jobs.debias._settings import HEADS_FILE, MODEL_FILE
 from ntkit.jobs.report import quoted
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
-from ntkit.verification import Verification, save_verified
-from ntkit.verification.random_inputs import random_inputs
+from ntkit.verification import Verification, random_inputs, save_verified
 
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, TypeError, BadZipFile)
 

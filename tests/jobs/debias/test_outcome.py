@@ -9,10 +9,10 @@ from scipy.special import expit
 from ntkit import DebiasSettings, check, debias
 from ntkit.attributes import Attribute
 from ntkit.datasets import load_scanned_digits
-from ntkit.jobs.debias._labelled import Labelled
 from ntkit.jobs.debias._outcome import (
     FEW,
     TEST,
+    Labelled,
     NamedGroups,
     crossed_groups,
     deciding_groups,

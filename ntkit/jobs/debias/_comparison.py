@@ -23,6 +23,7 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     head_of,
 )
+from ntkit.estimators._auto import GROUPS
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import STEPS, AccuracyCost, accuracy_cost_of, mixed
@@ -146,6 +147,9 @@ class Comparison:
                 decided["C"] = self.C or known.get("C")
             elif "C" in known:
                 decided["C"] = self.C if isinstance(clf, NeuronTuneClassifier) else self._C(rows)
+            if self.C is not None and known.get("recipe") == GROUPS:
+                n = len(self.study_of(clf, rows, validation=validation).both)
+                decided["alphas"] = [1 / (self.C * n)]  # of the mean loss
         clf.set_params(**{name: decided[name] for name in decided if name in known})
         if rows is FittedOn.COPIES and validation is None and not self.one_set:
             # Validation rows judge, so they do not tune.

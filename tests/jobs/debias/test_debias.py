@@ -13,7 +13,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from sklearn.base import clone
-from sklearn.linear_model import RidgeClassifier
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -31,8 +31,10 @@ from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, head_of
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples, read_samples
+from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.audit import read_answers
 from ntkit.jobs.audit.from_model import like_a_guess
+from ntkit.study import group_balanced
 from ntkit.verification import Verification
 from tests import models
 from tests.cases import settings, write_images
@@ -380,6 +382,33 @@ def test_image_files_that_are_rows_of_an_array_do_not_judge(few, tmp_path):
     said = "(100 %) are also in the training set, by embedding: the test set does not judge."
     assert said in " ".join(result.notes)
     assert "Test set" not in str(result)
+
+
+@pytest.mark.parametrize("C", [1e-3, 0.5])
+def test_a_penalty_of_the_user_is_that_of_balanced_groups_too(sets, C):
+    """The head is scikit-learn's optimum of the balanced rows with this C."""
+    train, validation, _ = sets
+    name, both = (
+        "image:top left brightness above the median",
+        [Samples(*train), Samples(*validation)],
+    )
+    mark = AttributeReader(both).values(name)
+    settings = DebiasSettings(C=C, interpolation=1.0, otherwise="new head")
+    result = debias(DIGITS, train, validation, spurious=name, settings=settings, device="cpu")
+    assert result.chosen.name == "group-balanced"
+    embedder = OnnxEmbedder(DIGITS, device="cpu")
+    Z, first = (
+        embedder.transform(X).astype(float)
+        for X in (np.concatenate([train[0], validation[0]]), train[0])
+    )
+    mean, std = first.mean(axis=0), first.std(axis=0)
+    std[std == 0] = 1
+    y = np.concatenate([train[1], validation[1]])
+    weight = group_balanced(np.ones(len(y)), y, mark[:, None])
+    wanted = LogisticRegression(C=C, max_iter=5000, tol=1e-8).fit((Z - mean) / std, y, weight)
+    margin = result.head.decision_function(Z)
+    margin = margin[:, 1] - margin[:, 0] if margin.ndim == 2 else margin
+    assert np.allclose(margin, wanted.decision_function((Z - mean) / std), rtol=0.01, atol=0.02)
 
 
 @pytest.mark.parametrize("same", ["train", "validation", "test"])

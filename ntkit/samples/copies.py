@@ -83,20 +83,24 @@ def contents_by_embedding(
     """The contents, or what embeddings tell of them, if sets share samples in other forms.
 
     Without contents, all samples are distinct.
-    Files, arrays and stores have only embeddings in common. So have numbers of float16 and float32:
-    there, embeddings count if they tell the samples of a set apart, and if many are shared.
     """
+    # Files, arrays and stores have only embeddings in common. So have numbers of float16 and
+    # float32: there, embeddings count if many are shared. Rounding counts as equal if embeddings
+    # tell the samples of each set apart.
     if contents is None:
         contents = {n: np.array([f"{n} {i}".encode() for i in range(len(z))]) for n, z in Z.items()}
-    near = contents_of_embeddings(Z, contents)
-    if not compared_by_embedding(*sets.values()):
-        for name, each in contents.items():
-            if len({*near[name].tolist()}) < (1 - _TOLD_APART) * len({*each.tolist()}):
+    near, other_forms = contents_of_embeddings(Z, contents), compared_by_embedding(*sets.values())
+    for name, each in contents.items():
+        if len({*near[name].tolist()}) < (1 - _TOLD_APART) * len({*each.tolist()}):
+            # Samples that are close may be different ones, such as those of few numbers.
+            if not other_forms:
                 return contents
-        n_shared = shared_samples(contents)
-        more = {pair: n - n_shared[pair] for pair, n in shared_samples(near).items()}
-        if not any(n > _NOTABLE * len(contents[pair[1]]) for pair, n in more.items()):
-            return contents
+            near = {name: row_contents(z, np.float32) for name, z in Z.items()}
+            break
+    n_shared = shared_samples(contents)
+    more = {pair: n - n_shared[pair] for pair, n in shared_samples(near).items()}
+    if not other_forms and not any(n > _NOTABLE * len(contents[k[1]]) for k, n in more.items()):
+        return contents
     return near | {name: told_apart(near[name]) for name, each in sets.items() if each.coarse}
 
 

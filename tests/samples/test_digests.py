@@ -13,7 +13,14 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts
 from ntkit.inputs.text_preprocessing import TextPreprocessing
 from ntkit.samples import copies
-from ntkit.samples.copies import combined, sample_digests, shared_samples, sum_of_digests
+from ntkit.samples.copies import (
+    combined,
+    contents_by_embedding,
+    contents_of,
+    sample_digests,
+    shared_samples,
+    sum_of_digests,
+)
 from ntkit.store import fingerprint
 
 N = 30
@@ -172,3 +179,25 @@ def test_many_equal_embeddings_are_one_content():
     Z[-1] = 1
     found = contents_of_embeddings({"all": Z})["all"]
     assert [len({*found[:-1].tolist()}), len({*found.tolist()})] == [1, 2]
+
+
+def test_close_embeddings_of_different_samples_are_no_copies():
+    """Readings of few numbers lie closer than rounding; only equal ones are one sample then."""
+    rng = np.random.default_rng(0)
+    one, other = (rng.random((4000, 2)).astype(np.float32) for _ in range(2))
+    other[:3] = one[:3]
+    sets = {"train": Samples(one, embedded=True), "test": Samples(other)}
+    contents = contents_of(sets)
+    found = contents_by_embedding(sets, contents, {"train": one, "test": other})
+    assert shared_samples(found) == {("train", "test"): 3}
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_embeddings_of_half_precision_are_those_of_single_precision(embedded):
+    rng = np.random.default_rng(0)
+    one, new = (rng.standard_normal((400, 32)).astype(np.float32) for _ in range(2))
+    half = np.concatenate([one[:100], new]).astype(np.float16)
+    sets = {"train": Samples(one, embedded=True), "test": Samples(half, embedded=embedded)}
+    contents = contents_of(sets)
+    found = contents_by_embedding(sets, contents, {"train": one, "test": half})
+    assert shared_samples(found) == {("train", "test"): 100}

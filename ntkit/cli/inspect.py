@@ -69,15 +69,16 @@ def _needs(model: FrozenModel, facts: dict[str, Any], steps: object) -> list[str
 
     if model.head is None and facts["refused"] is None:
         return ["--new-head: the model has no head on this embedding", *_samples(model, steps)]
-    if facts["scores"] is not None:
+    if facts["scores"] is not None and not model.label_names:
         return [f"a linear last layer, which the model lacks; {COMMANDS} take it as it is"]
-    if model.head is None:
+    if model.head is None and not model.label_names:
         return ["a head: see refused and candidates"]
     if model.label_names:
         one = f"--label NAME, one of: {listed(model.label_names, 8)}"
         return [one] * (model.label is None) + _samples(model, steps)
     if model.not_single_label is not None:
         return [model.not_single_label]
+    assert model.head is not None
     classes = model.head.classes.tolist()
     shown = listed(classes, 6)
     named = f"labels: {shown}"

@@ -301,7 +301,8 @@ def outcomes_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Outcomes]:
     batches: Iterable[Array] = _logits_of(match, embedder)
     if model.scores is not None and model.scores.n_softmax is not None:
         own = model.scores.n_softmax == 0
-    elif model.scores is not None:  # of no batch alone, which may differ from the others
+    elif model.scores is not None and model.label is None:
+        # of no batch alone, which may differ from the others
         batches = [*batches]
         own = _are_probabilities(batches, name_of(model))
         if _are_mirrored(batches):  # the probability is sigmoid(s), as of a single column

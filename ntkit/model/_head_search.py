@@ -68,6 +68,12 @@ class AfterHead:
     # Probabilities above which the graph gives a label, one for each of several logits.
     thresholds: tuple[float, ...] | None = None
 
+    @property
+    def has_sigmoids(self) -> bool:
+        """Whether the outputs are a Sigmoid for each logit, which nothing normalises after that."""
+        bending = [op for op in self.post_processing if op in (*PROBABILITIES, "Normalizer")]
+        return bending[-1:] == ["Sigmoid"]
+
 
 @dataclass(frozen=True)
 class Head:
@@ -867,7 +873,12 @@ def refuse_leaks(graph: ir.Graph, head: Head) -> None:
 
 
 def other_decision(model: ir.Model, head: Head) -> str | None:
-    """Name of an output of labels that are not those of the largest logits, as by a threshold."""
+    """Name of an output of other labels than those of the largest logits, or other probabilities.
+
+    Labels by a threshold are such, and Sigmoids of several logits that are normalised.
+    """
+    if len(head.weight) > 1 and "Sigmoid" in head.after.post_processing:
+        return None if head.after.has_sigmoids else head.logits.name
     regions = Regions(Shapes(model))
     for output in model.graph.outputs:
         dtype = dtype_of(output)
@@ -1007,7 +1018,7 @@ def label_heads(model: ir.Model, *, asked: bool = True) -> dict[str, Head]:
             if head.identity not in heads or probable:
                 heads[head.identity] = name, head
     others = [h for h in candidates(walks, [n for n, _ in ends]) if h.identity not in heads]
-    alone = all("Sigmoid" in head.after.post_processing for _, head in heads.values())
+    alone = all(head.after.has_sigmoids for _, head in heads.values())
     read = {tuple(id(value) for value in head.reads) for _, head in heads.values()}
     if len(heads) < 2 or (not asked and (others or not alone or len(read) > 1)):
         return {}

@@ -77,7 +77,7 @@ def head_facts(model: ir.Model, head: Head | None) -> dict[str, Any]:
         return {**nothing, "outputs_from_logits": [], "positions": [], "post_processing": []}
     n_logits, after = len(head.weight), head.after
     # The decision, if the graph shows it.
-    if n_logits > 1 and "Sigmoid" in after.post_processing:
+    if n_logits > 1 and after.has_sigmoids:
         task = f"each of {n_logits} labels independently (a Sigmoid each)"
     elif n_logits > 1:
         task = f"one of {n_logits} classes"

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,9 @@ _NEW_HEAD = "ntkit.new_head"
 _LABEL = "ntkit.label"
 _OF_ROUNDING = 1e-5  # of probabilities in float32
 _EACH = "its Sigmoid for each of them"
+_EACH_OWN = "The model has a layer for each of {} labels, and these read different tensors."
 _EACH_LAYER = "each of {} labels independently (a layer each)"
+_EACH_SCORE = "each of {} labels independently (a score each)"
 _NO_NAMES = "one of {0} classes, or perhaps {0} regressions (no names of classes, no softmax)"
 
 
@@ -273,8 +276,9 @@ class FrozenModel:
         any_scores : bool, default=False
             Read a model as well whose classes are not those of a linear last layer: decision trees,
             a support vector machine, a pipeline, labels by a threshold. It needs an output with a
-            score for each class, or with the label. :func:`ntkit.audit_model`, :func:`ntkit.check`
-            and :func:`ntkit.predict` take such a model. ``logits`` then names the output.
+            score for each class or label, or with the label. :func:`ntkit.audit_model`,
+            :func:`ntkit.check` and :func:`ntkit.predict` take such a model. ``logits`` then names
+            the output.
 
         Returns
         -------
@@ -449,9 +453,9 @@ class FrozenModel:
         names = self.label_names
         if not names:
             problem = why_one_class(self._head, *self._task)
-            if problem is not None:
+            if problem is not None or self._head is None:
                 raise InputError(f"{problem}, so it has no label {name!r}; leave --label out.")
-            names = _names_of_rows(self._head, self._known, self._task[0])
+            names = _names_of_rows(len(self._head.weight), self._known)
         thresholds = thresholds_of(names, self._facts, _in_graph(self))
         by_logits = {logits: label for label, logits in self._known.apart.items()}
         label = label_named(by_logits.get(str(name), name), names, thresholds)
@@ -512,6 +516,7 @@ class FrozenModel:
         model.
         """
         several = self.labels_apart and self.label is None
+        of_labels = self.scores is not None and self.scores.several
         classes = self.head.classes.tolist() if self.head and not several else None
         thresholds = thresholds_of(self.label_names, self._facts, _in_graph(self))
         return {
@@ -519,6 +524,7 @@ class FrozenModel:
             "embedding": str(self.embedding),
             **head_facts(self._model, self._head),
             **({"task": _EACH_LAYER.format(len(self._known.apart))} if self.labels_apart else {}),
+            **({"task": _EACH_SCORE.format(len(self.label_names))} if of_labels else {}),
             **({"task": _NO_NAMES.format(len(classes or ()))} if may_be_regressions(self) else {}),
             "labels": dict(zip(self.label_names, thresholds.values, strict=True)) or None,
             "thresholds": thresholds.source if self.label_names else None,
@@ -655,17 +661,22 @@ def _labels_of(
             f"with --label NAME (label=): {listed(known.apart, 8)}."
         )
         return tuple(known.apart), reason
-    if head is None or task == "single_label_classification":
+    scores = known.scores if known.scores is not None and known.scores.several else None
+    if (head is None and scores is None) or task == "single_label_classification":
         return (), None
     fix = "; debias retrains heads that choose one class for each sample."
     if task == "regression":
         return (), f"The model's head is a regression, according to {where}{fix}"
-    n_logits, after = len(head.weight), head.after
-    if n_logits > 1 and ("Sigmoid" in after.post_processing or after.thresholds is not None):
+    if head is None:
+        n_logits, each = (0 if scores is None else scores.n_classes), True
+    else:
+        n_logits, after = len(head.weight), head.after
+        each = after.has_sigmoids or after.thresholds is not None
+    if n_logits > 1 and each:
         task, where = SEVERAL, _EACH
     if task != SEVERAL:
         return (), None
-    names = _names_of_rows(head, known, task)
+    names = _names_of_rows(n_logits, known)
     return names, (
         f"The model scores each of its {n_logits} labels independently (for several "
         f"labels per sample), says {where}. Name one of them with --label NAME (label=): "
@@ -674,14 +685,12 @@ def _labels_of(
     )
 
 
-def _names_of_rows(head: Head | None, known: Known, task: str) -> tuple[str, ...]:
+def _names_of_rows(n_rows: int, known: Known) -> tuple[str, ...]:
     """Names of the rows of the head; their positions if the model names none."""
-    if head is None or task == "regression":
-        return ()
     names = known.classes
     if names is None:
         names = known.names.names if known.names is not None else None
-    return tuple(map(str, range(len(head.weight)) if names is None else names))
+    return tuple(map(str, range(n_rows) if names is None else names))
 
 
 def _in_graph(model: FrozenModel) -> tuple[float, ...] | None:
@@ -903,11 +912,15 @@ def inspected(
             scores = _located_in(model.clone(), digest, path, places, classes, any_scores=True)
         with sound(path):
             output = model.graph.outputs[0]
-            loaded = FrozenModel(model, None, output, places, Known(path=path, digest=digest))
+            apart = {} if scores is None or scores.scores is None else scores.scores.layers
+            known = Known(path=path, digest=digest, apart=apart)
+            loaded = FrozenModel(model, None, output, places, known)
         facts = loaded.describe()
     if refused is not None:
         facts["embedding"] = None
-    if scores is not None and scores.head is not None:
+    if scores is not None and scores.label_names:
+        facts |= {key: scores.describe()[key] for key in ("task", "labels", "thresholds")}
+    elif scores is not None and scores.head is not None:
         facts |= {"task": f"one of {len(scores.head.classes)} classes"}
         facts |= {"classes": scores.head.classes.tolist(), "classes_from": scores.classes_source}
     facts["scores"] = None if scores is None else str(scores.scores)
@@ -930,8 +943,10 @@ def _located_in(
         try:
             apart, names, parts = dict[str, str](), None, in_sight(model, places)
         except HeadNotFoundError as error:
-            heads = {} if any(places.values()) else label_heads(model, asked=label is not None)
+            named = any(places.values())
+            heads = {} if named else label_heads(model, asked=label is not None)
             if not heads:
+                apart = {} if named else _named_apart(label_heads(model), model, path)
                 problem = str(error)
                 linear = [node for node in model.graph if node.op_type == "LinearClassifier"]
                 if len(linear) > 1 and not any(map(is_stacked, linear)):
@@ -940,16 +955,18 @@ def _located_in(
                         "scikit-learn's OneVsRestClassifier, fit one network for all labels, such "
                         "as MLPClassifier."
                     )
-                if label and any_scores and _scored(path, None, classes, problem, wanted=True):
+                if places["embedding"] or places["pooling"] or (label and not any_scores):
+                    raise HeadNotFoundError(problem) from None
+                scored = _scored(
+                    path, places["logits"], classes, problem, wanted=any_scores, apart=apart
+                )
+                if label and not scored.label_names:
                     raise HeadNotFoundError(
                         f"{path.name} has no linear layer with a row for each label, so it has no "
                         f"label {label!r}. Without --label (label=), {COMMANDS} take the model."
                     ) from None
-                if label or places["embedding"] or places["pooling"]:
-                    raise HeadNotFoundError(problem) from None
-                return _scored(path, places["logits"], classes, problem, wanted=any_scores)
-            facts = read_facts(dict(model.metadata_props), path)
-            apart = _named_apart(heads, facts)
+                return scored
+            apart = _named_apart(heads, model, path)
             head, names = next(iter(heads.values())), ClassNames()
             parts = model, head, head.reads[0], dict[str, str | None]()
         found = None if apart or label or any(places.values()) or not any_scores else parts[1]
@@ -962,9 +979,16 @@ def _located_in(
 
 
 def _scored(
-    path: Path, named: str | None, classes: Any, problem: str, *, wanted: bool
+    path: Path,
+    named: str | None,
+    classes: Any,
+    problem: str,
+    *,
+    wanted: bool,
+    apart: Mapping[str, str] = MappingProxyType({}),
 ) -> FrozenModel:
     """The model of a file with its own scores in the place of a head; an error if not wanted."""
+    # `apart` are the logits of labels, if each has a layer that reads a tensor of its own.
     model, digest = read_model(path)  # again, because the search for a head may change the graph
     try:
         facts = read_facts(dict(model.metadata_props), path)
@@ -972,6 +996,13 @@ def _scored(
     except NoScores as reason:
         problem += f" Its outputs do not tell the class either: {reason}." if wanted else ""
         raise HeadNotFoundError(problem) from None
+    if scores.several and len(apart) == scores.n_classes:
+        scores = replace(scores, layers=apart)
+    if not wanted and scores.layers and len(model.graph.outputs) == 1:
+        one = f"Name one of its labels with --label NAME (label=): {listed(apart, 8)}."
+        raise HeadNotFoundError(
+            f"{_EACH_OWN.format(scores.n_classes)} {one} {COMMANDS} take all labels."
+        )
     if not wanted:
         raise HeadNotFoundError(f"{problem} {COMMANDS} take the model as it is.")
     folder, tensor = data_folder(model) or path.parent.resolve(), tensor_named(model.graph, SCORES)
@@ -981,8 +1012,9 @@ def _scored(
     return FrozenModel(model, None, tensor, {}, known)
 
 
-def _named_apart(heads: Mapping[str, Head], facts: Facts) -> dict[str, str]:
+def _named_apart(heads: Mapping[str, Head], model: ir.Model, path: Path) -> dict[str, str]:
     """Logits of labels that have a layer each, by the label's name."""
+    facts = read_facts(dict(model.metadata_props), path)
     names: Sequence[Any] = [*heads]
     if names == [str(i) for i in range(len(names))]:  # columns of an output
         names = class_names_of(len(names), facts).names or names

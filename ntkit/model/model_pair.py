@@ -28,6 +28,7 @@ def load_pair(
     """Load a model and the same model with another head, with the same embedding."""
     name = label or getattr(original, "label", None)
     if name is not None:
+        places["any_scores"] = any_scores
         return _pair_of_labels(original, debiased, name, classes, places)
     if isinstance(original, FrozenModel):
         places = {**original.located_by}

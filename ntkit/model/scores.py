@@ -6,8 +6,10 @@ audits and checks need to know nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ from ntkit.model._head_search import (
     labels_of,
     written_out,
 )
-from ntkit.model.class_names import Facts, are_positions, class_names_of
+from ntkit.model.class_names import SEVERAL, Facts, are_positions, class_names_of
 
 COMMANDS = "ntkit audit, ntkit check and ntkit predict"
 SCORES = "ntkit.scores"
@@ -33,8 +35,22 @@ SCORES = "ntkit.scores"
 # Two classes with the same score: the model's label decides. Smaller than any difference of float32
 # scores, as a share of the largest, and not visible in printed probabilities.
 _OF_A_TIE = 1e-9
+_ONE_CLASS = "single_label_classification"
+_OF_A_MEAN = 1e-3  # difference from 1 of weights of a mean
+_LEAST = 1e-12  # probability
 _ML, _OPSET = "ai.onnx.ml", 17  # version of ONNX's own operators in a graph without any
 _SHAPING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Normalizer", "Clip"}
+_MOVING = _SHAPING - {"Normalizer"} | {"Transpose", "Gather", "Slice", "Split", "Dropout"}
+_MOVING |= {"ReduceMean", "QuantizeLinear", "DequantizeLinear"}
+# The largest result of parts with these largest numbers.
+_COMBINING: dict[str, Callable[[list[float]], float]] = {
+    **dict.fromkeys(("Concat", "Max"), max),
+    **dict.fromkeys(("Add", "Sum"), sum),
+    **dict.fromkeys(("Mul", "Div"), math.prod),
+    "Mean": mean,
+    "Min": min,
+}
+_MOST_STEPS = 60
 
 
 class NoScores(Exception):
@@ -43,7 +59,7 @@ class NoScores(Exception):
 
 @dataclass(frozen=True)
 class Scores:
-    """Outputs of a model that tell the class of a sample: with scores, a label, or both."""
+    """Outputs that tell the class of a sample, or its labels: with scores, a label, or both."""
 
     n_classes: int
     labels: tuple[Any, ...] | None  # of the graph, in the order of the scores; None for 0 … C-1
@@ -52,8 +68,13 @@ class Scores:
     # How often the graph takes the softmax after them, at least once for logits, 0 for
     # probabilities; None if the scores of the samples tell.
     n_softmax: int | None = None
+    several: bool = False  # whether each is of a label, of which a sample may have several
+    # Logits of each of these labels by its name, if linear layers of their own compute all of them.
+    layers: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
+        if self.several:
+            return f"{self.output!r} for {self.n_classes} labels"
         if self.output is None:
             return f"labels {self.label_output!r} of {self.n_classes} classes, without scores"
         decided = f", decided by {self.label_output!r}" if self.label_output else ""
@@ -83,9 +104,14 @@ class _Output:
     width: int | None = 1
     labels: tuple[Any, ...] | None = None
     is_normalised: bool = False  # a classifier or a Softmax computes it
-    is_sigmoid: bool = False
+    sigmoids: float = 0.0  # the largest number that Sigmoids give; 0 if something else computes it
     of_pairs: bool = False  # decision values of pairs of classes, as of support vectors
     is_fitted: bool = False  # probabilities that were fitted apart from the label
+
+    @property
+    def is_sigmoid(self) -> bool:
+        """Whether each number is the probability of a Sigmoid, or of several on average."""
+        return abs(self.sigmoids - 1) < _OF_A_MEAN
 
 
 def add_scores(
@@ -95,9 +121,17 @@ def add_scores(
     classes: Any = None,
 ) -> Scores:
     """Append the scores of a model to its graph, in place, or raise NoScores with the reason."""
-    if facts.task not in ("", "single_label_classification"):
-        raise NoScores(f"its problem type is {facts.task} ({facts.task_source})")
-    scores, label = _chosen(_outputs(model, named), named)
+    other_task = NoScores(f"its problem type is {facts.task} ({facts.task_source})")
+    if facts.task not in ("", SEVERAL, _ONE_CLASS):
+        raise other_task
+    outputs = _outputs(model, named)
+    one_class = classes is not None or facts.task == _ONE_CLASS
+    several = None if one_class else _of_labels(model, outputs, named)
+    if several is not None:
+        return several
+    if facts.task == SEVERAL:
+        raise other_task
+    scores, label = _chosen(outputs, named)
     shown = label if scores is None else scores
     assert shown is not None
     labels = shown.labels or None
@@ -125,9 +159,31 @@ def add_scores(
     return Scores(n_classes, named_here, output, decided)
 
 
+def _of_labels(model: ir.Model, outputs: list[_Output], named: str | None) -> Scores | None:
+    """Append the logits of several labels, a column or an output each; None for other scores."""
+    outputs = [each for each in outputs if named in (None, each.name)]
+    widths = [each.width or 0 for each in outputs]
+    if 0 in widths or sum(widths) < 2:
+        return None
+    if not all(each.is_sigmoid for each in outputs) or (len(outputs) > 1 and max(widths) > 1):
+        return None
+    nodes = Nodes(model.graph.append, SCORES)
+    columns = [_rows(nodes, each, width) for each, width in zip(outputs, widths, strict=True)]
+    rows = columns[0] if len(columns) == 1 else nodes.node("Concat", columns, {"axis": 1})
+    # The logit of p, finite where rounding makes p 0 or 1.
+    one, least = (nodes.constant(np.array([x])) for x in (1.0, _LEAST))
+    odds = [nodes.node("Add", [p, least]) for p in (rows, nodes.node("Sub", [one, rows]))]
+    rows = nodes.node("Sub", [nodes.node("Log", [each]) for each in odds])
+    rows.name, rows.type = SCORES, ir.TensorType(ir.DataType.DOUBLE)
+    rows.shape = ir.Shape([None, sum(widths)])
+    names = tuple(each.name for each in outputs)
+    labels = names if len(names) > 1 else outputs[0].labels
+    return Scores(sum(widths), labels, ", ".join(names), None, several=True)
+
+
 def _refuse_sigmoids(scores: _Output) -> None:
     """Raise an error for scores of several labels of a sample."""
-    if scores.is_sigmoid and scores.width != 1:
+    if scores.sigmoids and scores.width != 1:
         raise NoScores(
             f"{scores.name!r} has a Sigmoid for each column, as for several labels; if each sample "
             "has one class, name the classes with --classes A,B,… (classes= of FrozenModel.load)"
@@ -191,7 +247,7 @@ def add_rounded(model: ir.Model, head: Head) -> Scores | None:
     if last not in ("", *PROBABILITIES):
         return None
     name, known = value.name or "", last in ("Softmax", "Sigmoid")
-    shown = _Output(name, value, False, width, is_sigmoid=known)
+    shown = _Output(name, value, False, width, sigmoids=float(known))
     nodes = Nodes(model.graph.append, SCORES)
     rows = _rows(nodes, shown, max(2, width), n_samples=-1)
     rows.name, rows.type = SCORES, ir.TensorType(ir.DataType.DOUBLE)
@@ -284,12 +340,12 @@ def _scores(
     name: str, value: ir.Value, width: int | None, labels: tuple[Any, ...] | None
 ) -> _Output:
     """An output of scores, with what the operators before it say of them."""
+    if (largest := _largest_of_sigmoids(value, {}, _MOST_STEPS)) is not None:
+        return _Output(name, value, False, width, labels, sigmoids=largest)
     before = value
     while (node := before.producer()) is not None:
         written = written_out(node)
         op = node.op_type if written is None else written.op
-        if op == "Sigmoid":
-            return _Output(name, value, False, width, labels, is_sigmoid=True)
         if op.endswith("Classifier"):
             of_kernels, fitted = op == "SVMClassifier", "prob_a" in node.attributes
             return _Output(
@@ -312,6 +368,45 @@ def _scores(
             break
         before = node.inputs[0]
     return _Output(name, value, False, width, labels, labels is not None)
+
+
+def _largest_of_sigmoids(
+    value: ir.Value, seen: dict[int, float | None], steps: int
+) -> float | None:
+    """The largest number that a tensor has if Sigmoids compute all of it, else None."""
+    # Through parts that are joined, and through means, maxima and products of several models. A Sub
+    # ends the search, because the columns 1 - p and p are two classes.
+    node = value.producer()
+    if node is None or not steps:
+        return None
+    if id(value) in seen:
+        return seen[id(value)]
+    written, inputs = written_out(node), [each for each in node.inputs if each is not None]
+    op, most = node.op_type if written is None else written.op, None
+    constants = [constant_of(each) for each in inputs]
+    if op in ("Sigmoid", "HardSigmoid"):
+        most = 1.0
+    elif op in _MOVING and inputs:
+        most = _largest_of_sigmoids(inputs[0], seen, steps - 1)
+    elif op in _COMBINING and not (op == "Div" and constants[-1] is None):
+        each = [
+            _largest_of_sigmoids(part, seen, steps - 1) if known is None else _factor(op, known, i)
+            for i, (part, known) in enumerate(zip(inputs, constants, strict=True))
+        ]
+        sizes = [size for size in each if size is not None]
+        known_all = len(sizes) == len(each) and any(known is None for known in constants)
+        most = _COMBINING[op](sizes) if known_all else None
+    seen[id(value)] = most
+    return most
+
+
+def _factor(op: str, known: Any, position: int) -> float | None:
+    """The factor of a Mul or Div by a constant; None for one that a probability does not have."""
+    if op not in ("Mul", "Div") or not known.size or not (known > 0).all():
+        return None
+    if op == "Div":
+        return 1 / float(known.min()) if position == 1 else None
+    return float(known.max())
 
 
 def _of_classifier(node: ir.Node) -> tuple[Any, ...] | None:

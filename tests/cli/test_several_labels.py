@@ -7,6 +7,7 @@ import onnx
 import pandas as pd
 import pytest
 
+from tests import models as networks
 from tests.cases import done, ntkit, refused, write_csv
 from tests.several_labels import LABELS
 
@@ -115,3 +116,24 @@ def test_an_audit_without_labels_is_about_the_label_that_is_named(five, tmp_path
     done("audit", five.model, tmp_path / "x.csv", "--label", "even", "-o", out, "--device", "cpu")
     facts = json.loads((out / "audit.json").read_text())
     assert (facts["label"], facts["positives"]) == ("even", None)
+
+
+def test_inspect_names_the_labels_of_layers_that_read_different_tensors(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {name: rng.normal(size=(4, 6)) for name in ("V", "W")}
+    arrays |= {name: rng.normal(size=(6, 1)) for name in ("v", "w")}
+    graph = """(float[n, 4] x) => (float[n, 2] p) {
+        a = MatMul(x, V) b = Relu(a) c = MatMul(b, v) d = Sigmoid(c)
+        e = MatMul(x, W) f = Relu(e) g = MatMul(f, w) h = Sigmoid(g)
+        p = Concat<axis = 1>(d, h)
+    }"""
+    model = networks.parsed(graph, **arrays)
+    onnx.helper.set_model_props(model, {"names": json.dumps(["urgent", "billing"])})
+    path = networks.save(model, tmp_path / "m.onnx")
+    facts = json.loads(done("inspect", path, "--json")[0])
+    assert facts["labels"] == {"urgent": 0.5, "billing": 0.5}
+    assert facts["debias_needs"][0] == "--label NAME, one of: urgent, billing"
+    assert [row["reason"] for row in facts["candidates"] if row["layer"]] == [
+        "a label: choose it with --label urgent",
+        "a label: choose it with --label billing",
+    ]

@@ -1,5 +1,6 @@
 """Models without a linear last layer are read by their own scores and labels."""
 
+import json
 import pickle
 import warnings
 
@@ -18,10 +19,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from ntkit import FrozenModel, OnnxEmbedder, check, predict
+from ntkit import FrozenModel, OnnxEmbedder, audit_model, check, predict
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.extraction.session import make_session
+from ntkit.model.frozen_model import inspected
 from tests import any_models as zoo
+from tests import models as networks
 
 LABELLED = [kind for kind in zoo.KINDS if kind != "scores only"]
 PROBABLE = [kind for kind in zoo.KINDS if not kind.endswith("labels only")]
@@ -290,15 +293,140 @@ def test_a_probability_in_limits_is_no_logit(tmp_path):
     assert (found.probabilities[:, 1] < 0.5).all()
 
 
-def test_a_sigmoid_for_each_column_needs_the_word_of_the_user(tmp_path):
+def test_sigmoids_of_one_class_need_the_word_of_the_user(tmp_path):
     nodes, shown = bent([("Sigmoid", ["squares"], "y")])
     w = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
     path = written(tmp_path / "m.onnx", nodes, dict(shown), 2, w=w)
     (tmp_path / "config.json").write_text('{"id2label": {"0": "a", "1": "b", "2": "c"}}')
+    assert FrozenModel.load(path, any_scores=True).label_names == ("a", "b", "c")
+    model = FrozenModel.load(path, any_scores=True, classes=["a", "b", "c"])
+    assert (len(model.head.classes), model.label_names) == (3, ())
+
+
+LABELS = ("spam", "urgent", "billing")
+_OWN = "".join(
+    f"h{i} = MatMul(x, W{i}) e{i} = Relu(h{i}) z{i} = MatMul(e{i}, w{i}) " for i in range(3)
+)
+_EACH = "".join(f"p{i} = Sigmoid(z{i}) " for i in range(3))
+SEVERAL_LABELS = {  # operators, and whether each label has a layer that `label` finds
+    "joined": (f"{_OWN}{_EACH}probs = Concat<axis = 1>(p0, p1, p2)", True),
+    "stacked": (
+        _OWN
+        + _EACH
+        + "".join(f"u{i} = Unsqueeze(p{i}, axes) " for i in range(3))
+        + "s = Concat<axis = 1>(u0, u1, u2) t = Transpose<perm = [0, 2, 1]>(s) "
+        "probs = Reshape(t, shape)",
+        False,
+    ),
+    "hard": (_OWN + _EACH.replace("Sigmoid", "HardSigmoid")
+             + "probs = Concat<axis = 1>(p0, p1, p2)", False),
+    "written out": (
+        f"{_OWN}z = Concat<axis = 1>(z0, z1, z2) a = MatMul(e0, V) b = Add(z, a) "
+        "c = Tanh(b) d = Neg(c) e = Exp(d) f = Add(e, one) probs = Reciprocal(f)",
+        False,
+    ),
+    "mean": (
+        "h0 = MatMul(x, W0) e0 = Relu(h0) a = MatMul(e0, V) b = Tanh(h0) c = MatMul(b, V) "
+        "p = Sigmoid(a) q = Sigmoid(c) s = Add(p, q) probs = Mul(s, half)",
+        False,
+    ),
+    "product": (
+        "h0 = MatMul(x, W0) e0 = Relu(h0) a = MatMul(e0, V) b = MatMul(h0, w0) "
+        "p = Sigmoid(a) q = Sigmoid(b) probs = Mul(p, q)",
+        False,
+    ),
+}  # fmt: skip
+
+
+def of_labels(form, path, outputs="float[n, 3] probs", **metadata):
+    """A model of three labels without one linear layer for all of them."""
+    rng = np.random.default_rng(1)
+    weights = {f"W{i}": rng.normal(size=(4, 8)) for i in range(3)}
+    weights |= {f"w{i}": rng.normal(size=(8, 1)) for i in range(3)}
+    weights |= {"V": rng.normal(size=(8, 3)), "one": np.ones(()), "half": np.array(0.5)}
+    model = networks.parsed(f"(float[n, 4] x) => ({outputs}) {{ {form} }}", **weights)
+    for name, numbers in (("axes", [1]), ("shape", [-1, 3])):
+        model.graph.initializer.append(numpy_helper.from_array(np.array(numbers), name))
+    helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
+    return networks.save(model, path)
+
+
+@pytest.mark.parametrize("form", SEVERAL_LABELS)
+def test_sigmoids_before_other_operators_are_several_labels(form, tmp_path):
+    """Not classes, one of which has the largest probability."""
+    levels = {"urgent": 0.3, "spam": 0.7, "billing": 0.5}
+    operators, has_layers = SEVERAL_LABELS[form]
+    path = of_labels(operators, tmp_path / "m.onnx", names=LABELS, thresholds=levels)
+    X = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    expected = networks.run(path, X)["probs"]
+    found = predict(path, X, device="cpu")
+    assert found.classes.tolist() == [*LABELS]
+    assert_allclose(found.probabilities, expected, atol=1e-6)
+    above = expected > [levels[name] for name in LABELS]
+    assert_array_equal(found.labels, above)
+    one = predict(path, X, label="spam", device="cpu")
+    assert_array_equal(one.labels == "spam", above[:, 0])
+    assert_allclose(one.probabilities[:, 1], expected[:, 0], atol=1e-6)
+    Y = np.where(np.random.default_rng(1).random(above.shape) < 0.1, ~above, above).astype(int)
+    for label in (None, "urgent"):
+        rows = check(path, path, (X, Y), limits={"max_drop": 5}, label=label, device="cpu")
+        name = "average" if label else "urgent: average"
+        assert rows.row(name).value == np.mean(Y[:, 1] == above[:, 1])
+    audits = audit_model(path, (X, Y), device="cpu")
+    assert audits.audits["urgent"].as_dict()["accuracy"] == np.mean(Y[:, 1] == above[:, 1])
+    assert "embedding" not in audits.audits["urgent"].n_looked_at
+    assert audits.audits["urgent"].repairable == has_layers
+    facts = inspected(path)[1]
+    assert (facts["labels"], facts["classes"]) == ({k: levels[k] for k in LABELS}, None)
+    way_out = r"--label NAME \(label=\): spam, urgent, billing" if has_layers else "as it is"
+    with pytest.raises(HeadNotFoundError, match=way_out):
+        FrozenModel.load(path)
+
+
+def test_an_output_for_each_label_without_a_common_layer(tmp_path):
+    form = _OWN + "".join(f"{name} = Sigmoid(z{i}) " for i, name in enumerate(LABELS))
+    outputs = ", ".join(f"float[n, 1] {name}" for name in LABELS)
+    path = of_labels(form, tmp_path / "m.onnx", outputs)
+    X = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    found, given = predict(path, X, device="cpu"), networks.run(path, X)
+    assert found.classes.tolist() == [*LABELS]
+    for i, name in enumerate(LABELS):
+        assert_allclose(found.probabilities[:, i], given[name].ravel(), atol=1e-6)
+    alone = FrozenModel.load(path, logits="spam", any_scores=True)
+    assert (alone.label_names, alone.head.n_logits) == ((), 1)
+
+
+def test_a_new_row_of_a_label_with_its_own_layer_gives_no_warning(tmp_path, recwarn):
+    path = of_labels(SEVERAL_LABELS["joined"][0], tmp_path / "m.onnx", names=LABELS,
+                     thresholds={"urgent": 0.3, "spam": 0.7, "billing": 0.5})  # fmt: skip
+    one = FrozenModel.load(path, label="urgent")
+    new = one.with_head(one.head.scaled(np.arange(8) % 2)).save(tmp_path / "new.onnx")
+    X = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    before, after = (predict(file, X, device="cpu") for file in (path, new))
+    changed = (before.probabilities != after.probabilities).any(axis=0)
+    assert changed.tolist() == [False, True, False]
+    assert FrozenModel.load(new, any_scores=True).thresholds["spam"] == 0.7
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("form", [
+    "p = Sigmoid(a) probs = Softmax(p)",
+    'p = Sigmoid(a) probs = ai.onnx.ml.Normalizer<norm = "L1">(p)',
+])  # fmt: skip
+def test_sigmoids_that_are_normalised_are_one_class(form, tmp_path):
+    path = of_labels(f"h0 = MatMul(x, W0) e0 = Relu(h0) a = MatMul(e0, V) {form}",
+                     tmp_path / "m.onnx", names=LABELS)  # fmt: skip
+    X = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    found, expected = predict(path, X, device="cpu"), networks.run(path, X)["probs"]
+    assert_allclose(found.probabilities, expected, atol=1e-6)
+    assert found.labels.tolist() == [LABELS[i] for i in expected.argmax(axis=1)]
+
+
+def test_a_sum_of_sigmoids_is_no_probability(tmp_path):
+    form = SEVERAL_LABELS["mean"][0].replace("Mul(s, half)", "Identity(s)")
+    path = of_labels(form, tmp_path / "m.onnx", names=LABELS)
     with pytest.raises(HeadNotFoundError, match=r"as for several labels.*--classes"):
         FrozenModel.load(path, any_scores=True)
-    model = FrozenModel.load(path, any_scores=True, classes=["a", "b", "c"])
-    assert len(model.head.classes) == 3
 
 
 def test_estimators_of_scikit_learn_predict_the_same(models):

@@ -532,7 +532,8 @@ def _of_labels(
     sets, more = tested_feature_sets(
         samples, run.embedded, run.metadata, feature_sets, random_state
     )
-    sets = [kept_in_memory(each) for each in sets]
+    of_head = model.scores is None
+    sets = [kept_in_memory(each) for each in sets if of_head or each.kind != "embedding"]
     shared = [*samples.reading_notes(), *notes, *more]
     copies = copies_in(np.stack([*run.has.values()], axis=1), [*run.has])
     of_label = {
@@ -572,6 +573,7 @@ def _of_labels(
             layers=tuple(run.embedded.layers),
             label=name,
             class_order=(name, f"not {name}") if name in opposites else None,
+            repairable=of_head or bool(model.scores and model.scores.layers),
         )
         audits[name] = result if extra is None else _with_unlabelled(result, extra)
     counts = {name: (each.n, each.n_with) for name, each in of_label.items()}

@@ -23,7 +23,7 @@ test: $(VENV)/.installed-dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -n logical --dist worksteal
 	$(BIN)/sphinx-build -q -W --keep-going -j auto -b dummy docs docs/_build/checked
 
-# Notebooks, longer examples, exporters, hosts, hostile files, levels of statistical tests, benchmarks; minutes.
+# Whole repairs, notebooks, longer examples, exporters, hosts, hostile files, levels of statistical tests, benchmarks; minutes.
 # Then the tests of `make test` in random orders, the slow folders only once.
 test-more: $(VENV)/.installed-dev
 	OPENBLAS_NUM_THREADS=1 $(BIN)/pytest -q -m more -n logical --dist worksteal

@@ -157,6 +157,7 @@ def test_no_input_is_left_out_by_accident(workspace, inputs, says):
     assert says in done.stderr
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("inputs", "code", "outcome"),
     [

@@ -177,6 +177,7 @@ def expected_failures(estimator):
     return dict.fromkeys(map(name.format, ("dense", "sparse")), "Its folds count rows.")
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("estimator", BASES, ids=lambda e: type(e).__name__)
 def test_all_of_scikit_learns_checks(estimator):
     results = check_estimator(
@@ -206,6 +207,7 @@ def of_modes():
             yield pytest.param(estimator, check, marks=marks, id=label)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("estimator", "check"), list(of_modes()))
 def test_checks_of_what_is_fitted(estimator, check):
     check(clone(estimator))

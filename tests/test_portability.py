@@ -153,6 +153,7 @@ def text_calls(path):
             yield f"{path.name}:{node.lineno}"
 
 
+@pytest.mark.more
 def test_texts_are_read_and_written_in_utf8_wherever_they_are():
     found = [line for path in ROOT.rglob("*.py") for line in text_calls(path)]
     assert not found

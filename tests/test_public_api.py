@@ -73,6 +73,7 @@ def test_dir_and_unknown_names():
         _ = ntkit.Nonsense
 
 
+@pytest.mark.more
 def test_imports_are_light():
     """In a fresh interpreter, `import ntkit` loads no heavy package, and a package few."""
     code = """if True:

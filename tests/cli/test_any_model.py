@@ -32,6 +32,7 @@ def folder(tmp_path_factory):
 TABLES = {"forest": "numbers", "columns": "people", "texts": "texts", "text_labels_only": "numbers"}
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", TABLES)
 def test_first_tries_work(folder, tmp_path, name):
     model, table = folder / f"{name}.onnx", folder / f"{TABLES[name]}.csv"

@@ -231,6 +231,7 @@ def test_usage(user, tmp_path):
         assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("named", [False, True])
 def test_the_next_command_of_an_audit_with_metadata_runs(user, tmp_path, named):
     """The table has rows of the audited samples alone, so these are the only set."""
@@ -260,6 +261,7 @@ def test_the_next_command_of_an_audit_with_metadata_runs(user, tmp_path, named):
     assert "group-balanced" in out  # over class × site
 
 
+@pytest.mark.more
 def test_an_audit_a_check_and_a_repair_say_how_a_column_was_read(user, tmp_path):
     """Numbers with some NA are numbers in all of them."""
     sets = [user / f"{name}.npz" for name in ("train", "validation")]

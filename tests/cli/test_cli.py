@@ -21,6 +21,7 @@ from tests.models import contents
 CPU = ("--device", "cpu")
 
 
+@pytest.mark.more
 def test_demo(tmp_path, monkeypatch):
     demo = ("demo", "-o", tmp_path / "demo")
     out, _ = done(*demo)

@@ -67,6 +67,7 @@ def test_cells_that_groups_have_in_another_writing_are_noted(people, tmp_path, t
             assert (told in " ".join((out + err).split())) == bool(noted)
 
 
+@pytest.mark.more
 def test_categories_that_two_sets_spell_differently_are_noted(people, tmp_path):
     """The model may know only one of them, also if no named value is of this column."""
     rows = read_csv(people / "validation.csv")

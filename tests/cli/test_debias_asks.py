@@ -62,6 +62,7 @@ def answered(path, answer):
     return path
 
 
+@pytest.mark.more
 def test_a_yes_in_the_terminal_repairs_the_model(going_on, reviews, tmp_path, monkeypatch):
     ended = typed(monkeypatch, going_on[1], "?\nwhat\ny\n\n\n")
     assert ended.exit_code == 0, ended.output
@@ -165,6 +166,7 @@ def test_a_folder_of_an_earlier_run_is_not_replaced_by_accident(going_on, comman
         refused("debias", "--from", tmp_path, says="run.json")
 
 
+@pytest.mark.more
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_ctrl_c_at_a_question_exits_with_130_and_keeps_the_answers(going_on):
     import pty

@@ -153,6 +153,7 @@ def job(request, tmp_path_factory, user):
     return job
 
 
+@pytest.mark.more
 def test_predict(job, tmp_path):
     for batch_size in (1, 7, 64):
         out = tmp_path / f"{batch_size}.csv"
@@ -162,6 +163,7 @@ def test_predict(job, tmp_path):
         assert [row["prediction"] for row in rows] == job.answers[order].astype(str).tolist()
 
 
+@pytest.mark.more
 def test_check_and_audit(job, tmp_path):
     """Both count the samples that are right, and write JSON that every parser reads."""
     right = float((job.answers == job.y).mean())

@@ -162,6 +162,7 @@ def test_changes_edit_the_columns_of_prose(folder, change, edit):
     assert row["flip_rate"] == pytest.approx(flips[differs].mean())
 
 
+@pytest.mark.more
 def test_a_repair_by_a_word_of_prose(folder, tmp_path):
     test, sets = SETS["test"], ["--train", folder / "train.csv", "--validation", folder / "val.csv"]
     sets += ["--test", folder / "test.csv", "--spurious", "word:film|word:movie", "--max-cost", "1"]

@@ -30,6 +30,7 @@ def samples(path, classes, n=120):
     return write_csv(path, {"a": a, "b": rng.random(n), "label": labels})
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", ["a\u202eb", "".join(["c", *HIDDEN, "d"])])
 def test_no_character_without_a_sign_is_printed(tmp_path, name):
     classes = [name, f"z{name}"]
@@ -132,6 +133,7 @@ def averages(*arguments):
     return found["rows"][0].get("before"), found["rows"][0]["accuracy"], found["notes"]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", ["x", "features"])
 def test_each_of_two_models_takes_the_columns_that_it_names_itself(tmp_path, name):
     """Of two networks, only one names its columns, in another order than the table."""

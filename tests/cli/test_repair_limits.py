@@ -67,6 +67,7 @@ def checked(root, *options, old="model.onnx", new="out/debiased.onnx"):
     return ntkit("check", root / old, root / new, root / "test", *options, *DEVICE)
 
 
+@pytest.mark.more
 def test_a_repair_passes_the_limits_that_came_with_it(repaired, tmp_path):
     files = {name: tmp_path / f"c.{name}" for name in ("json", "xml", "md")}
     options = [
@@ -114,6 +115,7 @@ def test_the_file_says_what_it_is_of(repaired):
         assert f"# Too few samples for a useful limit: {each}." in content
 
 
+@pytest.mark.more
 def test_test_samples_do_not_change_the_limits(own, repaired, digits):
     """Not a number in the file is of the test set."""
     X, y = digits["X_test"][:300], 1 - digits["y_test"][:300]
@@ -126,6 +128,7 @@ def test_test_samples_do_not_change_the_limits(own, repaired, digits):
         assert file.read_text() == (repaired / "out" / "repair-limits.toml").read_text()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("options", [("--max-drop", 50), ("--limits", "LIMITS"), ("--average", 10)])
 def test_other_limits_come_first(own, options):
     (own / "l.toml").write_text("max_drop = 60")
@@ -252,6 +255,7 @@ def test_where_ci_is_set_it_is_named_and_not_read(own, monkeypatch):
     assert f"--limits {os.path.join(own, 'out', 'repair-limits.toml')}" in err
 
 
+@pytest.mark.more
 def test_the_model_of_the_folder_for_a_service_has_its_limits(repaired, tmp_path):
     sets = [f"--{part}={repaired / part}" for part in ("train", "validation", "test")]
     folders = ("-o", tmp_path / "out", "--deploy", tmp_path / "service")
@@ -263,6 +267,7 @@ def test_the_model_of_the_folder_for_a_service_has_its_limits(repaired, tmp_path
     assert "  repair-limits.toml" in sums
 
 
+@pytest.mark.more
 def test_a_test_set_that_lacks_what_was_named_is_not_proposed(own):
     (own / "test" / "metadata.csv").unlink()
     sets = [f"--{part}={own / part}" for part in ("train", "validation", "test")]
@@ -287,6 +292,7 @@ def made(tmp_path_factory):
     return root
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
@@ -316,6 +322,7 @@ def test_the_next_check_reads_the_groups_of_a_change(made, tmp_path, kind, optio
     assert len(rows) == len(limits["slices"])
 
 
+@pytest.mark.more
 def test_every_limit_is_of_a_group_that_a_check_reads(tmp_path, rng):
     """Sites, most of them with a few samples of each class: these are joined to one row."""
     columns = ["m0", "m1", "m2", "x0", "x1"]
@@ -367,6 +374,7 @@ def test_another_row_of_the_table_has_no_limits(repaired, tmp_path):
     assert "repair-limits" not in err
 
 
+@pytest.mark.more
 def test_a_repair_that_is_not_better_has_no_limits(own):
     sets = [f"--{part}={own / part}" for part in ("train", "validation")]
     ntkit("debias", own / "model.onnx", *sets, "--method", "class-balanced", "--max-cost", 0,
@@ -375,6 +383,7 @@ def test_a_repair_that_is_not_better_has_no_limits(own):
     assert not (own / "even" / "repair-limits.toml").exists()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("test", "names"), [("validation", False), ("test", True)])
 def test_next_is_no_check_of_samples_that_fitted_the_head(own, test, names):
     sets = [f"--train={own / 'train'}", f"--validation={own / 'validation'}"]

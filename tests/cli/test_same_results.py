@@ -177,6 +177,7 @@ def clean(tmp_path_factory):
     return results
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.__name__)
 @pytest.mark.parametrize("ways", [[way] for way in SAME] + [SAME], ids="-".join)
 def test_the_same_facts_have_the_same_result(command, ways, clean, tmp_path):
@@ -212,6 +213,7 @@ def test_a_column_that_the_model_does_not_name_is_refused(command, tmp_path):
     assert "'c'" in refusal(command(files.written())[0])
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("command", [debiased, checked, audited])
 def test_a_missing_row_of_facts_is_a_row_without_a_value(command, tmp_path):
     results = []

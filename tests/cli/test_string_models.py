@@ -139,6 +139,7 @@ def test_a_locale_that_is_not_installed_is_named(fitted, tmp_path, capfd):
     capfd.readouterr()  # ONNX Runtime prints as well
 
 
+@pytest.mark.more
 def test_the_repaired_model_and_the_folder_of_the_service(repair, folder):
     out, result = repair
     assert result.state == "written"

@@ -74,6 +74,7 @@ def learned(clf):
     return clf.suppressed_ if isinstance(clf, SpuriousNeuronSelector) else clf.coef_
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", METHODS)
 def test_single_precision_stays_and_labels_and_seeds_decide_nothing_else(name):
     X, y, mark = biased(n=300, dtype=np.float32)
@@ -138,6 +139,7 @@ DECISIONS = (
 )  # fmt: skip
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("n_classes", "scale"), [(2, 1e12), (3, 1e-6)])
 @pytest.mark.parametrize("name", METHODS)
 def test_a_scale_of_weights_is_only_a_scale_of_the_penalty(name, n_classes, scale):

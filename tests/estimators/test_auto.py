@@ -144,6 +144,7 @@ def test_one_of_the_alphas_is_chosen():
     assert few.alpha_ in (0.3, 30.0)
 
 
+@pytest.mark.more
 def test_mapped_embeddings_are_not_copied(tmp_path):
     """Both sets are read where they lie: the same head, within rounding, in less memory."""
     X, y, _ = groups(2, 30_000, width=120)

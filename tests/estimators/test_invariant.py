@@ -149,6 +149,7 @@ def test_a_shortcut_that_copies_change_is_unlearned():
     assert both.n_copies_ == (~np.isnan(copies[:, 0, 0])).sum()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("grouped", [False, True])
 def test_the_choice_follows_its_rule(grouped):
     X, y, copies, mark = data(6, n=300, n_copies=2, bias=0.5)
@@ -320,6 +321,7 @@ def test_what_does_not_fit_is_refused(given, message):
             InvariantClassifier(penalties=penalties).fit(X, y, X_changed=copies)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("n", [6, 240])
 @pytest.mark.parametrize("which", ["none", "one class", "one row", "gaps"])
 def test_few_copies_and_few_samples_are_no_reason_to_fail(which, n):

@@ -128,6 +128,7 @@ def convert(estimator, dtype=np.float32, target_opset=17, **options):
     )
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("build", BUILD)
 @pytest.mark.parametrize(("kind", "n_classes"), CASES)
 def test_labels_and_probabilities(zoo, kind, n_classes, build):
@@ -181,6 +182,7 @@ def test_other_input_types_are_cast(zoo):
 OPSETS = (9, 11, 13, 15, 17, 18, 21, 22)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda d: d.__name__)
 def test_in_other_estimators_and_every_operator_set_users_ask_for(zoo, dtype):
     Z, y = data(LABELS["text"], dtype)
@@ -235,6 +237,7 @@ def test_registering_twice_changes_nothing(zoo):
 # -- to_onnx, which checks what skl2onnx wrote ---
 
 
+@pytest.mark.more
 @pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 @pytest.mark.parametrize(("n_classes", "kind"), [(2, "int"), (3, "text")])
 @pytest.mark.parametrize("build", COMPOSITE)

@@ -15,6 +15,7 @@ def made(tmp_path_factory):
     return runs.make(tmp_path_factory.mktemp("golden"))
 
 
+@pytest.mark.more
 @linux
 @pytest.mark.parametrize("name", runs.RUNS)
 def test_a_run_gives_what_was_recorded(name, made, monkeypatch):

@@ -108,6 +108,7 @@ def test_every_display_follows_scikit_learn(figures, two, draw, monkeypatch):
         draw(two)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("width", [400, 1400])
 @pytest.mark.parametrize("data", ["two", "hundred"])
 @pytest.mark.parametrize("draw", DISPLAYS.values(), ids=DISPLAYS)

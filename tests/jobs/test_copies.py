@@ -75,6 +75,7 @@ def test_copies_do_not_make_a_rare_group_large_enough(some, seed):
             debias(DIGITS, each[0], metadata=each[1], spurious=NAMED, **QUICK)
 
 
+@pytest.mark.more
 def test_a_set_of_copies_is_repaired_like_the_set(some, digits):
     data, table = some((120, 12, 12, 120))
     test = (digits.X_test[:400], digits.y_test[:400], digits.groups_test[:400])
@@ -90,6 +91,7 @@ def test_a_set_of_copies_is_repaired_like_the_set(some, digits):
     assert "copies" not in " ".join(results[0].notes)
 
 
+@pytest.mark.more
 def test_a_sample_of_two_sets_stays_in_the_one_that_judges(some):
     data, table = some((120, 12, 12, 120))
     more, facts = some((100, 10, 10, 100))
@@ -137,6 +139,7 @@ def test_predictions_have_a_row_for_every_copy(digits):
     assert len(done.labels) == 10
 
 
+@pytest.mark.more
 def test_an_audit_and_questions_count_each_content_once(digits, tmp_path):
     X, y = digits.X_validation[:300], digits.y_validation[:300]
     often = np.concatenate([X, X[::-1]]), np.concatenate([y, y[::-1]])
@@ -178,6 +181,7 @@ def two_columns(path):
     return path
 
 
+@pytest.mark.more
 def test_no_content_is_on_both_sides_of_a_fold(some, digits, monkeypatch):
     """A spy on all heads that judge: embeddings of theirs are not among those that they saw."""
     seen = {"halves": 0, "folds": 0}
@@ -214,6 +218,7 @@ def test_no_content_is_on_both_sides_of_a_fold(some, digits, monkeypatch):
     assert min(seen.values()) > 0
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("form", ["float64", "frame", "store"])
 def test_one_sample_in_two_forms_is_one(form, tmp_path, rng):
     """Numbers are those that the model takes, and an embedding stands for its sample."""
@@ -252,6 +257,7 @@ def test_facts_of_copies_complete_each_other_however_a_slice_is_named(tmp_path, 
             assert (told in " ".join(found.notes)) == (n == 0)
 
 
+@pytest.mark.more
 def test_labels_of_copies_complete_each_other_also_across_sets(rng, tmp_path):
     """A label of a training sample is that of its copy in the validation set."""
     X, y, mark = rows(n=400)
@@ -364,6 +370,7 @@ def coarse_rows(n, seed):
     return (X > [0.7, 3, 0, 0, 0, 0]).astype(np.float32), y, mark, fact
 
 
+@pytest.mark.more
 def test_coarse_rows_are_different_samples_in_every_fold_and_set(tmp_path):
     """They fit and judge like rows that a last digit tells apart; one set given twice is one."""
     model, noise = write_model(tmp_path / "model.onnx"), np.random.default_rng(9)
@@ -403,6 +410,7 @@ def test_few_coarse_rows_are_coarse_in_every_set(tmp_path):
     assert "copies of others" not in " ".join(result.notes)
 
 
+@pytest.mark.more
 def test_copies_whose_labels_a_second_annotator_changed_are_copies(tmp_path):
     """Rows that are equal only across sets are the same samples, whatever their labels."""
     model, rng = write_model(tmp_path / "model.onnx"), np.random.default_rng(3)
@@ -433,6 +441,7 @@ def test_copies_whose_labels_a_second_annotator_changed_are_copies(tmp_path):
     assert f" {n_equal} equal samples of the training or validation set." in told
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("named", ["id", "id of each file", None])
 def test_labels_of_coarse_rows_stay_with_their_samples(tmp_path, named):
     """A person labels some customers; nobody else with the same columns gets their labels."""

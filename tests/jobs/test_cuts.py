@@ -118,6 +118,7 @@ def test_images_are_measured_as_the_model_sees_them(tmp_path):
         check(DIGITS, DIGITS, tmp_path / "files", limits=LOOSE, answers=file, slices=[name])
 
 
+@pytest.mark.more
 def test_files_of_answers_with_other_cuts_are_refused(audited, digits, tmp_path):
     X, y = digits.X_test[:300], digits.y_test[:300]
     dark = np.argsort(corner(X))[:200]
@@ -157,6 +158,7 @@ def repaired(digits, tmp_path_factory):
     return out / "answers.json", np.median(np.concatenate([corner(X) for X, _ in sets]))
 
 
+@pytest.mark.more
 def test_check_and_another_repair_cut_where_a_repair_did(repaired, digits):
     file, cut = repaired
     X, y = digits.X_test[:300], digits.y_test[:300]
@@ -174,6 +176,7 @@ def test_check_and_another_repair_cut_where_a_repair_did(repaired, digits):
     assert n_above < 120
 
 
+@pytest.mark.more
 def test_a_layer_that_the_user_names_keeps_its_cut_and_its_model(digits, tmp_path):
     name = "layer:relu_3 #42 mean above the median"
     sets = [(X[:200], y[:200]) for X, y in (

@@ -195,6 +195,7 @@ def errors_of_value(summary, truth):
     return worst
 
 
+@pytest.mark.more
 def test_the_mean_holds_its_level():
     worst = errors_of_value(lambda rows: mean_of_rows(rows, SHARES), lambda p: np.dot(p, SHARES))
     assert (worst <= LEVEL).all()

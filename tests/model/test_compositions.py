@@ -138,6 +138,7 @@ def goes_round(kind, drawn, seed, folder):
     near(zoo.run(new, X)[name], shown(Z @ head.coef.T + head.intercept), 1e-4)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("kind", SHAPES)
 def test_any_composition_is_read_and_exchanged(kind, tmp_path):
     drawn = st.tuples(

@@ -348,6 +348,7 @@ def made(row, **options):
     return zoo.built(text, row.start, outputs, arrays=ARRAYS, **options)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_plain_layer_changes_its_initialisers_only(name, tmp_path):
     if "idle" in name and tuple(map(int, onnxruntime.__version__.split(".")[:2])) < (1, 30):
@@ -362,6 +363,7 @@ def test_a_plain_layer_changes_its_initialisers_only(name, tmp_path):
         assert new.nodes == model.nodes
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", {**REGIONS, **AT_POSITIONS, **QUANTISED})
 def test_an_affine_region_is_a_head(name, tmp_path):
     row = {**REGIONS, **AT_POSITIONS, **QUANTISED}[name]
@@ -478,6 +480,7 @@ UNITS = {
 }
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("named", [None, "logits"])
 @pytest.mark.parametrize("tail", TAILS)
 def test_the_head_shows_what_the_model_shows_before_and_after(tail, named, tmp_path):

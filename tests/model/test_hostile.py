@@ -47,6 +47,7 @@ def case(*variants, expect=None, match=""):
     return register
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", CASES_NAMES := [])
 def test_a_hostile_file_is_refused_in_one_sentence_or_works(name, sandbox, tmp_path):
     build, expect, match, variants = CASES[name]

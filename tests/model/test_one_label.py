@@ -68,6 +68,7 @@ def of_labels(text, start="body", dtype=np.float32):
     return zoo.built(text, start, outputs, arrays=heads.ARRAYS, dtype=dtype, metadata=names)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("name", heads.PLAIN)
 def test_a_plain_layer_changes_one_row_of_its_tensors(name, dtype, tmp_path):
@@ -84,6 +85,7 @@ def test_a_plain_layer_changes_one_row_of_its_tensors(name, dtype, tmp_path):
             assert (old.reshape(-1) != new.reshape(-1)).sum() <= max(1, old.size // 3)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", FORMS)
 def test_another_head_gets_a_column(name, tmp_path):
     row = FORMS[name]

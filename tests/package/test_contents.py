@@ -54,6 +54,7 @@ def in_the_package():
     }
 
 
+@pytest.mark.more
 def test_the_wheel_holds_the_package_whole_and_nothing_else(wheel):
     held = {name for name in wheel if ".dist-info/" not in name}
     assert held == in_the_package()

@@ -36,6 +36,7 @@ def written(audit, folder, **options):
     return content, Page(content)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("kind", ["of_texts", "of_a_table", "of_pictures", "hostile"])
 def test_a_page_is_whole_and_takes_nothing_from_outside(kind, tmp_path):
     audit = MADE[kind]()
@@ -137,6 +138,7 @@ def test_nothing_found_is_a_page_too(tmp_path):
 # -- large --------------------------------------------------------------------------------------
 
 
+@pytest.mark.more
 def test_large_inputs_leave_the_page_small(tmp_path):
     filler = "lorem ipsum " * 40_000
     texts = list(SAID)

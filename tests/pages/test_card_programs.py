@@ -49,6 +49,7 @@ def repaired(model, X, y, out, **options):
     return (out / "README.md").read_text("utf-8")
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("tail", ["sigmoid", "label", "fixed"])
 def test_arrays(zoo, tmp_path, tail):
     n_logits = 1 if tail == "sigmoid" else 3

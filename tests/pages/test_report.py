@@ -281,6 +281,7 @@ def test_a_card_begins_with_the_answer():
 EVIL = ["<script>alert(1)</script>", "a|b `c` [x](https://evil.example) *d*{}# e ``` &lt; _f_ $g$"]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("space", [" ", "\n"])
 def test_a_card_shows_hostile_class_names_and_obeys_none(space, tmp_path, digits):
     names = [name.format(space) for name in EVIL]
@@ -337,6 +338,7 @@ def job(tmp_path_factory, digits):
     return out, result, sets
 
 
+@pytest.mark.more
 def test_debias_writes_a_report_and_a_card(job):
     out, result, _ = job
     page = Page((out / "report.html").read_text(encoding="utf-8"))
@@ -371,6 +373,7 @@ def test_the_unit_of_scores_is_said_and_groups_that_overlap_are_shown(job, digit
     assert "worst group" in text.lower()
 
 
+@pytest.mark.more
 def test_a_report_answers_what_was_asked_of_the_run(asked):
     out, result, _ = asked
     html, card = ((out / name).read_text("utf-8") for name in ("report.html", "README.md"))
@@ -442,6 +445,7 @@ def test_the_commands_of_a_report_replace_the_model_and_put_it_back(asked):
     assert original.read_bytes() == content
 
 
+@pytest.mark.more
 def test_a_report_of_a_kept_original_says_what_writes_the_head_anyway(digits, tmp_path):
     model, out = shutil.copy(marked_digits_model_path(), tmp_path), tmp_path / "out"
     words = ["debias", model, "--method", "neurontune", "-o", out, "--device", "cpu", "--quiet"]

@@ -67,6 +67,7 @@ def opens():
     opened = None
 
 
+@pytest.mark.more
 def test_each_image_is_opened_once(folder, opens, tmp_path):
     sets, out = [folder / name for name in ("model.onnx", "train", "validation")], tmp_path / "out"
     model = ntkit.FrozenModel.load(sets[0])
@@ -86,6 +87,7 @@ def test_each_image_is_opened_once(folder, opens, tmp_path):
         assert times <= most
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("size", "most"), [(1 << 12, 2.2 * N), (1 << 15, 4.2 * N)])
 def test_large_images_of_one_size_are_opened_once_more(folder, opens, tmp_path, size, most):
     for part in ("train", "validation"):

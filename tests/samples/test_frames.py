@@ -97,6 +97,7 @@ def test_other_names_are_refused_and_numbers_are_positions(models, sets):
         assert np.array_equal(ntkit.predict(named, (unnamed, y), **CPU).probabilities, by_position)
 
 
+@pytest.mark.more
 def test_a_repair_orders_both_sets_alike_and_records_the_columns(models, sets, tmp_path):
     plain, (frame, y) = models[0], sets[0]
     options = {
@@ -317,6 +318,7 @@ def test_heads_and_inferred_attributes_compare_indexes(sets):
         inference.predict(frame, labels[::-1])
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("by", ["attribute", "attribute table", "metadata"])
 def test_an_attribute_with_an_index_in_another_order_is_refused(models, by):
     """An index is compared also for values of several sets, and of labels next to an array."""

@@ -117,6 +117,7 @@ def test_torch_computes_the_same(n_logits, dtype, resident, monkeypatch):
             same(torch_passes.loss(W[:, kept], b), numpy_passes.loss(W[:, kept], b))
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("held", ["array", "view of a map"])
 def test_ray_computes_the_same(held, ray, tmp_path):
     X, y, weight, W, b = problem()

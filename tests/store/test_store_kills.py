@@ -29,6 +29,7 @@ class Waits(OnnxEmbedder):
             sys.stdin.readline()
 
 
+@pytest.mark.more
 def test_a_second_process_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
     model, out = models.save(models.classifier(3), tmp_path / "m.onnx"), tmp_path / "store"
     code = f"from {__name__} import Waits, write; write({str(model)!r}, {str(out)!r}, Waits)"

@@ -154,6 +154,7 @@ def test_heads_the_file_cannot_hold_are_refused(zoo, model, right):
 # -- tails, sizes, kinds ----------------------------------------------------------------------
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("rows", [1, 2])
 @pytest.mark.parametrize("n_logits", [1, 2])
 def test_two_classes_in_one_or_two_logits_and_weights_beside_the_file(

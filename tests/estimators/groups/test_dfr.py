@@ -218,6 +218,7 @@ def test_partial_groups_and_feature_sets_are_routed_with_the_folds(clf):
         assert score == worst_group_accuracy(y[test], pred, groups=groups[test])
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     "estimator", [DFRClassifier(Cs=[1.0], random_state=0), GroupDROClassifier()]
 )

@@ -16,6 +16,7 @@ data = partial(labelled, n=300, width=12, relu=True)
 pytestmark = pytest.mark.filterwarnings("ignore::ntkit.exceptions.SuppressionWarning")
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("solver", ["optimum", "sgd"])
 def test_same_choice_and_head_as_grid_search(solver):
     scoring = "worst_class_correctness_group_accuracy"
@@ -49,6 +50,7 @@ def test_splitters_threads_and_names():
     assert np.array_equal(clf.suppressed_, clf.best_estimator_.suppressed_)
 
 
+@pytest.mark.more
 def test_identification_set_and_given_head():
     X, y = data(2, n=600)
     X, X_val, y, y_val = X[:400], X[400:], y[:400], y[400:]

@@ -50,6 +50,7 @@ def test_unbiased_data_are_left_alone():
     assert max(lost.values()) <= 0.03, lost
 
 
+@pytest.mark.more
 @pytest.mark.filterwarnings("ignore:Mean class accuracy fell")
 @pytest.mark.parametrize("solver", ["optimum", "sgd"])
 def test_a_mask_that_costs_too_much_is_not_applied(solver):

@@ -231,6 +231,7 @@ def test_images_of_one_pixel(tmp_path):
 # -- labels, classes, embeddings ------------------------------------------------------------------
 
 
+@pytest.mark.more
 def test_cross_fitted_where_the_head_was_trained(digits):
     model, data = FrozenModel.load(DIGITS), (digits.X_train[:600], digits.y_train[:600])
     own = ntkit.audit_model(model, data, device="cpu", changes=0)
@@ -294,6 +295,7 @@ def test_a_backbone_without_a_head(tmp_path):
 # -- samples without labels ---------------------------------------------------------------------
 
 
+@pytest.mark.more
 def test_samples_without_labels_are_cut_where_the_audit_cut_and_decide_nothing(digits, tmp_path):
     held = digits.X_validation[:900], digits.y_validation[:900]
     options = {"device": "cpu", "changes": 1}

@@ -87,6 +87,7 @@ def normal(n, seed=1):
 # -- what is found --------------------------------------------------------------------------------
 
 
+@pytest.mark.more
 def test_the_mark_of_the_digits_is_among_the_first_three(demo):
     first = demo.changes.changes[:3]
     mark = next(each for each in first if each.row.name == "image:top left")
@@ -493,6 +494,7 @@ def test_a_table_with_and_without_labels(tmp_path):
             says="'target'")  # fmt: skip
 
 
+@pytest.mark.more
 def test_an_audit_of_normalised_images_tries_what_needs_no_black_and_white(digits):
     X, y = digits.X_validation[:200], digits.y_validation[:200]
     told, tried = {}, {}

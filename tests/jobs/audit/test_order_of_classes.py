@@ -39,6 +39,7 @@ def told(folder):
     return [SAYS in file.read_text("utf-8") for file in files]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("names", [None, NAMES])
 def test_audit_and_debias_stop_alike(tmp_path, names):
     """Whoever named the classes: labels are evidence against names in a file as well."""
@@ -79,6 +80,7 @@ def shortcut(path):
     return write_csv(path, columns | {"label": labels, "site": np.where(own, "A", "B")})
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("more", [("--trust-inputs",), ("--classes", ",".join(NAMES))])
 def test_the_next_command_after_a_wrong_order_runs(tmp_path, more):
     """A repair refuses the order that the user insists on, so the line names the other one."""
@@ -199,6 +201,7 @@ def test_each_of_several_labels(five, tmp_path):
         ntkit.debias(model, (X, turned), (X, turned), method="auto", device="cpu")
 
 
+@pytest.mark.more
 def test_no_repair_of_a_label_that_is_the_opposite_is_proposed(five, tmp_path):
     X, Y = five.set("validation")
     for at, trust in ((REPAIRED, False), (REPAIRED, True)):

@@ -204,6 +204,7 @@ def test_broken_labels_are_refused(model):
             audited(model, data)
 
 
+@pytest.mark.more
 def test_the_command_writes_a_summary_and_a_folder_for_each_label(model, tmp_path, capsys):
     X, Y, _ = drawn(6)
     table, out = written(tmp_path / "data.csv", X, Y), tmp_path / "out"

@@ -47,6 +47,7 @@ def expected(y, pred, value):
     }
 
 
+@pytest.mark.more
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(2, 4))
 def test_rates_are_those_of_scikit_learn(seed, n, k):

@@ -58,6 +58,7 @@ def fitted(values, feature_set=BOTH, *, crossed=True):
     return compared(completed(values, (Y, HELD[1]), feature_set, crossed=crossed))
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     ("feature_set", "values", "crossed"),
     [
@@ -85,6 +86,7 @@ def test_the_candidate_is_dfr_on_what_is_known(feature_set, values, crossed):
     assert {cost.by_groups for cost in made.costs_of(name)} == {judged}
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("unknown", [1, 150])
 @pytest.mark.parametrize("crossed", [True, False])
 def test_what_a_person_knows_is_not_moved(unknown, crossed):
@@ -189,6 +191,7 @@ def test_cells_that_mean_unknown_are_told(tmp_path, cell):
     assert values_of(pool(), groups=frame) == placed(_0="1", _2="0", _19="1")
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("unknown", [None, float("nan"), "?", "-1.0", "NA", "none"])
 def test_groups_of_a_set_that_are_unknown_are_told_and_in_no_group(tmp_path, unknown):
     """Else they would be the worst group; "none" is a name like any other."""
@@ -211,6 +214,7 @@ def test_groups_of_a_set_that_are_unknown_are_told_and_in_no_group(tmp_path, unk
     assert result.chosen.worst_group == pytest.approx(worst)
 
 
+@pytest.mark.more
 def test_the_mean_of_labelled_groups_says_of_which_samples_and_a_run_notes_other_labels(tmp_path):
     """The first number tells all samples of the set, so they are two numbers."""
     model, out = write_model(tmp_path / "model.onnx"), tmp_path / "out"
@@ -388,6 +392,7 @@ def test_if_nothing_is_known_of_a_class_only_the_classes_are_balanced():
     assert compared(known)[2].groups_.tolist() == [0, 1]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("some", [slice(None), slice(0, None, 3)], ids=["all", "some"])
 @pytest.mark.parametrize("form", ["array", "table"])
 def test_groups_of_several_classes_are_balanced_within_the_classes(form, some, tmp_path):
@@ -448,6 +453,7 @@ def job(folders, out):
     return ["debias", DIGITS, *sets, "--device", "cpu", "--quiet", "-o", out]
 
 
+@pytest.mark.more
 def test_from_questions_to_a_repaired_model(run, folders, digits, tmp_path):
     """ntkit label, a person, ntkit debias: the file that is written is better on other samples."""
     images, marked = folders
@@ -532,6 +538,7 @@ def test_rows_of_memory_maps_can_be_labelled(tmp_path):
     assert np.allclose(*heads, atol=1e-3)
 
 
+@pytest.mark.more
 def test_labels_of_training_samples_alone_judge_large_stores_too(tmp_path, monkeypatch, digits):
     """The outcome is told on validation samples, of which none has a label."""
     monkeypatch.setattr(_comparison, "LARGE", 0)
@@ -570,6 +577,7 @@ def test_a_group_that_rests_on_one_answer_judges_nothing():
     assert "too few" not in completed(more, (Y, HELD[1]), BOTH).source_note()
 
 
+@pytest.mark.more
 def test_labels_whose_groups_nobody_can_judge_keep_the_original(tmp_path):
     """Few labels tell no difference."""
     said = np.where(np.arange(N) < 60, np.r_[Y, Y], -1)
@@ -590,6 +598,7 @@ def test_labels_whose_groups_nobody_can_judge_keep_the_original(tmp_path):
     assert forced.state == "written"
 
 
+@pytest.mark.more
 def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
     """Of the samples asked about the model errs on half, so any other head looks better on them."""
     rng = np.random.default_rng(0)
@@ -610,6 +619,7 @@ def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
     assert all(cost.cost_high < 0.05 for cost in costs if cost.helps(0.05))
 
 
+@pytest.mark.more
 def test_opposite_labels_have_another_hash(tmp_path):
     model, hashes, numbers = write_model(tmp_path / "model.onnx"), set(), np.arange(N)
     for turned in (0, 1):

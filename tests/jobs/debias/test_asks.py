@@ -185,6 +185,7 @@ def test_an_order_that_would_install_the_shortcut_is_refused_and_says_for_whom(g
     assert "relies more on column:region" in forced.summary(verbose=True)
 
 
+@pytest.mark.more
 def test_better_never_stands_above_a_test_set_that_fell(good):
     """Validation samples say better; the test set decides."""
     model, train, val, test = good
@@ -209,6 +210,7 @@ def test_where_nothing_can_be_read_the_first_lines_say_so(sets):
     assert "could not check any group" in "\n".join(str(result).splitlines()[:5])
 
 
+@pytest.mark.more
 def test_a_test_set_is_cut_where_the_other_sets_are(few):
     """The median of the test set is another one than that of the training set."""
     name = "image:top left brightness above the median"
@@ -228,6 +230,7 @@ def test_a_test_set_is_cut_where_the_other_sets_are(few):
     assert (result.outcome.where, result.outcome.groups[0].source) == ("validation set", "read")
 
 
+@pytest.mark.more
 def test_the_original_head_can_be_put_back(biased, by_region, tmp_path):
     out = shutil.copytree(by_region.path, tmp_path / "out")
     undo(out, tmp_path / "back.onnx", device="cpu")
@@ -293,6 +296,7 @@ def job(digits, data, **options):
     return debias(DIGITS, train, data, **options, **QUICK)
 
 
+@pytest.mark.more
 def test_an_answer_about_a_layer_repairs_by_the_layer(digits, audited, saved, tmp_path):
     """The very attribute, read in the pass that embeds the samples, as the audit cut it."""
     found, data = audited
@@ -312,6 +316,7 @@ def test_an_answer_about_a_layer_repairs_by_the_layer(digits, audited, saved, tm
     assert read_answers(written(tmp_path, saved, answers=answers)).spurious == again.spurious
 
 
+@pytest.mark.more
 def test_what_is_saved_reads_on_the_samples_of_the_audit_what_the_audit_did(
     audited, saved, tmp_path
 ):
@@ -332,6 +337,7 @@ def test_what_is_saved_reads_on_the_samples_of_the_audit_what_the_audit_did(
         assert np.array_equal(rule.values(layers[rule.layer]), found.values(name)), name
 
 
+@pytest.mark.more
 def test_channels_and_neurons_are_read_by_their_names(digits, few):
     embedding = OnnxEmbedder(FrozenModel.load(DIGITS), device="cpu").transform(digits.X_test[:99])
     neuron = f"embedding #{int(np.argmax(embedding.std(axis=0)))} high"

@@ -76,6 +76,7 @@ def test_from_predictions_to_a_repaired_model(files, tmp_path, run):
     assert worst_of_texts(out / "debiased.onnx") > worst_of_texts(files / "model.onnx") + 0.3
 
 
+@pytest.mark.more
 def test_named_groups_are_shown_with_an_interval(by_word):
     said, out = by_word.summary(verbose=True), by_word.path
     assert (by_word.chosen.name, by_word.balanced_over) == ("group-balanced", "word:film")
@@ -101,6 +102,7 @@ def test_named_groups_are_shown_with_an_interval(by_word):
     assert facts["ntkit.attributes"] == "word:film"
 
 
+@pytest.mark.more
 def test_ways_to_name_an_attribute(files, tmp_path):
     """Metadata may match half of the rows: of the others it is said that they have no value."""
     sides = [[["word:film"], ["word:movie"]], "column:length>=300"]
@@ -167,6 +169,7 @@ def test_what_is_given_goes_before_the_tables_own_columns(files):
     assert (*other["site"][:2], other.keys()) == ("C", "C", {"text", "site", "age"})
 
 
+@pytest.mark.more
 def test_columns_of_a_table_of_numbers(tmp_path):
     """Input columns of the model, and other columns; labels, groups, predictions are neither."""
     model = write_model_of_rows(tmp_path / "model.onnx")
@@ -237,6 +240,7 @@ def test_images_are_measured_as_the_model_sees_them(tmp_path, rng, resize, crop)
     assert_allclose(np.delete(found, of_file, 1), np.delete(expected, of_file, 1), atol=1e-6)
 
 
+@pytest.mark.more
 def test_what_files_are_is_an_attribute(tmp_path, digits):
     """An audit asks about the kind of a file, so a yes repairs it and a check has its slice."""
     sets = {}
@@ -259,6 +263,7 @@ def test_what_files_are_is_an_attribute(tmp_path, digits):
         AttributeReader([Samples(digits.X_test, digits.y_test)]).values("file:format=BMP")
 
 
+@pytest.mark.more
 def test_names_that_are_markup_are_shown_and_not_obeyed(files, tmp_path):
     sets, out = [], tmp_path / "out"
     for name, seed in (("train", 1), ("validation", 2)):
@@ -304,6 +309,7 @@ def test_what_cannot_be_read_is_refused_before_the_work(files, options, message,
         job(files, spurious="metadata:group=train-1", metadata=files / "sites.csv")
 
 
+@pytest.mark.more
 def test_answers_on_layers_that_cannot_be_read_are_read_by_what_says_the_same(
     files, by_words, tmp_path
 ):
@@ -337,6 +343,7 @@ def test_what_matters_is_not_asked_again_and_what_a_model_says_is_no_metadata(fi
     assert not any(name.startswith("metadata:") for name in names)
 
 
+@pytest.mark.more
 def test_values_of_too_few_samples_are_told(files, tmp_path):
     """They count in no group, so the worst group is that of others."""
     for name in ("train", "validation"):
@@ -365,6 +372,7 @@ def test_values_of_too_few_samples_are_told(files, tmp_path):
     assert not any("fewer than 5" in note or "differ only" in note for note in plain.notes)
 
 
+@pytest.mark.more
 def test_values_that_differ_only_in_case_are_told(files, tmp_path):
     for name in ("train", "validation"):
         columns = {n: column(files / f"{name}-sites.csv", n)[0] for n in ("text", "label", "site")}
@@ -404,6 +412,7 @@ def test_one_value_has_one_spelling_in_both_sets(
         debias(files / "model.onnx", *sets, spurious=spurious, **QUICK)
 
 
+@pytest.mark.more
 def test_other_values_in_the_second_set_are_told(files, tmp_path):
     """Hospitals of another country, for example."""
     sets = written_sites(files, tmp_path, {"A": "C", "B": "D"}.get)
@@ -443,6 +452,7 @@ def three(tmp_path_factory):
     return zoo.save(zoo.parsed(graph, **arrays), path), sets
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("method", ["auto", None])
 def test_one_original_has_one_worst_group(three, method):
     """In the outcome and in the table, in every run with the same attribute."""

@@ -31,6 +31,7 @@ def worst_group(model, digits):
     return min(right[digits.groups_test == group].mean() for group in range(4))
 
 
+@pytest.mark.more
 def test_a_part_of_another_image_repairs_without_a_label_of_the_mark(digits, by_change):
     out = by_change.path
     assert by_change.written
@@ -94,6 +95,7 @@ def test_a_change_that_has_nothing_to_do_with_anything_does_no_harm(few):
     assert not result.written or result.accuracy_cost.average < 0.95
 
 
+@pytest.mark.more
 def test_the_bound_that_decides_is_in_the_sentence(few):
     result = debias(DIGITS, *few[:2], invariant="image:bottom right", **QUICK)
     assert result.by_change.veto
@@ -153,6 +155,7 @@ def test_the_worst_group_of_the_validation_set_has_no_copies(files, by_words):
     assert first[2]
 
 
+@pytest.mark.more
 def test_a_group_of_few_samples_is_reported_with_its_copies(files, tmp_path):
     texts, y, _ = reviews(6, 400, 1.0)
     others, y_others, _ = reviews(7, 400, 0.0)
@@ -175,6 +178,7 @@ def test_a_group_of_few_samples_is_reported_with_its_copies(files, tmp_path):
     assert f"3 samples and {n_copies} changed copies of {worst['name']}" in result.named_outcome()
 
 
+@pytest.mark.more
 def test_copies_unlike_real_samples_judge_nothing(files, by_word):
     """A word that is left out does not say the other word: real samples tell the difference."""
     told = "\n".join(by_word.by_change.sentences())
@@ -195,6 +199,7 @@ def test_copies_unlike_real_samples_judge_nothing(files, by_word):
     assert worst.n == groups[worst.name]
 
 
+@pytest.mark.more
 def test_texts_with_markup_are_groups_of_real_samples(tmp_path):
     """Neither a word nor a column: what the change removes is read from the text itself."""
     sets = []
@@ -225,6 +230,7 @@ def test_each_change_applies_to_training_samples(files):
         debias(files / "model.onnx", *sets, invariant=["word:film|word:movie", "markup"], **QUICK)
 
 
+@pytest.mark.more
 def test_a_test_set_that_does_not_judge_says_why(files, few, tmp_path):
     without = read_csv(files / "validation.csv")[:100]
     columns = {"text": [row["text"].replace("film", "work") for row in without]}
@@ -246,6 +252,7 @@ def test_a_test_set_that_does_not_judge_says_why(files, few, tmp_path):
     )
 
 
+@pytest.mark.more
 def test_without_any_counterexample_copies_alone_repair(files, tmp_path):
     sets = []
     for name, seed, n in (("train", 5, 900), ("validation", 6, 600)):
@@ -324,6 +331,7 @@ def test_a_function_is_a_change_and_a_row_of_the_table_can_be_ordered(sets):
     assert (result.chosen.name, result.written) == ("copies", True)
 
 
+@pytest.mark.more
 def test_an_interrupted_run_leaves_copies_to_go_on_with_and_other_files_alone(
     few, tmp_path, monkeypatch
 ):
@@ -350,6 +358,7 @@ def test_an_interrupted_run_leaves_copies_to_go_on_with_and_other_files_alone(
     assert somebodys.read_text() == "mine"
 
 
+@pytest.mark.more
 def test_the_command_line_takes_changes_and_goes_on_with_them(npz, by_change, tmp_path, run):
     out = tmp_path / "out"
     sets = ("--train", npz / "train.npz", "--validation", npz / "validation.npz")

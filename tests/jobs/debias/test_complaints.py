@@ -119,6 +119,7 @@ def optimal(tmp_path_factory):
     return FrozenModel.load(save(model, tmp_path_factory.mktemp("optimal") / "optimal.onnx"))
 
 
+@pytest.mark.more
 def test_random_errors_of_an_optimal_model_are_no_evidence(optimal):
     written = []
     for n, only in ((40, None), (16, None), (40, 0)):
@@ -152,6 +153,7 @@ def test_a_cause_without_direction_is_left_out_by_name(digits, asked):
     assert "towards 60 complaints" in result.headline()
 
 
+@pytest.mark.more
 def test_what_is_no_complaint_and_what_is_no_traffic(digits, asked):
     (X, y), (others, labels), rows = asked
     both = (np.concatenate([X, others[:3], X[:1]]), np.concatenate([y, labels[:3], y[:1]]))

@@ -59,6 +59,7 @@ def written(whole, tmp_path_factory):
     return run(train, validation, test=test, out=out)
 
 
+@pytest.mark.more
 def test_the_written_file_predicts_what_the_table_says(written, digits):
     session = ort.InferenceSession(written.path / "debiased.onnx")
     (logits,) = session.run(["logits"], {"image": digits.X_test})
@@ -100,6 +101,7 @@ def test_table_holds_every_control(written):
     assert not [p for p in written.path.parent.iterdir() if p.name.startswith(".ntkit")]
 
 
+@pytest.mark.more
 def test_choice_does_not_see_the_test_set_or_the_groups_and_stores_give_the_same(
     whole, written, tmp_path, all_candidates
 ):
@@ -125,6 +127,7 @@ def test_a_method_is_ordered_and_the_verdict_compares_it_with_plain_retraining(f
     assert "(class-balanced) has 0.810" in verdict
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     "own",
     [
@@ -309,6 +312,7 @@ def test_force_replaces_what_ntkit_wrote_and_verified_and_nothing_else(few, writ
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
 
+@pytest.mark.more
 def test_answers_of_a_person_outlive_force_and_the_run_can_go_on(few, written, tmp_path):
     """Twice: a name on the command line that the folder has an answer on stays one answer."""
     out = shutil.copytree(written.path, tmp_path / "out")
@@ -531,6 +535,7 @@ def counted(path):
     found["sessions"] = calls["make_session"]
 
 
+@pytest.mark.more
 def test_a_repair_reads_the_model_once(few, tmp_path):
     train, validation, test = few
     given = shutil.copy(DIGITS, tmp_path / "given.onnx")

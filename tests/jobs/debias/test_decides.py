@@ -31,6 +31,7 @@ def without_bias(sets):
     return (X[::3], y[::3]), (X[1::3], y[1::3])
 
 
+@pytest.mark.more
 def test_a_biased_model_is_mended(by_auto):
     result, out = by_auto, by_auto.path
     assert (result.helped, result.written, result.state) == (True, True, "written")
@@ -74,6 +75,7 @@ def test_what_may_be_lost_bounds_the_share_that_is_taken(whole):
     assert result.outcome.average.value < result.outcome.average.before
 
 
+@pytest.mark.more
 def test_a_good_model_stays_as_it_is(without_bias, tmp_path, monkeypatch):
     """The model repaired on samples without bias, given again with them."""
     method, out = "class-balanced-validation", tmp_path / "out"
@@ -110,6 +112,7 @@ def test_a_head_that_fixes_no_error_is_left_alone(sets):
     assert result.headline().startswith("Kept the original model: ")
 
 
+@pytest.mark.more
 def test_a_group_that_the_shortcut_helps_may_lose_if_few_validation_samples_are_against_it(
     tmp_path,
 ):

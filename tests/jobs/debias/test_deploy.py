@@ -133,6 +133,7 @@ def test_preprocessing_goes_along_where_a_file_says_what_was_done(tmp_path, imag
         assert ImagePreprocessing.for_model(FrozenModel.load(place / "model.onnx")) == steps
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("paired", [False, True])
 def test_texts(tmp_path, paired):
     made = s.tokenizer(tmp_path)
@@ -253,6 +254,7 @@ def command(zoo, folder):
     return ["debias", path, *sets, *places, "--device", "cpu"]
 
 
+@pytest.mark.more
 def test_no_head_no_folder_and_the_command_says_so(zoo, tmp_path, run):
     place, auto = tmp_path / "service", ("--method", "auto", "--force")
     runs = {"nothing found": ((), 0), "kept": (auto, 1), "written": ((*auto, "--even-if-worse"), 0)}
@@ -280,6 +282,7 @@ def test_names_of_files_and_classes_may_hold_anything(tmp_path, images):
     assert json.loads((deployed(model, tmp_path) / "labels.json").read_text()) == names
 
 
+@pytest.mark.more
 def test_classes_that_differ_in_their_first_word_are_told_apart(tmp_path, images, monkeypatch):
     change_programs(
         monkeypatch, lambda text: text.replace("argmax", "argmin").replace("> 0", "< 0")

@@ -55,6 +55,7 @@ def last_layer(path):
     return np.concatenate([np.ravel(each) for each in found])
 
 
+@pytest.mark.more
 def test_another_step_is_written_beside_the_run(biased, finished, tmp_path):
     before, out = contents(finished), tmp_path / "step"
     printed, _ = done("debias", "--from", finished, "--interpolation", "0.6", "-o", out, *DEVICE)
@@ -83,6 +84,7 @@ def test_another_step_is_written_beside_the_run(biased, finished, tmp_path):
     assert limits[0]["max_drop"] != limits[1]["max_drop"]
 
 
+@pytest.mark.more
 def test_the_command_of_the_report_writes_a_step(own, monkeypatch):
     page = (own / "report.html").read_text("utf-8")
     (command,) = re.findall(r"<pre>(ntkit debias --from [^<]* --interpolation [^<]*)</pre>", page)
@@ -95,6 +97,7 @@ def test_the_command_of_the_report_writes_a_step(own, monkeypatch):
     assert "<th>mean of the named groups</th>" in page
 
 
+@pytest.mark.more
 def test_in_the_folder_of_the_run_all_or_nothing_is_replaced(own, monkeypatch):
     before = contents(own)
     with monkeypatch.context() as patch:
@@ -113,6 +116,7 @@ def test_in_the_folder_of_the_run_all_or_nothing_is_replaced(own, monkeypatch):
     assert record_of(own)["ordered_share"] is None
 
 
+@pytest.mark.more
 def test_the_method_of_the_run_stays(biased, tmp_path):
     options = ["--spurious", REGION, "--method", "auto", "--even-if-worse", *DEVICE]
     done("debias", biased[0], *sets_of(biased, test=False), *options, "-o", tmp_path / "out")
@@ -137,6 +141,7 @@ def test_without_a_repair_there_is_no_step(biased, tmp_path):
             says="needs a new head; name a shortcut")  # fmt: skip
 
 
+@pytest.mark.more
 def test_a_head_with_a_mask_has_two_steps_and_the_page_says_why(biased, tmp_path):
     out = tmp_path / "out"
     options = ["--method", "neurontune", "--even-if-worse", *DEVICE]
@@ -154,6 +159,7 @@ def test_a_head_with_a_mask_has_two_steps_and_the_page_says_why(biased, tmp_path
     done("debias", *again, "--interpolation", 1)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("share", [None, 1.0, 0.7])
 def test_in_python_a_chosen_share_is_at_most_probably_better(biased, share):
     model, train, validation, test = biased

@@ -35,6 +35,7 @@ def repaired(five, tmp_path_factory):
 OTHERS = "The outputs of the other 4 labels are the same to the bit on 256 samples."
 
 
+@pytest.mark.more
 def test_the_label_becomes_better_and_the_others_stay_to_the_bit(five, repaired):
     assert repaired.chosen.worst_group > repaired.candidates[0].worst_group + 0.2
     X = five.X["test"]
@@ -120,6 +121,7 @@ def test_the_row_can_be_restored_or_replaced_by_another(five, repaired, tmp_path
         )
 
 
+@pytest.mark.more
 def test_samples_of_unknown_label_are_left_out(five):
     X, Y = five.set("validation")
     Y, marks = Y.astype(float), five.mark["validation"].astype(float)

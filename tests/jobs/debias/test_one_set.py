@@ -25,6 +25,7 @@ def repaired(one):
     return debias(DIGITS, one[0], test=one[1], spurious=MARK, **QUICK)
 
 
+@pytest.mark.more
 def test_one_set_and_an_answer_repair_a_model(repaired):
     before = repaired.candidates[0]
     assert repaired.state == "written"
@@ -74,6 +75,7 @@ def test_without_an_answer_questions_are_open(one):
     assert MARK in {finding.name for finding in result.open}
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     "way", [{"spurious": "not word:movie"}, {"invariant": "word:film|word:movie"}]
 )
@@ -93,6 +95,7 @@ def test_figures_are_of_samples_that_a_head_has_not_seen(files, way):
     assert any("cross-fitted by 5 folds" in note for note in result.notes)
 
 
+@pytest.mark.more
 def test_labels_of_some_samples_are_enough(files):
     texts, y, movie = reviews(6, 400, 0.85)
     path = write_csv(files / "one.csv", {"text": texts, "label": y})
@@ -181,6 +184,7 @@ def test_a_missing_set_is_named_by_its_option(run, tmp_path, arguments, words):
     assert re.search(words, err)
 
 
+@pytest.mark.more
 def test_a_run_of_one_set_goes_on_from_its_folder(run, files, tmp_path):
     out = tmp_path / "out"
     begin = ["debias", files / "model.onnx", files / "validation.csv", "-o", out]

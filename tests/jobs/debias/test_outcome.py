@@ -178,6 +178,7 @@ def test_a_mean_of_joined_groups_is_called_so():
     assert "joined" not in groups_sentence(enough)
 
 
+@pytest.mark.more
 def test_groups_of_two_attributes_decide_together():
     rng = np.random.default_rng(0)
     n = 2000
@@ -209,6 +210,7 @@ def test_groups_of_two_attributes_decide_together():
     assert together in line
 
 
+@pytest.mark.more
 def test_the_average_is_told_where_it_falls_with_the_reason_where_it_is_one():
     fell = Row("average", "average", 1000, 895, lost=50, gained=22)
     gives_way = groups_of(N, BIASED, [[0.8, 0.9], [0.9, 0.8]], HELPED)
@@ -260,6 +262,7 @@ def test_few_labels_say_which_samples_would_tell_more():
     assert "Label" not in read.change_in_words()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("gains", [False, True])
 def test_labels_of_samples_that_were_chosen_for_their_errors_tell_the_accuracy_of_all(gains):
     """A head that is wrong elsewhere gets no better word for errors that were chosen."""
@@ -302,6 +305,7 @@ def test_labels_of_samples_that_were_chosen_for_their_errors_tell_the_accuracy_o
     assert outcome_of([unweighted], average, "validation set", 0.05).is_better
 
 
+@pytest.mark.more
 def test_copies_with_a_part_of_others_tell_what_happens_where_it_is_unrelated():
     """Their mean decides, not that of the biased originals; a change of all pixels has both."""
     d = load_scanned_digits()
@@ -332,6 +336,7 @@ def test_copies_with_a_part_of_others_tell_what_happens_where_it_is_unrelated():
 CORNER, CONTRAST = "image:bottom right brightness high", "image:contrast high"
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("others", [(), (CORNER,), (CORNER, CONTRAST)])
 def test_a_repair_passes_its_limits_on_fewer_samples_and_without_crossed_groups(others):
     """Few samples have both attributes, so that each decides alone; a test set is small."""
@@ -353,6 +358,7 @@ def test_a_repair_passes_its_limits_on_fewer_samples_and_without_crossed_groups(
     assert check(d.model_path, d.model_path, sets["test"], device="cpu").outcome == "pass"
 
 
+@pytest.mark.more
 def test_each_group_has_a_limit_that_can_be_written():
     """A group of which the original had nothing right, and the new model has some."""
     for n in (30, 100, 300, 1000):

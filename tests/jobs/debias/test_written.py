@@ -66,6 +66,7 @@ def test_the_rows_are_those_of_the_files_and_the_next_command_runs(
         assert found.groups() == (before[3], after[3])
 
 
+@pytest.mark.more
 def test_without_a_test_set_the_next_command_names_no_sample_of_the_repair(npz, tmp_path, run):
     out = tmp_path / "out"
     code, printed, _ = run(*command(npz, out, "--method", "auto", "--even-if-worse"))
@@ -143,6 +144,7 @@ def rows(zoo, tmp_path_factory):
     return model, sets, folder / "run"
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", ["class-balanced", "neurontune-half"])
 def test_a_row_is_what_the_job_would_have_written(zoo, rows, tmp_path, run, all_candidates, name):
     model, sets, folder = rows
@@ -263,6 +265,7 @@ def job(request, zoo, tmp_path_factory):
     return path, out / "debiased.onnx", folder / "test.npz", new
 
 
+@pytest.mark.more
 def test_verify_and_report_read_what_was_written(job, run, tmp_path):
     path, debiased, data, new = job
     code, out, err = run("verify", path, debiased, data)

@@ -10,6 +10,7 @@ from tests.jobs.label.models import rows, write_model
 X, Y, MARK = rows()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("told_by", ["mark", "chance"])
 def test_samples_asked_about_for_their_errors_look_worse(told_by, tmp_path):
     """Their groups are said to be too low; with inferred groups, others stand in them as well."""

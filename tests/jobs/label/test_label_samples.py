@@ -107,6 +107,7 @@ def test_batches_ask_for_the_same_contents_in_any_order_and_with_copies(model, t
     assert batches[0] == batches[1] == batches[2]
 
 
+@pytest.mark.more
 def test_erased_labels_still_count_and_are_named(model, asked, asked_once):
     """A label read once is kept; only ? takes it back. A page's next labels.csv erases nothing."""
 
@@ -218,6 +219,7 @@ def test_answers_are_taken_and_nothing_is_asked_twice(model, asked, asked_once):
     assert all(abs(n - np.sum(named == name)) <= 4 for name, n in taken.items())
 
 
+@pytest.mark.more
 def test_whether_to_go_on_is_told_by_what_the_last_batch_changed(model, tmp_path):
     """The folder records the runs; a file with a damaged record counts as no run."""
     out = tmp_path / "out"
@@ -489,6 +491,7 @@ def all_right(labels, rows):
     return labels.answers == {n: ["no", "yes"][MARK[rows[int(n)]]] for n in labels.answers}
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(
     "rows",
     [PERMUTED, np.r_[239, 0:240], np.r_[100:240, 0:100, 0:240]],
@@ -507,6 +510,7 @@ def test_answers_go_with_their_samples_to_other_rows(model, answered, tmp_path, 
     assert json.loads((answered / "answers.json").read_text())["looked_at"] == [16]
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("other", ["float32", "frame", "csv"])
 def test_answers_go_with_their_samples_in_other_forms(model, tmp_path, other):
     """A number is the one that the model takes, from a file, an array or a DataFrame."""
@@ -539,6 +543,7 @@ def test_answers_of_another_file_and_of_a_table_go_by_content_too(
     assert all_right(found.labels, PERMUTED)
 
 
+@pytest.mark.more
 def test_what_has_changed_is_left_out_and_comes_back(model, answered):
     before = read_labels(answered / "answers.json")
     first, second = [*before.answers][:2]

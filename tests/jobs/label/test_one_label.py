@@ -9,6 +9,7 @@ from ntkit.jobs.label import label_samples
 from tests.several_labels import LABELS, REPAIRED
 
 
+@pytest.mark.more
 def test_the_label_is_named_and_its_samples_are_asked(five, tmp_path):
     X, Y = five.set("train")
     Y = Y.astype(float)

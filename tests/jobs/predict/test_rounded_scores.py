@@ -139,6 +139,7 @@ def test_dynamic_quantisation_runs_one_sample_at_a_time(tmp_path):
     assert ntkit.predict(plain, X, device="cpu").notes == ()
 
 
+@pytest.mark.more
 @pytest.mark.parametrize(("form", "noted"), [("half", 2), ("QDQ", 1), ("plain", 0)])
 def test_debias_tells_that_the_file_may_decide_differently(form, noted, tmp_path):
     path, X = made(form, tmp_path / "m.onnx")

@@ -193,6 +193,7 @@ MATCHING = {
 }  # fmt: skip
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", [*INJECTED, "grey of BGR"])
 def test_the_cause_of_an_injected_difference_is_named(name, tmp_path):
     model, recorded, data, cause = injected(tmp_path, name)
@@ -203,6 +204,7 @@ def test_the_cause_of_an_injected_difference_is_named(name, tmp_path):
     assert not found.same_embeddings
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("name", MATCHING)
 def test_a_service_that_does_the_same_raises_no_alarm(name, tmp_path):
     model, recorded, data = MATCHING[name](tmp_path)
@@ -215,6 +217,7 @@ def test_a_service_that_does_the_same_raises_no_alarm(name, tmp_path):
     assert found.cause == ()
 
 
+@pytest.mark.more
 def test_what_cannot_be_explained_is_not_explained(tmp_path):
     model, recorded, data, _ = injected(tmp_path, "bicubic")
     recorded = {name: values[:8] for name, values in recorded.items()}

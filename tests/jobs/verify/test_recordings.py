@@ -162,6 +162,7 @@ def test_debias_refuses_embeddings_that_are_not_the_services(digits, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.more
 def test_debias_compares_stored_embeddings_by_the_head(digits, tmp_path):
     model = ntkit.FrozenModel.load(marked_digits_model_path())
     embedder = ntkit.OnnxEmbedder(model, device="cpu")

@@ -112,7 +112,8 @@ def check_of_table(folder, table):
     """Which answers of a table a person is asked about, and how many each group has."""
     table = {"attribute" if name == "value" else name: v for name, v in table.items()}
     path, model = write_csv(folder / "t.csv", table), write_model(folder / "model.onnx")
-    found = check_table(model, SAMPLES, path, folder / "out")
+    source = AnswerTable.read(path, "attribute", None)
+    found = check_table(model, SAMPLES, source, folder / "out")
     return [(row.name, n) for row, n in zip(found.groups, found.sizes, strict=True)], found.asked
 
 

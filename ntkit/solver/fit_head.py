@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 import scipy
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.optimize import minimize
 from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import OpenBLASController, ThreadpoolController
@@ -121,7 +121,13 @@ def preconditioner(
     floor = np.maximum(diagonal, inner * (rounding * mean) ** 2)
     most = np.minimum(diagonal.sum(), _OWN_SHARE * data.width * floor)
     diagonal += penalty[0] + rounding * np.maximum(most, 1e-30)
-    return Dense(cholesky(hessian, lower=True, check_finite=False, overwrite_a=True))
+    try:
+        return Dense(cholesky(hessian, lower=True, check_finite=False, overwrite_a=True))
+    except LinAlgError:
+        raise InputError(
+            "Some embeddings are so much larger than the others that no head can be fitted. Look "
+            "for a filler value, such as 1e9, in the inputs."
+        ) from None
 
 
 def factored(data: Passes, gains: Array) -> bool:

@@ -192,6 +192,7 @@ def test_check_and_audit(job, tmp_path):
     assert len(lines) == len(set(lines))  # notes are said once
 
 
+@pytest.mark.more
 def test_pairs_are_read_as_the_written_model_says(job):
     """The original, which names no columns, gets the same inputs as what takes its place."""
     outputs = onnxruntime.InferenceSession(job.model).run(None, job.feed)

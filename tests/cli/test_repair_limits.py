@@ -88,6 +88,7 @@ def test_a_repair_passes_the_limits_that_came_with_it(repaired, tmp_path):
     assert len([line for line in shown if line.endswith("pass")]) >= 1
 
 
+@pytest.mark.more
 def test_the_original_does_not_pass_them(repaired):
     limits = repaired / "out" / "repair-limits.toml"
     least = {n: v["accuracy"] for n, v in tomllib.loads(limits.read_text())["slices"].items()
@@ -188,6 +189,7 @@ def sent(folder, to):
     return shutil.copytree(folder, to)
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("how", ["sent", "sent over it"])
 def test_a_folder_that_somebody_sent_makes_no_failing_check_pass(own, tmp_path, how):
     """Though its record, its limits and its models fit each other, and files keep their times."""
@@ -212,6 +214,7 @@ def test_an_honest_copy_is_named_and_not_used(repaired, tmp_path):
     assert f"To use it anyway, add: --limits {copy / 'repair-limits.toml'}" in err
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("how", ["beside", "edited", "link", "damaged", "other pair", "no folder"])
 def test_no_file_makes_a_failing_check_pass(own, tmp_path, how):
     """A file that ntkit did not write there, or wrote about other models, is ignored and said."""

@@ -155,6 +155,7 @@ def test_the_repaired_model_and_the_folder_of_the_service(repair, folder):
     assert told == predict(new, [*texts[:9], ""], device="cpu").labels.tolist()
 
 
+@pytest.mark.more
 def test_strings_in_a_row_undo_and_other_rows(repair, folder, tmp_path):
     """All are verified on words of the model, and each deployed program takes texts."""
     texts = random_inputs(FrozenModel.load(folder / "reviews.onnx"))["review"][:, 0]

@@ -15,7 +15,7 @@ from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from ntkit.exceptions import DeviceError, MissingDependencyError
+from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
 from ntkit.head import LinearHead
 from ntkit.solver.fit_head import fit_linear_head, fit_linear_heads, resolve_device
 from ntkit.solver.loss import NumpyPasses
@@ -300,3 +300,15 @@ def test_penalties_share_weights():
         shared = fit_linear_heads(X, y, weights, classes=classes, Cs=np.repeat(Cs, 2))
         for one, other in zip(shared, alone, strict=True):
             assert_allclose(one.coef, other.coef, atol=1e-5)
+
+
+def test_a_hessian_that_rounding_spoils_is_an_error_in_a_sentence(monkeypatch):
+    """As with a filler value of 1e9 in one of thousands of rows."""
+
+    def spoilt(*_, **__):
+        raise np.linalg.LinAlgError("15-th leading minor of the array is not positive definite")
+
+    monkeypatch.setattr("ntkit.solver.fit_head.cholesky", spoilt)
+    X = np.random.default_rng(0).standard_normal((3000, 20))
+    with pytest.raises(InputError, match="much larger than the others"):
+        fit_linear_head(X, (X[:, 0] > 0).astype(int), np.ones(3000), classes=np.arange(2))

@@ -23,7 +23,6 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     head_of,
 )
-from ntkit.estimators._auto import GROUPS
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import STEPS, AccuracyCost, accuracy_cost_of, mixed
@@ -67,12 +66,13 @@ class Comparison:
         most = validation.X if self.one_set else train.X
         self.mean, self.std = _moments(most)
         self._mapped = is_mapped(most) and most.nbytes > LARGE
-        # Neighbours in one array, so that joining both takes no copy.
-        n = len(train)
-        pool = np.empty((n + len(validation), most.shape[1]), np.result_type(train.X, validation.X))
-        alike = train.X.dtype == validation.X.dtype
-        self.train = train.scaled(self.mean, self.std, pool[:n] if alike else None)
-        self.validation = validation.scaled(self.mean, self.std, pool[n:] if alike else None)
+        parts: tuple[Array | None, ...] = (None, None)
+        if not is_mapped(most) and train.X.dtype == validation.X.dtype:
+            # Neighbours in one array, so that joining both takes no copy.
+            pool = np.empty((len(train) + len(validation), most.shape[1]), most.dtype)
+            parts = pool[: len(train)], pool[len(train) :]
+        self.train = train.scaled(self.mean, self.std, parts[0])
+        self.validation = validation.scaled(self.mean, self.std, parts[1])
         self.test = None if test is None else test.scaled(self.mean, self.std)
         self.evaluated = self.validation if self.test is None else self.test
         named, self.known = evidence.named, evidence.known
@@ -85,7 +85,7 @@ class Comparison:
         if evidence.invariance is not None:
             self.invariance = invariance = evidence.invariance.scaled(self.mean, self.std)
             evidence = replace(evidence, invariance=invariance)
-            m = len(self.validation)
+            n, m = len(train), len(self.validation)
             self.with_copies = replace(
                 self.study,
                 changed=invariance.changed(n, m),
@@ -102,7 +102,7 @@ class Comparison:
         self.scale = self.validation.X if self.one_set else self.train.X  # of logits that are mixed
         if head is None:
             # Without class weights, a head with a strong penalty predicts only the larger class.
-            C_erm = max(self._C(FittedOn.TRAIN), 1 / (ERM_ALPHA * n)) if C is None else C
+            C_erm = max(self._C(FittedOn.TRAIN), 1 / (ERM_ALPHA * len(train))) if C is None else C
             self.original: LinearHead = self.train.heads([self.train.weight], C_erm)[0]
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
@@ -147,7 +147,7 @@ class Comparison:
                 decided["C"] = self.C or known.get("C")
             elif "C" in known:
                 decided["C"] = self.C if isinstance(clf, NeuronTuneClassifier) else self._C(rows)
-            if self.C is not None and known.get("recipe") == GROUPS:
+            if self.C is not None and known.get("recipe") == "group-balanced":
                 n = len(self.study_of(clf, rows, validation=validation).both)
                 decided["alphas"] = [1 / (self.C * n)]  # of the mean loss
         clf.set_params(**{name: decided[name] for name in decided if name in known})

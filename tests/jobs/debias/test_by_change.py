@@ -54,6 +54,7 @@ def test_a_part_of_another_image_repairs_without_a_label_of_the_mark(digits, by_
         assert line.replace("'", "&#39;") in page
 
 
+@pytest.mark.more
 def test_flip_rates_are_those_of_onnx_runtime(digits, by_change):
     rate = next(r for r in by_change.by_change.flips if r.name == "image:blur")
     rows = np.sort(np.random.default_rng(0).permutation(600)[:150])
@@ -114,6 +115,7 @@ def test_a_change_of_normalised_images_is_refused_before_anything_is_embedded(fe
             debias(DIGITS, *sets[:2], invariant=change, **QUICK)
 
 
+@pytest.mark.more
 def test_real_groups_judge_where_a_word_names_them(by_words):
     result = by_words
     assert result.helped

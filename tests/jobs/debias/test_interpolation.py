@@ -127,6 +127,7 @@ def test_the_method_of_the_run_stays(biased, tmp_path):
     assert f"{CHOSEN} (35 %), perhaps by results on the validation set." in printed
 
 
+@pytest.mark.more
 @pytest.mark.parametrize("share", ["0", "-0.5", "1.5", "nan"])
 def test_a_share_is_above_0_and_at_most_1(own, share):
     before = contents(own)

@@ -49,6 +49,7 @@ def test_the_label_becomes_better_and_the_others_stay_to_the_bit(five, repaired)
     assert min(right[groups == g].mean() for g in range(4)) == repaired.chosen.worst_group
 
 
+@pytest.mark.more
 def test_the_written_model_has_all_labels(five, repaired):
     written = FrozenModel.load(repaired.path / "debiased.onnx")
     assert written.label_names == LABELS

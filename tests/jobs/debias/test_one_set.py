@@ -35,6 +35,7 @@ def test_one_set_and_an_answer_repair_a_model(repaired):
     )
 
 
+@pytest.mark.more
 def test_the_interpolation_has_the_largest_gain(repaired):
     gains = {cost.t: cost.class_gain for cost in repaired.accuracy_costs if cost.helps()}
     assert repaired.accuracy_cost.class_gain == max(gains.values())

@@ -29,7 +29,7 @@ from nearness import ALIKE, within
 from ntkit import audit
 from ntkit.attributes import FeatureSet
 from ntkit.attributes.activations import layers
-from ntkit.attributes.images import measured_image_statistics
+from ntkit.attributes.image_statistics import measured_image_statistics
 from ntkit.jobs.label import feature_sets_of
 from ntkit.study import Rows
 from splits import CHECKS, DATA, joined, splits_of, taken, two_thirds

@@ -39,7 +39,7 @@ from ntkit import Audit, audit
 from ntkit.attributes import metadata
 from ntkit.attributes.activations import layers
 from ntkit.attributes.feature_set import values_of
-from ntkit.attributes.images import measured_image_statistics
+from ntkit.attributes.image_statistics import measured_image_statistics
 from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,

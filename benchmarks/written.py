@@ -15,7 +15,7 @@ import data_adult
 import data_texts
 from answers_data import images_of, rows_in
 from ntkit.attributes import FeatureSet, columns, words
-from ntkit.attributes.images import image_statistics
+from ntkit.attributes.image_statistics import image_statistics
 from ntkit.estimators import head_of
 from ntkit.jobs.debias import MAX_COST
 from ntkit.jobs.debias._accuracy_cost import mixed, taken

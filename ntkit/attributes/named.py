@@ -16,7 +16,7 @@ from ntkit._labels import TRUTHS, composed, listed, meant_instead, plain_label
 from ntkit._types import Array
 from ntkit.attributes.column_values import Column, number_of, read_column, seconds_of
 from ntkit.attributes.feature_set import FeatureSet
-from ntkit.attributes.images import STATISTICS
+from ntkit.attributes.image_statistics import STATISTICS
 from ntkit.attributes.word_lists import holding
 from ntkit.exceptions import InputError
 

@@ -20,7 +20,7 @@ from ntkit.attributes import Attribute, FeatureSet, columns, words
 from ntkit.attributes.activations import layer_of, layer_rule, layer_values, layers
 from ntkit.attributes.column_values import read_column
 from ntkit.attributes.feature_set import FEWEST, Rule, array, both_of
-from ntkit.attributes.images import (
+from ntkit.attributes.image_statistics import (
     SEVERAL_SIZES,
     image_feature_set,
     is_of_size,

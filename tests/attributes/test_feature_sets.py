@@ -11,7 +11,7 @@ from PIL import Image
 
 from ntkit.attributes import Attribute, columns, metadata, words
 from ntkit.attributes.feature_set import Rule, array, values_of
-from ntkit.attributes.images import STATISTICS, image_statistics, statistics_of_image
+from ntkit.attributes.image_statistics import STATISTICS, image_statistics, statistics_of_image
 from ntkit.attributes.named import attribute_named
 from ntkit.attributes.word_lists import holding
 from ntkit.exceptions import InputError

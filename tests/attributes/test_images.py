@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from PIL import Image
 
-from ntkit.attributes.images import statistics_of_image
+from ntkit.attributes.image_statistics import statistics_of_image
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples
 from ntkit.jobs.attribute_reader import AttributeReader
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ntkit import audit
 from ntkit._join import in_order, pooled
 from ntkit.attributes import columns, metadata, words
-from ntkit.attributes.images import image_statistics
+from ntkit.attributes.image_statistics import image_statistics
 from ntkit.attributes.named import attribute_named, column_notes
 from ntkit.exceptions import InputError
 

@@ -31,7 +31,7 @@ from ntkit.attributes.findings import (
     find_findings,
     one_shortcut,
 )
-from ntkit.attributes.images import image_statistics
+from ntkit.attributes.image_statistics import image_statistics
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AuditedImages, of_inputs
 from ntkit.jobs.audit.labels import attributes_of

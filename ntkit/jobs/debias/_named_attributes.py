@@ -31,7 +31,7 @@ from ntkit.attributes.answers import (
     read_labels,
 )
 from ntkit.attributes.feature_set import FEWEST, Rule
-from ntkit.attributes.images import OF_IMAGES
+from ntkit.attributes.image_statistics import OF_IMAGES
 from ntkit.changes import Change
 from ntkit.estimators import FEWEST_KNOWN, DFRClassifier, GroupInference, with_rest
 from ntkit.exceptions import InputError

@@ -15,7 +15,7 @@ from sklearn.neural_network import MLPClassifier
 import ntkit
 from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias
 from ntkit.attributes.answers import Answer, write_answers
-from ntkit.attributes.images import statistics_of_image
+from ntkit.attributes.image_statistics import statistics_of_image
 from ntkit.exceptions import InputError
 from ntkit.extraction import EmbeddingStore, Samples
 from ntkit.extraction.embedder import embedded_with_layers

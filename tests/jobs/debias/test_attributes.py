@@ -13,7 +13,7 @@ from sklearn.neural_network import MLPClassifier
 import ntkit
 from ntkit import DebiasSettings, FrozenModel, debias
 from ntkit.attributes.feature_set import FEWEST
-from ntkit.attributes.images import STATISTICS
+from ntkit.attributes.image_statistics import STATISTICS
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples

@@ -65,16 +65,14 @@ def shared_samples(digests: Mapping[str, Digests]) -> dict[tuple[str, str], int]
     }
 
 
-def compared_by_embedding(one: Samples, *others: Samples) -> bool:
-    """Whether the sets have only embeddings in common: files, arrays and stores differ."""
-    return any(
-        (each.embedded, each.data.are_files) != (one.embedded, one.data.are_files)
-        for each in others
-    )
+def compared_by_embedding(*sets: Samples) -> bool:
+    """Whether sets have only embeddings in common: files, arrays, stores, numbers of float16."""
+    half = (getattr(each.X, "dtype", None) == np.float16 for each in sets)
+    forms = ((each.embedded, each.data.are_files) for each in sets)
+    return len({*zip(forms, half, strict=True)}) > 1
 
 
 _TOLD_APART = 0.001  # share of contents of one set that may have an embedding in common
-_NOTABLE = 0.01  # share of a set that is in another by embedding alone
 
 
 def contents_by_embedding(
@@ -84,23 +82,16 @@ def contents_by_embedding(
 
     Without contents, all samples are distinct.
     """
-    # Files, arrays and stores have only embeddings in common. So have numbers of float16 and
-    # float32: there, embeddings count if many are shared. Rounding counts as equal if embeddings
-    # tell the samples of each set apart.
     if contents is None:
         contents = {n: np.array([f"{n} {i}".encode() for i in range(len(z))]) for n, z in Z.items()}
-    near, other_forms = contents_of_embeddings(Z, contents), compared_by_embedding(*sets.values())
+    if not compared_by_embedding(*sets.values()):
+        return contents
+    near = contents_of_embeddings(Z, contents)  # equal but for rounding
     for name, each in contents.items():
         if len({*near[name].tolist()}) < (1 - _TOLD_APART) * len({*each.tolist()}):
             # Samples that are close may be different ones, such as those of few numbers.
-            if not other_forms:
-                return contents
             near = {name: row_contents(z, np.float32) for name, z in Z.items()}
             break
-    n_shared = shared_samples(contents)
-    more = {pair: n - n_shared[pair] for pair, n in shared_samples(near).items()}
-    if not other_forms and not any(n > _NOTABLE * len(contents[k[1]]) for k, n in more.items()):
-        return contents
     return near | {name: told_apart(near[name]) for name, each in sets.items() if each.coarse}
 
 

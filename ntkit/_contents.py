@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
 from ntkit._types import Array
 
@@ -26,6 +27,7 @@ Above them, rows are too coarse to tell samples apart. Then equal ones are diffe
 """
 _ROUNDING = 2e-3  # of the spread of embeddings: inputs of float16 move them by up to 1e-3
 _DIRECTIONS = 8
+_MOST_NEAR = 5  # rows close to a row, itself included, on average
 _MORE_OFTEN = 3  # rows that are equal so much more often across sets than within are copies
 
 
@@ -77,9 +79,10 @@ def row_contents(X: Any, dtype: Any = None) -> Digests:
 
 def contents_of_embeddings(
     sets: Mapping[str, Array], known: Mapping[str, Digests] | None = None
-) -> dict[str, Digests]:
+) -> dict[str, Digests] | None:
     """Content of each row of several sets; rows that differ by rounding alone have one content.
 
+    None if so many rows are close that this does not tell them apart.
     The same image as a file, and as a row of an array of float16, has almost the same embedding.
     Rows of one ``known`` content have one content as well.
     """
@@ -91,19 +94,13 @@ def contents_of_embeddings(
     # Rows that are close have close projections, so few pairs are left to compare in full.
     directions = np.random.default_rng(0).standard_normal((rows.shape[1], _DIRECTIONS))
     places = rows @ (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
-    order = np.argsort(places[:, 0], kind="stable")
-    twins = [np.empty((2, 0), dtype=np.int64)]
-    for step in range(1, len(order)):
-        one, other = order[:-step], order[step:]
-        near = places[other, 0] - places[one, 0] <= tolerance
-        if not near.any():
-            break
-        one, other = one[near], other[near]
-        near = (np.abs(places[one] - places[other]) <= tolerance).all(axis=1)
-        one, other = one[near], other[near]
-        near = np.linalg.norm(rows[one] - rows[other], axis=1) <= tolerance
-        twins.append(np.stack([one[near], other[near]]))
-    pairs = np.concatenate(twins, axis=1)
+    tree = cKDTree(places)
+    some = places[:: max(1, len(places) // 1000)]
+    if tree.query_ball_point(some, tolerance, p=np.inf, return_length=True).mean() > _MOST_NEAR:
+        return None
+    one, other = tree.query_pairs(tolerance, p=np.inf, output_type="ndarray").T
+    near = np.linalg.norm(rows[one] - rows[other], axis=1) <= tolerance
+    pairs = np.stack([one[near], other[near]])
     graph = csr_array((np.ones(pairs.shape[1]), pairs), shape=(len(rows), len(rows)))
     of_row = connected_components(graph, directed=False)[1][number]
     if known is not None:

@@ -87,11 +87,12 @@ def contents_by_embedding(
     if not compared_by_embedding(*sets.values()):
         return contents
     near = contents_of_embeddings(Z, contents)  # equal but for rounding
-    for name, each in contents.items():
-        if len({*near[name].tolist()}) < (1 - _TOLD_APART) * len({*each.tolist()}):
-            # Samples that are close may be different ones, such as those of few numbers.
-            near = {name: row_contents(z, np.float32) for name, z in Z.items()}
-            break
+    if near is None or any(
+        len({*near[name].tolist()}) < (1 - _TOLD_APART) * len({*each.tolist()})
+        for name, each in contents.items()
+    ):
+        # Samples that are close may be different ones, such as those of few numbers.
+        near = {name: row_contents(z, np.float32) for name, z in Z.items()}
     return near | {name: told_apart(near[name]) for name, each in sets.items() if each.coarse}
 
 

@@ -201,3 +201,14 @@ def test_embeddings_of_half_precision_are_those_of_single_precision(embedded):
     contents = contents_of(sets)
     found = contents_by_embedding(sets, contents, {"train": one, "test": half})
     assert shared_samples(found) == {("train", "test"): 100}
+
+
+def test_a_filler_value_makes_no_copies_of_what_lies_close_beside_it():
+    """One value sets the spread, so that all other rows are close: no copies, no long wait."""
+    Z = np.random.default_rng(0).standard_normal((30_000, 8)).astype(np.float32)
+    Z[0, 0] = 1e9
+    assert contents_of_embeddings({"train": Z}) is None
+    sets = {"train": Samples(Z[:20_000], embedded=True), "test": Samples(Z[20_000:])}
+    parts = {name: each.X for name, each in sets.items()}
+    found = contents_by_embedding(sets, contents_of(sets), parts)
+    assert shared_samples(found) == {("train", "test"): 0}

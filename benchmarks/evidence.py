@@ -53,7 +53,8 @@ from ntkit.jobs.debias._candidates import (
     n_suppressed,
 )
 from ntkit.jobs.debias._comparison import Comparison
-from ntkit.metrics import LABEL_FREE_SCORES, accuracy_by, named_score, worst_group_accuracy
+from ntkit.metrics import accuracy_by, worst_group_accuracy
+from ntkit.scorers import LABEL_FREE_SCORES, named_score
 from ntkit.study import ALPHAS, Rows
 from runner import command_line, publish, save, table
 from splits import CHECKS, DATA, SETTINGS, joined, splits_of

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 
 from ntkit.jobs.debias import MAX_COST
 from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE
-from ntkit.metrics import LABEL_FREE_SCORES
+from ntkit.scorers import LABEL_FREE_SCORES
 from runner import mean_std, table
 
 Array = NDArray[Any]

@@ -69,7 +69,7 @@ from ntkit.jobs.debias import DebiasResult, _debias
 from ntkit.jobs.debias._candidates import CANDIDATES, GROUP_BALANCED, OTHER_METHODS, FittedOn
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import label_samples
-from ntkit.metrics import LABEL_FREE_SCORES
+from ntkit.scorers import LABEL_FREE_SCORES
 from ntkit.study import digest
 from runner import command_line, record, recorded
 

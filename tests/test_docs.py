@@ -25,7 +25,7 @@ from ntkit.changes.change import KINDS
 from ntkit.cli._app import app
 from ntkit.estimators import LABEL_FREE
 from ntkit.jobs.debias._candidates import CANDIDATES, OTHER_METHODS, change_candidates
-from ntkit.metrics import LABEL_FREE_SCORES
+from ntkit.scorers import LABEL_FREE_SCORES
 from tests.test_public_api import INSIDE, MODULES
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 
 import ntkit.export  # noqa: F401 - registers the converters
 from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder
-from ntkit.metrics import worst_group_scorer
+from ntkit.scorers import worst_group_scorer
 
 CLASSES = np.array(["land", "water"])
 

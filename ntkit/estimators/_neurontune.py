@@ -35,7 +35,7 @@ from ntkit.estimators._base import (
 )
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
-from ntkit.metrics import get_scorer
+from ntkit.scorers import get_scorer
 from ntkit.solver.fit_head import FittedHead
 from ntkit.solver.sgd import fit_by_sgd
 from ntkit.spuriousness import (
@@ -188,7 +188,7 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
     BalancedClassifier : The same retraining without suppression, as the baseline.
     NeuronTuneClassifierCV : Chooses the threshold by cross-validation.
     AutoDebiasClassifier : Balances errors instead of suppressing neurons.
-    ntkit.metrics.CorrectnessGroupScorer : Scorer for a search without group labels.
+    ntkit.scorers.CorrectnessGroupScorer : Scorer for a search without group labels.
     ntkit.export.to_onnx : Converts a fitted estimator to ONNX.
 
     Notes
@@ -207,7 +207,7 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
     --------
     >>> from sklearn.model_selection import GridSearchCV
     >>> from ntkit import NeuronTuneClassifier
-    >>> from ntkit.metrics import CorrectnessGroupScorer
+    >>> from ntkit.scorers import CorrectnessGroupScorer
     {marked}
     >>> clf = NeuronTuneClassifier(max_cost=None, C=1.0, random_state=0).fit(X, y)
     >>> clf.suppressed_
@@ -631,7 +631,7 @@ class NeuronTuneClassifierCV(NeuronMaskRule, HeadClassifier):
         Folds, as in scikit-learn's ``LogisticRegressionCV``; an int is reduced to the size of the
         smallest class.
     scoring : str or callable, default="worst_class_correctness_group_accuracy"
-        A name of :data:`ntkit.metrics.SCORERS` without group labels, one of scikit-learn's, or a
+        A name of :data:`ntkit.scorers.SCORERS` without group labels, one of scikit-learn's, or a
         scorer.
     max_suppressed, aggregation, statistic, min_misclassified, identification
         As in :class:`NeuronTuneClassifier`.
@@ -657,7 +657,7 @@ class NeuronTuneClassifierCV(NeuronMaskRule, HeadClassifier):
     --------
     NeuronTuneClassifier : The same with a fixed threshold.
     BalancedClassifier : The same retraining without suppression, as the baseline.
-    ntkit.metrics.CorrectnessGroupScorer : The default scoring, for other searches.
+    ntkit.scorers.CorrectnessGroupScorer : The default scoring, for other searches.
     ntkit.export.to_onnx : Converts a fitted estimator to ONNX.
 
     Examples

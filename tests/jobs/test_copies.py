@@ -31,9 +31,9 @@ from ntkit.export import to_onnx
 from ntkit.extraction import EmbeddingStore, Samples
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import label_samples
-from ntkit.metrics import CorrectnessGroupScorer
 from ntkit.samples.copies import sample_digests
 from ntkit.samples.read import read
+from ntkit.scorers import CorrectnessGroupScorer
 from tests.cases import done, ntkit, write_csv, write_images
 from tests.jobs.debias.conftest import DIGITS, QUICK
 from tests.jobs.label.models import rows, write_model

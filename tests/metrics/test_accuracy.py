@@ -11,20 +11,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, recall_score
 
 from ntkit.exceptions import InputError
-from ntkit.metrics import (
+from ntkit.metrics import accuracy_by, group_report, worst_class_accuracy, worst_group_accuracy
+from ntkit.scorers import (
     LABEL_FREE_SCORES,
     SCORERS,
-    accuracy_by,
     adjusted_accuracy,
     afr_weighted_accuracy,
     class_accuracy_gap,
     correctness_group_accuracy,
-    group_report,
     named_score,
     sfit_score,
-    worst_class_accuracy,
     worst_class_correctness_group_accuracy,
-    worst_group_accuracy,
 )
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -11,7 +11,7 @@ from ntkit._checks import rates
 from ntkit.metrics import compare
 from ntkit.metrics.contrasts import loss_contrast, surprise
 
-ENGINE = {"_checks.py", "metrics/_accuracy.py", "metrics/class_order.py", "metrics/contrasts.py"}
+ENGINE = {"_checks.py", "metrics/accuracy.py", "metrics/class_order.py", "metrics/contrasts.py"}
 OUTCOME = r"\b(?:was_|is_)?(?:right|wrong|correct|hits?|happens|flips|outcomes?)\b"
 COUNTS = re.compile(
     rf"""bincount\([^\n]*weights=[^\n]*{OUTCOME}     # outcomes of disjoint subsets

@@ -8,13 +8,8 @@ from scipy.stats import binom, binomtest
 from sklearn.metrics import accuracy_score
 
 from ntkit.exceptions import InputError
-from ntkit.metrics import (
-    accuracy_by,
-    adjusted_accuracy,
-    group_report,
-    worst_class_accuracy,
-    worst_group_accuracy,
-)
+from ntkit.metrics import accuracy_by, group_report, worst_class_accuracy, worst_group_accuracy
+from ntkit.scorers import adjusted_accuracy
 
 
 def labels(seed, n=300):

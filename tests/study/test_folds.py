@@ -18,7 +18,7 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     NeuronTuneClassifierCV,
 )
-from ntkit.metrics import CorrectnessGroupScorer
+from ntkit.scorers import CorrectnessGroupScorer
 from ntkit.study import Rows, folds_of, n_distinct, split_in_two, stratified_folds
 
 contents_and_strata = st.lists(
@@ -122,7 +122,7 @@ def test_scores_of_copies_are_those_of_heads_without_them(rng):
     rows = np.repeat(np.arange(40), 6)
     scorer = CorrectnessGroupScorer().for_samples(X[rows], y[rows])
     assert scorer is not None
-    proba = ntkit.metrics._scorers.cross_fitted_proba(X[rows], y[rows], 0, None)
+    proba = ntkit.scorers.cross_fitted_proba(X[rows], y[rows], 0, None)
     assert np.mean(proba.argmax(axis=1) == y[rows]) < 0.75
 
 

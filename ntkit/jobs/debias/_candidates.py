@@ -18,7 +18,7 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
 )
 from ntkit.exceptions import InputError
-from ntkit.metrics import LABEL_FREE_SCORES
+from ntkit.scorers import LABEL_FREE_SCORES
 
 GROUP_BALANCED = "group-balanced"
 YOURS = "yours"

@@ -31,7 +31,8 @@ from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Judge, Likeness, judge_of, likeness_of
 from ntkit.jobs.debias._outcome import deciding_groups
 from ntkit.jobs.debias._scorecard import Evidence, Scorecard
-from ntkit.metrics import named_score, worst_class_accuracy, worst_group_accuracy
+from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
+from ntkit.scorers import named_score
 from ntkit.solver.loss import is_mapped, rows_per_chunk
 from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest, seed_of, stratified_folds, tuned
 

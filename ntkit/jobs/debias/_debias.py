@@ -189,7 +189,7 @@ def debias(
         The head to write. One of: the name of a candidate in the table ("auto" is
         :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" has NeuronTune's rule as
         described); "afr", "jtt", "self", "evals", "leace" or "leia"; a label-free score that
-        chooses among the candidates (:data:`~ntkit.metrics.LABEL_FREE_SCORES`); or any classifier
+        chooses among the candidates (:data:`~ntkit.scorers.LABEL_FREE_SCORES`); or any classifier
         that :func:`~ntkit.estimators.head_of` reads, such as ``LogisticRegression()``. ntkit sets
         the classifier's ``head`` parameter, if it has one, to the original head. ``C`` applies to
         standardised embeddings.

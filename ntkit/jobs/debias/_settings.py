@@ -29,8 +29,8 @@ from ntkit.inputs.image_preprocessing import ImagePreprocessing
 from ntkit.inputs.text_preprocessing import TextPreprocessing
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._candidates import asked_for
-from ntkit.metrics import LABEL_FREE_SCORES
 from ntkit.model.frozen_model import loaded
+from ntkit.scorers import LABEL_FREE_SCORES
 
 P = ParamSpec("P")
 R = TypeVar("R")

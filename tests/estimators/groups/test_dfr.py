@@ -14,7 +14,8 @@ from sklearn.preprocessing import StandardScaler
 
 from ntkit.estimators import DFRClassifier, GroupDROClassifier, GroupInference
 from ntkit.exceptions import InputError
-from ntkit.metrics import worst_group_accuracy, worst_group_scorer
+from ntkit.metrics import worst_group_accuracy
+from ntkit.scorers import worst_group_scorer
 from ntkit.study import Rows
 from tests.estimators.samples import grouped as data
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 from ntkit import LinearHead, NeuronTuneClassifier, NeuronTuneClassifierCV
-from ntkit.metrics import get_scorer
+from ntkit.scorers import get_scorer
 from tests.estimators.samples import labelled
 
 data = partial(labelled, n=300, width=12, relu=True)

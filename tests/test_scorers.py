@@ -20,7 +20,8 @@ from sklearn.preprocessing import StandardScaler
 
 from ntkit import LinearHead
 from ntkit.exceptions import InputError
-from ntkit.metrics import (
+from ntkit.metrics import worst_group_accuracy
+from ntkit.scorers import (
     LABEL_FREE_SCORES,
     SCORERS,
     CorrectnessGroupScorer,
@@ -28,7 +29,6 @@ from ntkit.metrics import (
     get_scorer,
     named_score,
     sfit_score,
-    worst_group_accuracy,
     worst_group_scorer,
 )
 
@@ -126,7 +126,7 @@ def test_memory_fits_the_reference_once(pipe, data, tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("fitted again")
 
-    monkeypatch.setattr("ntkit.metrics._scorers.LogisticRegression", fail)
+    monkeypatch.setattr("ntkit.scorers.LogisticRegression", fail)
     assert scorer(pipe, X, y) == value
 
 

@@ -29,7 +29,7 @@ from ntkit._doc import documented
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.metrics._accuracy import (
+from ntkit.metrics.accuracy import (
     accuracy_by,
     accuracy_in,
     of_labels,
@@ -38,6 +38,14 @@ from ntkit.metrics._accuracy import (
 )
 from ntkit.spuriousness import sfit, spuriousness_scores
 from ntkit.study import Rows, n_distinct, scaler_of, stratified_folds
+
+__all__ = [
+    "LABEL_FREE_SCORES",
+    "SCORERS",
+    "CorrectnessGroupScorer",
+    "get_scorer",
+    "worst_group_scorer",
+]
 
 
 def worst_class_correctness_group_accuracy(
@@ -279,7 +287,7 @@ class CorrectnessGroupScorer:
     >>> import numpy as np
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.model_selection import cross_val_score
-    >>> from ntkit.metrics import CorrectnessGroupScorer
+    >>> from ntkit.scorers import CorrectnessGroupScorer
     >>> rng = np.random.default_rng(0)
     >>> y = rng.integers(0, 2, 200)
     >>> X = np.column_stack([y + rng.normal(0, 1, 200), rng.normal(0, 1, 200)])
@@ -420,7 +428,7 @@ def worst_group_scorer(*, name: str = "sensitive") -> Scorer:
     >>> import numpy as np, sklearn
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.model_selection import cross_val_score
-    >>> from ntkit.metrics import worst_group_scorer
+    >>> from ntkit.scorers import worst_group_scorer
     >>> y, attribute = np.random.default_rng(0).integers(0, 2, (2, 200))
     >>> X = np.column_stack([y, attribute])
     >>> with sklearn.config_context(enable_metadata_routing=True):
@@ -458,7 +466,7 @@ def get_scorer(scoring: str | Scorer) -> Scorer:
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.model_selection import cross_val_score
-    >>> from ntkit.metrics import get_scorer
+    >>> from ntkit.scorers import get_scorer
     >>> scorer, clf = get_scorer("worst_class_accuracy"), LogisticRegression(max_iter=1000)
     >>> cross_val_score(clf, *load_iris(return_X_y=True), scoring=scorer, cv=3).round(2)
     array([0.94, 0.88, 0.94])

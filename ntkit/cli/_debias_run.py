@@ -17,6 +17,7 @@ from ntkit.cli import _options as o
 from ntkit.cli._questions import asks_in_terminal, can_ask
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import DeployError, InputError
+from ntkit.jobs.command_line import options_again, quoted, started_by
 from ntkit.jobs.debias import (
     ANSWERS_FILE,
     HEADS_FILE,
@@ -31,7 +32,6 @@ from ntkit.jobs.debias import (
     debias,
     write_candidate,
 )
-from ntkit.jobs.report import options_again, quoted, started_by
 from ntkit.model import FrozenModel
 from ntkit.samples.samples import Samples
 from ntkit.samples.table import named_delimiter, read_table

@@ -89,7 +89,7 @@ def command(
     by id if all rows have one, or by position.
     """
     from ntkit.jobs.audit import Audit, write_audit
-    from ntkit.jobs.report import options_again, quoted, started_by
+    from ntkit.jobs.command_line import options_again, quoted, started_by
 
     data = _checked(paths, tables.predictions)
     inputs = [*paths, tables.predictions, tables.metadata, tests.unlabelled, *data_options.files]
@@ -179,7 +179,7 @@ def _of_model(
 def _next_step(audit: Any, out: Path, model: Path | None, repair: str, check: str) -> str:
     """The output folder, and the next command, with these samples and options."""
     from ntkit.jobs.audit import LabelAudits
-    from ntkit.jobs.report import quoted
+    from ntkit.jobs.command_line import quoted
 
     page, asked = quoted(out / "audit.html"), audit
     if isinstance(audit, LabelAudits):

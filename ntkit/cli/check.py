@@ -236,7 +236,7 @@ def command(
         force=run.force,
     )
     if report is not None:
-        from ntkit.jobs.report import started_by
+        from ntkit.jobs.command_line import started_by
 
         with started_by(o.command_line()):
             page(report, force=run.force)

@@ -59,9 +59,9 @@ def command(
 
     Example: ntkit label classifier.onnx images/train -o water/ --check water.csv
     """
+    from ntkit.jobs.command_line import started_by
     from ntkit.jobs.label import check_table, label_samples, of_one_label
     from ntkit.jobs.label_tables import AnswerTable
-    from ntkit.jobs.report import started_by
 
     frozen = of_one_label(model_options.load(model))
     samples = data_options.read(data, frozen)

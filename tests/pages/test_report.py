@@ -25,8 +25,8 @@ from ntkit import (
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples, TextPreprocessing, Texts
+from ntkit.jobs.command_line import started_by
 from ntkit.jobs.debias._lost_groups import LostGroup
-from ntkit.jobs.report import started_by
 from ntkit.metrics import Row, group_report
 from ntkit.pages.report_page import (
     Conclusion,

@@ -21,7 +21,7 @@ from ntkit.attributes.column_values import origins_of
 from ntkit.attributes.feature_set import common_enough
 from ntkit.attributes.findings import Finding
 from ntkit.jobs.audit.result import Audit, audit_files
-from ntkit.jobs.report import settings_files
+from ntkit.jobs.command_line import settings_files
 from ntkit.metrics import compare
 from ntkit.pages.audit_page import labels_html
 from ntkit.samples.looks import Inputs

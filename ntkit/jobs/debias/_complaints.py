@@ -19,11 +19,11 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.extraction.head_check import check_head
 from ntkit.head import LinearHead
+from ntkit.jobs.command_line import arguments, from_here, options_again, quoted, settings_files
 from ntkit.jobs.debias._inputs import check_embedded, check_origins, reading_notes
 from ntkit.jobs.debias._job import write_heads
 from ntkit.jobs.debias._result import new_layer
 from ntkit.jobs.debias._settings import HEADS_FILE, MODEL_FILE, DebiasSettings
-from ntkit.jobs.report import arguments, from_here, options_again, quoted, settings_files
 from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import share_bounds
 from ntkit.model import FrozenModel

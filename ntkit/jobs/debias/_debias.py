@@ -35,6 +35,7 @@ from ntkit.jobs.audit.changes import budget_for, change_for
 from ntkit.jobs.audit.changes import changes_of as changes_of_samples
 from ntkit.jobs.audit.from_model import audit_read
 from ntkit.jobs.audit.from_predictions import with_retraining
+from ntkit.jobs.command_line import arguments
 from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, asked_for
 from ntkit.jobs.debias._choice import Choice, choose
 from ntkit.jobs.debias._comparison import Comparison
@@ -68,7 +69,6 @@ from ntkit.jobs.debias._scorecard import Evidence
 from ntkit.jobs.debias._settings import ANSWERS_FILE, DebiasSettings, Order, with_former_keywords
 from ntkit.jobs.debias._write_candidate import check_label, label_of_run, other_labels_note
 from ntkit.jobs.label import feature_sets_of
-from ntkit.jobs.report import arguments
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
 from ntkit.samples.columns import named_like_a_prediction

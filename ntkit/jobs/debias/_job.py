@@ -26,6 +26,14 @@ from ntkit.extraction import Samples
 from ntkit.head import LinearHead
 from ntkit.jobs.audit.result import audit_files
 from ntkit.jobs.check import REPAIR_LIMITS, toml_of
+from ntkit.jobs.command_line import (
+    arguments,
+    commands,
+    from_here,
+    options_again,
+    quoted,
+    settings_files,
+)
 from ntkit.jobs.debias._candidates import n_suppressed
 from ntkit.jobs.debias._choice import Choice, repair_outcome, why_kept
 from ntkit.jobs.debias._flips import ByChange
@@ -37,15 +45,7 @@ from ntkit.jobs.debias._repair_limits import comments_on, repair_limits
 from ntkit.jobs.debias._result import DebiasResult, FindingsResult
 from ntkit.jobs.debias._service import DEPLOYED, write_deployed
 from ntkit.jobs.debias._settings import HEADS_FILE, MODEL_FILE, REPORT_FILE, RUN_FILE, Order
-from ntkit.jobs.report import (
-    arguments,
-    commands,
-    facts_of_job,
-    from_here,
-    options_again,
-    quoted,
-    settings_files,
-)
+from ntkit.jobs.report import facts_of_job
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import batch_note, loaded, name_of, rounding_note
 from ntkit.pages.report_page import (

@@ -26,6 +26,7 @@ from ntkit.attributes.findings import NAMELESS, Finding
 from ntkit.head import LinearHead
 from ntkit.jobs.audit import Answers, Audit
 from ntkit.jobs.check import Limits
+from ntkit.jobs.command_line import quoted
 from ntkit.jobs.debias._accuracy_cost import AccuracyCost
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, Candidate
 from ntkit.jobs.debias._flips import ByChange
@@ -38,7 +39,6 @@ from ntkit.jobs.debias._outcome import (
     shares_in_words,
 )
 from ntkit.jobs.debias._settings import AUDIT_FILES, MODEL_FILE, REPORT_FILE
-from ntkit.jobs.report import quoted
 from ntkit.model import FrozenModel
 from ntkit.pages.audit_page import question_of
 from ntkit.verification import Verification

@@ -19,9 +19,9 @@ from ntkit._text import as_json
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
+from ntkit.jobs.command_line import quoted
 from ntkit.jobs.debias._job import ORIGINAL
 from ntkit.jobs.debias._settings import HEADS_FILE, MODEL_FILE
-from ntkit.jobs.report import quoted
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
 from ntkit.verification import Verification, random_inputs, save_verified

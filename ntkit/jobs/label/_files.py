@@ -40,8 +40,8 @@ from ntkit.attributes.answers import (
     written,
 )
 from ntkit.exceptions import InputError
+from ntkit.jobs.command_line import settings_files
 from ntkit.jobs.label_tables import key_in, nameless
-from ntkit.jobs.report import settings_files
 from ntkit.samples.copies import Identified
 from ntkit.samples.join import KEYS
 from ntkit.samples.table import TABLES, read_table

@@ -16,6 +16,7 @@ import ntkit.jobs
 # Packages whose names nobody outside types.
 INSIDE = {"cli", "graph", "inputs", "jobs", "jobs.attribute_reader", "jobs.audit"}
 INSIDE |= {
+    "jobs.class_of_scores",
     "jobs.command_line",
     "jobs.debias",
     "jobs.label_tables",

@@ -132,7 +132,7 @@ def command(
 def _of_tables(tables: o.PredictionOptions, data: Path, roles: TableRoles, tests: Tested) -> Audit:
     """Audit a table of predictions, without a model."""
     from ntkit.jobs.audit.changes import MOST_CHANGES
-    from ntkit.jobs.audit.from_predictions import audit_tables
+    from ntkit.jobs.audit.from_tables import audit_tables
 
     of_a_model = {
         "--feature-sets": tests.feature_sets,

@@ -258,7 +258,7 @@ def _of_tables(
     paged: bool,
 ) -> tuple[CheckResult, Callable[..., object]]:
     """Check tables of predictions; also what writes the page of two of them."""
-    from ntkit.jobs.check import check_tables
+    from ntkit.jobs.check.from_tables import check_tables
 
     assert tables.predictions is not None
     read: list[Predicted] = []

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from itertools import combinations, takewhile
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,13 +19,11 @@ from ntkit._labels import (
     cell_name,
     composed,
     listed,
-    listed_in_order,
     meant_instead,
     plain_value,
     spelling,
     spelt_as,
     unguarded_cell,
-    without_case,
 )
 from ntkit._text import counted
 from ntkit._types import Array
@@ -34,7 +31,8 @@ from ntkit.exceptions import InputError
 from ntkit.inputs.image_preprocessing import ImagePreprocessing
 from ntkit.inputs.text_preprocessing import TextPreprocessing
 from ntkit.inputs.texts import Texts
-from ntkit.metrics.class_order import class_order, order_notes
+from ntkit.jobs.class_of_scores import class_of_scores, places_of
+from ntkit.metrics.class_order import order_notes
 from ntkit.samples.columns import (
     DEFAULT_LABEL,
     Columns,
@@ -61,10 +59,6 @@ PREDICTIONS = ("prediction", "pred", "predicted", "y_pred")
 """Names of a column of predicted classes."""
 _ROW = "row"  # ntkit predict numbers the rows from 0
 _BEFORE, _OF_NEW = "prediction_before", re.compile("^(prediction|prob)")  # as predict names them
-TIE = 1e-6
-"""Difference of probabilities that the rounding of single precision explains: neither is above."""
-_CAPITAL, _DIGIT = re.compile(r"(?<=[a-z])(?=[A-Z])"), re.compile(r"(?<=[^\W\d_])(?=\d)")
-_BETWEEN = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")
 _MISSING = ("", "nan", "none", "null", "na", "n/a", "<na>")  # unless a label is called so
 _ON_LABELS = ("the samples have no labels.", "--label-column has no effect here.")  # ends of notes
 Complete = Literal["samples", "predictions"]
@@ -745,119 +739,6 @@ def _on_scores(table: Table, predicted: Array, ending: str) -> list[str]:
     ] * (n > 0)
 
 
-def class_of_scores(
-    values: Array,
-    y: Array,
-    classes: Array,
-    *,
-    names: Sequence[Any] | None = None,
-    where: str = "",
-    fix: str = "",
-    level: float | None = None,
-    ordered: bool = False,
-    strict: bool = True,
-) -> tuple[Array, list[str]]:
-    """Index of the class with the largest score; notes on named columns and on equal scores.
-
-    Columns count by ``names`` if these are the classes', else by the order of the classes.
-    ``ordered`` says that a person has named this order. If ``strict``, an order that evidently
-    differs from that of the labels is an error.
-    """
-    called = None if names is None else [*map(str, names)]
-    places: Sequence[int | None] = [None] * values.shape[1]
-    places = places if called is None else _places_of(called, classes, where)
-    if classes.dtype.kind not in "UO" and None in places:
-        places = [None] * len(places)  # score_1 and score_2 of the classes 0 and 1
-    order, positive = _columns_by_class(places, called, classes, where, ordered=ordered)
-    alone, by_name = values.shape[1] == 1, {*places} == {*range(len(classes))}
-    values = values[:, order]
-    if alone or level is not None:
-        name = None if called is None else called[order[-1]]
-        index, notes = _above(values[:, -1], level, classes, positive, where, name)
-    else:
-        notes = list[str]()
-        if called is not None and not (by_name or ordered):
-            notes.append(
-                f"{where}the scores {listed_in_order(called)} are taken for those of the classes "
-                f"{listed_in_order(classes)}, in this order. To be sure, name them like "
-                f"prob_{classes[0]}."
-            )
-        index, largest = values.argmax(axis=1), values == values.max(axis=1, keepdims=True)
-        equal = "the largest scores are equal, and the first class counts"
-        notes += _note_on_ties(largest.sum(axis=1) > 1, equal, where)
-    named = ordered or None not in places
-    other = class_order(y, classes[index], classes) if strict and not named else None
-    if other is not None:
-        before, after = (100 * share for share in (other.accuracy, other.permuted_accuracy))
-        raise InputError(
-            f"{where}the scores seem to be in another order than the classes "
-            f"{listed_in_order(classes)}: accuracy is {before:.0f} %, and {after:.0f} % in another "
-            f"order. {fix}"
-        )
-    return index, notes
-
-
-def _columns_by_class(
-    places: Sequence[int | None],
-    names: Sequence[str] | None,
-    classes: Array,
-    where: str,
-    *,
-    ordered: bool,
-) -> tuple[list[int], int]:
-    """Columns of scores in the order of the classes, and the class that a column alone is of."""
-    by_name, alone = {*places} == {*range(len(classes))}, len(places) == 1
-    # A column alone is of the second class of two, or of the first if it has its name.
-    of_first = alone and [*places] == [0] and classes.dtype.kind in "UO" and not ordered
-    wrong = [i for i, place in enumerate(places) if place not in (None, alone + i)]
-    if names is not None and wrong and (ordered or not (by_name or of_first)):
-        raise InputError(
-            f"{where}the scores of {classes[alone + wrong[0]].item()!r} would be in "
-            f"{names[wrong[0]]!r}. Name one column for each of {listed_in_order(classes)} in this "
-            "order; for two classes, the second's alone is enough."
-        )
-    numbers = range(len(places))
-    return [places.index(i) if by_name else i for i in numbers], 0 if of_first else 1
-
-
-def _above(
-    score: Array, level: float | None, classes: Array, positive: int, where: str, name: str | None
-) -> tuple[Array, list[str]]:
-    """Index of one class of two if its score is above a level, else of the other; and notes."""
-    column = "the only column" if name is None else repr(name)
-    probable = bool(len(score)) and score.min() >= 0 and score.max() <= 1
-    if level is not None and not probable:
-        raise InputError(
-            f"{where}{column} has scores below 0 or above 1, and --threshold is a "
-            "probability. Write probabilities into the table, or leave --threshold out."
-        )
-    if not probable and score.min() >= 0:
-        raise InputError(
-            f"{where}{column} has scores from 0 to {score.max():g}, which are not "
-            "probabilities, and logits have both signs. Write probabilities from 0 to 1."
-        )
-    limit = (0.5 if probable else 0.0) if level is None else level  # of probabilities or logits
-    notes = list[str]()
-    if name is not None:
-        notes.append(
-            f"{where}{classes[positive].item()!r} is predicted where the score {column} is above "
-            f"{limit:g}{'' if probable else ', as a logit'}."
-        )
-    if level is None:  # a person who names the threshold knows the scores
-        equal = f"the score is {limit:g} itself, which is not above it"
-        notes += _note_on_ties(np.abs(score - limit) <= TIE * probable, equal, where)
-    return np.where(score > limit + TIE * probable, positive, 1 - positive), notes
-
-
-def _note_on_ties(tied: Array, equal: str, where: str) -> list[str]:
-    """A note on the share of rows whose scores are equal, if there are any."""
-    n = int(tied.sum())
-    return [
-        f"{where}in {counted(n, 'row')} ({100 * n / len(tied):.1f} %), {equal}. If the "
-        "scores are rounded, write them with more digits."
-    ] * (n > 0)
-
-
 def positive_last(read: Predicted, roles: TableRoles) -> list[str] | None:
     """Two classes whose first by name is the positive one, as the last; else None.
 
@@ -867,7 +748,7 @@ def positive_last(read: Predicted, roles: TableRoles) -> list[str] | None:
     if read.labels or len(classes) != 2 or classes.dtype.kind not in "UO":
         return None
     first, second = classes.tolist()
-    alone = len(roles.scores) == 1 and _places_of(roles.scores, classes, "") == [0]
+    alone = len(roles.scores) == 1 and places_of(roles.scores, classes, "") == [0]
     return [second, first] if alone or second == f"not {first}" else None
 
 
@@ -881,59 +762,6 @@ def order_notes_of(
     strict = strict and not roles.sure
     classes = np.union1d(y, predicted)
     return order_notes(y, predicted, classes, name, strict=strict, of_predictions=True)
-
-
-def _places_of(names: Sequence[str], classes: Array, where: str) -> list[int | None]:
-    """Place of the class that each column of scores names, as in ``prob_cat``, or None."""
-    own = [*zip(names, names, strict=True)]
-    if len(names) > 1:  # without what all names begin and end with
-        starts, ends = _n_shared(names), _n_shared([name[::-1] for name in names])
-        own = [(name, name[starts : len(name) - ends]) for name in names]
-    find, places = _finder(classes, alone=len(names) == 1), list[int | None]()
-    for name, rest in own:
-        fits = find(name)
-        if len(fits) > 1 and rest:
-            fits = find(rest) or fits
-        if len(fits) > 1:
-            both = listed([classes[i].item() for i in fits])
-            raise InputError(
-                f"{where}the column of scores {name!r} names several classes ({both}). Rename "
-                f"it like its class, such as prob_{classes[fits[0]]}."
-            )
-        places.append(fits[0] if fits else None)
-    return places
-
-
-def _n_shared(names: Sequence[str]) -> int:
-    """Number of characters in the words that all names begin with."""
-    alike = takewhile(lambda letters: len({*letters}) == 1, zip(*names, strict=False))
-    return len(re.sub(r"[^\W_]*$", "", "".join(letters[0] for letters in alike)))
-
-
-def _finder(classes: Array, *, alone: bool) -> Callable[[str], list[int]]:
-    """A function that finds the places of the classes that are words of a column's name."""
-    numbers, texts = classes.dtype.kind not in "UO", [composed(label) for label in classes.tolist()]
-    changes = [_CAPITAL, _BETWEEN] if not numbers else [] if alone else [_DIGIT]  # p0 and p1
-    writings: list[Callable[[str], str]] = [composed]
-    further: list[Callable[[str], str]] = [partial(each.sub, "_") for each in changes]
-    for change in (*further, without_case):
-        changed = [*map(change, texts)]
-        if len({*changed}) == len(texts):  # else such differences tell classes apart
-            texts, writings = changed, [*writings, change]
-    longest = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
-    end = "$" if numbers and alone else r"(?![^\W_])"  # v1_score is not that of class 1
-
-    def find(column: str) -> list[int]:
-        places = list[int]()
-        for change in writings:
-            column = change(column)
-        for i in longest:  # no part of a longer class counts
-            if texts[i] in column:
-                column, n = re.subn(rf"(?<![^\W_]){re.escape(texts[i])}{end}", "|", column)
-                places += [i] * bool(n)
-        return places
-
-    return find
 
 
 def _of_one_kind(arrays: Sequence[Array]) -> list[Array]:

@@ -16,7 +16,6 @@ from ntkit.jobs.check._limits import limits_with as limits_with
 from ntkit.jobs.check._limits import toml_of as toml_of
 from ntkit.jobs.check._result import CheckResult, write_check
 from ntkit.jobs.check._result import summary_of as summary_of
-from ntkit.jobs.check._samples import check_tables as check_tables
 from ntkit.metrics.rows import Verdict as Verdict
 
 if TYPE_CHECKING:  # tables of predictions need no model and no ONNX Runtime

@@ -23,6 +23,7 @@ from ntkit.jobs.check import _samples as of_samples
 from ntkit.jobs.check._judge import check_limits
 from ntkit.jobs.check._limits import Limits, limits_of
 from ntkit.jobs.check._result import CheckResult
+from ntkit.jobs.class_of_scores import TIE
 from ntkit.jobs.matching import (
     decisions_of,
     labels_compared,
@@ -31,7 +32,6 @@ from ntkit.jobs.matching import (
     outcomes_of,
     running,
 )
-from ntkit.jobs.tables import TIE
 from ntkit.metrics.class_order import order_notes
 from ntkit.model import FrozenModel
 from ntkit.samples.copies import without_copies

@@ -51,7 +51,7 @@ from ntkit.estimators import (
 from ntkit.jobs.debias._candidates import GROUP_BALANCED, OTHER_METHODS, FittedOn
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import PartlyKnown
-from ntkit.jobs.debias._scorecard import Evidence
+from ntkit.jobs.debias._plan import Plan
 from ntkit.jobs.label import margins_of
 from ntkit.study import Rows
 from overview_data import Problem, has_names, problems
@@ -163,7 +163,7 @@ def by_answers(problem: Problem, given: Array, seed: int) -> Any:
         problem.test,
         head=None,
         seed=seed,
-        evidence=Evidence(known=known),
+        plan=Plan(known=known),
     )
     clf, _ = told.fit(DFRClassifier(variant="weighted", C=None), FittedOn.LABELS)
     return written(told, GROUP_BALANCED, clf, rows=FittedOn.LABELS)

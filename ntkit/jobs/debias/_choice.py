@@ -22,7 +22,6 @@ from ntkit.jobs.debias._candidates import (
     YOURS,
     Candidate,
     FittedOn,
-    Unfitted,
     is_degenerate,
     n_suppressed,
 )
@@ -30,6 +29,7 @@ from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._inputs import MOST_SHARED
 from ntkit.jobs.debias._lost_groups import LostGroup
 from ntkit.jobs.debias._outcome import TEST, WORSE, NamedGroups, RepairOutcome, outcome_of
+from ntkit.jobs.debias._plan import Judges
 from ntkit.jobs.debias._settings import Order
 from ntkit.metrics import compare
 
@@ -62,17 +62,10 @@ class Choice:
     scores: Mapping[str, float]
 
 
-def choose(
-    comparison: Comparison, candidates: Mapping[str, Unfitted], name: str | None, order: Order
-) -> Choice:
-    """Fit every candidate and choose one: by name, or by the best label-free score."""
+def choose(comparison: Comparison, order: Order) -> Choice:
+    """Fit every candidate of the plan and choose one: by name, or by the best score."""
     rows, scores = dict[str, Candidate](), dict[str, float]()
-    if comparison.one_set:  # only one of those that differ in the set
-        candidates = {
-            each: unfitted
-            for each, unfitted in candidates.items()
-            if each == name or unfitted.rows not in (FittedOn.VALIDATION, FittedOn.BOTH)
-        }
+    candidates, name = comparison.plan.candidates, comparison.plan.method
     hidden = None if order.settings.verbose else True
     for each in tqdm(candidates, desc="candidates", delay=1, disable=hidden, leave=False):
         unfitted = candidates[each]
@@ -102,8 +95,8 @@ def _interpolated(
     scores: Mapping[str, float],
 ) -> Choice:
     """Choose the interpolation of a candidate with the original head, by its accuracy cost."""
-    clf, known = comparison.fitted[name], comparison.known
-    groups, reported = comparison.groups_of(clf)
+    clf, known = comparison.fitted[name], comparison.plan.known
+    groups, reported = comparison.groups_of(name)
     # Only the classes, or groups that a shortcut helps, would judge a head that balances groups
     # with too few validation samples.
     unjudged = groups is not None and len(groups.names) <= len(comparison.classes)
@@ -204,20 +197,19 @@ def _best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, 
 def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
     """How the new head compares with the original one, by the groups of what was named."""
     comparison = choice.comparison
-    known, card, test = comparison.known, comparison.scorecard, comparison.test
+    plan, card, test = comparison.plan, comparison.scorecard, comparison.test
     name, t, where = choice.name, choice.accuracy_cost.t, "validation set"
     rows = np.arange(len(comparison.train), len(card.y))
     after = choice.pred == card.y[rows]
     of_copies = comparison.right_copies(name, t)
     by_copies = card.by_copies((after, card.before[rows]), of_copies)
-    if known is not None and not comparison.one_set:  # training samples have labels as well
+    if plan.judges is Judges.LABELS and not comparison.one_set:  # labels of both sets
         of_train = comparison.train_predictions(name, t)
         after = np.append(of_train == comparison.train.y, after)
         rows = np.arange(len(card.y))
     y, before, read = card.y[rows], card.before[rows], [each.take(rows) for each in card.said]
-    named_on_test = known is None and (comparison.named_on_test or not comparison.named)
-    if test is not None and named_on_test and (read or comparison.invariance is None):
-        where, y, read = TEST, test.y, [*comparison.named_on_test]
+    if test is not None and plan.judges is Judges.TEST:
+        where, y, read = TEST, test.y, [*plan.on_test]
         before, after = comparison.original.predict(test.X) == y, choice.after == y
     right = after, before
     groups = card.groups(read, y, right, rows, by_copies)

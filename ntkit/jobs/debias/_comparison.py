@@ -17,7 +17,6 @@ from ntkit.attributes import Attribute
 from ntkit.attributes.feature_set import FEWEST
 from ntkit.estimators import (
     AutoDebiasClassifier,
-    DFRClassifier,
     HeadClassifier,
     InvariantClassifier,
     NeuronTuneClassifier,
@@ -30,7 +29,8 @@ from ntkit.jobs.debias._candidates import DEFAULT_SCORE, Candidate, FittedOn, n_
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Judge, Likeness, judge_of, likeness_of
 from ntkit.jobs.debias._outcome import deciding_groups
-from ntkit.jobs.debias._scorecard import Evidence, Scorecard
+from ntkit.jobs.debias._plan import Plan
+from ntkit.jobs.debias._scorecard import Scorecard
 from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
 from ntkit.scorers import named_score
 from ntkit.solver.loss import is_mapped, rows_per_chunk
@@ -60,9 +60,9 @@ class Comparison:
         C: float | None = None,
         select: str = DEFAULT_SCORE,
         seed: int = 0,
-        evidence: Evidence | None = None,
+        plan: Plan | None = None,
     ) -> None:
-        evidence = evidence or Evidence()
+        self.plan = plan = plan or Plan()
         self.one_set = not len(train)
         most = validation.X if self.one_set else train.X
         self.mean, self.std = _moments(most)
@@ -76,16 +76,12 @@ class Comparison:
         self.validation = validation.scaled(self.mean, self.std, parts[1])
         self.test = None if test is None else test.scaled(self.mean, self.std)
         self.evaluated = self.validation if self.test is None else self.test
-        named, self.known = evidence.named, evidence.known
-        self.named = named
-        # What no sample of the other sets tells apart makes no group of the test set either.
-        self.named_on_test = evidence.on_test if len(evidence.on_test) == len(named) else ()
+        named = plan.named
         values = np.stack([each.value for each in named], axis=1) if named else None
         self.study = self.with_copies = Study(self.train, self.validation, values)
-        self.invariance = None
-        if evidence.invariance is not None:
-            self.invariance = invariance = evidence.invariance.scaled(self.mean, self.std)
-            evidence = replace(evidence, invariance=invariance)
+        if plan.invariance is not None:
+            invariance = plan.invariance.scaled(self.mean, self.std)
+            self.plan = replace(plan, invariance=invariance)
             n, m = len(train), len(self.validation)
             self.with_copies = replace(
                 self.study,
@@ -119,7 +115,7 @@ class Comparison:
                 "The validation set needs at least 2 samples of each class: half of them score "
                 "neurons, half choose. Add samples."
             )
-        self.scorecard = Scorecard(self.study, self.original, evidence)
+        self.scorecard = Scorecard(self.study, self.original, self.plan)
 
     # -- fits --------------------------------------------------------------------------------
 
@@ -169,8 +165,8 @@ class Comparison:
         """Fit an estimator on some or all samples of both sets; returns it with its warnings."""
         study = self.study_of(clf, rows, train, validation)
         if rows is FittedOn.LABELS:
-            assert self.known is not None
-            return self.known.fit(clf, study, validation, train), ""
+            assert self.plan.known is not None
+            return self.plan.known.fit(clf, study, validation, train), ""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuppressionWarning)
             if isinstance(clf, HeadClassifier):
@@ -247,9 +243,9 @@ class Comparison:
         y, groups = self.evaluated.y, self.evaluated.groups
         pred = validation_pred if self.test is None else head.predict(self.test.X)
         worst_group = None if groups is None else worst_group_accuracy(y, pred, groups=groups)
-        if groups is None and self.named_on_test:
+        if groups is None and self.plan.on_test:
             right = pred == y
-            of = deciding_groups(self.scorecard.groups(self.named_on_test, y, (right, right)))
+            of = deciding_groups(self.scorecard.groups(self.plan.on_test, y, (right, right)))
             worst_group = min((row.value for each in of for row in each.filled), default=None)
         return {
             "score": named_score(
@@ -295,8 +291,8 @@ class Comparison:
 
     def copy_predictions(self, name: str, t: float = 1.0) -> Array:
         """Predict each copy of the validation set by a fit without its original."""
-        assert self.invariance is not None
-        copies = self.invariance.validation
+        assert self.plan.invariance is not None
+        copies = self.plan.invariance.validation
         pred = np.empty_like(self.validation.y, shape=len(copies.of))
         for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
             head = mixed(self.original, half, t, self.scale)
@@ -306,9 +302,9 @@ class Comparison:
 
     def right_copies(self, name: str, t: float) -> tuple[Array, Array] | None:
         """Correct predictions of validation copies, by the new and by the original head."""
-        if self.invariance is None:
+        if self.plan.invariance is None:
             return None
-        copies = self.invariance.validation
+        copies = self.plan.invariance.validation
         y = self.validation.y[copies.of]
         return self.copy_predictions(name, t) == y, self.original.predict(copies.Z) == y
 
@@ -356,8 +352,8 @@ class Comparison:
         """Accuracy costs of a rated candidate, and of its interpolations with the original."""
         # An interpolation would use suppressed neurons again. So there is none for a candidate
         # with a mask.
-        validation, old, clf = self.validation, self.original, self.fitted[name]
-        masked, (groups, reported) = bool(n_suppressed(clf)), self.groups_of(clf)
+        validation, old, known = self.validation, self.original, self.plan.known
+        masked, (groups, reported) = bool(n_suppressed(self.fitted[name])), self.groups_of(name)
         if masked and share not in (None, 1):
             raise InputError(
                 f"{name} suppresses neurons, which an interpolation would use again; leave "
@@ -374,67 +370,67 @@ class Comparison:
                 old.classes,
                 validation.groups,
                 groups,
-                by_groups=self.known is None or self.known.is_read,
-                copies=of_copies if self.judges_by_change(clf) else None,
+                by_groups=known is None or known.is_read,
+                copies=of_copies if self.judges_by_change(name) else None,
                 reported=reported,
             )
             named = self.scorecard.first_number(pred == y, of_copies)
             costs.append(replace(cost, named=named))
         return tuple(costs)
 
-    def groups_of(self, clf: Any) -> tuple[Attribute | None, Attribute | None]:
-        """Validation groups that a fitted candidate is balanced over, and those to report."""
+    def groups_of(self, name: str) -> tuple[Attribute | None, Attribute | None]:
+        """Validation groups that a rated candidate is balanced over, and those to report."""
         # Copies are reported only where too few validation samples are in a group.
-        if self.judges_by_change(clf):
+        if self.judges_by_change(name):
             return self.judge.groups, self.judge.reported
-        groups = None
-        if isinstance(clf, DFRClassifier) and self.known is not None:
-            groups = self.known.judging()
-        elif getattr(clf, "values_", None) is not None and self.named:
-            rows = np.arange(len(self.train), len(self.named[0]))
-            first, *others = (each.take(rows) for each in self.named)
+        groups, known, named = None, self.plan.known, self.plan.named
+        if known is not None and self.rows_of[name] is FittedOn.LABELS:
+            groups = known.judging()
+        elif getattr(self.fitted[name], "values_", None) is not None and named:
+            rows = np.arange(len(self.train), len(named[0]))
+            first, *others = (each.take(rows) for each in named)
             groups = first.crossed(self.validation.y, *others, fewest=FEWEST)
         return groups, groups
 
     # -- candidates by change ----------------------------------------------------------------
 
-    def judges_by_change(self, clf: Any) -> bool:
-        """Whether real groups and copies judge a candidate."""
-        return self.invariance is not None and not isinstance(clf, DFRClassifier)
+    def judges_by_change(self, name: str) -> bool:
+        """Whether real groups and copies judge a candidate; not one fitted on labels."""
+        return self.plan.invariance is not None and self.rows_of[name] is not FittedOn.LABELS
 
     @cached_property
     def judge(self) -> Judge:
         """The groups that judge a repair by change on validation samples."""
-        assert self.invariance is not None
-        return self._judge(self.validation, self.invariance.validation, len(self.train))
+        assert self.plan.invariance is not None
+        return self._judge(self.validation, self.plan.invariance.validation, len(self.train))
 
     @property
     def chooser(self) -> tuple[Judge, Rows]:
         """The groups that choose among candidates by change, and the samples that they are of."""
-        assert self.invariance is not None
+        assert self.plan.invariance is not None
         if self.one_set:
             return self.judge, self.validation
-        return self._judge(self.train, self.invariance.train, 0), self.train
+        return self._judge(self.train, self.plan.invariance.train, 0), self.train
 
     def _judge(self, rows: Rows, copies: CopiesOf, first: int) -> Judge:
         """The groups of a set and its copies; ``first`` is the number of its first sample."""
-        assert self.invariance is not None
+        assert self.plan.invariance is not None
         values = self.study.values
         values = None if values is None else values[first : first + len(rows)]
-        titles = [change.name for change in self.invariance.changes]
-        return judge_of(rows.y, values, self.named, copies, titles, self._likeness)
+        titles = [change.name for change in self.plan.invariance.changes]
+        return judge_of(rows.y, values, self.plan.named, copies, titles, self._likeness)
 
     @cached_property
     def _likeness(self) -> dict[str, Likeness]:
         """For each change, whether copies are similar to the real samples of their groups."""
-        inv, values = self.invariance, self.study.values
+        inv, values = self.plan.invariance, self.study.values
         if inv is None or values is None:
             return {}
         later = replace(inv.validation, of=len(self.train) + inv.validation.of)
         joined = CopiesOf.joined([inv.train, later])
         both = self.study.both
         titles = [change.name for change in inv.changes]
-        return likeness_of(both.y, both.X[:], values, self.named, joined, titles, self.seed)
+        return likeness_of(both.y, both.X[:], values, self.plan.named, joined, titles, self.seed)
 
 
 def _moments(X: Array) -> tuple[Array, Array]:

@@ -36,7 +36,7 @@ from ntkit.jobs.audit.changes import changes_of as changes_of_samples
 from ntkit.jobs.audit.from_model import audit_read
 from ntkit.jobs.audit.from_predictions import with_retraining
 from ntkit.jobs.command_line import arguments
-from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, asked_for
+from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, FittedOn, asked_for
 from ntkit.jobs.debias._choice import Choice, choose
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._complaints import ComplaintsResult, fix_complaints, refuse_with_complaints
@@ -64,8 +64,8 @@ from ntkit.jobs.debias._named_attributes import (
     answers_from,
     partly_known,
 )
+from ntkit.jobs.debias._plan import Judges, Plan
 from ntkit.jobs.debias._result import DebiasResult, FindingsResult, open_findings, questions_of
-from ntkit.jobs.debias._scorecard import Evidence
 from ntkit.jobs.debias._settings import ANSWERS_FILE, DebiasSettings, Order, with_former_keywords
 from ntkit.jobs.debias._write_candidate import check_label, label_of_run, other_labels_note
 from ntkit.jobs.label import feature_sets_of
@@ -302,7 +302,8 @@ def debias(
         data = data.noting(*read_as, cautions=read_as)
     said.check(reader)
     known = None if partly is None else _with_inferred(partly, data, earlier, reader, order)
-    return _repair(order, data, reader, said, known)
+    data, plan = _planned(order, data, reader, said, known)
+    return _repair(order, data, reader, plan)
 
 
 def _check_options(model: FrozenModel, order: Order, *, one_set: bool) -> None:
@@ -384,14 +385,14 @@ def _with_inferred(
     return partly.completed((train.y, validation.y), feature_sets, order.settings.random_state)
 
 
-def _repair(
+def _planned(
     order: Order,
     data: Prepared,
     reader: AttributeReader,
     said: NamedAttributes,
     known: CompletedGroups | None,
-) -> DebiasResult:
-    """Fit the candidates, choose one, verify it, and write it if it is better."""
+) -> tuple[Prepared, Plan]:
+    """Decide how the repair goes, and read and embed what it needs; notes join the samples."""
     # The values of a changed word or column are known, so their groups can be balanced too.
     said = with_judging(said, reader, data.model)
     on_test, left = ([], []) if known is not None else _read_on_test(data, said, reader)
@@ -402,38 +403,50 @@ def _repair(
         invariance = copies_made(data, said, order)
         of_ranges = dict.fromkeys(n for name in data.pooled for n in range_notes(data.sets[name]))
         data = data.noting(*invariance.notes, cautions=of_ranges)
-    evidence = Evidence(said.read, known, invariance, on_test)
+    judges = Judges.VALIDATION
+    if known is not None:
+        judges = Judges.LABELS
+    elif "test" in data.sets and (on_test or not said):  # of what nobody named, classes judge
+        judges = Judges.TEST
     if "train" not in data.sets:
         check_groups(data.Z["validation"], said.read if known is None else [known.attribute])
-    comparison = _compared(order, data, evidence, data.Z.get("test"))
-    candidates, name = asked_for(
+    candidates, method = asked_for(
         order.method,
         named=bool(said.read),
         partly_known=known is not None,
         by_change=bool(said.changes),
         validation_balanced=order.settings.validation_balanced,
     )
-    choice = choose(comparison, candidates, name, order)
-    by_change = None
-    if said.changes:
-        by_change = results_by_change(data, choice, order, named=bool(said.names))
-    draft = drafted(order, data, choice, said, group_check(reader, choice, said), by_change)
+    if "train" not in data.sets:  # of candidates that differ in the set alone, one is left
+        candidates = {
+            name: each
+            for name, each in candidates.items()
+            if name == method or each.rows not in (FittedOn.VALIDATION, FittedOn.BOTH)
+        }
+    return data, Plan(said, known, invariance, on_test, judges, candidates, method)
+
+
+def _repair(order: Order, data: Prepared, reader: AttributeReader, plan: Plan) -> DebiasResult:
+    """Fit the candidates of a plan, choose one, verify it, and write it if it is better."""
+    choice = choose(_compared(order, data, plan, data.Z.get("test")), order)
+    by_change = None if plan.invariance is None else results_by_change(data, choice, order)
+    draft = drafted(order, data, choice, group_check(reader, choice), by_change)
     if order.resume is not None:  # a share of another head
         others = other_labels_note(order.resume, draft.answers)
         draft = replace(draft, cautions=(*draft.cautions, *others))
     new_head = order.settings.new_head
     if not draft.written and order.out is None and order.deploy is None and not new_head:
         return draft
-    result = write(order, data, choice, said, draft)
-    if order.out is not None and said.answers.answers:
-        write_answers(order.out / ANSWERS_FILE, said.answers)
+    result = write(order, data, choice, draft)
+    if order.out is not None and plan.said.answers.answers:
+        write_answers(order.out / ANSWERS_FILE, plan.said.answers)
     if order.deploy is not None and result.verification is not None:
-        deploy(order, data, choice, said, result)
+        deploy(order, data, choice, result)
     return result
 
 
 def _compared(
-    order: Order, data: Prepared, evidence: Evidence, test: Rows | None = None
+    order: Order, data: Prepared, plan: Plan | None = None, test: Rows | None = None
 ) -> Comparison:
     """A comparison of heads on the embeddings of a run."""
     return Comparison(
@@ -444,7 +457,7 @@ def _compared(
         C=order.settings.C,
         select=order.method if order.by_score else DEFAULT_SCORE,
         seed=order.settings.random_state,
-        evidence=evidence,
+        plan=plan,
     )
 
 
@@ -556,7 +569,7 @@ def _asked(order: Order, result: FindingsResult, ask: Ask) -> FindingsResult:
 def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
     """Audit the model and a class-balanced retrained head, with the changes of the questions."""
     samples, Z = data.sets["validation"], data.Z["validation"].X
-    comparison = _compared(order, data, Evidence())
+    comparison = _compared(order, data)
     if reader.user_columns is None:  # the image folder may hold some
         metadata = Metadata.of(None, [samples], None)
     else:
@@ -596,11 +609,11 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
     return replace(audit, changes=found, notes=(*audit.notes, *notes))
 
 
-def group_check(reader: AttributeReader, choice: Choice, said: NamedAttributes) -> GroupCheck:
+def group_check(reader: AttributeReader, choice: Choice) -> GroupCheck:
     """Test which groups of the validation set lose accuracy, for all readable attributes."""
     comparison = choice.comparison
     comparison.free_halves()  # every candidate is fitted
-    known, y_index = comparison.known, comparison.study.both.y_index
+    y_index = comparison.study.both.y_index
     is_train = np.arange(len(y_index)) < len(comparison.train)
     if comparison.one_set:  # one half chooses attributes, the other one tests them
         contents = comparison.study.both.contents
@@ -611,7 +624,7 @@ def group_check(reader: AttributeReader, choice: Choice, said: NamedAttributes) 
         y_index,
         comparison.right(choice.name, choice.accuracy_cost.t),
         is_train,
-        [*comparison.named, *([] if known is None else [known.attribute])],
+        comparison.plan.attributes,
         comparison.scorecard.is_helped(),
-        said.answers.also,
+        comparison.plan.said.answers.also,
     )

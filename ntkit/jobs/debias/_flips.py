@@ -201,10 +201,10 @@ def _in_words(rate: Row) -> str:
     return f"{rate.name} (flips {before} → {after} of {rate.n} predictions)"
 
 
-def results_by_change(data: Prepared, choice: Choice, order: Order, *, named: bool) -> ByChange:
+def results_by_change(data: Prepared, choice: Choice, order: Order) -> ByChange:
     """Results of a repair by change: its judges, losses of small groups, and flips."""
     comparison = choice.comparison
-    judge, invariance, validation = comparison.judge, comparison.invariance, data.Z["validation"]
+    judge, invariance = comparison.judge, comparison.plan.invariance
     assert invariance is not None
     changes, Z = invariance.changes, comparison.validation.X
     names = tuple(change.name for change in changes)
@@ -213,18 +213,18 @@ def results_by_change(data: Prepared, choice: Choice, order: Order, *, named: bo
     )
     # For attributes that a person named, the accuracy cost decides. For a change alone, the model
     # must rely on it.
-    judged, veto = comparison.judges_by_change(choice.estimator), ""
+    judged, veto = comparison.judges_by_change(choice.name), ""
     of_copies = comparison.rows_of[choice.name] is FittedOn.COPIES
     if judged and of_copies:
         veto = _small_groups_lose(choice)
-    if judged and not named and (of_copies or choice.name == GROUP_BALANCED):
+    if judged and not comparison.plan.said.names and (of_copies or choice.name == GROUP_BALANCED):
         veto = not_relied_on(reliance) or veto
     flips = tuple[Row, ...]()  # of a head that may be written, because they take time
     if (choice.gains and not veto) or order.settings.otherwise == "new head":
         of_repair = _own_flips(choice, names)
         old, new = map(comparison.on_raw_embeddings, (comparison.original, choice.head))
-        samples = data.sets["validation"]
-        flips = flip_rates(data.embedder, samples, (old, new), validation.X, of_repair, order)
+        samples, raw = data.sets["validation"], data.Z["validation"].X
+        flips = flip_rates(data.embedder, samples, (old, new), raw, of_repair, order)
     return ByChange(
         changes=names,
         likeness=judge.likeness if judged else (),

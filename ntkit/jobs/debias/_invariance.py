@@ -82,7 +82,7 @@ def gather_named(
     # change can repair the model.
     changes = {change.name: change for change in user_changes}
     changes |= {name: change_named(name) for name in answers.invariant if name not in changes}
-    kept, replaced = list[Names](), list[str]()
+    kept, added, replaced = list[Names](), set[str](), list[str]()
     for names in named.names:
         offered = change_offered(names, reader.sets[0])
         if offered is not None:
@@ -95,9 +95,11 @@ def gather_named(
                     "It repairs and judges with changed copies only."
                 )
                 continue
+            added.add(offered.name)
         kept.append(names)
     notes = (*named.replaced, *replaced)
-    return replace(named, names=tuple(kept), changes=tuple(changes.values()), replaced=notes)
+    every = tuple(changes.values())
+    return replace(named, names=tuple(kept), changes=every, added=frozenset(added), replaced=notes)
 
 
 def read_attribute(
@@ -145,11 +147,10 @@ def with_judging(
     )
     said = replace(said, rules=rules, answers=whole)
     judging = {names: read_attribute(reader, names, said.rules) for names in said.names}
-    offered = {c.name for n in said.names if (c := change_offered(n, reader.sets[0])) is not None}
     for change in said.changes:
         readable = change.kind in ("word", "column")
         readable |= change.kind == "markup" and reader.texts is not None
-        if readable and change.name not in offered:
+        if readable and change.name not in said.added:  # its attribute is named
             with suppress(InputError):  # one value in each class, or too many values
                 names = _names_of(change)
                 judging[names] = read_attribute(reader, names, said.rules)

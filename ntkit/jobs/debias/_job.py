@@ -39,7 +39,6 @@ from ntkit.jobs.debias._choice import Choice, repair_outcome, why_kept
 from ntkit.jobs.debias._flips import ByChange
 from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._lost_groups import GroupCheck
-from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._outcome import PROBABLY, deciding_groups
 from ntkit.jobs.debias._repair_limits import comments_on, repair_limits
 from ntkit.jobs.debias._result import DebiasResult, FindingsResult
@@ -74,24 +73,23 @@ def drafted(
     order: Order,
     data: Prepared,
     choice: Choice,
-    said: NamedAttributes,
     check: GroupCheck,
     by_change: ByChange | None = None,
 ) -> DebiasResult:
     """Result of a repair, before anything is written or verified."""
     comparison, clf, new_head = choice.comparison, choice.estimator, order.settings.new_head
-    known, outcome = comparison.known, repair_outcome(choice, order)
-    trail = [answer.as_dict() for answer in said.answers.answers]
-    if known is not None:
+    plan, outcome = comparison.plan, repair_outcome(choice, order)
+    trail = [answer.as_dict() for answer in plan.said.answers.answers]
+    if plan.known is not None:
         digests = [digest for name in data.pooled for digest in data.digests[name]]
-        trail.append(known.partly.trail(digests))
-    refused = check.refused(order.max_cost, [each.name for each in comparison.named])
+        trail.append(plan.known.partly.trail(digests))
+    refused = check.refused(order.max_cost, [each.name for each in plan.named])
     reason = why_kept(
         choice,
         outcome,
         refused,
         order.max_cost,
-        ordered=order.method is not None or known is not None or bool(said),
+        ordered=order.method is not None or plan.known is not None or bool(plan.said),
         shared=data.shared,
         veto="" if by_change is None else by_change.veto,
     )
@@ -134,33 +132,31 @@ def drafted(
         by_change=by_change,
         cautions=data.cautions,
         ordered_share=order.settings.interpolation,
-        limits=repair_limits(choice, said) if not reason and not new_head else None,
-        check_command=_check_command(order, data, choice, said),
+        limits=repair_limits(choice) if not reason and not new_head else None,
+        check_command=_check_command(order, data, choice),
     )
-    return _with_notes(result, order, data, choice, said)
+    return _with_notes(result, order, data, choice)
 
 
-def _with_notes(
-    result: DebiasResult, order: Order, data: Prepared, choice: Choice, said: NamedAttributes
-) -> DebiasResult:
+def _with_notes(result: DebiasResult, order: Order, data: Prepared, choice: Choice) -> DebiasResult:
     """The result with notes on how the groups were read, on the head, and on what judged it."""
-    comparison, known, original = choice.comparison, choice.comparison.known, data.model
+    comparison, plan, original = choice.comparison, choice.comparison.plan, data.model
     of_groups = [batch_note(original)] * bool(data.computed)
     of_groups += [] if order.settings.new_head else [rounding_note(original)]
     if result.model is not original:
         of_groups.append(rounding_note(result.model, "The new model"))
-    of_groups = [*filter(None, of_groups), *said.replaced]
-    if known is not None:
+    of_groups = [*filter(None, of_groups), *plan.said.replaced]
+    if (known := plan.known) is not None:
         of_groups += [known.source_note(), *filter(None, [known.partly.left])]
     of = "validation samples" if comparison.one_set else "training and validation samples"
-    notes = [*of_groups, *(each.sentence(of) for each in comparison.named)]
+    notes = [*of_groups, *(each.sentence(of) for each in plan.named)]
     crossed = any(each.source == "crossed" for each in result.outcome.groups)
-    if len(comparison.named) > 1 and not crossed:
+    if len(plan.named) > 1 and not crossed:
         notes.append(
             "Not every combination of the named attributes has 5 samples in the "
             f"{result.outcome.where}, so each attribute is judged by itself."
         )
-    for each in (*comparison.named, *([] if known is None else [known.attribute])):
+    for each in plan.attributes:
         notes += alike_note(each.names, f"Values of {each.name}")
     notes += [f"auto: {choice.estimator.reason_}"] if choice.name == "auto" else []
     by_person = list[str]()
@@ -186,20 +182,20 @@ def _with_notes(
     return replace(result, notes=(*result.notes, *notes), cautions=cautions)
 
 
-def _check_command(order: Order, data: Prepared, choice: Choice, said: NamedAttributes) -> str:
+def _check_command(order: Order, data: Prepared, choice: Choice) -> str:
     """Command that checks the written model on samples that the repair has not seen."""
     old, folder, known = data.model.path, order.out, arguments()
     if order.settings.new_head or old is None or folder is None or known is None:
         return ""
     models = " ".join(quoted(from_here(path)) for path in (old, folder / MODEL_FILE))
-    test, comparison = data.sets.get("test"), choice.comparison
+    test, plan = data.sets.get("test"), choice.comparison.plan
     digests = data.digests
     fitted = [d for name in data.pooled for d in digests.get(name, ())]
     # The head was chosen on all these samples, and perhaps fitted on them.
     if test is None or not {*fitted}.isdisjoint(digests.get("test", ())):
         return f"ntkit check {models} TEST, with samples as TEST that this repair has not seen"
-    named = comparison.named if comparison.known is None else ()
-    if named and not (said.layers or comparison.named_on_test):
+    unread = plan.known is None and plan.named and not plan.on_test
+    if unread and not plan.said.layers:
         return f"ntkit check {models} TEST, with samples as TEST that show what was named"
     source = next(iter(test.sources), None)
     if source is None:
@@ -222,7 +218,7 @@ def _provenance(
     }
     over = choice.balanced_over
     facts = {} if over is None else {"attributes": over}
-    if (invariance := choice.comparison.invariance) is not None:
+    if (invariance := choice.comparison.plan.invariance) is not None:
         facts |= {"changes": json.dumps([change.name for change in invariance.changes])}
     if answers:  # a hash identifies the answers
         text = json.dumps(list(answers), sort_keys=True)
@@ -238,14 +234,12 @@ def _provenance(
     return facts | {name.removeprefix("ntkit."): text for name, text in made_with}
 
 
-def write(
-    order: Order, data: Prepared, choice: Choice, said: NamedAttributes, draft: DebiasResult
-) -> DebiasResult:
+def write(order: Order, data: Prepared, choice: Choice, draft: DebiasResult) -> DebiasResult:
     """Write and verify in a temporary folder, which is renamed when it is complete."""
     with order.opened() as place:
         result = draft
         if draft.model is not data.model:
-            check = _saved(draft, order, data, choice, said, place / MODEL_FILE)
+            check = _saved(draft, order, data, choice, place / MODEL_FILE)
             result = replace(draft, verification=check)
         elif draft.kept_original:
             copy_original(data.model, place)
@@ -269,14 +263,12 @@ def write(
     return result
 
 
-def deploy(
-    order: Order, data: Prepared, choice: Choice, said: NamedAttributes, result: DebiasResult
-) -> None:
+def deploy(order: Order, data: Prepared, choice: Choice, result: DebiasResult) -> None:
     """Write the folder for a service, after the folder of the result."""
     # DeployError: it cannot be written, or its program predicts differently from ntkit.
     try:
         with new_folder(order.deploy, force=order.force) as place:
-            _saved(result, order, data, choice, said, place / DEPLOYED)
+            _saved(result, order, data, choice, place / DEPLOYED)
             usage = usage_of(result.model, data.raw, data.model, order.settings.new_head, DEPLOYED)
             card = model_card(_report(order, data, choice, result), usage)
             write_deployed(place, result.model, data.model, data.raw, usage, card)
@@ -290,7 +282,6 @@ def _saved(
     order: Order,
     data: Prepared,
     choice: Choice,
-    said: NamedAttributes,
     path: Path,
 ) -> Verification:
     """Write and verify the new model, and next to it the limits of a check that fit it."""
@@ -307,7 +298,7 @@ def _saved(
         facts = {"old": data.model.sha256(), "new": written.sha256()}
         facts |= {} if data.model.label is None else {"label": data.model.label}
         limits = replace(result.limits, repair={**facts, **result.limits.repair})
-        comments = comments_on(limits, choice.comparison, said)
+        comments = comments_on(limits, choice.comparison.plan)
         path.with_name(REPAIR_LIMITS).write_text(toml_of(limits, comments), encoding="utf-8")
     return check
 
@@ -441,7 +432,7 @@ def _another_share(order: Order, choice: Choice) -> str:
 def _moved(order: Order, data: Prepared, choice: Choice) -> Moved | None:
     """Copies of the validation set by the first change, next to their originals."""
     comparison, samples = choice.comparison, data.sets["validation"]
-    invariance = comparison.invariance
+    invariance = comparison.plan.invariance
     if invariance is None or samples.embedded:
         return None
     change, copies = invariance.changes[0], invariance.validation

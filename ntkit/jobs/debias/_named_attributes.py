@@ -52,7 +52,8 @@ from ntkit.study import Study
 class NamedAttributes:
     """Names of attributes that the user named or confirmed."""
 
-    # `changes` belong to them, or the user named them. `replaced` holds notes on confirmed
+    # `changes` are those that a person named, and those of `added`: the changes of a named word, or
+    # of a named column that the model takes. `replaced` holds notes on confirmed
     # attributes that another one replaces or that cannot be read. `answers` holds all answers on
     # findings, and an answer for each named attribute. `judging` names the attributes whose groups
     # judge, also those of changed words and columns, and `read` has them of the samples. Mark-up
@@ -61,6 +62,7 @@ class NamedAttributes:
     names: tuple[Names, ...]
     rules: Mapping[str, Rule]
     changes: tuple[Change, ...] = ()
+    added: frozenset[str] = frozenset()
     replaced: tuple[str, ...] = ()
     answers: Answers = field(default_factory=lambda: Answers(()))
     judging: tuple[Names, ...] = ()

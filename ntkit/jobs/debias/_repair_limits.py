@@ -18,6 +18,7 @@ from ntkit.jobs.debias._choice import Choice
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._outcome import FEW, NamedGroups, named_groups
+from ntkit.jobs.debias._plan import Plan
 from ntkit.metrics import Row, compare
 from ntkit.metrics.rows import Kind
 
@@ -28,16 +29,16 @@ _WIDEST = 0.25  # margin beyond which a limit is of no use
 _LEAST = 0.011  # lowest accuracies up to 1 % are refused in files, as 0.9 often means 90 %
 
 
-def repair_limits(choice: Choice, said: NamedAttributes) -> Limits:
+def repair_limits(choice: Choice) -> Limits:
     """Limits of a check that a repair passes on data like its validation set."""
-    comparison = choice.comparison
+    comparison, plan = choice.comparison, choice.comparison.plan
     average, classes, named = _rows(comparison, choice.pred)
     # The head that is written may lose more in one group and less in another than heads that were
     # fitted on parts of the samples.
     average_of_all, classes_of_all, named_of_all = _rows(
         comparison, choice.head.predict(comparison.validation.X)
     )
-    answers, readable = _checkable(said)
+    answers, readable = _checkable(plan.said)
     groups, of_all = list[tuple[NamedGroups, Row]](), list[Row]()
     for each, same, is_readable in zip(named, named_of_all, readable, strict=False):
         groups += [(each, row) for row in each.rows if is_readable]
@@ -46,7 +47,7 @@ def repair_limits(choice: Choice, said: NamedAttributes) -> Limits:
     # New samples may be as few as those of the test set, whose outcomes say nothing here.
     sizes = dict[str, int]()
     if comparison.test is not None:
-        y, on_test = comparison.test.y, comparison.named_on_test
+        y, on_test = comparison.test.y, plan.on_test
         right = y != y  # whatever is predicted
         groups_on_test = comparison.scorecard.groups(on_test, y, (right, right)) if on_test else []
         sizes = {str(k): int((y == k).sum()) for k in comparison.scorecard.classes}
@@ -64,7 +65,7 @@ def repair_limits(choice: Choice, said: NamedAttributes) -> Limits:
             none.append(f"{row.name} ({row.n} validation samples{fewer})")
         else:
             slices[str(row.name)] = of_group
-    invariance, changes = comparison.invariance, list[str]()
+    invariance, changes = plan.invariance, list[str]()
     if invariance is not None:  # a check of such samples tests those that apply to some
         numbers = np.unique(invariance.validation.change).tolist()
         changes = [invariance.changes[number].name for number in numbers]
@@ -99,22 +100,22 @@ def _rows(comparison: Comparison, pred: Array) -> tuple[Row, list[Row], list[Nam
     named = [
         named_groups(each.take(rows), y, right, helped, card.classes)
         for each, helped in zip(card.said, card.helped, strict=True)
-        if comparison.known is None
+        if comparison.plan.known is None
     ]
     return average, of_classes, named
 
 
-def comments_on(limits: Limits, comparison: Comparison, said: NamedAttributes) -> list[str]:
+def comments_on(limits: Limits, plan: Plan) -> list[str]:
     """What the limits are, for the file that holds them."""
     comments = [
         "Limits of ntkit check for this repair, in percent and points, from validation samples.",
         "A drop is the loss on these samples plus a margin for their number.",
         "A lowest accuracy is of a group that the shortcut does not surely help, and that gained.",
     ]
-    if comparison.known is not None:
+    if plan.known is not None:
         comments.append("Groups have no limits, because people labelled single samples.")
     else:
-        readable = zip(comparison.named, _checkable(said)[1], strict=True)
+        readable = zip(plan.named, _checkable(plan.said)[1], strict=True)
         comments += [
             f"Groups of {each.name} have no limits, because a check does not read them by a name."
             for each, is_readable in readable

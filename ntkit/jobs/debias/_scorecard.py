@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -12,8 +12,6 @@ from ntkit._types import Array
 from ntkit.attributes import Attribute
 from ntkit.attributes.feature_set import FEWEST
 from ntkit.head import LinearHead
-from ntkit.jobs.debias._invariance import Invariance
-from ntkit.jobs.debias._named_attributes import CompletedGroups
 from ntkit.jobs.debias._outcome import (
     Cell,
     NamedGroups,
@@ -24,23 +22,11 @@ from ntkit.jobs.debias._outcome import (
     helped_groups,
     named_groups,
 )
+from ntkit.jobs.debias._plan import Plan
 from ntkit.metrics import compare, mean_of_rows
 from ntkit.study import Study
 
 _ORIGINAL = "original"
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """What the samples of a repair show of the attributes and changes that a person named."""
-
-    # `named` has the attributes of the training and validation samples, and `on_test` those of the
-    # test samples. `known` has labels of single samples, and `invariance` has changed copies.
-
-    named: Sequence[Attribute] = ()
-    known: CompletedGroups | None = None
-    invariance: Invariance | None = None
-    on_test: Sequence[Attribute] = ()
 
 
 class Scorecard:
@@ -51,15 +37,15 @@ class Scorecard:
     # it; not what is inferred. For each of these, `helped` holds the groups in which the shortcut
     # helps the original. `copies` are those of the validation samples; labels need none.
 
-    def __init__(self, study: Study, original: LinearHead, evidence: Evidence) -> None:
-        known = evidence.known
+    def __init__(self, study: Study, original: LinearHead, plan: Plan) -> None:
+        known = plan.known
         self.study, self.original, self.known = study, original, known
         self.y, self.n_train = study.both.y, len(study.train)
         self.classes = study.both.classes.tolist()
         parts = [part for part in (study.train, study.validation) if part is not None and len(part)]
         self.before = np.concatenate([original.predict(part.X) == part.y for part in parts])
-        self.invariance = evidence.invariance if known is None else None
-        self.said = [*evidence.named] if known is None else [known.labelled]
+        self.invariance = plan.invariance if known is None else None
+        self.said = [*plan.named] if known is None else [known.labelled]
         self.helped = [self._helped(at, each) for at, each in enumerate(self.said)]
 
     def _helped(self, at: int, attribute: Attribute) -> frozenset[Cell]:

@@ -22,7 +22,7 @@ from ntkit.jobs.debias._accuracy_cost import accuracy_cost_of
 from ntkit.jobs.debias._candidates import asked_for
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import PartlyKnown, partly_known
-from ntkit.jobs.debias._scorecard import Evidence
+from ntkit.jobs.debias._plan import Plan
 from ntkit.jobs.label import label_samples
 from ntkit.metrics import worst_group_accuracy
 from ntkit.study import Rows, Study
@@ -46,7 +46,7 @@ def completed(values, y, feature_set, *, crossed=True):
 def compared(known, sets=None, head=None):
     """A comparison with the fitted and rated candidate of these groups."""
     sets = sets or (Rows.of(X, Y), Rows.of(HELD[0], HELD[1]))
-    made = Comparison(*sets, None, head=head, evidence=Evidence(known=known))
+    made = Comparison(*sets, None, head=head, plan=Plan(known=known))
     settings, name = asked_for(None, partly_known=True)
     estimator, rows = settings[name]
     clf, _ = made.fit(estimator, rows)
@@ -79,10 +79,10 @@ def test_the_candidate_is_dfr_on_what_is_known(feature_set, values, crossed):
         own.fit(Z, y, **given)
     np.testing.assert_allclose(clf.coef_, own.coef_, rtol=1e-6)
     np.testing.assert_allclose(clf.intercept_, own.intercept_, rtol=1e-6)
-    assert ("which are all" in made.known.source_note()) is not crossed
+    assert ("which are all" in made.plan.known.source_note()) is not crossed
     # No group of a validation set judges of which nothing is known.
     judged = feature_set is BOTH
-    assert (made.groups_of(clf)[0] is not None) == judged
+    assert (made.groups_of(name)[0] is not None) == judged
     assert {cost.by_groups for cost in made.costs_of(name)} == {judged}
 
 
@@ -567,11 +567,11 @@ def test_a_group_that_rests_on_one_answer_judges_nothing():
     """The class once more, but for two answers: balanced over that, errors would be the groups."""
     said = np.where(np.arange(N) < 60, np.r_[Y, Y], -1).astype(object)
     said[:2] = 1 - Y[:2]
-    made, name, clf = fitted(said)
-    assert made.known.is_read
-    assert made.groups_of(clf) == (None, None)
+    made, name, _ = fitted(said)
+    assert made.plan.known.is_read
+    assert made.groups_of(name) == (None, None)
     few = "These groups have too few labels to judge a head: 0 × 1 (1), 1 × 0 (1)."
-    assert few in made.known.source_note()
+    assert few in made.plan.known.source_note()
     assert not any(cost.by_groups for cost in made.costs_of(name))
     more = np.where(np.arange(N) < 200, np.r_[MARK, HELD[2]], -1).astype(object)
     assert "too few" not in completed(more, (Y, HELD[1]), BOTH).source_note()
@@ -612,9 +612,9 @@ def test_answers_on_errors_that_nothing_reads_buy_no_bad_head():
         values[some] = a[some]
     known = completed(values, (y[:400], y[400:]), noise)
     sets = Rows.of(Z[:400], y[:400]), Rows.of(Z[400:], y[400:])
-    made, name, clf = compared(known, sets, original)
+    made, name, _ = compared(known, sets, original)
     assert not known.is_read
-    assert made.groups_of(clf)[0] is not None
+    assert made.groups_of(name)[0] is not None
     costs = made.costs_of(name)
     assert all(cost.cost_high < 0.05 for cost in costs if cost.helps(0.05))
 

@@ -26,6 +26,7 @@ _COARSE, _CLEARLY = 0.1, 20
 Above them, rows are too coarse to tell samples apart. Then equal ones are different samples.
 """
 _ROUNDING = 2e-3  # of the spread of embeddings: inputs of float16 move them by up to 1e-3
+_SOME = 1000  # rows that stand for all
 _DIRECTIONS = 8
 _MOST_NEAR = 5  # rows close to a row, itself included, on average
 _MORE_OFTEN = 3  # rows that are equal so much more often across sets than within are copies
@@ -90,13 +91,16 @@ def contents_of_embeddings(
     contents = row_contents(every)
     first, number = distinct(contents)
     rows = every[first]
-    tolerance = _ROUNDING * float(np.linalg.norm(rows.std(axis=0, dtype=np.float64)))
+    some = rows[:: max(1, len(rows) // _SOME)].astype(np.float64)
+    # Medians, because one filler value such as 60 000 may be larger than all spread.
+    spread = np.linalg.norm(some - np.median(some, axis=0), axis=1)
+    tolerance = _ROUNDING * float(np.median(spread))
     # Rows that are close have close projections, so few pairs are left to compare in full.
     directions = np.random.default_rng(0).standard_normal((rows.shape[1], _DIRECTIONS))
     places = rows @ (directions / np.linalg.norm(directions, axis=0)).astype(np.float32)
     tree = cKDTree(places)
-    some = places[:: max(1, len(places) // 1000)]
-    if tree.query_ball_point(some, tolerance, p=np.inf, return_length=True).mean() > _MOST_NEAR:
+    few = places[:: max(1, len(places) // _SOME)]
+    if tree.query_ball_point(few, tolerance, p=np.inf, return_length=True).mean() > _MOST_NEAR:
         return None
     one, other = tree.query_pairs(tolerance, p=np.inf, output_type="ndarray").T
     near = np.linalg.norm(rows[one] - rows[other], axis=1) <= tolerance
@@ -127,11 +131,18 @@ def are_coarse(number: Array, labels: Array, of_set: Array | None = None) -> boo
         return False
     if of_set is None:
         return True
-    # By chance, rows of two sets are equal at most as often as rows of one set (Cauchy–Schwarz).
-    # Copies in two sets are equal more often, and a second annotator may have changed labels.
-    within, n_within = map(_pairs, (number * (of_set.max() + 1) + of_set, of_set))
+    # Copies in two sets may have other labels, such as those of a second annotator.
+    return not more_often_across(number, of_set)
+
+
+def more_often_across(number: Array, of_set: Array) -> bool:
+    """Whether numbers are equal more often across sets than within them, so that sets share some.
+
+    By chance, they are equal across sets at most as often as within (Cauchy–Schwarz).
+    """
+    within, n_within = map(_pairs, (number * (of_set.max(initial=0) + 1) + of_set, of_set))
     across, n_across = _pairs(number) - within, _pairs(np.zeros_like(of_set)) - n_within
-    return across * n_within <= _MORE_OFTEN * max(within, 1) * n_across
+    return across * n_within > _MORE_OFTEN * max(within, 1) * n_across
 
 
 def _pairs(numbers: Array) -> int:

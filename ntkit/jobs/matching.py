@@ -368,6 +368,7 @@ def _are_probabilities(batches: Sequence[Array], name: str) -> bool:
     """Whether each row of scores sums to 1, without a negative one; an error if only some do."""
     off = np.concatenate([np.abs(each.sum(axis=1) - 1) for each in batches] or [np.ones(1)])
     low = np.concatenate([each.min(axis=1) for each in batches] or [np.zeros(1)])
+    _refuse_one_probability(batches, name)
     share = np.mean((off < _ROUNDING) & (low > -_ROUNDING))
     if _BY_CHANCE < share < 1:
         raise InputError(
@@ -377,6 +378,23 @@ def _are_probabilities(batches: Sequence[Array], name: str) -> bool:
     return bool(share == 1)
 
 
+def _refuse_one_probability(batches: Sequence[Array], name: str) -> None:
+    """Raise an error for one score of two classes that would be a logit, but never leaves 0 to 1.
+
+    The logit of the first class is 0 in all rows then, and all samples would be of the second.
+    """
+    rows = np.concatenate([*batches] or [np.ones((1, 2))])
+    if len(rows) < _ENOUGH or rows.shape[1] != 2 or rows[:, 0].any():
+        return
+    if ((rows[:, 1] >= 0) & (rows[:, 1] <= 1)).all():
+        raise InputError(
+            f"{name} gives one score, which is between 0 and 1 for all {len(rows)} samples, and no "
+            "Sigmoid computes it. So it may be a probability or a logit. Export the model with two "
+            "columns, 1 - p and p, or with its logit."
+        )
+
+
+_ENOUGH = 10  # samples; all logits of fewer may be between 0 and 1
 _OF_A_TIE = 1e-8  # the label decides between equal scores, which become unequal
 
 

@@ -150,9 +150,20 @@ def _with_embedding(model: ir.Model, head: Head, outputs: list[ir.Value]) -> ir.
     graph = extract_up_to(model.graph, [*outputs, *needed]).clone()
     copies = dict(zip(map(id, needed), graph.outputs[len(outputs) :], strict=True))
     del graph.outputs[len(outputs) :]
+    _make_room(graph)
     nodes = EmbeddingNodes(graph.append, lambda value: copies[id(value)])
     graph.outputs[0] = side_by_side(nodes, sources, len(head.region.weight), Runner(Shapes(model)))
     return graph
+
+
+def _make_room(graph: ir.Graph) -> None:
+    """Give operators of an earlier embedding, in a file that ntkit wrote, other names."""
+    for node in graph.all_nodes():
+        if (node.name or "").startswith(EMBEDDING):
+            node.name = f"earlier.{node.name}"
+            for value in node.outputs:
+                if not value.is_graph_output():
+                    value.name = f"earlier.{value.name}"
 
 
 def _typed(

@@ -36,7 +36,7 @@ SCORES = "ntkit.scores"
 # scores, as a share of the largest, and not visible in printed probabilities.
 _OF_A_TIE = 1e-9
 _ONE_CLASS = "single_label_classification"
-_OF_A_MEAN = 1e-3  # difference from 1 of weights of a mean
+_OF_A_MEAN = 0.02  # difference from 1 of rounded weights of a mean, such as three times 0.33
 _LEAST = 1e-12  # probability
 _ML, _OPSET = "ai.onnx.ml", 17  # version of ONNX's own operators in a graph without any
 _SHAPING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Normalizer", "Clip"}
@@ -340,7 +340,8 @@ def _scores(
     name: str, value: ir.Value, width: int | None, labels: tuple[Any, ...] | None
 ) -> _Output:
     """An output of scores, with what the operators before it say of them."""
-    if (largest := _largest_of_sigmoids(value, {}, _MOST_STEPS)) is not None:
+    whole = _complemented(value) if width == 1 else value
+    if (largest := _largest_of_sigmoids(whole, {}, _MOST_STEPS)) is not None:
         return _Output(name, value, False, width, labels, sigmoids=largest)
     before = value
     while (node := before.producer()) is not None:
@@ -368,6 +369,14 @@ def _scores(
             break
         before = node.inputs[0]
     return _Output(name, value, False, width, labels, labels is not None)
+
+
+def _complemented(value: ir.Value) -> ir.Value:
+    """What a tensor 1 - p is the complement of; another tensor as it is."""
+    node = value.producer()
+    if node is None or node.op_type != "Sub" or (one := constant_of(node.inputs[0])) is None:
+        return value
+    return node.inputs[1] if (one == 1).all() and node.inputs[1] is not None else value
 
 
 def _largest_of_sigmoids(

@@ -23,6 +23,7 @@ from ntkit._contents import (
     digests_of_rows,
     distinct,
     hashed,
+    more_often_across,
     named_content,
     row_contents,
     told_apart,
@@ -65,35 +66,70 @@ def shared_samples(digests: Mapping[str, Digests]) -> dict[tuple[str, str], int]
     }
 
 
-def compared_by_embedding(*sets: Samples) -> bool:
-    """Whether sets have only embeddings in common: files, arrays, stores, numbers of float16."""
-    half = (getattr(each.X, "dtype", None) == np.float16 for each in sets)
-    forms = ((each.embedded, each.data.are_files) for each in sets)
-    return len({*zip(forms, half, strict=True)}) > 1
-
-
-_TOLD_APART = 0.001  # share of contents of one set that may have an embedding in common
-
-
 def contents_by_embedding(
     sets: Mapping[str, Samples], contents: dict[str, Digests] | None, Z: Mapping[str, Array]
-) -> dict[str, Digests]:
-    """The contents, or what embeddings tell of them, if sets share samples in other forms.
+) -> tuple[dict[str, Digests], str]:
+    """The contents, or what embeddings tell of them, if sets may share samples in other forms.
 
-    Without contents, all samples are distinct.
+    A sample may be a file in one set and a row in another, or its numbers may be rounded. Last
+    comes a note if embeddings cannot tell it. Without contents, all samples are distinct.
     """
     if contents is None:
         contents = {n: np.array([f"{n} {i}".encode() for i in range(len(z))]) for n, z in Z.items()}
-    if not compared_by_embedding(*sets.values()):
-        return contents
+    forms = {*map(_form, sets.values())}
+    if len(forms) == 1 and forms != {_NUMBERS}:
+        return contents, ""
+    exact, note = contents, ""
+    if forms != {_NUMBERS}:
+        exact = {name: row_contents(z, np.float32) for name, z in Z.items()}
     near = contents_of_embeddings(Z, contents)  # equal but for rounding
-    if near is None or any(
-        len({*near[name].tolist()}) < (1 - _TOLD_APART) * len({*each.tolist()})
-        for name, each in contents.items()
-    ):
+    if near is None or not more_often_across(*_alone(near, exact)):
         # Samples that are close may be different ones, such as those of few numbers.
-        near = {name: row_contents(z, np.float32) for name, z in Z.items()}
-    return near | {name: told_apart(near[name]) for name, each in sets.items() if each.coarse}
+        if exact is contents:
+            return contents, ""
+        note, near = _note_on_close(near, exact), exact
+    return near | {name: told_apart(near[name]) for name, s in sets.items() if s.coarse}, note
+
+
+_NUMBERS = "numbers"
+
+
+def _form(samples: Samples) -> str:
+    """In what form samples are; two sets of files, texts or stores of one type share contents."""
+    if samples.embedded:
+        return f"store of {np.dtype(samples.X.dtype).name}"
+    raw = {"files": samples.data.are_files, "texts": hasattr(samples.X, "texts"), _NUMBERS: True}
+    return next(form for form, fits in raw.items() if fits)
+
+
+def _alone(near: Mapping[str, Digests], contents: Mapping[str, Digests]) -> tuple[Array, Array]:
+    """Number by embedding, and set, of each content that is in one set only."""
+    of_set = np.repeat(np.arange(len(near)), [*map(len, near.values())])
+    first, number = distinct(np.concatenate([contents[name] for name in near]))
+    pairs = np.unique(np.stack([number, of_set]), axis=1)[0]
+    kept = first[np.bincount(pairs) == 1]
+    return distinct(np.concatenate([*near.values()]))[1][kept], of_set[kept]
+
+
+def _note_on_close(near: Mapping[str, Digests] | None, exact: Mapping[str, Digests]) -> str:
+    """A note on samples of two sets that may be the same, or nothing."""
+    if near is None:
+        return (
+            "Most embeddings are close to each other, so ntkit cannot tell whether a set has "
+            "samples of another one in another form (files, arrays, stores)."
+        )
+    known, n = shared_samples(exact), 0
+    pair = ("", "")
+    for names, n_close in shared_samples(near).items():
+        if n_close - known[names] > n:
+            n, pair = n_close - known[names], names
+    if not n:
+        return ""
+    one, two = map(_called, pair)
+    return (
+        f"Embeddings of {counted(n, f'{two} sample')} are close to some of the {one} set, but so "
+        "are those of different samples of one set. ntkit cannot tell whether they are the same."
+    )
 
 
 def sum_of_digests(digests: Digests, first: int = 0) -> str:

@@ -167,6 +167,28 @@ def test_a_layer_for_each_label(name, tmp_path):
     heads.near(pickle.loads(pickle.dumps(second)).head.coef, head.coef)
 
 
+def test_layers_that_read_different_tensors_are_changed_one_label_at_a_time(tmp_path):
+    """The written file holds the joined embedding, and is read and verified again."""
+    read = "\n".join(
+        f"z{name} = {of}(z)" for name, of in zip(LABELS, ("Relu", "Tanh", "Neg"), strict=True)
+    )
+    layers = "\n".join(
+        UNIT.format(name=n, i=i, of="Identity").replace("(z,", f"(z{n},") for n, i in AT.items()
+    )
+    text = f"{read}\n{layers}\np = Sigmoid(Concat(a, b, c, axis=1))"
+    proto, X = zoo.built(text, outputs=WHOLE, arrays=heads.ARRAYS, metadata=NAMES), zoo.inputs()
+    path = before = zoo.save(proto, tmp_path / "m.onnx")
+    for name in LABELS:
+        one = FrozenModel.load(before, label=name)
+        head = LinearHead(one.head.coef * 1.3, one.head.intercept + 0.2, one.head.classes)
+        after = tmp_path / f"{name}.onnx"
+        assert save_verified(one.with_head(head), after, original=one, X=X, head=head).passed
+        assert changed_columns(zoo.run(before, X), zoo.run(after, X)) == {name}
+        before = after
+    old, new = (logit(zoo.run(each, X)["p"]) for each in (path, after))
+    assert_allclose(np.diff(new, axis=0), 1.3 * np.diff(old, axis=0), atol=1e-4)
+
+
 def test_only_heads_of_labels_are_chosen(tmp_path):
     text = f"{UNITS}\nkind = Softmax(Gemm(z, W2, B2, transB=1), axis=1)"
     proto = zoo.built(text, outputs=EACH | {"kind": ["batch", 3]}, arrays=heads.ARRAYS)

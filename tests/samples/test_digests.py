@@ -1,9 +1,11 @@
 """Samples are told apart by what they hold: one by one, whatever they are called."""
 
 import tracemalloc
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
@@ -188,7 +190,7 @@ def test_close_embeddings_of_different_samples_are_no_copies():
     other[:3] = one[:3]
     sets = {"train": Samples(one, embedded=True), "test": Samples(other)}
     contents = contents_of(sets)
-    found = contents_by_embedding(sets, contents, {"train": one, "test": other})
+    found, _ = contents_by_embedding(sets, contents, {"train": one, "test": other})
     assert shared_samples(found) == {("train", "test"): 3}
 
 
@@ -199,16 +201,68 @@ def test_embeddings_of_half_precision_are_those_of_single_precision(embedded):
     half = np.concatenate([one[:100], new]).astype(np.float16)
     sets = {"train": Samples(one, embedded=True), "test": Samples(half, embedded=embedded)}
     contents = contents_of(sets)
-    found = contents_by_embedding(sets, contents, {"train": one, "test": half})
+    found, _ = contents_by_embedding(sets, contents, {"train": one, "test": half})
     assert shared_samples(found) == {("train", "test"): 100}
 
 
-def test_a_filler_value_makes_no_copies_of_what_lies_close_beside_it():
-    """One value sets the spread, so that all other rows are close: no copies, no long wait."""
+def _in_other_form(n_again):
+    """Training samples, of which some were saved again, and a test set of the first 100."""
+    rng = np.random.default_rng(0)
+    one = rng.standard_normal((300, 16)).astype(np.float32)
+    again = np.concatenate([one, one[:n_again]])
+    test = one[:100] * np.float32(1 + 1e-7)
+    sets = {"train": Samples(again, embedded=True), "test": Samples(test)}
+    contents = {  # a file that was saved again has other bytes
+        "train": np.array([f"file {i}".encode() for i in range(len(again))]),
+        "test": np.array([f"row {i}".encode() for i in range(100)]),
+    }
+    return sets, contents, {"train": again, "test": test}
+
+
+@pytest.mark.parametrize("n_again", [0, 3, 300])
+def test_files_that_were_saved_again_hide_no_shared_sample(n_again):
+    found, note = contents_by_embedding(*_in_other_form(n_again))
+    assert (shared_samples(found), note) == ({("train", "test"): 100}, "")
+
+
+def test_a_note_says_where_embeddings_cannot_tell():
+    """Each sample is close to another one of its set."""
+    sets, contents, Z = _in_other_form(300)
+    Z["train"][300:] *= np.float32(1 + 1e-6)
+    found, note = contents_by_embedding(sets, contents, Z)
+    assert shared_samples(found)["train", "test"] < 50  # those that are equal to the bit
+    assert note.startswith("Embeddings of 100 test samples are close to some of the training set")
+    sets["test"], Z["test"] = replace(sets["test"], X=Z["test"] + 9), Z["test"] + 9
+    assert contents_by_embedding(sets, contents, Z)[1] == ""
+
+
+@pytest.mark.parametrize("columns", [["a"], ["a", "b", "c"]])
+def test_columns_of_half_precision_hide_no_shared_sample(columns):
+    frame = pd.DataFrame(np.random.default_rng(0).standard_normal((200, 3)), columns=[*"abc"])
+    half = frame.iloc[:50].astype(dict.fromkeys(columns, np.float16))
+    sets = {"train": Samples(frame), "test": Samples(half)}
+    Z = {name: each.X.to_numpy(np.float32) for name, each in sets.items()}
+    found, _ = contents_by_embedding(sets, contents_of(sets), Z)
+    assert shared_samples(found) == {("train", "test"): 50}
+
+
+def test_a_filler_value_makes_no_copies_and_hides_none():
     Z = np.random.default_rng(0).standard_normal((30_000, 8)).astype(np.float32)
     Z[0, 0] = 1e9
+    parts = {"train": Z[:20_000], "test": Z[20_000:].copy()}
+    parts["test"][:50] = (Z[100:150] * np.float32(1 + 1e-7)).astype(np.float32)
+    sets = {"train": Samples(parts["train"], embedded=True), "test": Samples(parts["test"])}
+    found, note = contents_by_embedding(sets, contents_of(sets), parts)
+    assert (shared_samples(found), note) == ({("train", "test"): 50}, "")
+
+
+def test_embeddings_of_one_number_tell_nothing_and_do_not_fill_the_memory():
+    Z = np.random.default_rng(0).standard_normal((30_000, 1)).astype(np.float32)
     assert contents_of_embeddings({"train": Z}) is None
-    sets = {"train": Samples(Z[:20_000], embedded=True), "test": Samples(Z[20_000:])}
-    parts = {name: each.X for name, each in sets.items()}
-    found = contents_by_embedding(sets, contents_of(sets), parts)
-    assert shared_samples(found) == {("train", "test"): 0}
+    parts = {"train": Z[:20_000], "test": Z[20_000:] + np.float32(0.1)}
+    sets = {"train": Samples(parts["train"], embedded=True), "test": Samples(parts["test"])}
+    found, note = contents_by_embedding(sets, contents_of(sets), parts)
+    assert note.startswith("Most embeddings are close to each other")
+    assert shared_samples(found)["train", "test"] < 100  # equal to the bit
+    sets["train"] = Samples(parts["train"])
+    assert contents_by_embedding(sets, contents_of(sets), parts)[1] == ""

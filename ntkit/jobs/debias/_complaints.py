@@ -492,7 +492,8 @@ def fix_complaints(
     Z, T = (s.X if s.embedded else embedder.transform(s.X) for s in (complaints, traffic))
     check_embedded({"traffic": T})
     sets = {"traffic": traffic, "complaints": complaints}  # in other forms, they may share samples
-    contents = contents_by_embedding(sets, None, {"traffic": T, "complaints": Z})
+    contents, on_close = contents_by_embedding(sets, None, {"traffic": T, "complaints": Z})
+    notes += [on_close] * bool(on_close)
     shared = np.isin(contents["traffic"], contents["complaints"])
     if shared.any():
         n_shared, T = n_shared + int(shared.sum()), T[~shared]

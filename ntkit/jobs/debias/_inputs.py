@@ -240,7 +240,8 @@ def prepared(
     digests = {name: digests_of() for name, digests_of in contents.items()}  # files are cached now
     same = {name: each.contents[each.kept] for name, each in distinct.items()}
     by_content = same
-    same = contents_by_embedding(sets, same, {name: each.Z for name, each in passes.items()})
+    embeddings = {name: each.Z for name, each in passes.items()}
+    same, on_close = contents_by_embedding(sets, same, embeddings)
     n_shared = shared_samples(same)
     judges = True  # if most test samples are in no other set
     if "test" in same:
@@ -248,6 +249,7 @@ def prepared(
         judges = bool(np.isin(same["test"], others).mean() <= MOST_SHARED)
     by = "content" if same is by_content else "embedding"
     cautions += [*shared_notes(sets, n_shared, by, judges=judges), *on_sizes]
+    cautions += [on_close] * bool(on_close)
     if "train" not in sets and model.head is not None:
         cautions += _too_good(model.head, sets["validation"], passes["validation"])
     notes = reading_notes(sets)

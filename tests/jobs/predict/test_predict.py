@@ -209,6 +209,34 @@ def test_scores_are_probabilities_of_all_samples_or_of_none(tmp_path):
     np.testing.assert_allclose(found, odds / odds.sum(axis=1, keepdims=True), rtol=1e-6)
 
 
+@pytest.mark.parametrize("score", ["Sub(one, p)", "Mul(third, total)"])
+def test_one_score_made_of_sigmoids_is_a_probability(tmp_path, score):
+    nodes = f"p = Sigmoid(x)  total = Sum(p, p, p)  s = {score}"
+    text = f"(float[N, 1] x) => (float[N, 1] s) {{ {nodes} }}"
+    model = models.parsed(text, one=np.ones(1), third=np.array([0.33]))
+    path = models.save(model, tmp_path / "m.onnx", ["no", "yes"])
+    X = np.random.default_rng(0).standard_normal((40, 1)).astype(np.float32)
+    found = ntkit.predict(path, X, device="cpu")
+    shown = models.run(model, X)["s"][:, 0]
+    np.testing.assert_array_equal(found.labels == "yes", shown > 0.5)
+    np.testing.assert_allclose(found.probabilities[:, 1], shown, atol=1e-6)
+
+
+def test_one_score_between_0_and_1_is_no_logit(tmp_path):
+    """As a logit it would give the second class to each sample."""
+    model = models.parsed("(float[N, 1] x) => (float[N, 1] s) { t = Tanh(x) s = Abs(t) }")
+    path = models.save(model, tmp_path / "m.onnx", ["no", "yes"])
+    X = np.random.default_rng(0).standard_normal((40, 1)).astype(np.float32)
+    with pytest.raises(InputError, match="between 0 and 1 for all 40 samples, and no Sigmoid"):
+        ntkit.predict(path, X, device="cpu")
+    with pytest.raises(InputError, match="between 0 and 1 for all 40"):
+        ntkit.check(path, path, (X, ["no", "yes"] * 20), limits={"average": 40}, device="cpu")
+    logits = models.parsed("(float[N, 1] x) => (float[N, 1] s) { s = Identity(x) }")
+    path = models.save(logits, tmp_path / "l.onnx", ["no", "yes"])
+    found = ntkit.predict(path, X, device="cpu")
+    np.testing.assert_array_equal(found.labels == "yes", X[:, 0] > 0)
+
+
 def test_two_columns_of_one_name_are_refused(tmp_path):
     old, new = (named(tmp_path / f"{n}.onnx", ["before_a", "a"]) for n in ("old", "new"))
     with pytest.raises(InputError, match="Two columns"):

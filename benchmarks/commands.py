@@ -286,7 +286,8 @@ def write_recording(out: Path, folder: Path, kind: str) -> None:
     """A service's outputs: the logits of the model, computed from what ``embed`` wrote."""
     if (out / "recorded.npz").exists() or not (out / "store").exists():
         return
-    from ntkit.extraction import EmbeddingStore, read_samples
+    from ntkit.extraction import read_samples
+    from ntkit.store import EmbeddingStore
 
     stored = read_samples(out / "store")
     head = FrozenModel.load(folder / "model" / "model.onnx").head

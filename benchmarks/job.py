@@ -147,7 +147,8 @@ def rows_read(n: int) -> Iterator[list[int]]:
 def mapped(rows: int) -> None:
     """Run the job on stores, after a small one, and print its peak of memory and its passes."""
     from ntkit import OnnxEmbedder, debias
-    from ntkit.extraction import EmbeddingStore, Samples
+    from ntkit.extraction import Samples
+    from ntkit.store import EmbeddingStore
 
     peaks, size = list[int](), 0
     with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,7 @@ from ntkit import spuriousness as _columns
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import save_verified
-from ntkit.extraction import EmbeddingStore
+from ntkit.store import EmbeddingStore
 from ntkit.store._fill import RowFile
 from tests.cases import done
 from tests.windows import refuse_if_in_use, windows  # noqa: F401

@@ -27,7 +27,6 @@ INSIDE |= {
     "pages",
     "samples",
     "solver",
-    "store",
     "study",
 }
 # Public modules below a package.

@@ -648,8 +648,8 @@ def tell_notes(notes: Iterable[str]) -> None:
 
 
 def _refuse_samples(path: Path) -> None:
-    from ntkit.extraction import EmbeddingStore
     from ntkit.samples.table import TABLES as KINDS
+    from ntkit.store import EmbeddingStore
 
     if path.suffix.lower() in (".npz", ".npy", *KINDS) or EmbeddingStore.is_store(path):
         raise InputError(

@@ -211,8 +211,8 @@ def _next_step(audit: Any, out: Path, model: Path | None, repair: str, check: st
 
 def _checked(paths: list[Path], predictions: Path | None) -> Path:
     """Path of the samples, if the other paths are right."""
-    from ntkit.extraction import EmbeddingStore
     from ntkit.samples.table import TABLES
+    from ntkit.store import EmbeddingStore
 
     if predictions is not None:
         if len(paths) > 1:

@@ -47,10 +47,11 @@ def command(
     parts with ntkit merge.
     """
     from ntkit.changes import change_named
-    from ntkit.changes.change import copies_to_store
+    from ntkit.changes.embedded import copies_to_store
     from ntkit.changes.images import range_notes
-    from ntkit.extraction import EmbeddingStore, OnnxEmbedder
+    from ntkit.extraction import OnnxEmbedder
     from ntkit.samples.stored import is_finished, read_manifest
+    from ntkit.store import EmbeddingStore
 
     refuse_folder_of_inputs(out, [model, data, *data_options.files])
     frozen = model_options.load(model)

@@ -125,9 +125,9 @@ def _embeddings(
     path: Path, options: o.TableOptions, width: int | None = None
 ) -> tuple[Samples, LinearHead | None]:
     """Labelled embeddings, and the original head if a store has it."""
-    from ntkit.extraction import EmbeddingStore
     from ntkit.graph.tensors import TensorInfo
     from ntkit.samples.read import read_samples
+    from ntkit.store import EmbeddingStore
 
     if path.is_dir() and not EmbeddingStore.is_store(path) and not (path / "X.npy").is_file():
         raise InputError(

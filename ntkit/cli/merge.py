@@ -22,7 +22,7 @@ def command(
 
     Example: ntkit merge part1.store part2.store part3.store -o train.store
     """
-    from ntkit.extraction import EmbeddingStore
+    from ntkit.store import EmbeddingStore
 
     store = EmbeddingStore.merge(parts, out, force=force)
     rows, neurons = store.X.shape

@@ -33,7 +33,7 @@ class BenchmarkSamples(Samples):
     """Samples of a public benchmark, with the names of their classes and groups.
 
     They are :class:`~ntkit.extraction.Samples`, so
-    :meth:`EmbeddingStore.write <ntkit.extraction.EmbeddingStore.write>` and :func:`ntkit.debias`
+    :meth:`EmbeddingStore.write <ntkit.store.EmbeddingStore.write>` and :func:`ntkit.debias`
     accept them directly. Use ``(samples.X, samples.y, samples.groups)`` for everything else.
 
     Parameters

@@ -7,10 +7,8 @@ from ntkit.inputs.text_preprocessing import TextPreprocessing
 from ntkit.inputs.texts import Texts
 from ntkit.samples.read import read_samples
 from ntkit.samples.samples import Samples
-from ntkit.store import EmbeddingStore
 
 __all__ = [
-    "EmbeddingStore",
     "ImageFiles",
     "ImagePreprocessing",
     "OnnxEmbedder",

@@ -6,7 +6,7 @@ import copy
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cached_property
-from itertools import islice
+from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from ntkit._extras import MappedFile, import_ray, start_ray
 from ntkit._types import Array
 from ntkit.exceptions import DeviceError, NtkitError
 from ntkit.samples.kinds import by_input
-from ntkit.store import row_range
 
 _PART_ROWS = 4096  # at most, so that little is lost if an actor dies
 _PARTS_PER_ACTOR = 8  # at least, so that the others wait little for the slowest actor
@@ -147,8 +146,8 @@ def parts_of(start: int, stop: int, window: int, actors: int) -> list[tuple[int,
     rows = stop - start
     most = -(-rows // window)
     n = min(most, max(actors * _PARTS_PER_ACTOR, -(-rows // _PART_ROWS)))
-    ranges = (row_range(rows, window, (i, n)) for i in range(1, n + 1))
-    return [(start + first, start + first + length) for first, length in ranges]
+    firsts = [start + most * i // n * window for i in range(n)]
+    return [*pairwise([*firsts, stop])]
 
 
 def _takes_gpu(embedder: Any, nodes: Sequence[Mapping[str, float]]) -> bool:

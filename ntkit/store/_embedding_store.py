@@ -56,7 +56,8 @@ class EmbeddingStore(StoredEmbeddings):
     >>> import numpy as np
     >>> from ntkit import OnnxEmbedder
     >>> from ntkit.datasets import marked_digits_model_path
-    >>> from ntkit.extraction import EmbeddingStore, Samples
+    >>> from ntkit.extraction import Samples
+    >>> from ntkit.store import EmbeddingStore
     >>> samples = Samples(np.zeros((5, 1, 20, 20)), np.array([0, 1, 0, 1, 1]))
     >>> embedder = OnnxEmbedder(marked_digits_model_path(), device="cpu")
     >>> with tempfile.TemporaryDirectory() as folder:

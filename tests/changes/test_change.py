@@ -9,17 +9,12 @@ from PIL import Image
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.changes import change_from, change_named
-from ntkit.changes.change import bank_of, copies_to_store, embedded_copies
+from ntkit.changes.change import bank_of
+from ntkit.changes.embedded import copies_to_store, embedded_copies
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.extraction import (
-    EmbeddingStore,
-    ImagePreprocessing,
-    Samples,
-    TextPreprocessing,
-    Texts,
-    read_samples,
-)
+from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing, Texts, read_samples
+from ntkit.store import EmbeddingStore
 from tests.texts import word_pieces
 
 TEXTS = Samples(Texts(["a film", "a dog"], TextPreprocessing("tokenizer.json")), [0, 1])

@@ -13,8 +13,8 @@ from sklearn.utils import Bunch
 
 from ntkit import FrozenModel, NeuronTuneClassifier, OnnxEmbedder
 from ntkit.datasets import load_scanned_digits
-from ntkit.extraction import EmbeddingStore
 from ntkit.metrics import worst_group_accuracy
+from ntkit.store import EmbeddingStore
 from tests.cases import N_IMAGES, N, done, ntkit, refused
 from tests.models import contents
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 
 from ntkit import FrozenModel, LinearHead
-from ntkit.extraction import EmbeddingStore
+from ntkit.store import EmbeddingStore
 from tests.cases import done, ntkit, read_csv, refused, settings, write_csv
 from tests.models import parsed
 from tests.texts import WORDS, text_model, word_pieces

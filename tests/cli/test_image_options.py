@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ntkit import FrozenModel
-from ntkit.extraction import EmbeddingStore, ImagePreprocessing
+from ntkit.extraction import ImagePreprocessing
+from ntkit.store import EmbeddingStore
 from tests.cases import done, ntkit, refused
 
 CONFIG = {

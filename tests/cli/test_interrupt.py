@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ntkit import OnnxEmbedder
-from ntkit.extraction import EmbeddingStore
+from ntkit.store import EmbeddingStore
 from tests.cases import N, done, ntkit
 from tests.models import contents
 

@@ -11,7 +11,8 @@ from sklearn.neural_network import MLPClassifier
 from ntkit import FrozenModel, OnnxEmbedder, check, debias, write_report
 from ntkit.exceptions import InputError
 from ntkit.export import to_onnx, write_onnx
-from ntkit.extraction import EmbeddingStore, Samples, read_samples
+from ntkit.extraction import Samples, read_samples
+from ntkit.store import EmbeddingStore
 from tests.cases import done, refused, write_csv
 
 DARK = ("--preprocessing", "scale=0.002")

@@ -21,8 +21,9 @@ from ntkit.datasets import (
 )
 from ntkit.datasets import _benchmarks as benchmarks
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, ImagePreprocessing, TextPreprocessing
+from ntkit.extraction import ImagePreprocessing, TextPreprocessing
 from ntkit.metrics import worst_group_accuracy
+from ntkit.store import EmbeddingStore
 from tests.cases import write_rows
 from tests.texts import text_model, word_pieces
 

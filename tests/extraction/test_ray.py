@@ -13,15 +13,9 @@ from PIL import Image
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit._extras import MappedFile
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError, ModelError
-from ntkit.extraction import (
-    EmbeddingStore,
-    ImagePreprocessing,
-    Samples,
-    TextPreprocessing,
-    Texts,
-    read_samples,
-)
+from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing, Texts, read_samples
 from ntkit.extraction._ray_embedder import RayEmbedder, _takes_gpu, actors_for
+from ntkit.store import EmbeddingStore
 from tests.models import INT64, Graph, value
 
 ONE_GPU = [{"CPU": 8.0}, {"CPU": 4.0, "GPU": 1.0}]

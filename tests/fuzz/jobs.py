@@ -90,7 +90,8 @@ def save_and_die(path: str, target: str, step: int) -> None:
 
 def embed(path: str, out: str, n: int, force: bool = False, step: int | None = None) -> None:
     """Write a store of n rows, or die before a step."""
-    from ntkit.extraction import EmbeddingStore, OnnxEmbedder, Samples
+    from ntkit.extraction import OnnxEmbedder, Samples
+    from ntkit.store import EmbeddingStore
     from tests.models import inputs
 
     embedder = OnnxEmbedder(FrozenModel.load(path), device="cpu", batch_size=2)

@@ -28,12 +28,13 @@ from ntkit import study as _study
 from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.export import to_onnx
-from ntkit.extraction import EmbeddingStore, Samples
+from ntkit.extraction import Samples
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import label_samples
 from ntkit.samples.copies import sample_digests
 from ntkit.samples.read import read
 from ntkit.scorers import CorrectnessGroupScorer
+from ntkit.store import EmbeddingStore
 from tests.cases import done, ntkit, write_csv, write_images
 from tests.jobs.debias.conftest import DIGITS, QUICK
 from tests.jobs.label.models import rows, write_model

@@ -12,10 +12,11 @@ from onnx import TensorProto
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, Samples, TextPreprocessing, Texts, read_samples
+from ntkit.extraction import Samples, TextPreprocessing, Texts, read_samples
 from ntkit.graph.tensors import TensorInfo
 from ntkit.samples.samples import input_notes
 from ntkit.samples.table import read_table
+from ntkit.store import EmbeddingStore
 from tests import models
 
 

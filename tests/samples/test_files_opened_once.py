@@ -16,8 +16,9 @@ from PIL import Image
 import ntkit
 from ntkit import DebiasSettings
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
-from ntkit.extraction import EmbeddingStore, OnnxEmbedder, read_samples
+from ntkit.extraction import OnnxEmbedder, read_samples
 from ntkit.inputs.image_preprocessing import ImagePreprocessing
+from ntkit.store import EmbeddingStore
 
 N = 160  # images of each set
 _CORNER = "image:top left brightness above the median"

@@ -24,12 +24,13 @@ from ntkit.estimators import (
     retrain_head,
 )
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, Samples, read_samples
+from ntkit.extraction import Samples, read_samples
 from ntkit.inspection import NeuronDisplay
 from ntkit.jobs.check import check_predictions
 from ntkit.jobs.label import label_samples
 from ntkit.jobs.verify import check_parity
 from ntkit.metrics import group_report
+from ntkit.store import EmbeddingStore
 from ntkit.verification import verify
 from tests.models import of_columns, parsed
 

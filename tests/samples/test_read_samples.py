@@ -10,15 +10,10 @@ from PIL import Image
 
 from ntkit import FrozenModel, OnnxEmbedder, check
 from ntkit.exceptions import InputError
-from ntkit.extraction import (
-    EmbeddingStore,
-    ImagePreprocessing,
-    Samples,
-    TextPreprocessing,
-    read_samples,
-)
+from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing, read_samples
 from ntkit.graph.tensors import TensorInfo
 from ntkit.samples.read import read
+from ntkit.store import EmbeddingStore
 from tests.cases import write_rows
 from tests.jobs.label.models import rows, write_model
 

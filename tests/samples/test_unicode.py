@@ -12,9 +12,10 @@ from PIL import Image
 import ntkit
 from ntkit import DebiasSettings, FrozenModel, LinearHead
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, Samples, read_samples
+from ntkit.extraction import Samples, read_samples
 from ntkit.jobs.check import check_predictions
 from ntkit.jobs.label import label_samples
+from ntkit.store import EmbeddingStore
 from tests.cases import done, read_csv, refused, write_csv
 from tests.cases import ntkit as command
 from tests.models import of_two_columns as classifier

@@ -13,8 +13,8 @@ from numpy.testing import assert_array_equal
 
 from ntkit import FrozenModel
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, Samples
-from ntkit.store import _embedding_store
+from ntkit.extraction import Samples
+from ntkit.store import EmbeddingStore, _embedding_store
 from tests import models
 from tests.cases import ntkit, refused
 from tests.store.test_store import Embedder, Killed, dying

@@ -19,8 +19,9 @@ from PIL import Image
 from ntkit import FrozenModel, OnnxEmbedder, _disk
 from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, ImageFiles, ImagePreprocessing, Samples, read_samples
+from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, read_samples
 from ntkit.samples.stored import MANIFEST
+from ntkit.store import EmbeddingStore
 
 N, K, CHECKPOINT = 40, 3, 10
 

@@ -9,7 +9,8 @@ import pytest
 
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, Samples
+from ntkit.extraction import Samples
+from ntkit.store import EmbeddingStore
 from tests import models
 from tests.fuzz.sandbox import Sandbox
 

@@ -19,7 +19,8 @@ from ntkit.attributes import words
 from ntkit.attributes.findings import Finding
 from ntkit.attributes.word_lists import comparable
 from ntkit.changes import Change, change_named
-from ntkit.changes.change import as_seen, bank_of, control_of, embedded_copies
+from ntkit.changes.change import as_seen, bank_of, control_of
+from ntkit.changes.embedded import embedded_copies
 from ntkit.changes.images import has_black_and_white
 from ntkit.changes.texts import has_markup
 from ntkit.exceptions import InputError

@@ -15,7 +15,8 @@ from ntkit._text import listed, percent, plain
 from ntkit._types import Array
 from ntkit.attributes.word_lists import plain_words
 from ntkit.changes import Change, change_named
-from ntkit.changes.change import bank_of, embedded_copies
+from ntkit.changes.change import bank_of
+from ntkit.changes.embedded import embedded_copies
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.head import LinearHead

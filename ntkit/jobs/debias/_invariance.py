@@ -21,7 +21,7 @@ from ntkit.attributes import Attribute
 from ntkit.attributes.answers import Answer, Answers
 from ntkit.attributes.feature_set import Rule, rules_of
 from ntkit.changes import Change, change_named
-from ntkit.changes.change import embedded_copies
+from ntkit.changes.embedded import embedded_copies
 from ntkit.changes.texts import has_markup
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples

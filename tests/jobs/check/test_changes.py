@@ -12,8 +12,9 @@ from ntkit import FrozenModel, audit_model
 from ntkit.changes import change_from, change_named
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, OnnxEmbedder, Samples
+from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.jobs.check import summary_of
+from ntkit.store import EmbeddingStore
 from tests import models, texts
 
 MARK = "image:bottom right"  # where the demo's mark is

@@ -13,8 +13,9 @@ import ntkit
 from ntkit import FrozenModel
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, TextPreprocessing, read_samples
+from ntkit.extraction import TextPreprocessing, read_samples
 from ntkit.head import LinearHead
+from ntkit.store import EmbeddingStore
 from tests import models, texts
 
 LOOSE = {"max_drop": 90}

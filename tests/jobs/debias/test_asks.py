@@ -17,11 +17,12 @@ from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias
 from ntkit.attributes.answers import Answer, write_answers
 from ntkit.attributes.image_statistics import statistics_of_image
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, Samples
+from ntkit.extraction import Samples
 from ntkit.extraction.embedder import embedded_with_layers
 from ntkit.jobs.audit import Answers, read_answers
 from ntkit.jobs.debias import undo
 from ntkit.metrics import worst_group_accuracy
+from ntkit.store import EmbeddingStore
 from tests.jobs.debias.conftest import DIGITS, QUICK
 
 REGION = Answer("column:region=0", "spurious", (("column:region=0",),))

@@ -9,8 +9,9 @@ import pytest
 from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples, read_samples
+from ntkit.extraction import ImagePreprocessing, Samples, read_samples
 from ntkit.jobs.debias import undo
+from ntkit.store import EmbeddingStore
 from tests.cases import done, ntkit, refused, write_images
 from tests.models import parsed, save
 

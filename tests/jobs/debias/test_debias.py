@@ -30,10 +30,11 @@ from ntkit import (
 from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, head_of
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx, write_onnx
-from ntkit.extraction import EmbeddingStore, ImagePreprocessing, Samples, read_samples
+from ntkit.extraction import ImagePreprocessing, Samples, read_samples
 from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.audit import read_answers
 from ntkit.jobs.audit.from_model import like_a_guess
+from ntkit.store import EmbeddingStore
 from ntkit.study import group_balanced
 from ntkit.verification import Verification
 from tests import models

@@ -42,6 +42,8 @@ __all__ = ["Finding"]
 
 NAMELESS = ("layer", "embedding", "input")
 """Kinds whose attributes have only numbers as names: no person can say what they mean."""
+SHOWN = 6
+"""Largest number of questions on a list of a page, which a person can answer in five minutes."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -88,7 +88,8 @@ def command(
     Metadata may lack some samples. Without --id-column ntkit matches rows by file_name of images,
     by id if all rows have one, or by position.
     """
-    from ntkit.jobs.audit import Audit, write_audit
+    from ntkit.jobs.audit import Audit
+    from ntkit.jobs.audit.files import write_audit
     from ntkit.jobs.command_line import options_again, quoted, started_by
 
     data = _checked(paths, tables.predictions)

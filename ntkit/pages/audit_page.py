@@ -18,13 +18,14 @@ from ntkit._types import Array
 from ntkit.attributes.activations import layer_of
 from ntkit.attributes.findings import (
     NAMELESS,
+    SHOWN,
     AuditedPredictions,
     Finding,
 )
 from ntkit.metrics import Row
 from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thumbnail_of
 from ntkit.pages.change_cards import KEEPS_THE_CLASS, ShownChange, bar, change_card, change_in_words
-from ntkit.samples.looks import Inputs
+from ntkit.samples.looks import Inputs, Unlabelled
 
 _MOST_NOUNS = 4  # attributes of a value that a question names
 _HEIGHT = {
@@ -411,31 +412,6 @@ def _words_of(names: Sequence[str]) -> list[str]:
     return [key.what for key in map(Key.of, names) if key.kind == "word"]
 
 
-_EXAMPLES = 6
-
-
-@dataclass(frozen=True, eq=False)
-class Unlabelled:
-    """Samples without labels, and which of them have the attributes of findings."""
-
-    n_samples: int
-    values: Mapping[str, Array]
-    inputs: Inputs
-
-    def counts(self, name: str) -> tuple[int, int] | None:
-        """Number of samples with an attribute, and with a known value; None if unreadable."""
-        values = self.values.get(name)
-        return None if values is None else (int((values == 1).sum()), int((values >= 0).sum()))
-
-    def examples(self, name: str) -> list[int]:
-        """Rows of some random samples with the attribute."""
-        rows = np.flatnonzero(self.values[name] == 1)
-        drawn = np.random.default_rng(0).permutation(rows)[:_EXAMPLES]
-        return [int(row) for row in np.sort(drawn)]
-
-
-SHOWN = 6
-"""Largest number of questions on a list of a page, which a person can answer in five minutes."""
 _LARGEST_ENTRY = 1_000_000  # characters of the names and rules of a finding
 _SPACE = 6_000_000  # characters of images; more make a page slow to open and to send
 

@@ -131,3 +131,26 @@ def images_in_array(X: Any) -> Images | None:
         return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
 
     return Images(len(X), image)
+
+
+_EXAMPLES = 6
+
+
+@dataclass(frozen=True, eq=False)
+class Unlabelled:
+    """Samples without labels, and which of them have the attributes of findings."""
+
+    n_samples: int
+    values: Mapping[str, Array]
+    inputs: Inputs
+
+    def counts(self, name: str) -> tuple[int, int] | None:
+        """Number of samples with an attribute, and with a known value; None if unreadable."""
+        values = self.values.get(name)
+        return None if values is None else (int((values == 1).sum()), int((values >= 0).sum()))
+
+    def examples(self, name: str) -> list[int]:
+        """Rows of some random samples with the attribute."""
+        rows = np.flatnonzero(self.values[name] == 1)
+        drawn = np.random.default_rng(0).permutation(rows)[:_EXAMPLES]
+        return [int(row) for row in np.sort(drawn)]

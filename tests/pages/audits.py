@@ -10,7 +10,7 @@ from ntkit.jobs.audit import Inputs
 from ntkit.jobs.audit.changes import ChangeFinding, ChangeFindings
 from ntkit.jobs.audit.from_predictions import with_retraining
 from ntkit.metrics import Row
-from ntkit.pages.audit_page import Unlabelled
+from ntkit.samples.looks import Unlabelled
 
 N = 600
 RNG = np.random.default_rng(0)

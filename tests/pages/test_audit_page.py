@@ -15,8 +15,9 @@ from PIL import Image
 import ntkit
 from ntkit.attributes import Block, FeatureSet
 from ntkit.exceptions import InputError
-from ntkit.jobs.audit import Inputs, read_answers, write_audit
+from ntkit.jobs.audit import Inputs, read_answers
 from ntkit.jobs.audit.changes import ChangeFindings
+from ntkit.jobs.audit.files import write_audit
 from ntkit.jobs.audit.from_predictions import with_retraining
 from ntkit.metrics import Row
 from ntkit.pages._offline import snippet_of, thumbnail_of

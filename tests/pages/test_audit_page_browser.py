@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ntkit.jobs.audit import read_answers, write_audit
+from ntkit.jobs.audit import read_answers
+from ntkit.jobs.audit.files import write_audit
 from tests.pages import audits
 from tests.pages.browser import INJECT, WIDE, downloaded, read_aloud, until
 

@@ -3,7 +3,7 @@
 from ntkit.attributes.answers import Answers, read_answers
 from ntkit.jobs.audit.from_model import audit_model
 from ntkit.jobs.audit.from_predictions import audit
-from ntkit.jobs.audit.labels import LabelAudits, write_audit
+from ntkit.jobs.audit.labels import LabelAudits
 from ntkit.jobs.audit.result import Audit
 from ntkit.samples.looks import Inputs
 
@@ -15,5 +15,4 @@ __all__ = [
     "audit",
     "audit_model",
     "read_answers",
-    "write_audit",
 ]

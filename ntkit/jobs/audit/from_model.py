@@ -51,12 +51,11 @@ from ntkit.model.frozen_model import (
     rounding_note,
     with_rounded_scores,
 )
-from ntkit.pages.audit_page import Unlabelled
 from ntkit.samples.columns import copies_in, copy_note, named_labels
 from ntkit.samples.copies import without_copies
 from ntkit.samples.join import Metadata, named_by_column
 from ntkit.samples.kinds import first_rows
-from ntkit.samples.looks import Inputs
+from ntkit.samples.looks import Inputs, Unlabelled
 from ntkit.samples.read import read
 from ntkit.samples.samples import Match
 

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._disk import StrPath
 from ntkit._doc import documented
 from ntkit._key import Key
-from ntkit._output import check_folder, new_folder
 from ntkit._text import as_json, counted, escaped, listed, percent, plain_table, printable, table
 from ntkit._types import Array
 from ntkit._version import __version__
@@ -20,11 +18,8 @@ from ntkit.attributes import Block, FeatureSet
 from ntkit.attributes.column_values import origins_of
 from ntkit.attributes.feature_set import common_enough
 from ntkit.attributes.findings import Finding
-from ntkit.jobs.audit.result import Audit, audit_files
-from ntkit.jobs.command_line import settings_files
+from ntkit.jobs.audit.result import Audit
 from ntkit.metrics import compare
-from ntkit.pages.audit_page import labels_html
-from ntkit.samples.looks import Inputs
 
 _RARE = 0.02  # share of samples up to which a note compares with an answer that never changes
 _SHOWN = 20  # labels in the terminal
@@ -132,32 +127,13 @@ class LabelAudits(Mapping[str, Audit]):
             rows.append([*counts, *shares, str(len(named)), named[0] if named else "–"])
         return rows
 
-    def files(self, *, title: str = "", go_on: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The summary as a page and as JSON, and the files of each audit in a folder of its own."""
-        folders, files = self.folders, dict[str, str]()
-        for name, audit in self.items():
-            made = audit_files(audit, title=title, go_on=(go_on or {}).get(name))
-            made |= {"table.md": f"{audit.summary(markdown=True)}\n"}
-            files |= {f"{folders[name]}/{file}": text for file, text in made.items()}
-        header, *rows = self.rows()
-        linked = [(row, folders.get(row[0])) for row in rows]
-        facts = self.as_dict()
-        for row in facts["labels"]:
-            row["folder"] = folders.get(row["label"])
-        page = labels_html(title, header, linked, self._sentences(), self.notes)
-        return files | {
-            "audit.html": page,
-            "audit.json": f"{as_json(facts)}\n",
-            "table.md": f"{self.summary(markdown=True)}\n",
-        }
-
     def __str__(self) -> str:
         return self.summary()
 
     def summary(self, *, markdown: bool = False) -> str:
         """Two sentences and a table of the labels; with ``markdown=True`` of all of them."""
         header, *rows = self.rows()
-        sentences = self._sentences()
+        sentences = self.sentences()
         if markdown:
             lines = [[escaped(printable(cell)) for cell in row] for row in rows]
             return "\n\n".join([" ".join(sentences), table([header, *lines], "<>>>>>><")])
@@ -178,7 +154,8 @@ class LabelAudits(Mapping[str, Audit]):
         found = self.audits[name].findings
         return -found[0].score if found else 1.0
 
-    def _sentences(self) -> list[str]:
+    def sentences(self) -> list[str]:
+        """How many labels ntkit audited, and whose errors depend on some attribute."""
         known = sorted(self.counts[name][0] for name in self)
         first = f"ntkit audited {len(self)} of {counted(len(self.counts), 'label')}"
         if known:
@@ -206,69 +183,6 @@ class LabelAudits(Mapping[str, Audit]):
 def _cut(cell: str) -> str:
     shown = printable(cell)
     return shown if len(shown) <= _NAME or shown.startswith("not audited") else f"{shown[:47]}…"
-
-
-@documented
-def write_audit(
-    audit: Audit | LabelAudits,
-    path: StrPath,
-    *,
-    inputs: Inputs | None = None,
-    title: str = "",
-    go_on: str | Mapping[str, str] | None = None,
-    force: bool = False,
-) -> None:
-    """Write ``audit.html``, ``audit.json`` and ``table.md`` into a folder: all files or none.
-
-    The page is for an expert on the subject. It shows each finding in words, with examples and
-    three buttons. It works offline and saves ``answers.json`` for :func:`read_answers`. The audits
-    of several labels get a folder each, and these files with a summary of all labels.
-
-    Parameters
-    ----------
-    audit : Audit or LabelAudits
-        The result of an audit.
-    path : path-like
-        Output folder.
-    inputs : Inputs, optional
-        Raw inputs for the examples; by default ``audit.inputs``. Of one audit only.
-    title : str
-        Name of the audited model, such as its file name.
-    go_on : str or mapping of str to str, optional
-        Command that uses the answers; the page shows it. By default ``ntkit debias`` with the
-        model. For several labels, a command for each.
-    {force}
-
-    Raises
-    ------
-    InputError
-        If the folder cannot be written, or the number of inputs is not that of the samples.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> import ntkit
-    >>> from ntkit.jobs.audit import write_audit
-    >>> y, film = [0, 1] * 50, [0, 1, 0, 1, 0, 1, 0, 1, 1, 0] * 10
-    >>> audit = ntkit.audit(y, film, texts=[f"a {'film' if f else 'movie'}" for f in film])
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     write_audit(audit, Path(folder) / "audit")
-    ...     sorted(file.name for file in (Path(folder) / "audit").iterdir())
-    ['.ntkit.json', 'audit.html', 'audit.json', 'table.md']
-    """
-    check_folder(path, force=force)
-    if isinstance(audit, LabelAudits):
-        files = audit.files(title=title, go_on=go_on if isinstance(go_on, Mapping) else None)
-    else:
-        command = go_on if isinstance(go_on, str) else None
-        files = audit_files(audit, inputs=inputs, title=title, go_on=command)
-        files |= {"table.md": f"{audit.summary(markdown=True)}\n"}
-    with new_folder(path, force=force) as folder:
-        files |= settings_files()
-        for name, text in files.items():
-            (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(text, encoding="utf-8")
 
 
 # -- samples of a label ---------------------------------------------------------------------------

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -30,10 +29,11 @@ from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.attributes import Attribute, FeatureSet
 from ntkit.attributes.answers import Answer, Answers
-from ntkit.attributes.feature_set import FEWEST, SUPPORT, Rule, rules_of, values_by_name, values_of
+from ntkit.attributes.feature_set import FEWEST, SUPPORT, Rule, rules_of, values_of
 from ntkit.attributes.findings import (
     MOST_INFERRED,
     NAMELESS,
+    SHOWN,
     AuditedPredictions,
     Finding,
     Findings,
@@ -46,9 +46,7 @@ from ntkit.jobs.audit.changes import (
     change_for,
 )
 from ntkit.metrics import Row
-from ntkit.pages.audit_page import SHOWN, AuditPage, Unlabelled, audit_html
-from ntkit.pages.change_cards import ShownChange
-from ntkit.samples.looks import Inputs
+from ntkit.samples.looks import Inputs, Unlabelled
 
 _SHOWN = 10  # rows of a complete table
 _STRONGEST = 5  # rows of a table in the terminal
@@ -575,46 +573,3 @@ def _code(text: str) -> str:
 def _escaped(text: str) -> str:
     """Text with Markdown's special characters escaped."""
     return escaped(_readable(text))
-
-
-def audit_files(
-    audit: Audit,
-    *,
-    inputs: Inputs | None = None,
-    title: str = "",
-    go_on: str | None = None,
-) -> dict[str, str]:
-    """The page with the first findings, and the JSON of an audit, by file name."""
-    content = audit.to_json()
-    digest = hashlib.sha256(content.encode()).hexdigest()[:16]
-    page = _page(audit, digest, inputs or audit.inputs or Inputs(), title)
-    return {"audit.html": audit_html(replace(page, go_on=go_on)), "audit.json": f"{content}\n"}
-
-
-def _page(audit: Audit, digest: str, inputs: Inputs, title: str) -> AuditPage:
-    shown, new, changes = audit.findings[:SHOWN], audit.retraining, audit.changes
-    entries = [answer.as_dict() for one in shown for answer in audit.answers(one.name).answers]
-    flipped = dict[str, tuple[str, int, int]]()  # change, flipped predictions and copies
-    for finding in shown if changes is not None else ():
-        assert changes is not None
-        change = change_for(finding, changes.columns)
-        if change is not None and (counts := changes.flipped(change.name))[1]:
-            flipped[finding.name] = (change.name, *counts)
-    return AuditPage(
-        title=title,
-        digest=digest,
-        facts=audit.as_dict(),
-        findings=audit.findings,
-        entries=[{k: v for k, v in entry.items() if k != "answer"} for entry in entries],
-        repairable=audit.repairable,
-        unlabelled=audit.unlabelled,
-        values=values_by_name(audit.feature_sets, [finding.name for finding in shown]),
-        predictions=audit.predictions,
-        inputs=inputs,
-        retraining=None if new is None else _page(new, digest, inputs, title),
-        changes=None
-        if changes is None
-        else [ShownChange(each.as_dict(), each.before, each.after) for each in changes.changes],
-        tried="" if changes is None else changes.note(),
-        flipped=flipped,
-    )

@@ -24,7 +24,7 @@ from ntkit.estimators import head_of
 from ntkit.exceptions import DeployError, NtkitError
 from ntkit.extraction import Samples
 from ntkit.head import LinearHead
-from ntkit.jobs.audit.result import audit_files
+from ntkit.jobs.audit.files import audit_files
 from ntkit.jobs.check import REPAIR_LIMITS, toml_of
 from ntkit.jobs.command_line import (
     arguments,

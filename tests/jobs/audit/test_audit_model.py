@@ -11,7 +11,7 @@ from ntkit import FrozenModel
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
-from ntkit.jobs.audit import write_audit
+from ntkit.jobs.audit.files import write_audit
 from ntkit.store import EmbeddingStore
 from tests import models
 from tests.cases import write_csv

@@ -16,7 +16,7 @@ from ntkit.changes import change_from, change_named
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
-from ntkit.jobs.audit import Inputs, audit_model, write_audit
+from ntkit.jobs.audit import Inputs, audit_model
 from ntkit.jobs.audit.changes import (
     ChangeFinding,
     ChangeFindings,
@@ -24,6 +24,7 @@ from ntkit.jobs.audit.changes import (
     changes_for,
     changes_of,
 )
+from ntkit.jobs.audit.files import write_audit
 from ntkit.metrics import Row
 from tests import models
 from tests.cases import done, refused, write_csv

@@ -9,7 +9,8 @@ import ntkit
 from ntkit.attributes.answers import write_answers
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
-from ntkit.jobs.audit import Audit, read_answers, write_audit
+from ntkit.jobs.audit import Audit, read_answers
+from ntkit.jobs.audit.files import write_audit
 from ntkit.samples.samples import Samples
 
 NAME = "column:music=rock and roll and column:hour=night"

@@ -13,7 +13,8 @@ from ntkit.attributes import Block, FeatureSet
 from ntkit.attributes.findings import AuditedPredictions, find_findings
 from ntkit.cli import main
 from ntkit.exceptions import InputError
-from ntkit.jobs.audit import LabelAudits, write_audit
+from ntkit.jobs.audit import LabelAudits
+from ntkit.jobs.audit.files import write_audit
 from tests import models as zoo
 from tests.several_labels import LABELS
 

@@ -20,6 +20,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.extraction.embedder import embedded_with_layers
 from ntkit.jobs.audit import Answers, read_answers
+from ntkit.jobs.audit.files import write_audit
 from ntkit.jobs.debias import undo
 from ntkit.metrics import worst_group_accuracy
 from ntkit.store import EmbeddingStore
@@ -279,7 +280,7 @@ def audited(digits):
 def saved(audited, tmp_path_factory):
     """What the page writes where everything is answered *must not depend on this*."""
     folder = tmp_path_factory.mktemp("audit")
-    ntkit.jobs.audit.write_audit(audited[0], folder / "audit")
+    write_audit(audited[0], folder / "audit")
     page = (folder / "audit" / "audit.html").read_text(encoding="utf-8")
     entries = [json.loads(html.unescape(e)) for e in re.findall(r'data-entry="([^"]*)"', page)]
     (model,) = re.findall(r'data-model="([^"]*)"', page)

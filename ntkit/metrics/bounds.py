@@ -110,7 +110,7 @@ def upper_drop(lost: int, gained: int, n: int, level: float) -> float:
     def rare(drop: float) -> bool:  # at three shares alone, which takes little time
         ends = _ends(gained, n, drop, level)
         shares = np.clip([0, _likeliest(lost, gained, n, drop), 1], *ends)
-        chances = _Outcomes(lost, gained, n, drop, ends).chances(shares, shares + drop)
+        chances = _extreme(lost, gained, n, drop, ends)(shares, shares + drop)
         return bool(chances.max() <= level * (1 - _OUT_OF_LINE))
 
     step = 2 * float(np.sqrt(lost + gained + 1)) / n
@@ -146,8 +146,8 @@ def below(lost: float, gained: float, n: int, drop: float, level: float) -> bool
     first, last = np.arcsin(np.sqrt((ends - least) / (most - least))).tolist()
     angles = np.linspace(first, last, _SHARES + 1)
     shares = least + (most - least) * np.sin(angles) ** 2
-    outcomes = _Outcomes(lost, gained, n, drop, ends)
-    chances = outcomes.chances(shares, shares + drop)
+    chances_of = _extreme(lost, gained, n, drop, ends)
+    chances = chances_of(shares, shares + drop)
     low, high = np.stack([shares[:-1], chances[:-1]]), np.stack([shares[1:], chances[1:]])
     for _ in range(_HALVINGS + 1):
         if max(low[1].max(), high[1].max()) > left:
@@ -155,12 +155,12 @@ def below(lost: float, gained: float, n: int, drop: float, level: float) -> bool
         bound = _most_between(low, high, n, drop)
         near = np.flatnonzero((bound > left) & (n * (high[0] - low[0]) < 1))
         # It is also a bound that more gained and fewer lost samples are more extreme.
-        bound[near] = outcomes.chances(high[0, near], low[0, near] + drop)
+        bound[near] = chances_of(high[0, near], low[0, near] + drop)
         low, high = low[:, bound > left], high[:, bound > left]
         if not low.size:
             return True
         middle = (low[0] + high[0]) / 2
-        halves = np.stack([middle, outcomes.chances(middle, middle + drop)])
+        halves = np.stack([middle, chances_of(middle, middle + drop)])
         low, high = np.hstack([low, halves]), np.hstack([halves, high])
     return False
 
@@ -188,74 +188,74 @@ def _most_between(low: Array, high: Array, n: int, drop: float) -> Array:
     return np.asarray(root**2)
 
 
-class _Outcomes:
-    """Outcomes that are at least as extreme as the observed one, and their probabilities."""
+def _extreme(
+    lost: int, gained: int, n: int, drop: float, ends: Array
+) -> Callable[[Array, Array], Array]:
+    """Function of shares of gained and of lost samples: the probability of extreme outcomes.
 
-    def __init__(self, lost: int, gained: int, n: int, drop: float, ends: Array) -> None:
-        reach = _DEVIATIONS * np.sqrt(n * ends * (1 - ends)) + 8
-        first = max(0, int(n * ends[0] - reach[0]))
-        last = min(n, int(n * ends[1] + reach[1]))
-        counts = np.arange(first, last + 1, dtype=float)
-        # Numbers of gained samples in one block count as the largest of them, which is the most
-        # extreme. So no probability is too small.
-        step = -(-(last - first + 1) // _COUNTS)
-        blocks = np.minimum(np.arange(first, last + 1, step, dtype=float) + step - 1, last)
-        observed = float(_statistic(np.asarray(float(lost)), np.asarray(float(gained)), n, drop))
-        # For each number of gained samples, the most lost samples that are at least as extreme.
-        low, high = np.full(blocks.shape, -1.0), n - blocks
-        while (low < high).any():
-            middle = np.ceil((low + high) / 2)
-            speaks = _statistic(middle, blocks, n, drop) <= observed + _SAME
-            low, high = np.where(speaks, middle, low), np.where(speaks, high, middle - 1)
-        most = np.maximum.accumulate(low)
-        most = np.repeat(most, step)[: len(counts)].astype(int)
-        self._gained, self._at_first = (
-            _Counts(counts, np.full(counts.shape, n)),
-            (most[0], n - first),
-        )
-        # With one gained sample more, others become extreme: those of the most lost samples in a
-        # trial less, and those of more lost samples. `_lost` has the former first.
-        more = np.diff(most) + 1
-        self._last = np.cumsum(more) - 1
-        self._first = self._last - more + 1
-        column = np.repeat(np.arange(len(more)), more)
-        self._lost = _Counts(
-            most[column] + np.arange(len(column)) - self._first[column], n - counts[1:][column]
-        )
+    These are all outcomes that are at least as extreme as the observed one.
+    """
+    reach = _DEVIATIONS * np.sqrt(n * ends * (1 - ends)) + 8
+    first = max(0, int(n * ends[0] - reach[0]))
+    last = min(n, int(n * ends[1] + reach[1]))
+    counts = np.arange(first, last + 1, dtype=float)
+    # Numbers of gained samples in one block count as the largest of them, which is the most
+    # extreme. So no probability is too small.
+    step = -(-(last - first + 1) // _COUNTS)
+    blocks = np.minimum(np.arange(first, last + 1, step, dtype=float) + step - 1, last)
+    observed = float(_statistic(np.asarray(float(lost)), np.asarray(float(gained)), n, drop))
+    # For each number of gained samples, the most lost samples that are at least as extreme.
+    low, high = np.full(blocks.shape, -1.0), n - blocks
+    while (low < high).any():
+        middle = np.ceil((low + high) / 2)
+        speaks = _statistic(middle, blocks, n, drop) <= observed + _SAME
+        low, high = np.where(speaks, middle, low), np.where(speaks, high, middle - 1)
+    most = np.maximum.accumulate(low)
+    most = np.repeat(most, step)[: len(counts)].astype(int)
+    of_gained = _binomial(counts, np.full(counts.shape, n))
+    most_at_first, others_at_first = most[0], n - first
+    # With one gained sample more, others become extreme: those of the most lost samples in a
+    # trial less, and those of more lost samples. `of_lost` has the former first.
+    more = np.diff(most) + 1
+    last_of_each = np.cumsum(more) - 1
+    first_of_each = last_of_each - more + 1
+    column = np.repeat(np.arange(len(more)), more)
+    of_lost = _binomial(
+        most[column] + np.arange(len(column)) - first_of_each[column], n - counts[1:][column]
+    )
 
-    def chances(self, gained: Array, lost: Array) -> Array:
-        """Probability of all these outcomes, for each pair of shares of gained and lost samples."""
-        weights = self._gained.chances(gained)
+    def chances(gained: Array, lost: Array) -> Array:
+        weights = of_gained(gained)
         share = np.clip(lost / np.maximum(1 - gained, 1e-300), 0, 1)
-        most, others = self._at_first
-        tails = np.full(weights.shape, float(most >= others))
-        if 0 <= most < others:
-            tails[:] = betainc(others - most, most + 1, 1 - share)[:, None]
-        if len(self._first):
-            more = self._lost.chances(share)
-            more[:, self._first] *= share[:, None]
-            tails[:, 1:] += np.cumsum(more, axis=1)[:, self._last]
+        tails = np.full(weights.shape, float(most_at_first >= others_at_first))
+        if 0 <= most_at_first < others_at_first:
+            tail = betainc(others_at_first - most_at_first, most_at_first + 1, 1 - share)
+            tails[:] = tail[:, None]
+        if len(first_of_each):
+            added = of_lost(share)
+            added[:, first_of_each] *= share[:, None]
+            tails[:, 1:] += np.cumsum(added, axis=1)[:, last_of_each]
         rest = np.maximum(0, 1 - weights.sum(axis=1))
         return np.asarray((weights * np.minimum(tails, 1)).sum(axis=1) * _ROUNDED + rest)
 
+    return chances
 
-class _Counts:
-    """Counts of trials, whose binomial probabilities are computed for many shares."""
 
-    def __init__(self, counts: Array, trials: Array) -> None:
-        possible = (counts >= 0) & (counts <= trials)
-        self._counts = np.where(possible, counts, 0)
-        self._rest = np.where(possible, trials - counts, 0)
-        ways = gammaln(trials + 1) - gammaln(self._counts + 1) - gammaln(self._rest + 1)
-        self._ways = np.where(possible, ways, -np.inf)
+def _binomial(counts: Array, trials: Array) -> Callable[[Array], Array]:
+    """Function of shares: the binomial probability of each count of trials, (shares, counts)."""
+    possible = (counts >= 0) & (counts <= trials)
+    counts, rest = np.where(possible, counts, 0), np.where(possible, trials - counts, 0)
+    ways = gammaln(trials + 1) - gammaln(counts + 1) - gammaln(rest + 1)
+    ways = np.where(possible, ways, -np.inf)
 
-    def chances(self, share: Array) -> Array:
-        """The probability of each count, for each share, (shares, counts)."""
+    def chances(share: Array) -> Array:
         yes, no = np.log(np.maximum(share, 1e-300)), np.log1p(-np.minimum(share, 1 - 1e-16))
-        logs = np.outer(yes, self._counts)
-        logs += np.outer(no, self._rest)
-        logs += self._ways
+        logs = np.outer(yes, counts)
+        logs += np.outer(no, rest)
+        logs += ways
         return np.asarray(np.exp(logs, out=logs))
+
+    return chances
 
 
 def _statistic(lost: Array, gained: Array, n: int, drop: float) -> Array:

@@ -20,7 +20,6 @@ from ntkit.attributes.findings import Finding
 from ntkit.attributes.word_lists import comparable
 from ntkit.changes import Change, change_named
 from ntkit.changes.change import as_seen, bank_of, control_of
-from ntkit.changes.embedded import embedded_copies
 from ntkit.changes.images import has_black_and_white
 from ntkit.changes.texts import has_markup
 from ntkit.exceptions import InputError
@@ -375,10 +374,10 @@ class _Look:
 
     def copies(self, change: Change, rows: Array) -> tuple[Samples, Array]:
         """Changed copies of some rows, and their embeddings."""
-        made = embedded_copies(self.embedder, self.samples, change, rows, seed=self.seed)
-        self.n_embedded += len(made.rows)
-        self.bar.update(len(made.rows))
-        return made.samples, made.Z
+        made, _ = change.copies(self.samples, rows, seed=self.seed)
+        self.n_embedded += len(made)
+        self.bar.update(len(made))
+        return made, self.embedder.transform(made.X)
 
     def margins(self, logits: Array, rows: Array) -> Array:
         """Logit of the class predicted before, minus the largest of the others."""

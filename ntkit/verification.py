@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -329,8 +328,7 @@ def verify(
     >>> result.passed, result.agreement
     (True, 1.0)
     """
-    runs = _run_both(original, debiased, X, head, device, latency=latency)
-    run = runs.file
+    run = _run_both(original, debiased, X, head, device, latency=latency)
     first, second, Z, wanted = run.original, run.model, run.Z, run.head
     if tolerance is None:
         tolerance = tolerance_of(second, run.logits.dtype.name)
@@ -341,44 +339,32 @@ def verify(
         others = run.embedding if run.embedding.shape == Z.shape else Z
         agrees = _agreement(of_label(own), of_label(wanted), Z, others)
         heads = (own, wanted) if embedding_difference <= tolerance else None
-    of_head = head_differences(run, tolerance, runs.start)
+    of_head = head_differences(run, tolerance)
     return Verification(
         n_samples=len(Z),
         logit_difference=of_head.logits,
         embedding_difference=embedding_difference,
         agreement=agrees,
-        kept=_kept(runs, heads),
+        kept=_kept(run, heads),
         tolerance=tolerance,
         output_difference=of_head.outputs,
         decision_agreement=of_head.decisions,
-        latency=runs.latencies[0],
-        original_latency=runs.latencies[1],
+        latency=run.latencies[0],
+        original_latency=run.latencies[1],
         side_difference=largest_difference(
-            run.outputs, {name: runs.of_original[name] for name in runs.beside}
+            run.outputs, {name: run.of_original[name] for name in run.beside}
         ),
         notes=_notes_on(first, second, of_label(wanted), Z, y),
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Runs:
-    """A file and its original, run on the same samples."""
-
-    file: RunOfFile
-    start: Callable[..., Any]  # makes a session of a graph on the same device
-    of_original: Mapping[str, Array]  # outputs of the original, if some are compared
-    beside: AbstractSet[str]  # names of outputs of both that depend on no logits
-    latencies: Sequence[float]  # of the file and of the original
-
-
-def _kept(runs: _Runs, heads: tuple[LinearHead, LinearHead] | None) -> Kept:
+def _kept(run: RunOfFile, heads: tuple[LinearHead, LinearHead] | None) -> Kept:
     """What the file keeps of the original."""
-    run = runs.file
     first, second = run.original, run.model
     same_labels, n_others = True, 0
     if run.label is not None:
         from_logits = outputs_from_logits(first)
-        same_labels, n_others = _other_labels(run.label, from_logits, runs.of_original, run.outputs)
+        same_labels, n_others = _other_labels(run.label, from_logits, run.of_original, run.outputs)
     return Kept(
         nodes=first.nodes == second.nodes,
         signature=all(
@@ -494,7 +480,7 @@ def _run_both(
     device: Any,
     *,
     latency: bool,
-) -> _Runs:
+) -> RunOfFile:
     """Load two models, and run both on the samples."""
     embedder: OnnxEmbedder | None = None
     one: FrozenModel | None = None
@@ -532,8 +518,10 @@ def _run_both(
         if latency:
             latencies = np.median(timings([session, before], X), axis=0).tolist()
     aligned = head.aligned_to(classes)
-    run = RunOfFile(second, first, one, aligned, X, Z, embedding, logits, outputs)
-    return _Runs(run, start, of_original, beside, latencies)
+    return RunOfFile(
+        second, first, one, aligned, X, Z, embedding, logits, outputs,
+        start, of_original, beside, latencies,
+    )  # fmt: skip
 
 
 @documented

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,10 @@ class RunOfFile:
     embedding: Array  # by the file
     logits: Array  # of the file
     outputs: Mapping[str, Array]  # of the file
+    start: Callable[..., Any]  # makes a session of a graph on the same device
+    of_original: Mapping[str, Array] = field(default_factory=dict)  # outputs, if compared
+    beside: AbstractSet[str] = frozenset()  # names of outputs of both that depend on no logits
+    latencies: Sequence[float] = (float("nan"),) * 2  # of the file and of the original
 
 
 @dataclass(frozen=True)
@@ -88,10 +93,8 @@ class HeadDifferences:
         return text
 
 
-def head_differences(
-    run: RunOfFile, tolerance: float, start: Callable[..., Any]
-) -> HeadDifferences:
-    """Compare the file of a run with its head; ``start`` makes a session of a graph."""
+def head_differences(run: RunOfFile, tolerance: float) -> HeadDifferences:
+    """Compare the file of a run with its head."""
     model, head, one = run.model, run.head, run.label or run.model
     expected = _logits_like(run.logits, head, run.Z, model.logit_scale)
     computed, levels = run.logits * model.logit_scale, _levels(one, head.n_logits)
@@ -103,7 +106,7 @@ def head_differences(
     if labels is not None and len(labels) == len(in_graph.classes):
         in_graph = LinearHead(in_graph.coef, in_graph.intercept, np.asarray(labels))
     shown = {n: array for n, array in run.outputs.items() if n in outputs_from_logits(model)}
-    follow = _from_logits(run.original, model, expected, run.X, start)
+    follow = _from_logits(run, expected)
     return HeadDifferences(
         relative_difference(_as_decisions(computed), _as_decisions(head.decision_function(run.Z))),
         largest_difference(run.outputs, follow, gaps, tolerance),
@@ -121,12 +124,14 @@ def check_head(embedder: OnnxEmbedder, X: Any, *, tolerance: float | None = None
     (Z,) = embedder.outputs(X, batch_size=BATCH)
     if not len(Z):
         raise InputError("There are no samples to verify on; pass some.")
-    outputs = run_whole(session_of_file(model, embedder.session_of), X)
-    embedding, logits = of_file(model, model, X, Z, outputs, embedder.session_of)
+    start = embedder.session_of
+    outputs = run_whole(session_of_file(model, start), X)
+    embedding, logits = of_file(model, model, X, Z, outputs, start)
     within = tolerance_of(model, logits.dtype.name) if tolerance is None else tolerance
     one = None if label.label is None else label
-    run = RunOfFile(model, model, one, head, X, Z, embedding, logits, outputs)
-    found = head_differences(run, within, embedder.session_of)
+    found = head_differences(
+        RunOfFile(model, model, one, head, X, Z, embedding, logits, outputs, start), within
+    )
     moved = relative_difference(embedding, Z)
     if not all(found.agree(within)) or not moved <= within:
         raise VerificationError(
@@ -167,11 +172,10 @@ def of_file(
     return embedding, computed if logits is None else logits
 
 
-def _from_logits(
-    first: FrozenModel, second: FrozenModel, logits: Array, X: Any, start: Callable[..., Any]
-) -> dict[str, Array]:
-    """Outputs that a model computes from other logits; empty if it reads more than its inputs."""
+def _from_logits(run: RunOfFile, logits: Array) -> dict[str, Array]:
+    """Outputs that a file computes from other logits; empty if it reads more than its inputs."""
     # The nodes after the logits are the original's, if both heads fit them.
+    first, second, X = run.original, run.model, run.X
     same_nodes = (first.nodes, first.logits) == (second.nodes, second.logits)
     n_logits = [each.head.n_logits for each in (first, second) if each.head is not None]
     alike = same_nodes and len(n_logits) == 2 and n_logits[0] == n_logits[1]
@@ -185,7 +189,7 @@ def _from_logits(
             sizes.add(dim_param="N")
             for side in logits.shape[1:]:
                 sizes.add(dim_value=side)
-    session = start(tail.SerializeToString(), folder=model.folder)
+    session = run.start(tail.SerializeToString(), folder=model.folder)
     known = {tensor.name for tensor in model.inputs} | {model.logits.name}
     if any(spec.name not in known for spec in session.get_inputs()):
         return {}

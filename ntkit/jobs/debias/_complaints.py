@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ class LargestStep:
 
     step: float
     fixed: Array  # of each complaint, whether the head of the other folds fixes it
-    changed: float  # share of the traffic
+    changed: float  # share of the traffic, each content once
+    changed_with_copies: float
     n_alike: int  # rows of the traffic that change as surely as half of the fixed complaints
     p: float
 
@@ -97,6 +99,7 @@ class ComplaintFolds:
         right: Array,
         traffic: Array,
         seed: int,
+        counts: Array | None = None,
     ) -> None:
         rng, n, m = np.random.default_rng(seed), len(Z), len(traffic)
         scaler = scaler_of(Rows.of(traffic))
@@ -136,6 +139,7 @@ class ComplaintFolds:
             moved = LinearHead(self.coef[left], self.bias[left], classes)
             moves[fold == left] = moved.logits(X[fold == left])
         self.n, self.right, self.before, self.moves = n, right, before, moves
+        self.counts = np.ones(m) if counts is None else np.asarray(counts, dtype=float)
         self.answers = before.argmax(axis=1)
         self.changes_at = _changing_steps(before, moves)
         last = LinearHead(self.coef[-1], self.bias[-1], classes)
@@ -151,7 +155,8 @@ class ComplaintFolds:
         """The largest step that changes no larger share of the traffic."""
         # Neither heads of folds nor the written one, which has seen everything, change more.
         n, of_folds = self.n, self.changes_at[self.n :]
-        step = min(_largest_step(at, limit) for at in (of_folds, self.last_changes_at))
+        both = product((of_folds, self.last_changes_at), (np.ones_like(self.counts), self.counts))
+        step = min(_largest_step(at, limit, mass) for at, mass in both)
         after = self.before + step * self.moves
         new, rows = after.argmax(axis=1), np.arange(len(after))
         new[self.changes_at >= step] = self.answers[self.changes_at >= step]
@@ -159,7 +164,8 @@ class ComplaintFolds:
         sure = after[rows, new] - after[rows, self.answers]
         as_sure = np.median(sure[:n][fixed]) if fixed.any() else np.inf
         n_alike = int((changed & (sure >= as_sure))[n:].sum())
-        return LargestStep(step, fixed, float(changed[n:].mean()), n_alike, self.p(new))
+        share = float(changed[n:].mean()), float(np.average(changed[n:], weights=self.counts))
+        return LargestStep(step, fixed, *share, n_alike, self.p(new))
 
     def p(self, new: Array) -> float:
         """P-value of so many fixed complaints, if they changed as often as the traffic does."""
@@ -184,10 +190,11 @@ def _changing_steps(before: Array, moves: Array) -> Array:
     return steps
 
 
-def _largest_step(changes_at: Array, limit: float) -> float:
-    """The largest step that changes no larger share of the answers."""
-    at = np.sort(changes_at)
-    most = int(limit * len(at) + 1e-9)
+def _largest_step(changes_at: Array, limit: float, mass: Array) -> float:
+    """The largest step that changes no larger share of the answers, by their mass."""
+    order = np.argsort(changes_at, kind="stable")
+    at, total = changes_at[order], np.cumsum(mass[order])
+    most = int(np.searchsorted(total, limit * total[-1] + 1e-9, side="right"))
     first_kept = at[most] if most < len(at) else np.inf
     last_changed = at[at < first_kept].max(initial=0.0)
     return min(_MOST_STEP, float(last_changed + first_kept) / 2)
@@ -290,11 +297,13 @@ def repaired(
     traffic: Array,
     limit: float = LIMIT,
     seed: int = 0,
+    counts: Array | None = None,
 ) -> Repair:
     """Test each cause of complaints for a direction, and move the head towards those that have one.
 
     ``right`` has the numbers of the right classes, and ``limit`` is the largest share of the
-    traffic whose answers may change.
+    traffic whose answers may change: of its contents, and of its samples, of which each content has
+    ``counts``.
     """
     old, names = head.logits(Z).argmax(axis=1), head.classes.tolist()
     pairs, cause = np.unique(np.stack([old, right]), axis=1, return_inverse=True)
@@ -302,21 +311,21 @@ def repaired(
     few = np.bincount(cause) < FEWEST
     titles.append(_OTHERS)
     cause = np.where(few[cause], len(few), cause)
-    numbers, counts = np.unique(cause, return_counts=True)
+    numbers, sizes = np.unique(cause, return_counts=True)
 
     def p(rows: Array, n_tests: int) -> float:
         given = head, Z[rows], right[rows], traffic
         return min(1.0, n_tests * _direction_p(*given, _LEVEL / n_tests, seed))
 
     # Half of the level is for a test of all complaints together, if no cause has a direction.
-    enough, together = numbers[counts >= FEWEST].tolist(), len(numbers) > 1
+    enough, together = numbers[sizes >= FEWEST].tolist(), len(numbers) > 1
     tested = {i: p(cause == i, 2 * len(enough) if together else 1) for i in enough}
     used = [i for i, value in tested.items() if value < _LEVEL]
     lowest = min(tested.values(), default=1.0)
     if together and not used:
         lowest = min(lowest, p(cause >= 0, 2))
     keep = np.isin(cause, used or numbers)
-    folds = ComplaintFolds(head, Z[keep], right[keep], traffic, seed)
+    folds = ComplaintFolds(head, Z[keep], right[keep], traffic, seed, counts)
     choice = folds.choice(limit)
     fixed = np.empty(len(Z), dtype=bool)
     fixed[keep] = choice.fixed
@@ -394,6 +403,9 @@ class ComplaintsResult:
             lines.append(f"  {cause.name}: {cause.right} of {cause.n} fixed{left}.")
         n_changed = round(choice.changed * self.n_traffic)
         share, limit = percent(choice.changed), f"{100 * self.repair.limit:g} %"
+        with_copies = percent(choice.changed_with_copies)
+        if with_copies != share:
+            share += f", with copies {with_copies} of {int(self.repair.folds.counts.sum())}"
         lines.append(
             f"Answers of the traffic that change, cross-fitted: {n_changed} of {self.n_traffic} "
             f"({share}, limit {limit}). {choice.n_alike} of them change as surely as half of the "
@@ -481,7 +493,7 @@ def fix_complaints(
         samples.check_lengths()
     _check_number(len(complaints))
     notes += reading_notes({"complaints": complaints, "traffic": traffic})
-    complaints, traffic, n_shared = _without_copies(complaints, traffic, model, notes)
+    complaints, traffic, counts, n_shared = _without_copies(complaints, traffic, model, notes)
     _check_traffic(len(traffic), limit)
     embedder = OnnxEmbedder(
         model, device=device, batch_size=settings.batch_size, verbose=settings.verbose
@@ -496,7 +508,7 @@ def fix_complaints(
     notes += [on_close] * bool(on_close)
     shared = np.isin(contents["traffic"], contents["complaints"])
     if shared.any():
-        n_shared, T = n_shared + int(shared.sum()), T[~shared]
+        n_shared, T, counts = n_shared + int(shared.sum()), T[~shared], counts[~shared]
         traffic = traffic.take(np.flatnonzero(~shared))
         _check_traffic(len(traffic), limit)
     if n_shared:
@@ -512,7 +524,7 @@ def fix_complaints(
     _check_number(int(wrong.sum()))
     right = (complaints.y[wrong, None] == head.classes).argmax(axis=1)
     arrays = np.asarray(Z)[wrong], right, np.asarray(T)
-    repair = repaired(head, *arrays, limit, settings.random_state)
+    repair = repaired(head, *arrays, limit, settings.random_state, counts)
     new, debiased = _moved(model, repair, traffic) if repair.helps else (head, model)
     result = ComplaintsResult(debiased, new, repair, len(traffic), out, tuple(notes), "")
     result = replace(result, next=_next(result, model, complaints, traffic))
@@ -542,8 +554,8 @@ def _read(
 
 def _without_copies(
     complaints: Samples, traffic: Samples, model: FrozenModel, notes: list[str]
-) -> tuple[Samples, Samples, int]:
-    """Distinct complaints, the distinct traffic without them, and how many samples both have."""
+) -> tuple[Samples, Samples, Array, int]:
+    """Distinct complaints, distinct traffic without them, its counts, and how many both have."""
     digests = contents_of({"complaints": complaints, "traffic": traffic}, model)
     first, copies = np.unique(digests["complaints"], return_index=True, return_inverse=True)[1:]
     _check_labels(complaints, first[copies])
@@ -554,11 +566,13 @@ def _without_copies(
             f"{_two(complaints, int(first[copies][copy]), copy)}."
         )
     shared = np.isin(digests["traffic"], digests["complaints"])
-    of_traffic = np.unique(digests["traffic"], return_index=True)[1]  # whatever their order
+    # Whatever their order.
+    of_traffic, counts = np.unique(digests["traffic"], return_index=True, return_counts=True)[1:]
     if n := len(traffic) - len(of_traffic):
         notes.append(f"{counted(n, 'sample')} of the traffic left out: copies of others.")
-    kept = complaints.take(np.sort(first)), traffic.take(of_traffic[~shared[of_traffic]])
-    return *kept, int(shared[of_traffic].sum())
+    alone = ~shared[of_traffic]
+    kept = complaints.take(np.sort(first)), traffic.take(of_traffic[alone])
+    return *kept, counts[alone], int(shared[of_traffic].sum())
 
 
 def _write_files(place: Path, result: ComplaintsResult, model: FrozenModel) -> None:

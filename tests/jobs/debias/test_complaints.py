@@ -256,3 +256,19 @@ def test_the_head_that_is_written_keeps_the_limit(digits, asked):
         options["settings"] = DebiasSettings(random_state=seed)
         new = debias(MODEL, (X[seed:30], y[seed:30]), **options).model
         assert (old.head.predict(T) != new.head.predict(T)).mean() <= limit
+
+
+def test_traffic_that_comes_often_counts_as_often(digits, asked):
+    """A step that changes few contents may change most of what the model is asked."""
+    old, once = FrozenModel.load(MODEL), np.unique(digits.X_train, axis=0)[:500]
+    T = OnnxEmbedder(old, device="cpu").transform(once)
+    options = {"max_cost": 0.1, "device": "cpu"}
+    alone = debias(MODEL, asked[0], keep=once, **options)
+    changed = old.head.predict(T) != alone.model.head.predict(T)
+    assert 0 < changed.mean() <= 0.1
+    often = np.where(changed, 20, 1)
+    new = debias(MODEL, asked[0], keep=np.repeat(once, often, axis=0), **options)
+    moved = old.head.predict(T) != new.head.predict(T)
+    assert np.average(moved, weights=often) <= 0.1 < np.average(changed, weights=often)
+    assert f"of {often.sum()}, limit 10 %)" in str(new)
+    assert ", with copies " not in str(alone)

@@ -39,7 +39,7 @@ from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, audit_model, check,
 from ntkit._text import counted, escaped
 from ntkit.exceptions import NtkitError
 from ntkit.jobs.audit import LabelAudits
-from ntkit.jobs.check import summary_of
+from ntkit.jobs.check.files import summary_of
 from ntkit.jobs.debias import DebiasResult
 from ntkit.jobs.label import margins_of, next_questions
 from packages import default_cache

@@ -193,7 +193,8 @@ def command(
     With --report ntkit writes a page: which samples gain, which lose, and which neurons matter.
     The two models may differ only in their head. Of tables of predictions the page has no neurons.
     """
-    from ntkit.jobs.check import limits_of_project, summary_of, write_check
+    from ntkit.jobs.check import limits_of_project
+    from ntkit.jobs.check.files import summary_of, write_check
 
     paths, report = _checked(paths or [], tables), written.report
     if report is not None and len(paths) != 3 and tables.before is None:

@@ -44,7 +44,8 @@ def command(
 
     from ntkit import FrozenModel
     from ntkit.datasets import load_scanned_digits
-    from ntkit.jobs.check import check, summary_of
+    from ntkit.jobs.check import check
+    from ntkit.jobs.check.files import summary_of
     from ntkit.jobs.debias import DebiasResult, debias
 
     if force and out is not None:

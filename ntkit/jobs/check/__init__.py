@@ -14,8 +14,7 @@ from ntkit.jobs.check._limits import limits_of_project as limits_of_project
 from ntkit.jobs.check._limits import limits_of_repair as limits_of_repair
 from ntkit.jobs.check._limits import limits_with as limits_with
 from ntkit.jobs.check._limits import toml_of as toml_of
-from ntkit.jobs.check._result import CheckResult, write_check
-from ntkit.jobs.check._result import summary_of as summary_of
+from ntkit.jobs.check._result import CheckResult
 from ntkit.metrics.rows import Verdict as Verdict
 
 if TYPE_CHECKING:  # tables of predictions need no model and no ONNX Runtime
@@ -27,7 +26,6 @@ __all__ = [
     "Limits",
     "check",
     "check_predictions",
-    "write_check",
 ]
 
 

@@ -13,7 +13,7 @@ from ntkit.changes import change_from, change_named
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
-from ntkit.jobs.check import summary_of
+from ntkit.jobs.check.files import summary_of
 from ntkit.store import EmbeddingStore
 from tests import models, texts
 

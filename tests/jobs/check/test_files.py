@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from ntkit.exceptions import InputError
-from ntkit.jobs.check import check_predictions, summary_of, write_check
+from ntkit.jobs.check import check_predictions
+from ntkit.jobs.check.files import summary_of, write_check
 
 HOSTILE = ["a|b", "<script>alert(1)</script>", "new\nline", "\x00\x1b[31m", "*bold* `code`", "]]>&"]
 

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from scipy.stats import binom, multinomial
 
 from ntkit.exceptions import InputError
-from ntkit.jobs.check import Limits, check_predictions, summary_of
+from ntkit.jobs.check import Limits, check_predictions
 from ntkit.jobs.check._judge import judged, outcomes
 from ntkit.jobs.check._limits import ChangeLimits
+from ntkit.jobs.check.files import summary_of
 from ntkit.metrics import Row
 from ntkit.metrics.rows import RATES, ClassRate
 

@@ -18,8 +18,9 @@ import ntkit
 from ntkit import FrozenModel
 from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.jobs.check import Limits, check_predictions, summary_of, write_check
+from ntkit.jobs.check import Limits, check_predictions
 from ntkit.jobs.check._judge import POWER, judged, outcomes
+from ntkit.jobs.check.files import summary_of, write_check
 from ntkit.jobs.check.from_tables import check_tables
 from ntkit.jobs.tables import TableRoles
 from ntkit.metrics.rows import ClassRate

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 import ntkit
 from ntkit import FrozenModel
 from ntkit.exceptions import InputError
-from ntkit.jobs.check import check_predictions, write_check
+from ntkit.jobs.check import check_predictions
+from ntkit.jobs.check.files import write_check
 from tests import models as zoo
 from tests.cases import write_csv
 from tests.several_labels import LABELS, REPAIRED

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ntkit.exceptions import InputError
-from ntkit.jobs.check import check_predictions, summary_of, write_check
+from ntkit.jobs.check import check_predictions
+from ntkit.jobs.check.files import summary_of, write_check
 
 N = 1000
 ROW, Y = np.arange(N), np.arange(N) % 2

@@ -197,41 +197,6 @@ def _written_thresholds(metadata: Mapping[str, str], config: Mapping[str, Any]) 
 
 
 @dataclass(frozen=True)
-class Thresholds:
-    """Probabilities above which a model gives its labels, and their source."""
-
-    values: tuple[float, ...]
-    source: str
-
-
-def thresholds_of(
-    names: Sequence[str], facts: Facts, in_graph: tuple[float, ...] | None = None
-) -> Thresholds:
-    """Threshold of each label: of the graph, the metadata, or config.json, else 0.5."""
-    written, source = facts.thresholds, facts.thresholds_source
-    if not names or written is None:
-        default = Thresholds((0.5,) * len(names), "by default")
-        return default if in_graph is None else Thresholds(in_graph, "of the graph")
-    if isinstance(written, dict):
-        by_name = {composed(name): value for name, value in written.items()}
-        written = [by_name.get(composed(n), by_name.get(str(i))) for i, n in enumerate(names)]
-    values = written if isinstance(written, list) else [written] * len(names)
-    numbers = tuple(float(x) for x in values if _is_threshold(x))
-    if len(numbers) != len(names):
-        raise ModelError(
-            f"The model's thresholds ({source}) are not a number between 0 and 1 for each of its "
-            f"{len(names)} labels; correct them."
-        )
-    for name, number, shown in zip(names, numbers, in_graph or numbers, strict=True):
-        if abs(number - shown) > _ALIKE:
-            raise ModelError(
-                f"The model's graph decides on the label {name!r} at {shown:g}, but {source} says "
-                f"{number:g}; correct one of them."
-            )
-    return Thresholds(numbers, f"of {source}")
-
-
-@dataclass(frozen=True)
 class Label:
     """A label of a model, as a binary problem: the sample has it, or not."""
 
@@ -265,8 +230,39 @@ class Label:
         return coef, intercept
 
 
-def label_named(name: Any, names: Sequence[str], thresholds: Thresholds) -> Label:
-    """The label of a name, with the model's threshold for it."""
+def with_thresholds(
+    names: Sequence[str], facts: Facts, in_graph: tuple[float, ...] | None = None
+) -> tuple[Label, ...]:
+    """Each label, with its threshold of the graph, the metadata, or config.json, else 0.5."""
+    if not names:
+        return ()
+    written, source = facts.thresholds, f"of {facts.thresholds_source}"
+    if written is None:
+        default = [0.5] * len(names), "by default"
+        written, source = default if in_graph is None else ([*in_graph], "of the graph")
+    if isinstance(written, dict):
+        by_name = {composed(name): value for name, value in written.items()}
+        written = [by_name.get(composed(n), by_name.get(str(i))) for i, n in enumerate(names)]
+    values = written if isinstance(written, list) else [written] * len(names)
+    numbers = [float(x) for x in values if _is_threshold(x)]
+    if len(numbers) != len(names):
+        raise ModelError(
+            f"The model's thresholds ({facts.thresholds_source}) are not a number between 0 and 1 "
+            f"for each of its {len(names)} labels; correct them."
+        )
+    for name, number, shown in zip(names, numbers, in_graph or numbers, strict=True):
+        if abs(number - shown) > _ALIKE:
+            raise ModelError(
+                f"The model's graph decides on the label {name!r} at {shown:g}, but "
+                f"{facts.thresholds_source} says {number:g}; correct one of them."
+            )
+    pairs = enumerate(zip(names, numbers, strict=True))
+    return tuple(Label(name, row, tuple(names), number, source) for row, (name, number) in pairs)
+
+
+def label_named(name: Any, labels: Sequence[Label]) -> Label:
+    """The label of a name."""
+    names = [label.name for label in labels]
     alike = [*map(composed, names)]
     if composed(name) not in alike:
         meant = meant_instead(str(name), names)
@@ -275,7 +271,7 @@ def label_named(name: Any, names: Sequence[str], thresholds: Thresholds) -> Labe
             f"{f' (did you mean {meant}?)' if meant else ''}."
         )
     row = names.index(str(name)) if str(name) in names else alike.index(composed(name))
-    return Label(names[row], row, tuple(names), thresholds.values[row], thresholds.source)
+    return labels[row]
 
 
 def why_one_class(head: Head | None, task: str, where: str) -> str | None:

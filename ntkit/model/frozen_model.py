@@ -80,8 +80,8 @@ from ntkit.model.class_names import (
     parsed_json,
     read_facts,
     renamed,
-    thresholds_of,
     why_one_class,
+    with_thresholds,
 )
 from ntkit.model.layers import Layer, layers_of
 from ntkit.model.scores import COMMANDS, SCORES, NoScores, Scores, add_rounded, add_scores
@@ -424,8 +424,7 @@ class FrozenModel:
     @property
     def thresholds(self) -> dict[str, float]:
         """Probability above which the model gives each label, by name; empty without labels."""
-        values = thresholds_of(self.label_names, self._facts, _in_graph(self)).values
-        return dict(zip(self.label_names, values, strict=True))
+        return {label.name: label.threshold for label in _with_thresholds(self, self.label_names)}
 
     def of_label(self, name: Any) -> FrozenModel:
         """The same model as a binary classifier of one of its labels.
@@ -456,9 +455,9 @@ class FrozenModel:
             if problem is not None or self._head is None:
                 raise InputError(f"{problem}, so it has no label {name!r}; leave --label out.")
             names = _names_of_rows(len(self._head.weight), self._known)
-        thresholds = thresholds_of(names, self._facts, _in_graph(self))
         by_logits = {logits: label for label, logits in self._known.apart.items()}
-        label = label_named(by_logits.get(str(name), name), names, thresholds)
+        labels = _with_thresholds(self, names)
+        label = label_named(by_logits.get(str(name), name), labels)
         if not self.labels_apart:
             all_names, given = self._known.names, self._known.classes
             if given is not None and self.label is None:
@@ -518,7 +517,7 @@ class FrozenModel:
         several = self.labels_apart and self.label is None
         of_labels = self.scores is not None and self.scores.several
         classes = self.head.classes.tolist() if self.head and not several else None
-        thresholds = thresholds_of(self.label_names, self._facts, _in_graph(self))
+        labels = _with_thresholds(self, self.label_names)
         return {
             **file_facts(self._model, self.path),
             "embedding": str(self.embedding),
@@ -526,8 +525,8 @@ class FrozenModel:
             **({"task": _EACH_LAYER.format(len(self._known.apart))} if self.labels_apart else {}),
             **({"task": _EACH_SCORE.format(len(self.label_names))} if of_labels else {}),
             **({"task": _NO_NAMES.format(len(classes or ()))} if may_be_regressions(self) else {}),
-            "labels": dict(zip(self.label_names, thresholds.values, strict=True)) or None,
-            "thresholds": thresholds.source if self.label_names else None,
+            "labels": {label.name: label.threshold for label in labels} or None,
+            "thresholds": labels[0].source if labels else None,
             "classes": classes,
             "classes_from": None if classes is None else self.classes_source,
             "metadata": {k: v for k, v in self.metadata.items() if not k.startswith("ntkit.")},
@@ -693,9 +692,10 @@ def _names_of_rows(n_rows: int, known: Known) -> tuple[str, ...]:
     return tuple(map(str, range(n_rows) if names is None else names))
 
 
-def _in_graph(model: FrozenModel) -> tuple[float, ...] | None:
-    """Thresholds of the labels in a model's graph."""
-    return None if model._head is None else model._head.after.thresholds
+def _with_thresholds(model: FrozenModel, names: Sequence[str]) -> tuple[Label, ...]:
+    """The labels with these names, each with the model's threshold for it."""
+    in_graph = None if model._head is None else model._head.after.thresholds
+    return with_thresholds(names, model._facts, in_graph)
 
 
 def _warn_of_names(model: FrozenModel, label: str | None, stacklevel: int) -> None:

@@ -41,7 +41,18 @@ _LEAST = 1e-12  # probability
 _ML, _OPSET = "ai.onnx.ml", 17  # version of ONNX's own operators in a graph without any
 _SHAPING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Normalizer", "Clip"}
 _MOVING = _SHAPING - {"Normalizer"} | {"Transpose", "Gather", "Slice", "Split", "Dropout"}
-_MOVING |= {"ReduceMean", "QuantizeLinear", "DequantizeLinear"}
+_MOVING |= {"ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"}
+_MOVING |= {"QuantizeLinear", "DequantizeLinear"}
+_MIXING = {
+    "Gemm",
+    "MatMul",
+    "Conv",
+    "Einsum",
+    "MatMulInteger",
+    "Softmax",
+    "LogSoftmax",
+    "Normalizer",
+}
 # The largest result of parts with these largest numbers.
 _COMBINING: dict[str, Callable[[list[float]], float]] = {
     **dict.fromkeys(("Concat", "Max"), max),
@@ -51,6 +62,7 @@ _COMBINING: dict[str, Callable[[list[float]], float]] = {
     "Min": min,
 }
 _MOST_STEPS = 60
+_MOST_NODES = 1000
 
 
 class NoScores(Exception):
@@ -188,6 +200,30 @@ def _refuse_sigmoids(scores: _Output) -> None:
             f"{scores.name!r} has a Sigmoid for each column, as for several labels; if each sample "
             "has one class, name the classes with --classes A,B,… (classes= of FrozenModel.load)"
         )
+    if scores.width != 1 and not scores.is_normalised and _follows_a_sigmoid(scores.value):
+        raise NoScores(
+            f"{scores.name!r} is made of Sigmoids in a way that ntkit does not know, so a sample "
+            "may have several labels. For labels, end the model with the Sigmoid, or with a mean, "
+            "maximum or product of several. If each sample has one class, name the classes with "
+            "--classes A,B,… (classes= of FrozenModel.load)"
+        )
+
+
+def _follows_a_sigmoid(value: ir.Value) -> bool:
+    """Whether a Sigmoid is among the operators since the last product or Softmax."""
+    waiting, seen = [value], set[int]()
+    while waiting:
+        node = waiting.pop().producer()
+        if node is None or id(node) in seen or len(seen) > _MOST_NODES:
+            continue
+        seen.add(id(node))
+        written = written_out(node)
+        op = node.op_type if written is None else written.op
+        if op in ("Sigmoid", "HardSigmoid"):
+            return True
+        if op not in _MIXING and not op.endswith(("Classifier", "Regressor")):
+            waiting += [each for each in node.inputs if each is not None]
+    return False
 
 
 def _n_classes(

@@ -429,6 +429,42 @@ def test_a_sum_of_sigmoids_is_no_probability(tmp_path):
         FrozenModel.load(path, any_scores=True)
 
 
+@pytest.mark.parametrize("end", [
+    "r = Mul(p, q) probs = Sqrt(r)",
+    "np = Sub(one, p) nq = Sub(one, q) r = Mul(np, nq) probs = Sub(one, r)",
+    "t = Greater(p, q) r = Mul(q, half) probs = Where(t, p, r)",
+    "a3 = Unsqueeze(p, axes) b3 = Unsqueeze(q, axes) j = Concat<axis = 1>(a3, b3) "
+    "r = ReduceSum<keepdims = 0>(j, axes) probs = Mul(r, half)",
+])  # fmt: skip
+def test_sigmoids_in_a_way_that_is_not_known_need_the_word_of_the_user(end, tmp_path):
+    """Their largest is no class: a sample may have several labels, or none."""
+    start = SEVERAL_LABELS["mean"][0].partition("s = Add")[0]
+    path = of_labels(start + end, tmp_path / "m.onnx", names=LABELS)
+    with pytest.raises(HeadNotFoundError, match=r"several labels.*--classes"):
+        FrozenModel.load(path, any_scores=True)
+    told = FrozenModel.load(path, any_scores=True, classes=LABELS)
+    assert (told.label_names, len(told.head.classes)) == ((), 3)
+
+
+def test_the_larger_of_two_sigmoids_is_a_probability_of_each_label(tmp_path):
+    start = SEVERAL_LABELS["mean"][0].partition("s = Add")[0]
+    end = (
+        "a3 = Unsqueeze(p, axes) b3 = Unsqueeze(q, axes) j = Concat<axis = 1>(a3, b3) "
+        "probs = ReduceMax<axes = [1], keepdims = 0>(j)"
+    )
+    path = of_labels(start + end, tmp_path / "m.onnx", names=LABELS)
+    X = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    found = predict(path, X, device="cpu")
+    assert_allclose(found.probabilities, networks.run(path, X)["probs"], atol=1e-6)
+    assert_array_equal(found.labels, found.probabilities > 0.5)
+
+
+def test_a_gate_before_the_last_product_is_no_label(tmp_path):
+    form = "h0 = MatMul(x, W0) g = Sigmoid(h0) e0 = Mul(h0, g) a = MatMul(e0, V) probs = Sin(a)"
+    path = of_labels(form, tmp_path / "m.onnx", names=LABELS)
+    assert FrozenModel.load(path, any_scores=True).label_names == ()
+
+
 def test_estimators_of_scikit_learn_predict_the_same(models):
     estimator = LogisticRegression().fit(zoo.X, zoo.NAMES[zoo.Y])
     found = predicted(models["logistic regression"][0], "logistic regression")

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ntkit import FrozenModel
+from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.datasets import load_waterbirds
 from ntkit.extraction import ImageFiles, ImagePreprocessing
 from ntkit.extraction.embedder import embedded_with_layers
@@ -64,7 +64,8 @@ def embed(folder: Path, backbone: Path, cache: Path, split: str) -> None:
     """Fill the cache of a split, where it is not yet."""
     cache.mkdir(parents=True, exist_ok=True)
     samples = load_waterbirds(folder, split, STEPS)
-    model, layers = FrozenModel.load(backbone), None if split == "train" else 0
+    embedder = OnnxEmbedder(FrozenModel.load(backbone), device="cpu")
+    layers = None if split == "train" else 0
     for at in range(0, len(samples.y), CHUNK):
         part = cache / f"{split}_{at:05d}_of_{len(samples.y)}.npz"
         rows = slice(at, at + CHUNK)
@@ -72,7 +73,7 @@ def embed(folder: Path, backbone: Path, cache: Path, split: str) -> None:
             continue
         start = time.perf_counter()
         watched = AuditedImages(ImageFiles(samples.X.paths[rows], STEPS))
-        found = embedded_with_layers(model, watched, most=layers, device="cpu")
+        found = embedded_with_layers(embedder, watched, most=layers)
         arrays = {f"layer:{name}": values for name, values in found.layers.items()}
         if split == "train":
             arrays["pictures"] = watched.statistics()

@@ -37,7 +37,7 @@ def network(tmp_path, n_blocks=2, *, opset=17, dtype=np.float32, residual=False,
 def test_means_and_deviations_are_those_of_the_activations(tmp_path, opset, dtype):
     proto, model = network(tmp_path, 3, opset=opset, dtype=dtype)
     inputs = X.astype(dtype)
-    found = embedded_with_layers(model, inputs, device="cpu", batch_size=4)
+    found = embedded_with_layers(OnnxEmbedder(model, device="cpu", batch_size=4), inputs)
     assert list(found.layers) == ["relu_1", "relu_2"]  # the embedding is the mean of the third
     inner = models.run(models.with_outputs(proto, "r0", "r1"), inputs, ["r0", "r1"])
     tolerance = 1e-5 if dtype == np.float32 else 2e-3
@@ -52,15 +52,15 @@ def test_means_and_deviations_are_those_of_the_activations(tmp_path, opset, dtyp
 
 def test_ends_of_blocks_spread_over_the_depth(tmp_path):
     _, model = network(tmp_path, 14, residual=True)
-    found = embedded_with_layers(model, X, device="cpu")
+    found = embedded_with_layers(OnnxEmbedder(model, device="cpu"), X)
     assert len(found.layers) == 6
     numbers = [int(name.split("_")[1]) for name in found.layers]
     assert (numbers[0], numbers[-1]) == (2, 13)  # of the second block's sum, and the last but one's
     assert max(np.diff(numbers)) <= 3
-    assert list(embedded_with_layers(model, X, device="cpu", most=2).layers) == [
+    assert list(embedded_with_layers(OnnxEmbedder(model, device="cpu"), X, most=2).layers) == [
         "relu_2", "relu_13",
     ]  # fmt: skip
-    assert not embedded_with_layers(model, X, device="cpu", most=0).layers
+    assert not embedded_with_layers(OnnxEmbedder(model, device="cpu"), X, most=0).layers
 
 
 def test_a_norm_that_adds_ends_a_block_too(tmp_path):
@@ -80,7 +80,7 @@ def test_a_norm_that_adds_ends_a_block_too(tmp_path):
     proto.graph.value_info.extend(models.value(f"s{i}", ["batch", 5, 4], kind) for i in range(4))
     model = FrozenModel.load(models.save(proto, tmp_path / "m.onnx"))
     inputs = RNG.normal(size=(6, 5, 4)).astype(np.float32)
-    layers = [*embedded_with_layers(model, inputs, device="cpu").layers]
+    layers = [*embedded_with_layers(OnnxEmbedder(model, device="cpu"), inputs).layers]
     assert layers == [f"skiplayernormalization_{i}" for i in (1, 2, 3, 4)]
 
 
@@ -97,7 +97,7 @@ def test_padding_of_texts_does_not_count(tmp_path):
     steps = TextPreprocessing(tmp_path / "tokenizer.json")
     short, long = "the dog", "the quick brown fox jumps over a lazy dog , a dog , a fox ."
     alone, both = (
-        embedded_with_layers(model, Texts(texts, steps), device="cpu", batch_size=2)
+        embedded_with_layers(OnnxEmbedder(model, device="cpu", batch_size=2), Texts(texts, steps))
         for texts in ([short], [short, long])
     )
     (name,) = both.layers
@@ -109,11 +109,11 @@ def test_padding_of_texts_does_not_count(tmp_path):
 
 def test_tables_batches_of_fixed_size_and_samples_that_do_not_fit(tmp_path):
     table = FrozenModel.load(models.save(models.classifier(), tmp_path / "t.onnx"))
-    found = embedded_with_layers(table, models.inputs(), device="cpu")
+    found = embedded_with_layers(OnnxEmbedder(table, device="cpu"), models.inputs())
     assert (found.layers, found.Z.shape) == ({}, (40, 5))
     _, fixed = network(tmp_path, 3, batch=4)
-    found = embedded_with_layers(fixed, X, device="cpu")
+    found = embedded_with_layers(OnnxEmbedder(fixed, device="cpu"), X)
     assert {values.shape for values in found.layers.values()} == {(11, 8)}
     for bad, words in ((X[:, :2], "has shape"), (np.full_like(X, np.nan), "NaN")):
         with pytest.raises(InputError, match=words):
-            embedded_with_layers(network(tmp_path)[1], bad, device="cpu")
+            embedded_with_layers(OnnxEmbedder(network(tmp_path)[1], device="cpu"), bad)

@@ -35,7 +35,7 @@ from ntkit.extraction import (
     Samples,
     TextPreprocessing,
 )
-from ntkit.extraction.embedder import Embedded, embedded_with_layers, keep, kept_or_computed
+from ntkit.extraction.embedder import Embedded, embedded_with_layers
 from ntkit.extraction.head_check import check_head
 from ntkit.head import LinearHead
 from ntkit.jobs.attribute_reader import AuditedImages
@@ -58,6 +58,7 @@ from ntkit.samples.read import read
 from ntkit.samples.samples import input_notes, input_paths
 from ntkit.samples.stored import check_alike, check_made_with
 from ntkit.solver.loss import stacked
+from ntkit.store.kept import keep, kept_or_computed
 from ntkit.study import Rows, n_distinct
 from ntkit.verification import random_inputs
 

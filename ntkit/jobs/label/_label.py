@@ -19,7 +19,7 @@ from ntkit.attributes.attribute import Group
 from ntkit.estimators import GroupInference
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
-from ntkit.extraction.embedder import Embedded, embedded_with_layers, keep, kept_or_computed
+from ntkit.extraction.embedder import Embedded, embedded_with_layers
 from ntkit.jobs.label._files import ID, PAGE, LabelFolder, TakenAnswers, questions_table
 from ntkit.jobs.label._progress import (
     THE_MODEL,
@@ -39,6 +39,7 @@ from ntkit.samples.copies import Identified, without_copies
 from ntkit.samples.looks import Inputs
 from ntkit.samples.read import read
 from ntkit.samples.samples import input_paths
+from ntkit.store.kept import keep, kept_or_computed
 
 _KEPT = "embedded.npz"
 _COLUMNS = 40  # largest number of columns in a table to fill in

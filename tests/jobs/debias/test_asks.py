@@ -324,7 +324,7 @@ def test_what_is_saved_reads_on_the_samples_of_the_audit_what_the_audit_did(
 ):
     data = audited[1]
     found = ntkit.audit_model(DIGITS, data, device="cpu", changes=0)
-    layers = embedded_with_layers(FrozenModel.load(DIGITS), data[0], device="cpu").layers
+    layers = embedded_with_layers(OnnxEmbedder(DIGITS, device="cpu"), data[0]).layers
     read = read_answers(written(tmp_path, saved)).spurious
     rules = {name: rule for answer in read for name, rule in answer.rules.items()}
     of_findings = [n for f in found.findings for n in (f.name, *f.same, *f.opposed)]

@@ -53,6 +53,7 @@ from ntkit.jobs.debias._candidates import (
     n_suppressed,
 )
 from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias._pool import Pool
 from ntkit.metrics import accuracy_by, worst_group_accuracy
 from ntkit.scorers import LABEL_FREE_SCORES, named_score
 from ntkit.study import ALPHAS, Rows
@@ -81,7 +82,7 @@ def run(folder: Path, name: str, setting: str, seed: int) -> dict[str, Any]:
     start = time.perf_counter()
     splits = splits_of(name, folder, seed)
     held = splits.validation[setting]
-    comparison = Comparison(splits.train, held, splits.test, head=None, seed=seed)
+    comparison = Comparison(Pool(splits.train, held), splits.test, head=None, seed=seed)
     feature_set = read_of(name, folder, seed, [splits.train, held])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -238,7 +238,7 @@ def fits_kept() -> Iterator[None]:
         if rows.tunes_itself or parameters.get("recipe") == GROUP_BALANCED:
             return fit(self, estimator, rows, validation, **how)
         shown = type(estimator), repr(sorted(parameters.items())), repr(how)
-        key = *shown, rows, digest(validation), self.one_set
+        key = *shown, rows, digest(validation), self.pool.one_set
         if key not in kept:
             kept[key] = fit(self, estimator, rows, validation, **how)
         return kept[key]

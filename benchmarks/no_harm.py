@@ -44,6 +44,7 @@ from ntkit.estimators import AutoDebiasClassifier, retrain_head
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._candidates import CANDIDATES
 from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias._pool import Pool
 from ntkit.study import Rows
 from runner import command_line, mean_std, publish, table
 from written import written
@@ -206,7 +207,7 @@ def compared(
     else:
         head = retrain_head(X[train], labels[train], class_weight=None, C=C)
     known = [Rows.of(X[rows], labels[rows]) for rows in (train, held)]
-    comparison = Comparison(*known, Rows.of(X[test], y[test]), head=head, seed=seed)
+    comparison = Comparison(Pool(*known), Rows.of(X[test], y[test]), head=head, seed=seed)
     auto, _ = comparison.fit(*CANDIDATES["auto"])
     kept = written(comparison, "auto", auto, feature_set)
     T, H = comparison.train, comparison.validation

@@ -52,6 +52,7 @@ from ntkit.jobs.debias._candidates import GROUP_BALANCED, OTHER_METHODS, FittedO
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import PartlyKnown
 from ntkit.jobs.debias._plan import Plan
+from ntkit.jobs.debias._pool import Pool
 from ntkit.jobs.label import margins_of
 from ntkit.study import Rows
 from overview_data import Problem, has_names, problems
@@ -73,7 +74,7 @@ def run(problem: Problem, part: str, seed: int) -> list[Row]:
     assert problem.train.groups is not None
     known = {"shares": np.bincount(problem.train.groups, minlength=4).tolist()}
     known["n_neurons"] = problem.train.X.shape[1]
-    plain = Comparison(problem.train, problem.validation, problem.test, head=None, seed=seed)
+    plain = Comparison(Pool(problem.train, problem.validation), problem.test, head=None, seed=seed)
     assert plain.test is not None
     if part == "tuned":
         return [known | row for row in tuned(problem, plain)]
@@ -156,10 +157,10 @@ def by_answers(problem: Problem, given: Array, seed: int) -> Any:
     """The head that ``ntkit.debias(answers=…)`` would leave in the model."""
     values = np.where(given >= 0, given, None).astype(object)
     some = PartlyKnown(Attribute.from_labels("the answers", values, source="person"))
-    known = some.completed((problem.train.y, problem.validation.y), problem.feature_sets, seed)
+    pool = Pool(problem.train, problem.validation)
+    known = some.completed(pool, problem.feature_sets, seed)
     told = Comparison(
-        problem.train,
-        problem.validation,
+        pool,
         problem.test,
         head=None,
         seed=seed,

@@ -47,6 +47,7 @@ from ntkit.estimators import (
     GroupInference,
     retrain_head,
 )
+from ntkit.jobs.debias import _pool
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.label import feature_sets_of, margins_of
 from ntkit.metrics import worst_class_accuracy
@@ -93,7 +94,7 @@ def with_validation(
     everything: bool,
 ) -> Findings:
     """Rows of ``evidence.py``, all or some, and the published mask at penalties of its own."""
-    comparison = Comparison(train, validation, samples(test), head=None, seed=seed)
+    comparison = Comparison(_pool.Pool(train, validation), samples(test), head=None, seed=seed)
     rows = few_rows(comparison)
     if everything:
         rows |= evidence.candidate_rows(comparison)

@@ -38,6 +38,9 @@ from ntkit.attributes import Attribute, FeatureSet
 from ntkit.attributes.feature_set import values_of
 from ntkit.estimators import AutoDebiasClassifier
 from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias._named_attributes import NamedAttributes
+from ntkit.jobs.debias._plan import Plan
+from ntkit.jobs.debias._pool import Pool
 from ntkit.metrics import worst_group_accuracy
 from ntkit.study import Rows
 from runner import command_line, mean_std, publish, table
@@ -121,7 +124,7 @@ def heads(
     true: set[str],
 ) -> Fitted:
     """Fit all rows of the table, as :func:`compared`."""
-    plain = Comparison(train, held, test, head=None, seed=seed)
+    plain = Comparison(Pool(train, held), test, head=None, seed=seed)
     both = joined(plain.train, plain.validation)
     alone, _ = plain.fit(auto)
     heads: dict[str, Any] = {
@@ -164,8 +167,8 @@ def balanced(
 ) -> tuple[Comparison, Any]:
     """A comparison that is told these sides, and group-balanced retraining on them."""
     called = tuple(str(side) for side in range(on.max() + 1))
-    named = [Attribute("the answer", on, called)]
-    told = Comparison(train, held, test, head=None, seed=seed, named=named)
+    said = NamedAttributes((), {}, read=(Attribute("the answer", on, called),))
+    told = Comparison(Pool(train, held), test, head=None, seed=seed, plan=Plan(said=said))
     return told, told.fit(AutoDebiasClassifier(recipe="group-balanced"))[0]
 
 

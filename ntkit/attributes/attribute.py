@@ -248,7 +248,7 @@ class Attribute:
         rest = len(self) - sum(counts)
         return f"{self.name}, {of}: {', '.join(parts)}{f', {rest} on none' if rest else ''}."
 
-    def take(self, rows: Array) -> Attribute:
+    def take(self, rows: Array | slice) -> Attribute:
         """The attribute restricted to some samples."""
         return replace(
             self,

@@ -24,6 +24,7 @@ import your_method
 from committed import DOCS, rows_under
 from ntkit.estimators import DFRClassifier, NeuronTuneClassifier, retrain_head
 from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias._pool import Pool
 from ntkit.study import Rows
 from overview_data import Problem
 from overview_tables import ORIGINAL, REFERENCE, figures, names_of, runs_of, tables
@@ -349,7 +350,7 @@ def test_your_classifier_gets_the_groups_of_its_rows_if_it_takes_them(problem):
 )
 def test_your_grid_is_tuned_as_every_method_is(problem, method, name, rule):
     (fit,) = overview.run(problem, f"{__name__}:{method.__name__}", 0)
-    plain = Comparison(problem.train, problem.validation, problem.test, head=None, seed=0)
+    plain = Comparison(Pool(problem.train, problem.validation), problem.test, head=None, seed=0)
     task, half = halved(plain.train, rows_of(plain.train), plain.validation, 0)
     kept, best = {}, (-1.0, 0.0)
     for given in your_method.configurations(method):
@@ -446,7 +447,7 @@ def unnamed(problem, recognised):
 
 
 def test_nothing_is_changed_where_a_person_recognises_nothing(problem):
-    original = Comparison(problem.train, problem.validation, problem.test, head=None, seed=0)
+    original = Comparison(Pool(problem.train, problem.validation), problem.test, head=None, seed=0)
     (as_it_was, *_) = neurontune.hits(original.original, original.test, original.test.groups)
     for fit in overview.run(unnamed(problem, False), "one", 0):
         assert fit["hits"] == as_it_was

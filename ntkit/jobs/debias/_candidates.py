@@ -31,6 +31,7 @@ DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
 class FittedOn(Enum):
     """What a candidate is fitted on; the last two have both sets, and more than their classes."""
 
+    # A single set is both the training set and the validation set, so the first three are one.
     # `part` is the name of these samples in a study. `tunes_itself` says whether the estimator
     # chooses its penalty, because no other fit has the same rows.
 

@@ -108,10 +108,10 @@ def _interpolated(
         unjudged, learnable = is_read and groups is None, learnable and not is_read
     costs = comparison.costs_of(name, order.settings.interpolation)
     among = [each for each in costs if order.settings.interpolation in (None, each.t)]
-    options = {"learnable": learnable, "largest_gain": comparison.one_set}
+    options = {"learnable": learnable, "largest_gain": comparison.pool.one_set}
     best = taken(() if unjudged else among, order.max_cost, **options)
     cost = best or among[-1]  # else of the whole new head
-    head = mixed(comparison.original, head_of(clf), cost.t, comparison.scale)
+    head = mixed(comparison.original, head_of(clf), cost.t, comparison.train.X)
     after = pred = comparison.validation_predictions(name, cost.t)
     if comparison.test is not None:
         after = head.predict(comparison.test.X)
@@ -152,7 +152,7 @@ def _table(
         if groups is None:
             found.append(row)
             continue
-        right = comparison.scorecard.before[-len(y) :]
+        right = comparison.scorecard.before[comparison.pool.of_validation]
         if row is not first:
             right = comparison.validation_predictions(row.name, row.share) == y
         if len(groups) > len(y):
@@ -175,8 +175,8 @@ def _best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, 
     """The best candidate by cross-fitted predictions of training rows and their copies."""
     # Among candidates within one standard error of the best, the predictions of the chosen one
     # flip least, because a person said that the changes do not matter.
-    judge, rows = comparison.chooser
-    X, y, copies = rows.X, rows.y, judge.copies
+    judge, X, y = comparison.chooser, comparison.train.X, comparison.train.y
+    copies = judge.copies
     scores, errors, flips = dict[str, float](), dict[str, float](), dict[str, float]()
     for name in names:
         pred, of_copies = np.empty_like(y), np.empty_like(y, shape=len(copies.of))
@@ -199,14 +199,14 @@ def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
     comparison = choice.comparison
     plan, card, test = comparison.plan, comparison.scorecard, comparison.test
     name, t, where = choice.name, choice.accuracy_cost.t, "validation set"
-    rows = np.arange(len(comparison.train), len(card.y))
+    pool, rows, of_average = comparison.pool, comparison.pool.of_validation, slice(None)
     after = choice.pred == card.y[rows]
     of_copies = comparison.right_copies(name, t)
     by_copies = card.by_copies((after, card.before[rows]), of_copies)
-    if plan.judges is Judges.LABELS and not comparison.one_set:  # labels of both sets
+    if plan.judges is Judges.LABELS and not pool.one_set:  # labels of both sets
         of_train = comparison.train_predictions(name, t)
-        after = np.append(of_train == comparison.train.y, after)
-        rows = np.arange(len(card.y))
+        after = np.append(of_train == pool.train.y, after)
+        rows, of_average = slice(None), pool.of_validation
     y, before, read = card.y[rows], card.before[rows], [each.take(rows) for each in card.said]
     if test is not None and plan.judges is Judges.TEST:
         where, y, read = TEST, test.y, [*plan.on_test]
@@ -216,8 +216,7 @@ def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
     if not groups:
         of_classes = compare(right, [("class", str(k), y == k) for k in card.classes])
         groups = [NamedGroups("class", tuple(of_classes), source="classes")]
-    first = 0 if where == TEST else len(y) - len(comparison.validation)
-    (average,) = compare(right, [("average", "average", np.arange(len(y)) >= first)])
+    (average,) = compare(right, [("average", "average", np.arange(len(y))[of_average])])
     instead = by_copies[0].mean if by_copies else None
     fresh = (
         order.settings.interpolation is None

@@ -25,11 +25,12 @@ from ntkit.estimators import (
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import STEPS, AccuracyCost, accuracy_cost_of, mixed
-from ntkit.jobs.debias._candidates import DEFAULT_SCORE, Candidate, FittedOn, n_suppressed
+from ntkit.jobs.debias._candidates import Candidate, FittedOn, n_suppressed
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Judge, Likeness, judge_of, likeness_of
 from ntkit.jobs.debias._outcome import deciding_groups
 from ntkit.jobs.debias._plan import Plan
+from ntkit.jobs.debias._pool import Pool
 from ntkit.jobs.debias._scorecard import Scorecard
 from ntkit.metrics import worst_class_accuracy, worst_group_accuracy
 from ntkit.scorers import named_score
@@ -48,80 +49,60 @@ class Comparison:
     # every neuron. on_raw_embeddings folds the scale back into a head. The validation set
     # identifies neurons, retrains some candidates, and scores all of them. To score candidates on
     # unseen samples, ntkit fits with one half of the validation set and predicts the other half.
-    # Without training rows (one labelled set), the validation set does all of this, in five folds.
+    # A single set is both the training set and the validation set, and its halves are five folds.
 
     def __init__(
         self,
-        train: Rows,
-        validation: Rows,
+        pool: Pool,
         test: Rows | None,
         *,
         head: LinearHead | None,
         C: float | None = None,
-        select: str = DEFAULT_SCORE,
         seed: int = 0,
         plan: Plan | None = None,
     ) -> None:
         self.plan = plan = plan or Plan()
-        self.one_set = not len(train)
-        most = validation.X if self.one_set else train.X
-        self.mean, self.std = _moments(most)
-        self._mapped = is_mapped(most) and most.nbytes > LARGE
-        parts: tuple[Array | None, ...] = (None, None)
-        if not is_mapped(most) and train.X.dtype == validation.X.dtype:
-            # Neighbours in one array, so that joining both takes no copy.
-            pool = np.empty((len(train) + len(validation), most.shape[1]), most.dtype)
-            parts = pool[: len(train)], pool[len(train) :]
-        self.train = train.scaled(self.mean, self.std, parts[0])
-        self.validation = validation.scaled(self.mean, self.std, parts[1])
+        X = pool.train.X
+        self.mean, self.std = _moments(X)
+        self._mapped = is_mapped(X) and X.nbytes > LARGE
+        self.pool = pool = pool.scaled(self.mean, self.std)
+        self.train, self.validation = pool.train, pool.validation
         self.test = None if test is None else test.scaled(self.mean, self.std)
         self.evaluated = self.validation if self.test is None else self.test
-        named = plan.named
+        named = plan.said.read
         values = np.stack([each.value for each in named], axis=1) if named else None
-        self.study = self.with_copies = Study(self.train, self.validation, values)
+        self.study = self.with_copies = pool.study(values)
         if plan.invariance is not None:
             invariance = plan.invariance.scaled(self.mean, self.std)
             self.plan = replace(plan, invariance=invariance)
-            n, m = len(train), len(self.validation)
-            self.with_copies = replace(
-                self.study,
-                changed=invariance.changed(n, m),
-                folds=invariance.folds,
-                changed_values=invariance.values_of_copies(n, m, len(named)),
-            )
-        self.C, self.select, self.seed = C, select, seed
+            self.with_copies = invariance.added_to(self.study)
+        self.C, self.seed = C, seed
         self._chosen_C: dict[FittedOn, float] = {}
         self.fitted: dict[str, Any] = {}
         self.rows_of: dict[str, FittedOn] = {}
         self._half_heads: dict[str, list[LinearHead]] = {}
-        self._of_halves: dict[Any, Study] = {}
-        both = self.study.both
-        self.scale = self.validation.X if self.one_set else self.train.X  # of logits that are mixed
+        self.of_halves: dict[Any, Study] = {}  # free it when every candidate is fitted
         if head is None:
             # Without class weights, a head with a strong penalty predicts only the larger class.
-            C_erm = max(self._C(FittedOn.TRAIN), 1 / (ERM_ALPHA * len(train))) if C is None else C
+            C_erm = max(self._C(FittedOn.TRAIN), 1 / (ERM_ALPHA * len(X))) if C is None else C
             self.original: LinearHead = self.train.heads([self.train.weight], C_erm)[0]
         else:
             self.original = head.scaled(self.std, -self.mean / self.std)
-        rows = both if self.one_set else self.train
-        reference = rows.heads([rows.balanced()], 1 / len(rows) if C is None else C)[0]
+        weights = [self.train.balanced()]
+        reference = self.train.heads(weights, 1 / len(X) if C is None else C)[0]
         self.reference_proba = reference.predict_proba(self.validation.X)
         self.classes = reference.classes
         # Two halves of the validation set, stratified by class; more folds of a single set.
         y, contents = self.validation.y_index, self.validation.contents
-        self.halves = stratified_folds(y, FOLDS_OF_ONE if self.one_set else 2, seed, contents)
+        self.halves = stratified_folds(y, FOLDS_OF_ONE if pool.one_set else 2, seed, contents)
         if not self.halves:
             raise InputError(
                 "The validation set needs at least 2 samples of each class: half of them score "
                 "neurons, half choose. Add samples."
             )
-        self.scorecard = Scorecard(self.study, self.original, self.plan)
+        self.scorecard = Scorecard(pool, self.original, self.plan)
 
     # -- fits --------------------------------------------------------------------------------
-
-    def free_halves(self) -> None:
-        """Free the rows that candidates are fitted on again without a part of them."""
-        self._of_halves.clear()
 
     def fit(
         self,
@@ -148,7 +129,7 @@ class Comparison:
                 n = len(self.study_of(clf, rows, validation=validation).both)
                 decided["alphas"] = [1 / (self.C * n)]  # of the mean loss
         clf.set_params(**{name: decided[name] for name in decided if name in known})
-        if rows is FittedOn.COPIES and validation is None and not self.one_set:
+        if rows is FittedOn.COPIES and validation is None and not self.pool.one_set:
             # Validation rows judge, so they do not tune.
             none = np.zeros(0, dtype=np.intp)
             clf = _decided(self._fitted(clf, rows, validation=none)[0], rows)
@@ -166,7 +147,8 @@ class Comparison:
         study = self.study_of(clf, rows, train, validation)
         if rows is FittedOn.LABELS:
             assert self.plan.known is not None
-            return self.plan.known.fit(clf, study, validation, train), ""
+            numbers = self.pool.numbers(train, validation)
+            return self.plan.known.fit(clf, study.train, numbers), ""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SuppressionWarning)
             if isinstance(clf, HeadClassifier):
@@ -198,10 +180,13 @@ class Comparison:
             study = study.take(train=train)
         elif validation is not None:  # the same halves for all candidates
             key = digest(validation), study is self.study
-            if key not in self._of_halves:
-                self._of_halves[key] = study.take(validation=validation)
-            study = self._of_halves[key]
-        study = study.on("both" if self.one_set else rows.part)
+            if key not in self.of_halves:
+                one_set = self.pool.one_set  # a part of it fits
+                self.of_halves[key] = (
+                    study.take(train=validation) if one_set else study.take(validation=validation)
+                )
+            study = self.of_halves[key]
+        study = study.on(rows.part)
         if rows is not FittedOn.COPIES:
             return study
         if not isinstance(clf, AutoDebiasClassifier):  # the only one that balances groups
@@ -214,8 +199,8 @@ class Comparison:
             return self.C
         if rows not in self._chosen_C:
             study = self.study  # of both sets in the units of the training set, like "auto"
-            if self.one_set or rows is FittedOn.VALIDATION:
-                study = study.on("both" if self.one_set else rows.part)
+            if rows is FittedOn.VALIDATION:
+                study = study.on(rows.part)
             elif rows is FittedOn.TRAIN:
                 study = replace(study, validation=None)
             both, gains = study.both, study.train.gains
@@ -249,7 +234,7 @@ class Comparison:
             worst_group = min((row.value for each in of for row in each.filled), default=None)
         return {
             "score": named_score(
-                self.select,
+                self.plan.score,
                 self.validation.y,
                 validation_pred,
                 Z=self.validation.X,
@@ -285,7 +270,7 @@ class Comparison:
         """Predict each half of the validation set by a fit with the other half."""
         pred = np.empty_like(self.validation.y)
         for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
-            head = mixed(self.original, half, t, self.scale)
+            head = mixed(self.original, half, t, self.train.X)
             pred[scored] = head.predict(self.validation.X[scored])
         return pred
 
@@ -295,7 +280,7 @@ class Comparison:
         copies = self.plan.invariance.validation
         pred = np.empty_like(self.validation.y, shape=len(copies.of))
         for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
-            head = mixed(self.original, half, t, self.scale)
+            head = mixed(self.original, half, t, self.train.X)
             rows = np.isin(copies.of, scored)
             pred[rows] = head.predict(copies.Z[rows])
         return pred
@@ -310,7 +295,7 @@ class Comparison:
 
     def cross_fitted(self, name: str) -> Iterator[tuple[LinearHead, Array]]:
         """Heads of a candidate, and the training rows (or of a single set) left out of each fit."""
-        if self.one_set:
+        if self.pool.one_set:
             yield from zip(self._half_heads[name], (out for _, out in self.halves), strict=True)
             return
         # With copies, a row and the donor of its copy are in the same fold.
@@ -318,7 +303,7 @@ class Comparison:
         y, contents = self.train.y_index, self.train.contents
         folds = stratified_folds(y, _TRAIN_FOLDS, self.seed, contents)
         if self.with_copies.folds is not None:
-            part = self.with_copies.folds[: len(self.train)]
+            part = self.with_copies.folds[self.pool.of_train]
             numbers = np.unique(part)
             folds = [(np.flatnonzero(part != k), np.flatnonzero(part == k)) for k in numbers]
         for seen, unseen in folds:
@@ -328,19 +313,21 @@ class Comparison:
     def train_predictions(self, name: str, t: float, *, cross_fitted: bool = True) -> Array:
         """Predict training rows by fits with the others, or by the candidate itself."""
         X, old = self.train.X, self.original
-        if self.one_set or self._mapped or not cross_fitted:  # fits of mapped ones take long
-            return mixed(old, head_of(self.fitted[name]), t, self.scale).predict(X)
+        if self._mapped or not cross_fitted:  # fits of mapped ones take long
+            return mixed(old, head_of(self.fitted[name]), t, X).predict(X)
         pred = np.empty_like(self.train.y)
         for head, unseen in self.cross_fitted(name):
-            pred[unseen] = mixed(old, head, t, self.scale).predict(X[unseen])
+            pred[unseen] = mixed(old, head, t, X).predict(X[unseen])
         return pred
 
     def right(self, name: str, t: float) -> tuple[Array, Array]:
         """Correct training and validation predictions of the original and of the new head."""
-        cross_fitted = self.rows_of[name] not in (FittedOn.VALIDATION, FittedOn.LABELS)
-        of_train = self.train_predictions(name, t, cross_fitted=cross_fitted)
-        after = np.concatenate([of_train, self.validation_predictions(name, t)])
-        return self.scorecard.before, after == self.scorecard.y
+        after = self.validation_predictions(name, t)
+        if not self.pool.one_set:
+            cross_fitted = self.rows_of[name] not in (FittedOn.VALIDATION, FittedOn.LABELS)
+            of_train = self.train_predictions(name, t, cross_fitted=cross_fitted)
+            after = np.concatenate([of_train, after])
+        return self.scorecard.before, after == self.pool.y
 
     def on_raw_embeddings(self, head: LinearHead) -> LinearHead:
         """Fold the standardisation into a head."""
@@ -383,12 +370,11 @@ class Comparison:
         # Copies are reported only where too few validation samples are in a group.
         if self.judges_by_change(name):
             return self.judge.groups, self.judge.reported
-        groups, known, named = None, self.plan.known, self.plan.named
+        groups, known, named = None, self.plan.known, self.plan.said.read
         if known is not None and self.rows_of[name] is FittedOn.LABELS:
             groups = known.judging()
         elif getattr(self.fitted[name], "values_", None) is not None and named:
-            rows = np.arange(len(self.train), len(named[0]))
-            first, *others = (each.take(rows) for each in named)
+            first, *others = (each.take(self.pool.of_validation) for each in named)
             groups = first.crossed(self.validation.y, *others, fewest=FEWEST)
         return groups, groups
 
@@ -402,23 +388,21 @@ class Comparison:
     def judge(self) -> Judge:
         """The groups that judge a repair by change on validation samples."""
         assert self.plan.invariance is not None
-        return self._judge(self.validation, self.plan.invariance.validation, len(self.train))
+        copies = self.plan.invariance.validation
+        return self._judge(self.pool.of_validation, self.validation.y, copies)
 
     @property
-    def chooser(self) -> tuple[Judge, Rows]:
-        """The groups that choose among candidates by change, and the samples that they are of."""
+    def chooser(self) -> Judge:
+        """The groups of training rows and their copies that choose among candidates by change."""
         assert self.plan.invariance is not None
-        if self.one_set:
-            return self.judge, self.validation
-        return self._judge(self.train, self.plan.invariance.train, 0), self.train
+        return self._judge(self.pool.of_train, self.train.y, self.plan.invariance.train)
 
-    def _judge(self, rows: Rows, copies: CopiesOf, first: int) -> Judge:
-        """The groups of a set and its copies; ``first`` is the number of its first sample."""
+    def _judge(self, rows: slice, y: Array, copies: CopiesOf) -> Judge:
+        """The groups of a set and its copies; ``rows`` is its place in the pool."""
         assert self.plan.invariance is not None
-        values = self.study.values
-        values = None if values is None else values[first : first + len(rows)]
+        values = None if self.study.values is None else self.study.values[rows]
         titles = [change.name for change in self.plan.invariance.changes]
-        return judge_of(rows.y, values, self.plan.named, copies, titles, self._likeness)
+        return judge_of(y, values, self.plan.said.read, copies, titles, self._likeness)
 
     @cached_property
     def _likeness(self) -> dict[str, Likeness]:
@@ -426,11 +410,9 @@ class Comparison:
         inv, values = self.plan.invariance, self.study.values
         if inv is None or values is None:
             return {}
-        later = replace(inv.validation, of=len(self.train) + inv.validation.of)
-        joined = CopiesOf.joined([inv.train, later])
-        both = self.study.both
+        y, X, named = self.pool.y, self.study.both.X[:], self.plan.said.read
         titles = [change.name for change in inv.changes]
-        return likeness_of(both.y, both.X[:], values, self.plan.named, joined, titles, self.seed)
+        return likeness_of(y, X, values, named, inv.copies, titles, self.seed)
 
 
 def _moments(X: Array) -> tuple[Array, Array]:

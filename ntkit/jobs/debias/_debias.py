@@ -375,14 +375,13 @@ def _with_inferred(
     order: Order,
 ) -> CompletedGroups:
     """Groups of all training and validation samples, from partly known ones."""
-    train, validation = data.Z["train"], data.Z["validation"]
-    both = train.and_then(validation)
+    both = data.pool.study().both
     if not isinstance(both.X, np.ndarray):
         both = both.take(np.arange(len(both)))  # a mapped copy
     pooled = data.pooled_layers
     layers = {name: pooled[name] for name in earlier if name in pooled}
     feature_sets = feature_sets_of(both.X, layers, texts=reader.texts, inputs=reader.numbers)
-    return partly.completed((train.y, validation.y), feature_sets, order.settings.random_state)
+    return partly.completed(data.pool, feature_sets, order.settings.random_state)
 
 
 def _planned(
@@ -408,8 +407,8 @@ def _planned(
         judges = Judges.LABELS
     elif "test" in data.sets and (on_test or not said):  # of what nobody named, classes judge
         judges = Judges.TEST
-    if "train" not in data.sets:
-        check_groups(data.Z["validation"], said.read if known is None else [known.attribute])
+    if data.pool.one_set:
+        check_groups(data.pool.train, said.read if known is None else [known.attribute])
     candidates, method = asked_for(
         order.method,
         named=bool(said.read),
@@ -417,18 +416,27 @@ def _planned(
         by_change=bool(said.changes),
         validation_balanced=order.settings.validation_balanced,
     )
-    if "train" not in data.sets:  # of candidates that differ in the set alone, one is left
+    if data.pool.one_set:  # of candidates that differ in the set alone, one is left
         candidates = {
             name: each
             for name, each in candidates.items()
             if name == method or each.rows not in (FittedOn.VALIDATION, FittedOn.BOTH)
         }
-    return data, Plan(said, known, invariance, on_test, judges, candidates, method)
+    return data, Plan(
+        said=said,
+        known=known,
+        invariance=invariance,
+        on_test=on_test,
+        judges=judges,
+        candidates=candidates,
+        method=method,
+        score=order.method if method is None else DEFAULT_SCORE,
+    )
 
 
 def _repair(order: Order, data: Prepared, reader: AttributeReader, plan: Plan) -> DebiasResult:
     """Fit the candidates of a plan, choose one, verify it, and write it if it is better."""
-    choice = choose(_compared(order, data, plan, data.Z.get("test")), order)
+    choice = choose(_compared(order, data, plan, data.test), order)
     by_change = None if plan.invariance is None else results_by_change(data, choice, order)
     draft = drafted(order, data, choice, group_check(reader, choice), by_change)
     if order.resume is not None:  # a share of another head
@@ -450,12 +458,10 @@ def _compared(
 ) -> Comparison:
     """A comparison of heads on the embeddings of a run."""
     return Comparison(
-        data.Z["train"],
-        data.Z["validation"],
+        data.pool,
         test,
         head=None if order.settings.new_head else data.model.head,
         C=order.settings.C,
-        select=order.method if order.by_score else DEFAULT_SCORE,
         seed=order.settings.random_state,
         plan=plan,
     )
@@ -568,14 +574,14 @@ def _asked(order: Order, result: FindingsResult, ask: Ask) -> FindingsResult:
 
 def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
     """Audit the model and a class-balanced retrained head, with the changes of the questions."""
-    samples, Z = data.sets["validation"], data.Z["validation"].X
+    samples, Z = data.sets["validation"], data.pool.validation.X
     comparison = _compared(order, data)
     if reader.user_columns is None:  # the image folder may hold some
         metadata = Metadata.of(None, [samples], None)
     else:
-        first = len(data.Z["train"])
+        judging = data.pool.of_validation
         columns = {
-            name: np.asarray(values)[first:]
+            name: np.asarray(values)[judging]
             for name, values in reader.user_columns.items()
             if not named_like_a_prediction(name)
         }
@@ -590,7 +596,7 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
     )
     retrained, _ = comparison.fit(*CANDIDATES["class-balanced"])
     pred = head_of(retrained).predict(comparison.validation.X)
-    if comparison.one_set:
+    if comparison.pool.one_set:
         comparison.row("class-balanced", retrained)
         pred = comparison.validation_predictions("class-balanced")
     audit = with_retraining(audit, pred)
@@ -612,16 +618,17 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
 def group_check(reader: AttributeReader, choice: Choice) -> GroupCheck:
     """Test which groups of the validation set lose accuracy, for all readable attributes."""
     comparison = choice.comparison
-    comparison.free_halves()  # every candidate is fitted
-    y_index = comparison.study.both.y_index
-    is_train = np.arange(len(y_index)) < len(comparison.train)
-    if comparison.one_set:  # one half chooses attributes, the other one tests them
-        contents = comparison.study.both.contents
-        is_train[stratified_folds(y_index, 2, comparison.seed, contents)[0][0]] = True
+    comparison.of_halves.clear()
+    both, pool = comparison.study.both, comparison.pool
+    is_train = np.zeros(len(both), dtype=bool)
+    is_train[pool.of_train] = not pool.one_set
+    if pool.one_set:  # one half chooses attributes, the other one tests them
+        halves = stratified_folds(both.y_index, 2, comparison.seed, both.contents)
+        is_train[halves[0][0]] = True
     return checked_groups(
         reader.feature_sets(),
-        comparison.train.classes,
-        y_index,
+        both.classes,
+        both.y_index,
         comparison.right(choice.name, choice.accuracy_cost.t),
         is_train,
         comparison.plan.attributes,

@@ -224,7 +224,7 @@ def results_by_change(data: Prepared, choice: Choice, order: Order) -> ByChange:
     if (choice.gains and not veto) or order.settings.otherwise == "new head":
         of_repair = _own_flips(choice, names)
         old, new = map(comparison.on_raw_embeddings, (comparison.original, choice.head))
-        samples, raw = data.sets["validation"], data.Z["validation"].X
+        samples, raw = data.sets["validation"], data.pool.validation.X
         flips = flip_rates(data.embedder, samples, (old, new), raw, of_repair, order)
     return ByChange(
         changes=names,

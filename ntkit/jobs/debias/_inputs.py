@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property, partial, reduce
+from functools import cache, partial, reduce
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from ntkit.head import LinearHead
 from ntkit.jobs.attribute_reader import AuditedImages
 from ntkit.jobs.audit.from_model import guess_notes, like_a_guess, never_changes
 from ntkit.jobs.audit.labels import why_not
+from ntkit.jobs.debias._pool import Pool
 from ntkit.jobs.debias._settings import Order, embeddings_file
 from ntkit.jobs.verify import check_parity, read_recorded
 from ntkit.metrics.class_order import order_notes
@@ -119,7 +120,7 @@ _MEANING_OF_SHARED = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Prepared:
     """Model and samples of a run, checked and embedded."""
 
@@ -129,21 +130,13 @@ class Prepared:
     computed: frozenset[str]
     layers: Sequence[str]
     digests: Mapping[str, Array]
-    contents: Mapping[str, Array]  # of samples that count as one
+    pool: Pool  # embeddings of the training and the validation set, with classes and groups
+    test: Rows | None  # of a test set that judges
     shared: float  # share of the validation samples that are in the training set
     inputs: Any
     embedder: OnnxEmbedder
     notes: tuple[str, ...]
     cautions: tuple[str, ...]  # notes that call the result into question
-
-    @cached_property
-    def Z(self) -> dict[str, Rows]:
-        """Embeddings of each set, with classes and groups; a single set has no training rows."""
-        Z = {
-            n: Rows.of(self.passes[n].Z, each.y, each.groups, contents=self.contents[n])
-            for n, each in self.sets.items()
-        }
-        return {"train": Z["validation"].take(np.zeros(0, dtype=np.intp)), **Z}
 
     @property
     def pooled(self) -> list[str]:
@@ -258,13 +251,29 @@ def prepared(
         notes.append(f"Embeddings computed on: {embedder.device_}.")
     elif raw is not None:
         notes.append(f"Embeddings read from {order.resume}.")
-    told = (*notes, *cautions), tuple(cautions)
     shared = n_shared.get(("train", "validation"), 0) / len(sets["validation"])
     if not judges:
         sets = {name: samples for name, samples in sets.items() if name != "test"}
         del passes["test"]
-    where = frozenset(computed), layers, digests, same, shared, inputs, embedder
-    return Prepared(model, sets, passes, *where, *told)
+    rows = {
+        name: Rows.of(passes[name].Z, each.y, each.groups, contents=same[name])
+        for name, each in sets.items()
+    }
+    return Prepared(
+        model=model,
+        sets=sets,
+        passes=passes,
+        computed=frozenset(computed),
+        layers=layers,
+        digests=digests,
+        pool=Pool(rows["train" if "train" in rows else "validation"], rows["validation"]),
+        test=rows.get("test"),
+        shared=shared,
+        inputs=inputs,
+        embedder=embedder,
+        notes=(*notes, *cautions),
+        cautions=tuple(cautions),
+    )
 
 
 def _embedded(

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from hashlib import sha256
 from itertools import chain, product
 from pathlib import Path
@@ -34,9 +35,10 @@ from ntkit.jobs.debias._named_attributes import (
     classes_of,
     named_attributes,
 )
+from ntkit.jobs.debias._pool import Pool
 from ntkit.jobs.debias._settings import Order
 from ntkit.model import FrozenModel
-from ntkit.study import Rows, stratified_folds
+from ntkit.study import Rows, Study, stratified_folds
 
 _FOLDS = 5
 
@@ -177,7 +179,7 @@ class CopiesOf:
     change: Array
     values: Array  # value of each judging attribute, −1 if unknown, (n, A)
 
-    def take(self, kept: Array) -> CopiesOf:
+    def take(self, kept: Array | slice) -> CopiesOf:
         """Some of the copies."""
         return CopiesOf(self.Z[kept], self.of[kept], self.change[kept], self.values[kept])
 
@@ -195,36 +197,45 @@ class CopiesOf:
 
 @dataclass(frozen=True, eq=False)
 class Invariance:
-    """Changes that keep the true class, and changed copies of both sets."""
+    """Changes that keep the true class, and changed copies of all samples of a pool."""
+
+    # The copies of the training set come first. `folds` has the fold of each sample.
 
     changes: tuple[Change, ...]
-    train: CopiesOf
-    validation: CopiesOf
+    copies: CopiesOf
     folds: Array
+    pool: Pool
     notes: tuple[str, ...] = ()
 
-    def changed(self, n_train: int, n_validation: int) -> Array:
-        """Embeddings of all copies by row and change, NaN without a copy; (N + M, R, D)."""
-        width = self.train.Z.shape[1]
-        shape = (n_train + n_validation, len(self.changes), width)
-        placed = np.full(shape, np.nan, dtype=self.train.Z.dtype)
-        placed[self.train.of, self.train.change] = self.train.Z
-        placed[n_train + self.validation.of, self.validation.change] = self.validation.Z
-        return placed
+    @cached_property
+    def train(self) -> CopiesOf:
+        """Copies of the training rows, by their numbers in the training set."""
+        return self._of(self.pool.of_train)
+
+    @cached_property
+    def validation(self) -> CopiesOf:
+        """Copies of the validation rows, by their numbers in the validation set."""
+        return self._of(self.pool.of_validation)
+
+    def _of(self, rows: slice) -> CopiesOf:
+        """Copies of some samples that follow each other, as views."""
+        at = np.flatnonzero((self.copies.of >= rows.start) & (self.copies.of < rows.stop))
+        some = self.copies.take(slice(at[0], at[-1] + 1) if len(at) else at)
+        return replace(some, of=some.of - rows.start)
 
     def scaled(self, mean: Array, std: Array) -> Invariance:
         """The same with standardised embeddings of the copies."""
-        parts = (self.train, self.validation)
-        Z = (np.asarray((part.Z - mean) / std, dtype=part.Z.dtype) for part in parts)
-        train, validation = (replace(part, Z=z) for part, z in zip(parts, Z, strict=True))
-        return replace(self, train=train, validation=validation)
+        Z = np.asarray((self.copies.Z - mean) / std, dtype=self.copies.Z.dtype)
+        return replace(self, copies=replace(self.copies, Z=Z))
 
-    def values_of_copies(self, n_train: int, n_validation: int, n_named: int) -> Array:
-        """Value of each named attribute of each row's copies, −1 if unknown."""
-        values = np.full((n_train + n_validation, len(self.changes), n_named), -1)
-        for part, first in ((self.train, 0), (self.validation, n_train)):
-            values[first + part.of, part.change] = part.values[:, :n_named]
-        return values
+    def added_to(self, study: Study) -> Study:
+        """A study with the copies of each row, NaN without a copy, and their values."""
+        copies, shape = self.copies, (len(self.folds), len(self.changes))
+        changed = np.full((*shape, copies.Z.shape[1]), np.nan, dtype=copies.Z.dtype)
+        values = np.full((*shape, copies.values.shape[1]), -1)
+        changed[copies.of, copies.change] = copies.Z
+        values[copies.of, copies.change] = copies.values
+        return replace(study, changed=changed, folds=self.folds, changed_values=values)
 
 
 def donor_folds(rows: Rows, seed: int, n_splits: int = _FOLDS) -> Array:
@@ -241,12 +252,10 @@ def copies_made(data: Prepared, said: NamedAttributes, order: Order) -> Invarian
     sets, out, changes = {name: data.sets[name] for name in data.pooled}, order.out, said.changes
     # Next to a training set, the validation set has two folds: each half judges heads fitted on
     # the other half.
-    n_folds = zip(sets, (_FOLDS, 2) if len(sets) > 1 else (_FOLDS,), strict=True)
-    folds = {name: donor_folds(data.Z[name], order.settings.random_state, n) for name, n in n_folds}
-    n_copies = {
-        name: _counted(changes, sets[name], name, order.settings.random_state, folds[name])
-        for name in sets
-    }
+    pool, seed = data.pool, order.settings.random_state
+    parts = zip(sets, pool.sets, (_FOLDS, 2), strict=False)
+    folds = {name: donor_folds(rows, seed, n) for name, rows, n in parts}
+    n_copies = {name: _counted(changes, sets[name], name, seed, folds[name]) for name in sets}
     for name, counts in n_copies.items():
         idle = [change for change, n in zip(changes, counts, strict=True) if not n]
         if len(idle) == len(changes) or (idle and name == data.pooled[0]):
@@ -258,9 +267,10 @@ def copies_made(data: Prepared, said: NamedAttributes, order: Order) -> Invarian
         total = sum(map(sum, n_copies.values()))
         tqdm.write(f"Embedding {total} copies changed by {_titles(changes)}.", file=sys.stderr)
     place = None if out is None else out.parent / f".{out.name}.copies"
-    made = dict[str, CopiesOf]()
-    for name in sets:
-        made[name] = _embedded(data, said, name, folds[name], place, order.settings.random_state)
+    made = list[CopiesOf]()
+    for name, rows in zip(sets, pool.slices, strict=True):
+        of_set = _embedded(data, said, name, folds[name], place, seed)
+        made.append(replace(of_set, of=of_set.of + rows.start))
     if place is not None:
         for name, change in product(sets, changes):
             shutil.rmtree(_store(place, name, change), ignore_errors=True)
@@ -273,9 +283,8 @@ def copies_made(data: Prepared, said: NamedAttributes, order: Order) -> Invarian
         + " samples."
         for i, change in enumerate(changes)
     ]
-    both = np.concatenate([folds[name] for name in sets])
-    of_train = made.get("train", made["validation"].take(np.zeros(0, dtype=np.intp)))
-    return Invariance(changes, of_train, made["validation"], both, tuple(notes))
+    of_all = np.concatenate([folds[name] for name in sets])
+    return Invariance(changes, CopiesOf.joined(made), of_all, pool, tuple(notes))
 
 
 def _embedded(

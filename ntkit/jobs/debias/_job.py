@@ -83,7 +83,7 @@ def drafted(
     if plan.known is not None:
         digests = [digest for name in data.pooled for digest in data.digests[name]]
         trail.append(plan.known.partly.trail(digests))
-    refused = check.refused(order.max_cost, [each.name for each in plan.named])
+    refused = check.refused(order.max_cost, [each.name for each in plan.said.read])
     reason = why_kept(
         choice,
         outcome,
@@ -110,7 +110,7 @@ def drafted(
         n_non_constant=int(comparison.fitted["neurontune"].non_constant_.sum()),
         verification=None,
         evaluated_on="validation set" if comparison.test is None else "test set",
-        select=comparison.select,
+        select=plan.score,
         path=order.out,
         notes=data.notes,
         accuracy_costs=choice.accuracy_costs,
@@ -148,10 +148,10 @@ def _with_notes(result: DebiasResult, order: Order, data: Prepared, choice: Choi
     of_groups = [*filter(None, of_groups), *plan.said.replaced]
     if (known := plan.known) is not None:
         of_groups += [known.source_note(), *filter(None, [known.partly.left])]
-    of = "validation samples" if comparison.one_set else "training and validation samples"
-    notes = [*of_groups, *(each.sentence(of) for each in plan.named)]
+    of = "validation samples" if comparison.pool.one_set else "training and validation samples"
+    notes = [*of_groups, *(each.sentence(of) for each in plan.said.read)]
     crossed = any(each.source == "crossed" for each in result.outcome.groups)
-    if len(plan.named) > 1 and not crossed:
+    if len(plan.said.read) > 1 and not crossed:
         notes.append(
             "Not every combination of the named attributes has 5 samples in the "
             f"{result.outcome.where}, so each attribute is judged by itself."
@@ -173,7 +173,7 @@ def _with_notes(result: DebiasResult, order: Order, data: Prepared, choice: Choi
     if order.settings.new_head and not result.written:
         notes.append("ntkit wrote the ERM head, fitted on the training set.")
     if comparison.test is None:
-        parts = f"{len(comparison.halves)} folds" if comparison.one_set else "halves"
+        parts = f"{len(comparison.halves)} folds" if comparison.pool.one_set else "halves"
         notes.append(
             "There is no test set, so the results are for the validation set, cross-fitted by "
             f"{parts}."
@@ -194,7 +194,7 @@ def _check_command(order: Order, data: Prepared, choice: Choice) -> str:
     # The head was chosen on all these samples, and perhaps fitted on them.
     if test is None or not {*fitted}.isdisjoint(digests.get("test", ())):
         return f"ntkit check {models} TEST, with samples as TEST that this repair has not seen"
-    unread = plan.known is None and plan.named and not plan.on_test
+    unread = plan.known is None and plan.said.read and not plan.on_test
     if unread and not plan.said.layers:
         return f"ntkit check {models} TEST, with samples as TEST that show what was named"
     source = next(iter(test.sources), None)
@@ -436,7 +436,7 @@ def _moved(order: Order, data: Prepared, choice: Choice) -> Moved | None:
     if invariance is None or samples.embedded:
         return None
     change, copies = invariance.changes[0], invariance.validation
-    folds = invariance.folds[-len(samples) :]
+    folds = invariance.folds[invariance.pool.of_validation]
     made, _ = change.copies(samples, seed=order.settings.random_state, folds=folds)
     first = copies.take(copies.change == 0)
     original, head = comparison.original, choice.head
@@ -476,7 +476,7 @@ def _options(order: Order, data: Prepared, choice: Choice) -> dict[str, str]:
         and value != defaults[name].default
     ]
     chosen_by = "your answers" if order.method is None else "you"
-    if order.by_score:
+    if choice.comparison.plan.method is None:
         chosen_by = f"the label-free score {order.method} on parts of the validation set"
     whose = "average accuracy"
     if choice.accuracy_cost.by_groups:

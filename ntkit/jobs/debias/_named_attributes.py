@@ -39,13 +39,14 @@ from ntkit.extraction import Samples
 from ntkit.extraction.embedder import layer_names
 from ntkit.jobs.attribute_reader import AttributeReader, AuditedImages, Names
 from ntkit.jobs.debias._outcome import Labelled, Told
+from ntkit.jobs.debias._pool import Pool
 from ntkit.jobs.label_tables import AnswerTable, labels_of_entries
 from ntkit.model import FrozenModel
 from ntkit.samples.copies import Places, note_on_copies
 from ntkit.samples.join import left_out_in_words, names_of
 from ntkit.samples.stored import check_made_with
 from ntkit.samples.table import TABLES
-from ntkit.study import Study
+from ntkit.study import Rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,30 +276,32 @@ class PartlyKnown:
         count = "answers" if self.attribute.source == "person" else "samples"
         return {"name": self.attribute.name, count: len(known), "sha256": sha256}
 
-    def completed(
-        self, y: tuple[Array, Array], feature_sets: Mapping[str, Any], seed: int
-    ) -> CompletedGroups:
+    def completed(self, pool: Pool, feature_sets: Mapping[str, Any], seed: int) -> CompletedGroups:
         """Infer unknown values, in the same way as :class:`~ntkit.estimators.DFRClassifier`."""
-        attribute, classes = self.attribute, np.concatenate(y)
+        attribute = self.attribute
         known = attribute.value >= 0
         attribute = replace(attribute, known=known)
         if not known.all():
-            attribute = attribute.inferred(GroupInference(random_state=seed), feature_sets, classes)
+            attribute = attribute.inferred(GroupInference(random_state=seed), feature_sets, pool.y)
         source = f"{known.sum()} {'labels' if self.attribute.source == 'person' else 'samples'}"
         if attribute.inference is not None and attribute.inference.feature_set_ is not None:
             source = f"inferred from {source}"
         attribute = replace(attribute, name=f"{attribute.name} ({source})")
-        return CompletedGroups(self, attribute, classes, len(y[0]))
+        return CompletedGroups(self, attribute, pool)
 
 
 @dataclass(frozen=True, eq=False)
 class CompletedGroups:
-    """Known and inferred groups of the training samples and then the validation samples."""
+    """Known and inferred groups of all samples of a pool."""
 
     partly: PartlyKnown
     attribute: Attribute
-    y: Array
-    n_train: int
+    pool: Pool
+
+    @property
+    def y(self) -> Array:
+        """Class of each sample."""
+        return self.pool.y
 
     @property
     def inference(self) -> Any:
@@ -326,20 +329,11 @@ class CompletedGroups:
         """Number of labelled samples of each sample's group, (N + M,)."""
         return np.array([*self.n_known.values(), 0])[self.groups.value]
 
-    def fit(
-        self,
-        clf: DFRClassifier,
-        study: Study,
-        validation: Array | None = None,
-        train: Array | None = None,
-    ) -> DFRClassifier:
-        """Fit the candidate on some or all training and validation samples."""
-        rows, groups = study.on("both").train, self._balanced[0]
+    def fit(self, clf: DFRClassifier, rows: Rows, index: Array) -> DFRClassifier:
+        """Fit the candidate on rows of the samples with these numbers."""
+        groups = self._balanced[0]
         if not isinstance(rows.X, np.ndarray):  # of memory maps
             rows = rows.take(np.arange(len(rows)))
-        parts = np.split(np.arange(len(self.y)), [self.n_train])
-        chosen = zip(parts, (train, validation), strict=True)
-        index = np.concatenate([part if some is None else part[some] for part, some in chosen])
         weight = None if groups.weight is None or not self.is_read else groups.weight[index]
         with warnings.catch_warnings():  # `partly_known` decides for all samples, not for a fold
             warnings.filterwarnings("ignore", "The group .* has several classes", UserWarning)
@@ -358,9 +352,9 @@ class CompletedGroups:
         """Groups of the validation samples that judge a head; None with too few labels."""
         # If ntkit cannot infer groups, only labelled samples have one. Often a person labelled them
         # because the model errs there, so the accuracy cost is measured on all samples.
-        y = self.y[self.n_train :]
+        y = self.pool.validation.y
         attribute = self.attribute.where(self.n_alike >= FEWEST_KNOWN)
-        attribute = attribute.take(np.arange(self.n_train, len(self.y)))
+        attribute = attribute.take(self.pool.of_validation)
         groups = attribute.crossed(y, fewest=FEWEST).where(attribute.value >= 0)
         return groups if len(groups.names) > len(np.unique(y)) else None
 
@@ -393,17 +387,21 @@ class CompletedGroups:
         of_one_class = len(pairs) == len({value for _, value in pairs})
         return of_one_class or not self.known.all()
 
-    def told(self, y: Array, rows: Array, *, of_train: bool = False) -> Told:
-        """How labels among these rows tell the groups of validation samples, or ``of_train``."""
+    def told(self, y: Array, rows: slice, of: slice) -> Told:
+        """How labels among these rows tell the groups of some of them, such as validation rows."""
         # The model may know training samples by heart.
-        counted = (rows >= self.n_train) != of_train
-        return Labelled(y, self.probabilities[rows], self.labelled.value[rows], counted).rows
+        counted = np.zeros(len(self.y), dtype=bool)
+        counted[of] = True
+        parts = self.probabilities[rows], self.labelled.value[rows], counted[rows]
+        return Labelled(y, *parts).rows
 
     def source_note(self) -> str:
         """Sentences on the source of the groups."""
-        n, n_train = int(self.known.sum()), int(self.known[: self.n_train].sum())
-        of_train = f"{n_train} training and " if self.n_train else ""
-        parts = f"{of_train}{n - n_train} validation samples"
+        n_train, n = (
+            int(self.known[rows].sum()) for rows in (self.pool.of_train, self.pool.of_validation)
+        )
+        parts = f"{n} validation samples"
+        parts = parts if self.pool.one_set else f"{n_train} training and {parts}"
         counts = f"{self.attribute.name}: known for {parts}"
         if self.inference is None:
             return f"{counts}, which are all."

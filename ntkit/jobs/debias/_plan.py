@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from ntkit.attributes import Attribute
-from ntkit.jobs.debias._candidates import CANDIDATES, Unfitted
+from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, Unfitted
 from ntkit.jobs.debias._invariance import Invariance
 from ntkit.jobs.debias._named_attributes import CompletedGroups, NamedAttributes
 
@@ -20,14 +20,15 @@ class Judges(Enum):
     LABELS = "labels of some training and validation samples"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Plan:
     """How a repair goes, decided before the first head is fitted."""
 
     # `said` is what a person named: attributes, read of the training and validation samples, and
     # changes. `on_test` has the same attributes of the test samples, if these judge. `known` has
     # labels of single samples, and `invariance` has changed copies. `method` is the candidate to
-    # write, BY_CHANGE for the best by changed copies, or None for the best by a label-free score.
+    # write, BY_CHANGE for the best by changed copies, or None for the best by the label-free
+    # `score`.
 
     said: NamedAttributes = field(default_factory=lambda: NamedAttributes((), {}))
     known: CompletedGroups | None = None
@@ -36,13 +37,9 @@ class Plan:
     judges: Judges = Judges.VALIDATION
     candidates: Mapping[str, Unfitted] = field(default_factory=lambda: CANDIDATES)
     method: str | None = None
-
-    @property
-    def named(self) -> Sequence[Attribute]:
-        """The attributes that a person named, of the training and validation samples."""
-        return self.said.read
+    score: str = DEFAULT_SCORE
 
     @property
     def attributes(self) -> list[Attribute]:
         """What a person named or labelled, of the training and validation samples."""
-        return [*self.named, *([] if self.known is None else [self.known.attribute])]
+        return [*self.said.read, *([] if self.known is None else [self.known.attribute])]

@@ -92,7 +92,7 @@ def repair_limits(choice: Choice) -> Limits:
 def _rows(comparison: Comparison, pred: Array) -> tuple[Row, list[Row], list[NamedGroups]]:
     """The average, the classes and the named groups by predictions of validation samples."""
     card, y = comparison.scorecard, comparison.validation.y
-    rows = np.arange(card.n_train, len(card.y))
+    rows = comparison.pool.of_validation
     right = pred == y, card.before[rows]
     subsets: list[tuple[Kind, Any, Array]]
     subsets = [("average", "average", y == y), *(("class", str(k), y == k) for k in card.classes)]
@@ -115,7 +115,7 @@ def comments_on(limits: Limits, plan: Plan) -> list[str]:
     if plan.known is not None:
         comments.append("Groups have no limits, because people labelled single samples.")
     else:
-        readable = zip(plan.named, _checkable(plan.said)[1], strict=True)
+        readable = zip(plan.said.read, _checkable(plan.said)[1], strict=True)
         comments += [
             f"Groups of {each.name} have no limits, because a check does not read them by a name."
             for each, is_readable in readable

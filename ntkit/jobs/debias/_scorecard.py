@@ -23,8 +23,8 @@ from ntkit.jobs.debias._outcome import (
     named_groups,
 )
 from ntkit.jobs.debias._plan import Plan
+from ntkit.jobs.debias._pool import Pool
 from ntkit.metrics import compare, mean_of_rows
-from ntkit.study import Study
 
 _ORIGINAL = "original"
 
@@ -37,15 +37,13 @@ class Scorecard:
     # it; not what is inferred. For each of these, `helped` holds the groups in which the shortcut
     # helps the original. `copies` are those of the validation samples; labels need none.
 
-    def __init__(self, study: Study, original: LinearHead, plan: Plan) -> None:
+    def __init__(self, pool: Pool, original: LinearHead, plan: Plan) -> None:
         known = plan.known
-        self.study, self.original, self.known = study, original, known
-        self.y, self.n_train = study.both.y, len(study.train)
-        self.classes = study.both.classes.tolist()
-        parts = [part for part in (study.train, study.validation) if part is not None and len(part)]
-        self.before = np.concatenate([original.predict(part.X) == part.y for part in parts])
+        self.pool, self.original, self.known = pool, original, known
+        self.y, self.classes = pool.y, pool.train.classes.tolist()
+        self.before = np.concatenate([original.predict(each.X) == each.y for each in pool.sets])
         self.invariance = plan.invariance if known is None else None
-        self.said = [*plan.named] if known is None else [known.labelled]
+        self.said = [*plan.said.read] if known is None else [known.labelled]
         self.helped = [self._helped(at, each) for at, each in enumerate(self.said)]
 
     def _helped(self, at: int, attribute: Attribute) -> frozenset[Cell]:
@@ -53,15 +51,14 @@ class Scorecard:
         # Of a rare value there may be too few validation samples to tell. Changed copies show it,
         # and the training samples have more of it. A model that knows these by heart is right on
         # all, so they are not joined with the others.
-        n, helped, both = self.n_train, frozenset[Cell](), np.arange(len(self.y))
-        for of_train in (True, False)[not n :]:
+        helped = frozenset[Cell]()
+        for rows in self.pool.slices:
             if self.known is not None:  # labels of both sets tell of each
-                told = self.known.told(self.y, both, of_train=of_train)
+                told = self.known.told(self.y, slice(None), rows)
                 helped |= helped_groups(attribute, self.y, self.before, told)
                 continue
-            rows = both[:n] if of_train else both[n:]
             of, y, right = attribute.take(rows), self.y[rows], self.before[rows]
-            if self.invariance is not None and not of_train:
+            if self.invariance is not None and rows == self.pool.of_validation:
                 copies = self.invariance.validation.one_of_each(at)
                 of = replace(of, value=np.append(of.value, copies.values[:, at]))
                 of_copies = self.original.predict(copies.Z) == y[copies.of]
@@ -74,19 +71,20 @@ class Scorecard:
         read: Sequence[Attribute],
         y: Array,
         right: tuple[Array, Array],
-        rows: Array | None = None,
+        rows: slice | None = None,
         by_copies: Sequence[NamedGroups] = (),
     ) -> list[NamedGroups]:
         """The groups of each named attribute and of all, or else of originals and copies.
 
-        With labels of single samples, ``rows`` are the numbers of the samples in both sets.
+        With labels of single samples, ``rows`` says which samples of the pool these are.
         """
         fewest = 1 if self.invariance is None else FEWEST
         source: Source = "read"
         told: Told = compare
         if self.known is not None:
             source = "labelled" if self.known.is_estimated else "read"
-            told = compare if rows is None else self.known.told(y, rows)
+            of = self.pool.of_validation
+            told = compare if rows is None else self.known.told(y, rows, of)
         groups = [
             named_groups(each, y, right, helped, self.classes, source, fewest, told)
             for each, helped in zip(read, self.helped, strict=True)
@@ -100,7 +98,7 @@ class Scorecard:
 
     def first_number(self, after: Array, of_copies: tuple[Array, Array] | None) -> float | None:
         """The first number of the outcome, on validation samples and their copies."""
-        rows = np.arange(self.n_train, len(self.y))
+        rows = self.pool.of_validation
         said = [each.take(rows) for each in self.said]
         if not all((each.value >= 0).any() for each in said):  # labels of training samples alone
             return None
@@ -125,12 +123,12 @@ class Scorecard:
     def _with_copies(self) -> tuple[Array, Attribute, frozenset[Cell]]:
         """A copy of each validation sample, which samples are copies, and the helped groups."""
         assert self.invariance is not None
-        copies, y = self.invariance.validation, self.y[self.n_train :]
+        copies, y = self.invariance.validation, self.pool.validation.y
         first = np.unique(copies.of, return_index=True)[1]
         number = np.repeat([0, 1], [len(y), len(first)])
         which, of = Attribute("copies", number, (_ORIGINAL, "changed")), y[copies.of[first]]
         right = self.original.predict(copies.Z[first]) == of
-        right = np.append(self.before[self.n_train :], right)
+        right = np.append(self.before[self.pool.of_validation], right)
         return first, which, helped_groups(which, np.append(y, of), right)
 
     def by_copies(
@@ -140,7 +138,7 @@ class Scorecard:
         if self.invariance is None or of_copies is None:
             return []
         first, which, helped = self._with_copies
-        y = self.y[self.n_train :]
+        y = self.pool.validation.y
         of = y[self.invariance.validation.of[first]]
         of_first = of_copies[0][first], of_copies[1][first]
         after, before = map(np.append, right, of_first)

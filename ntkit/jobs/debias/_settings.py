@@ -30,7 +30,6 @@ from ntkit.inputs.text_preprocessing import TextPreprocessing
 from ntkit.jobs.debias._accuracy_cost import MAX_COST
 from ntkit.jobs.debias._candidates import asked_for
 from ntkit.model.frozen_model import loaded
-from ntkit.scorers import LABEL_FREE_SCORES
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -157,11 +156,6 @@ class Order:
     force: bool
     settings: DebiasSettings
     goes_on: bool
-
-    @property
-    def by_score(self) -> bool:
-        """Whether a label-free score chooses the head."""
-        return isinstance(self.method, str) and self.method in LABEL_FREE_SCORES
 
     @classmethod
     def of(

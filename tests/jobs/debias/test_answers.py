@@ -23,9 +23,10 @@ from ntkit.jobs.debias._candidates import asked_for
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import PartlyKnown, partly_known
 from ntkit.jobs.debias._plan import Plan
+from ntkit.jobs.debias._pool import Pool
 from ntkit.jobs.label import label_samples
 from ntkit.metrics import worst_group_accuracy
-from ntkit.study import Rows, Study
+from ntkit.study import Rows
 from tests.cases import read_csv, settings, write_csv, write_rows
 from tests.jobs.label.models import rows, write_model
 
@@ -40,13 +41,14 @@ DIGITS = marked_digits_model_path()
 
 def completed(values, y, feature_set, *, crossed=True):
     given = PartlyKnown(Attribute.from_labels("mark", values), crossed)
-    return given.completed(y, {"feature_set": feature_set}, 0)
+    pool = Pool(*(Rows.of(np.zeros((len(labels), 1)), labels) for labels in y))
+    return given.completed(pool, {"feature_set": feature_set}, 0)
 
 
 def compared(known, sets=None, head=None):
     """A comparison with the fitted and rated candidate of these groups."""
     sets = sets or (Rows.of(X, Y), Rows.of(HELD[0], HELD[1]))
-    made = Comparison(*sets, None, head=head, plan=Plan(known=known))
+    made = Comparison(Pool(*sets), None, head=head, plan=Plan(known=known))
     settings, name = asked_for(None, partly_known=True)
     estimator, rows = settings[name]
     clf, _ = made.fit(estimator, rows)
@@ -107,9 +109,8 @@ def test_what_a_person_knows_is_not_moved(unknown, crossed):
     assert np.array_equal(partly.groups.labels[known], full.groups.labels[known])
     held = known[len(Y) :]
     assert np.array_equal(partly.judging().labels[held], full.judging().labels[held])
-    clf = partly.fit(
-        DFRClassifier(variant="weighted"), Study(Rows.of(X, Y), Rows.of(*HELD[:2])), None
-    )
+    both = Rows.of(X, Y).and_then(Rows.of(*HELD[:2]))
+    clf = partly.fit(DFRClassifier(variant="weighted"), both, np.arange(len(both)))
     groups, counts = np.unique(full.groups.labels[known], return_counts=True)
     assert partly.n_known == dict(zip(groups.tolist(), counts.tolist(), strict=True))
     assert (clf.group_counts_ >= counts).all()
@@ -530,8 +531,8 @@ def test_rows_of_memory_maps_can_be_labelled(tmp_path):
     heads = [
         known.fit(
             DFRClassifier(variant="weighted", random_state=0),
-            Study(Rows.of(a, Y), Rows.of(b, HELD[1])),
-            None,
+            Rows.of(a, Y).and_then(Rows.of(b, HELD[1])),
+            np.arange(N),
         ).coef_
         for a, b in (mapped, (X, HELD[0]))
     ]

@@ -15,6 +15,7 @@ from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, HeadClass
 from ntkit.exceptions import InputError
 from ntkit.jobs.debias._candidates import CANDIDATES
 from ntkit.jobs.debias._comparison import Comparison
+from ntkit.jobs.debias._pool import Pool
 from ntkit.study import Rows, Study, digest
 from tests.jobs.debias.conftest import DIGITS
 
@@ -81,7 +82,7 @@ def mapped_sets(folder, sizes, width=64):
 def test_mapped_embeddings_are_compared_as_others_are(tmp_path, monkeypatch):
     monkeypatch.setattr(ntkit.study, "LARGE", 0)
     sets = mapped_sets(tmp_path, (600, 200))
-    of_memory, of_files = (Comparison(*parts, None, head=None) for parts in sets)
+    of_memory, of_files = (Comparison(Pool(*parts), None, head=None) for parts in sets)
     assert np.array_equal(of_memory.train.X, of_files.train.X)
     for name in ("class-balanced-both", "auto"):
         one, other = (c.fit(*CANDIDATES[name])[0].head_ for c in (of_memory, of_files))
@@ -89,7 +90,7 @@ def test_mapped_embeddings_are_compared_as_others_are(tmp_path, monkeypatch):
     full = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
     with pytest.raises(InputError, match="not enough disk space"):
-        Comparison(*sets[1], None, head=None)
+        Comparison(Pool(*sets[1]), None, head=None)
 
 
 def test_standardising_what_is_mapped_takes_no_memory_for_it(tmp_path):
@@ -99,7 +100,7 @@ def test_standardising_what_is_mapped_takes_no_memory_for_it(tmp_path):
     def peak(parts):
         tracemalloc.start()
         with config_context(working_memory=1):
-            Comparison(*parts, None, head=None, C=1e-3)
+            Comparison(Pool(*parts), None, head=None, C=1e-3)
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found

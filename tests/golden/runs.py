@@ -294,6 +294,23 @@ def debias_one_set():
 
 
 @run
+def debias_one_set_change():
+    job = ("digits.onnx", "images/validation", *OF_CLASSES)
+    return debiased("debias_one_set_change", *job, "--invariant", "image:top left")
+
+
+@run
+def debias_new_head():
+    """A last layer for classes that the model does not have."""
+    for part in ("train", "validation", "test"):
+        with np.load(f"{part}.npz") as arrays:
+            y = np.array(["low", "high"])[arrays["y"]]
+            np.savez(f"named-{part}.npz", X=arrays["X"], y=y)
+    job = ("digits.onnx", *sets_of("named-", ".npz"), "--new-head")
+    return debiased("debias_new_head", *job, "--spurious", MARK)
+
+
+@run
 def debias_answers():
     """Without an answer, and then with one."""
     out = Path("debias_answers")

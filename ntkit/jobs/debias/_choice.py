@@ -175,7 +175,8 @@ def _best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, 
     """The best candidate by cross-fitted predictions of training rows and their copies."""
     # Among candidates within one standard error of the best, the predictions of the chosen one
     # flip least, because a person said that the changes do not matter.
-    judge, X, y = comparison.chooser, comparison.train.X, comparison.train.y
+    judge = comparison.judge_of_set(comparison.pool.of_train)
+    X, y = comparison.train.X, comparison.train.y
     copies = judge.copies
     scores, errors, flips = dict[str, float](), dict[str, float](), dict[str, float]()
     for name in names:

@@ -72,10 +72,12 @@ class Comparison:
         named = plan.said.read
         values = np.stack([each.value for each in named], axis=1) if named else None
         self.study = self.with_copies = pool.study(values)
+        self.copies: CopiesOf | None = None  # of validation samples
         if plan.invariance is not None:
             invariance = plan.invariance.scaled(self.mean, self.std)
             self.plan = replace(plan, invariance=invariance)
             self.with_copies = invariance.added_to(self.study)
+            self.copies = invariance.of(pool.of_validation)
         self.C, self.seed = C, seed
         self._chosen_C: dict[FittedOn, float] = {}
         self.fitted: dict[str, Any] = {}
@@ -276,8 +278,8 @@ class Comparison:
 
     def copy_predictions(self, name: str, t: float = 1.0) -> Array:
         """Predict each copy of the validation set by a fit without its original."""
-        assert self.plan.invariance is not None
-        copies = self.plan.invariance.validation
+        copies = self.copies
+        assert copies is not None
         pred = np.empty_like(self.validation.y, shape=len(copies.of))
         for half, (_, scored) in zip(self._half_heads[name], self.halves, strict=True):
             head = mixed(self.original, half, t, self.train.X)
@@ -287,11 +289,10 @@ class Comparison:
 
     def right_copies(self, name: str, t: float) -> tuple[Array, Array] | None:
         """Correct predictions of validation copies, by the new and by the original head."""
-        if self.plan.invariance is None:
+        if self.copies is None:
             return None
-        copies = self.plan.invariance.validation
-        y = self.validation.y[copies.of]
-        return self.copy_predictions(name, t) == y, self.original.predict(copies.Z) == y
+        y = self.validation.y[self.copies.of]
+        return self.copy_predictions(name, t) == y, self.original.predict(self.copies.Z) == y
 
     def cross_fitted(self, name: str) -> Iterator[tuple[LinearHead, Array]]:
         """Heads of a candidate, and the training rows (or of a single set) left out of each fit."""
@@ -382,27 +383,21 @@ class Comparison:
 
     def judges_by_change(self, name: str) -> bool:
         """Whether real groups and copies judge a candidate; not one fitted on labels."""
-        return self.plan.invariance is not None and self.rows_of[name] is not FittedOn.LABELS
+        return self.copies is not None and self.rows_of[name] is not FittedOn.LABELS
 
     @cached_property
     def judge(self) -> Judge:
         """The groups that judge a repair by change on validation samples."""
-        assert self.plan.invariance is not None
-        copies = self.plan.invariance.validation
-        return self._judge(self.pool.of_validation, self.validation.y, copies)
+        return self.judge_of_set(self.pool.of_validation)
 
-    @property
-    def chooser(self) -> Judge:
-        """The groups of training rows and their copies that choose among candidates by change."""
-        assert self.plan.invariance is not None
-        return self._judge(self.pool.of_train, self.train.y, self.plan.invariance.train)
-
-    def _judge(self, rows: slice, y: Array, copies: CopiesOf) -> Judge:
+    def judge_of_set(self, rows: slice) -> Judge:
         """The groups of a set and its copies; ``rows`` is its place in the pool."""
-        assert self.plan.invariance is not None
-        values = None if self.study.values is None else self.study.values[rows]
-        titles = [change.name for change in self.plan.invariance.changes]
-        return judge_of(y, values, self.plan.said.read, copies, titles, self._likeness)
+        invariance, values = self.plan.invariance, self.study.values
+        assert invariance is not None
+        values, copies = None if values is None else values[rows], invariance.of(rows)
+        titles = [change.name for change in invariance.changes]
+        named, y = self.plan.said.read, self.pool.y[rows]
+        return judge_of(y, values, named, copies, titles, self._likeness)
 
     @cached_property
     def _likeness(self) -> dict[str, Likeness]:

@@ -210,7 +210,7 @@ def results_by_change(data: Prepared, choice: Choice, order: Order) -> ByChange:
     changes, Z = invariance.changes, comparison.validation.X
     names = tuple(change.name for change in changes)
     reliance = reliance_on(
-        changes, comparison.original, Z, invariance.validation, order.settings.random_state
+        changes, comparison.original, Z, judge.copies, order.settings.random_state
     )
     # For attributes that a person named, the accuracy cost decides. For a change alone, the model
     # must rely on it.

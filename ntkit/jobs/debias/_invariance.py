@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
 from hashlib import sha256
 from itertools import chain, product
 from pathlib import Path
@@ -35,7 +34,6 @@ from ntkit.jobs.debias._named_attributes import (
     classes_of,
     named_attributes,
 )
-from ntkit.jobs.debias._pool import Pool
 from ntkit.jobs.debias._settings import Order
 from ntkit.model import FrozenModel
 from ntkit.study import Rows, Study, stratified_folds
@@ -204,21 +202,10 @@ class Invariance:
     changes: tuple[Change, ...]
     copies: CopiesOf
     folds: Array
-    pool: Pool
     notes: tuple[str, ...] = ()
 
-    @cached_property
-    def train(self) -> CopiesOf:
-        """Copies of the training rows, by their numbers in the training set."""
-        return self._of(self.pool.of_train)
-
-    @cached_property
-    def validation(self) -> CopiesOf:
-        """Copies of the validation rows, by their numbers in the validation set."""
-        return self._of(self.pool.of_validation)
-
-    def _of(self, rows: slice) -> CopiesOf:
-        """Copies of some samples that follow each other, as views."""
+    def of(self, rows: slice) -> CopiesOf:
+        """Copies of a set by their numbers in it, as views; ``rows`` is its place in the pool."""
         at = np.flatnonzero((self.copies.of >= rows.start) & (self.copies.of < rows.stop))
         some = self.copies.take(slice(at[0], at[-1] + 1) if len(at) else at)
         return replace(some, of=some.of - rows.start)
@@ -284,7 +271,7 @@ def copies_made(data: Prepared, said: NamedAttributes, order: Order) -> Invarian
         for i, change in enumerate(changes)
     ]
     of_all = np.concatenate([folds[name] for name in sets])
-    return Invariance(changes, CopiesOf.joined(made), of_all, pool, tuple(notes))
+    return Invariance(changes, CopiesOf.joined(made), of_all, tuple(notes))
 
 
 def _embedded(

@@ -40,6 +40,7 @@ from ntkit.jobs.debias._flips import ByChange
 from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._lost_groups import GroupCheck
 from ntkit.jobs.debias._outcome import PROBABLY, deciding_groups
+from ntkit.jobs.debias._plan import Judges
 from ntkit.jobs.debias._repair_limits import comments_on, repair_limits
 from ntkit.jobs.debias._result import DebiasResult, FindingsResult
 from ntkit.jobs.debias._service import DEPLOYED, write_deployed
@@ -194,8 +195,7 @@ def _check_command(order: Order, data: Prepared, choice: Choice) -> str:
     # The head was chosen on all these samples, and perhaps fitted on them.
     if test is None or not {*fitted}.isdisjoint(digests.get("test", ())):
         return f"ntkit check {models} TEST, with samples as TEST that this repair has not seen"
-    unread = plan.known is None and plan.said.read and not plan.on_test
-    if unread and not plan.said.layers:
+    if plan.judges is Judges.VALIDATION and plan.said.read and not plan.said.layers:
         return f"ntkit check {models} TEST, with samples as TEST that show what was named"
     source = next(iter(test.sources), None)
     if source is None:
@@ -435,8 +435,8 @@ def _moved(order: Order, data: Prepared, choice: Choice) -> Moved | None:
     invariance = comparison.plan.invariance
     if invariance is None or samples.embedded:
         return None
-    change, copies = invariance.changes[0], invariance.validation
-    folds = invariance.folds[invariance.pool.of_validation]
+    change, rows = invariance.changes[0], comparison.pool.of_validation
+    copies, folds = invariance.of(rows), invariance.folds[rows]
     made, _ = change.copies(samples, seed=order.settings.random_state, folds=folds)
     first = copies.take(copies.change == 0)
     original, head = comparison.original, choice.head

@@ -299,11 +299,6 @@ class CompletedGroups:
     pool: Pool
 
     @property
-    def y(self) -> Array:
-        """Class of each sample."""
-        return self.pool.y
-
-    @property
     def inference(self) -> Any:
         """Estimator of the unknown groups; None if all are known."""
         return self.attribute.inference
@@ -316,12 +311,12 @@ class CompletedGroups:
     @cached_property
     def groups(self) -> Attribute:
         """Known or inferred class × value of each sample."""
-        return self.attribute.crossed(self.y)
+        return self.attribute.crossed(self.pool.y)
 
     @cached_property
     def n_known(self) -> dict[str, int]:
         """Number of labelled samples of each known or inferred group."""
-        known = Counter(self.partly.attribute.crossed(self.y).labels.tolist())
+        known = Counter(self.partly.attribute.crossed(self.pool.y).labels.tolist())
         return {name: known[name] for name in self.groups.names}
 
     @cached_property
@@ -345,8 +340,8 @@ class CompletedGroups:
         groups = self.groups if self.partly.crossed else self.attribute
         if self.is_read:
             return groups, ""
-        n_groups = len({*self.y.tolist()}) * len(self.attribute.names) * self.partly.crossed
-        return with_rest(groups, self.y, n_groups)
+        n_groups = len({*self.pool.y.tolist()}) * len(self.attribute.names) * self.partly.crossed
+        return with_rest(groups, self.pool.y, n_groups)
 
     def judging(self) -> Attribute | None:
         """Groups of the validation samples that judge a head; None with too few labels."""
@@ -364,7 +359,10 @@ class CompletedGroups:
         if self.inference is not None and self.is_read:
             return np.asarray(self.inference.unseen_distributions_)
         # The shares of the labels of the class.
-        y_index, n_values = np.unique(self.y, return_inverse=True)[1], len(self.attribute.names)
+        y_index, n_values = (
+            np.unique(self.pool.y, return_inverse=True)[1],
+            len(self.attribute.names),
+        )
         count = np.full((y_index.max() + 1, n_values), 1 / n_values)
         np.add.at(count, (y_index[self.known], self.attribute.value[self.known]), 1)
         return np.asarray((count / count.sum(axis=1, keepdims=True))[y_index])
@@ -383,14 +381,14 @@ class CompletedGroups:
     @cached_property
     def is_estimated(self) -> bool:
         """Whether labels tell groups that not every sample shows."""
-        pairs = {*zip(self.y.tolist(), self.attribute.value.tolist(), strict=True)}
+        pairs = {*zip(self.pool.y.tolist(), self.attribute.value.tolist(), strict=True)}
         of_one_class = len(pairs) == len({value for _, value in pairs})
         return of_one_class or not self.known.all()
 
     def told(self, y: Array, rows: slice, of: slice) -> Told:
         """How labels among these rows tell the groups of some of them, such as validation rows."""
         # The model may know training samples by heart.
-        counted = np.zeros(len(self.y), dtype=bool)
+        counted = np.zeros(len(self.pool.y), dtype=bool)
         counted[of] = True
         parts = self.probabilities[rows], self.labelled.value[rows], counted[rows]
         return Labelled(y, *parts).rows

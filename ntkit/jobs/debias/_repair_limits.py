@@ -18,7 +18,7 @@ from ntkit.jobs.debias._choice import Choice
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._outcome import FEW, NamedGroups, named_groups
-from ntkit.jobs.debias._plan import Plan
+from ntkit.jobs.debias._plan import Judges, Plan
 from ntkit.metrics import Row, compare
 from ntkit.metrics.rows import Kind
 
@@ -67,7 +67,8 @@ def repair_limits(choice: Choice) -> Limits:
             slices[str(row.name)] = of_group
     invariance, changes = plan.invariance, list[str]()
     if invariance is not None:  # a check of such samples tests those that apply to some
-        numbers = np.unique(invariance.validation.change).tolist()
+        copies = invariance.of(comparison.pool.of_validation)
+        numbers = np.unique(copies.change).tolist()
         changes = [invariance.changes[number].name for number in numbers]
     drops = dict[str, float]()
     for row, whole in zip(classes, classes_of_all, strict=True):
@@ -100,7 +101,7 @@ def _rows(comparison: Comparison, pred: Array) -> tuple[Row, list[Row], list[Nam
     named = [
         named_groups(each.take(rows), y, right, helped, card.classes)
         for each, helped in zip(card.said, card.helped, strict=True)
-        if comparison.plan.known is None
+        if comparison.plan.judges is not Judges.LABELS
     ]
     return average, of_classes, named
 
@@ -112,7 +113,7 @@ def comments_on(limits: Limits, plan: Plan) -> list[str]:
         "A drop is the loss on these samples plus a margin for their number.",
         "A lowest accuracy is of a group that the shortcut does not surely help, and that gained.",
     ]
-    if plan.known is not None:
+    if plan.judges is Judges.LABELS:
         comments.append("Groups have no limits, because people labelled single samples.")
     else:
         readable = zip(plan.said.read, _checkable(plan.said)[1], strict=True)

@@ -42,7 +42,9 @@ class Scorecard:
         self.pool, self.original, self.known = pool, original, known
         self.y, self.classes = pool.y, pool.train.classes.tolist()
         self.before = np.concatenate([original.predict(each.X) == each.y for each in pool.sets])
-        self.invariance = plan.invariance if known is None else None
+        changes = plan.invariance if known is None else None
+        self.changes = () if changes is None else changes.changes
+        self.copies = None if changes is None else changes.of(pool.of_validation)
         self.said = [*plan.said.read] if known is None else [known.labelled]
         self.helped = [self._helped(at, each) for at, each in enumerate(self.said)]
 
@@ -58,8 +60,8 @@ class Scorecard:
                 helped |= helped_groups(attribute, self.y, self.before, told)
                 continue
             of, y, right = attribute.take(rows), self.y[rows], self.before[rows]
-            if self.invariance is not None and rows == self.pool.of_validation:
-                copies = self.invariance.validation.one_of_each(at)
+            if self.copies is not None and rows == self.pool.of_validation:
+                copies = self.copies.one_of_each(at)
                 of = replace(of, value=np.append(of.value, copies.values[:, at]))
                 of_copies = self.original.predict(copies.Z) == y[copies.of]
                 y, right = np.append(y, y[copies.of]), np.append(right, of_copies)
@@ -78,7 +80,7 @@ class Scorecard:
 
         With labels of single samples, ``rows`` says which samples of the pool these are.
         """
-        fewest = 1 if self.invariance is None else FEWEST
+        fewest = 1 if self.copies is None else FEWEST
         source: Source = "read"
         told: Told = compare
         if self.known is not None:
@@ -111,7 +113,7 @@ class Scorecard:
         """Whether a shortcut helps the group of each training and validation sample."""
         y, helped = self.y, np.zeros(len(self.y), dtype=bool)
         said = self.said if self.known is None else [self.known.attribute]  # inferred ones as well
-        if not said and self.invariance is not None:
+        if not said and self.copies is not None:
             of_class = [label for label, which in self._with_copies[2] if which == _ORIGINAL]
             return np.isin(y, of_class)
         for each, cells in zip(said, self.helped, strict=True):
@@ -122,8 +124,8 @@ class Scorecard:
     @cached_property
     def _with_copies(self) -> tuple[Array, Attribute, frozenset[Cell]]:
         """A copy of each validation sample, which samples are copies, and the helped groups."""
-        assert self.invariance is not None
-        copies, y = self.invariance.validation, self.pool.validation.y
+        copies, y = self.copies, self.pool.validation.y
+        assert copies is not None
         first = np.unique(copies.of, return_index=True)[1]
         number = np.repeat([0, 1], [len(y), len(first)])
         which, of = Attribute("copies", number, (_ORIGINAL, "changed")), y[copies.of[first]]
@@ -135,16 +137,16 @@ class Scorecard:
         self, right: tuple[Array, Array], of_copies: tuple[Array, Array] | None
     ) -> list[NamedGroups]:
         """Validation samples of each class, and one copy of each, as groups; none with labels."""
-        if self.invariance is None or of_copies is None:
+        if self.copies is None or of_copies is None:
             return []
         first, which, helped = self._with_copies
         y = self.pool.validation.y
-        of = y[self.invariance.validation.of[first]]
+        of = y[self.copies.of[first]]
         of_first = of_copies[0][first], of_copies[1][first]
         after, before = map(np.append, right, of_first)
         labels = np.append(y, of)
         groups = named_groups(which, labels, (after, before), helped, self.classes, "copies")
-        if all(change.unrelates for change in self.invariance.changes):
+        if all(change.unrelates for change in self.changes):
             of_class = compare(of_first, [("class", str(k), of == k) for k in self.classes])
             groups = replace(groups, of_parts=mean_of_rows([row for row in of_class if row.n]))
         return [groups]

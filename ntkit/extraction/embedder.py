@@ -374,7 +374,7 @@ class Embedded:
 
     Z: Array
     layers: Mapping[str, Array]
-    device: str
+    key: str = ""  # digest of the model and the samples, in a cache file
 
 
 def embedded_with_layers(
@@ -394,7 +394,7 @@ def embedded_with_layers(
     readable = _readable(embedder, X, layers) if layers else ()
     Z, *values = embedder.outputs(X, readable)
     named = {layer.name: of_layer for layer, of_layer in zip(readable, values, strict=True)}
-    return Embedded(Z, named, embedder.device_)
+    return Embedded(Z, named)
 
 
 def layer_names(model: FrozenModel, most: int | None = None) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ def keep(file: Path, embedded: Embedded) -> bool:
         return False
     if file.exists() and _read(file) is None:
         return False
-    named: dict[str, Any] = {_KEY: np.array(embedded.device)}
+    named: dict[str, Any] = {_KEY: np.array(embedded.key)}
     with suppress(InputError), new_file(file) as unfinished, unfinished.open("wb") as opened:
         np.savez(opened, **arrays, **named)
         return True

@@ -712,7 +712,7 @@ def _embedded(
 ) -> tuple[Samples, Embedded]:
     """One pass over the samples; the embeddings of a store are used as they are."""
     if samples.embedded:
-        return samples, Embedded(samples.X, {}, "store")
+        return samples, Embedded(samples.X, {})
     samples = samples.measured(AuditedImages)
     model = embedder.frozen_model
     if model.head is not None and model.scores is None and checked:

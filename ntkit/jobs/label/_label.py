@@ -276,7 +276,7 @@ def _embedded(
 ) -> tuple[Embedded, bool]:
     """Embeddings and layers, and whether the model ran; else they are those of an earlier run."""
     if samples.embedded:
-        return Embedded(samples.X, {}, "store"), False
+        return Embedded(samples.X, {}), False
 
     def run() -> Embedded:
         samples.check_lengths()

@@ -29,7 +29,7 @@ _ROUNDING = 2e-3  # of the spread of embeddings: inputs of float16 move them by 
 _SOME = 1000  # rows that stand for all
 _DIRECTIONS = 8
 _MOST_NEAR = 5  # rows close to a row, itself included, on average
-_MORE_OFTEN = 3  # rows that are equal so much more often across sets than within are copies
+MORE_OFTEN = 3  # rows that are equal so much more often across sets than within are copies
 
 
 def hashed(*parts: bytes) -> bytes:
@@ -131,18 +131,11 @@ def are_coarse(number: Array, labels: Array, of_set: Array | None = None) -> boo
         return False
     if of_set is None:
         return True
-    # Copies in two sets may have other labels, such as those of a second annotator.
-    return not more_often_across(number, of_set)
-
-
-def more_often_across(number: Array, of_set: Array) -> bool:
-    """Whether numbers are equal more often across sets than within them, so that sets share some.
-
-    By chance, they are equal across sets at most as often as within (Cauchy–Schwarz).
-    """
-    within, n_within = map(_pairs, (number * (of_set.max(initial=0) + 1) + of_set, of_set))
+    # By chance, rows of two sets are equal at most as often as rows of one set (Cauchy–Schwarz).
+    # Copies in two sets are equal more often, and a second annotator may have changed labels.
+    within, n_within = map(_pairs, (number * (of_set.max() + 1) + of_set, of_set))
     across, n_across = _pairs(number) - within, _pairs(np.zeros_like(of_set)) - n_within
-    return across * n_within > _MORE_OFTEN * max(within, 1) * n_across
+    return across * n_within <= MORE_OFTEN * max(within, 1) * n_across
 
 
 def _pairs(numbers: Array) -> int:

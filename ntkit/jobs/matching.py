@@ -369,6 +369,7 @@ def _are_probabilities(batches: Sequence[Array], name: str) -> bool:
     off = np.concatenate([np.abs(each.sum(axis=1) - 1) for each in batches] or [np.ones(1)])
     low = np.concatenate([each.min(axis=1) for each in batches] or [np.zeros(1)])
     _refuse_one_probability(batches, name)
+    _refuse_several_tasks(batches, name)
     share = np.mean((off < _ROUNDING) & (low > -_ROUNDING))
     if _BY_CHANCE < share < 1:
         raise InputError(
@@ -391,6 +392,20 @@ def _refuse_one_probability(batches: Sequence[Array], name: str) -> None:
             f"{name} gives one score, which is between 0 and 1 for all {len(rows)} samples, and no "
             "Sigmoid computes it. So it may be a probability or a logit. Export the model with two "
             "columns, 1 - p and p, or with its logit."
+        )
+
+
+def _refuse_several_tasks(batches: Sequence[Array], name: str) -> None:
+    """Raise an error for probabilities of several tasks, side by side: they sum to 2 or more."""
+    rows = np.concatenate([*batches] or [np.ones((1, 2))])
+    total = rows.sum(axis=1)
+    inside = (rows > -_ROUNDING).all() and (rows < 1 + _ROUNDING).all()
+    n_tasks = round(float(total.mean()))
+    if len(rows) >= _ENOUGH and inside and n_tasks > 1 and (abs(total - n_tasks) < _ROUNDING).all():
+        raise InputError(
+            f"{name} gives scores that sum to {n_tasks} for all samples, as probabilities of "
+            f"{n_tasks} tasks do. Give each task an output of its own, and name it with --logits "
+            "NAME (logits= of FrozenModel.load)."
         )
 
 

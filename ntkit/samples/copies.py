@@ -17,13 +17,13 @@ from tqdm import tqdm
 from ntkit._contents import (
     CHUNK,
     LENGTH,
+    MORE_OFTEN,
     Digests,
     are_coarse,
     contents_of_embeddings,
     digests_of_rows,
     distinct,
     hashed,
-    more_often_across,
     named_content,
     row_contents,
     told_apart,
@@ -79,18 +79,23 @@ def contents_by_embedding(
     forms = {*map(_form, sets.values())}
     if len(forms) == 1 and forms != {_NUMBERS}:
         return contents, ""
-    exact, note = contents, ""
-    if forms != {_NUMBERS}:
-        exact = {name: row_contents(z, np.float32) for name, z in Z.items()}
     near = contents_of_embeddings(Z, contents)  # equal but for rounding
-    if near is None or not more_often_across(*_alone(near, exact)):
-        # Samples that are close may be different ones, such as those of few numbers.
-        if exact is contents:
-            return contents, ""
-        note, near = _note_on_close(near, exact), exact
-    return near | {name: told_apart(near[name]) for name, s in sets.items() if s.coarse}, note
+    if near is None:
+        return contents, "" if forms == {_NUMBERS} else _MOST_ARE_CLOSE
+    group, content, of_set = _numbered(near, contents)
+    same = _one_sample(group, content, of_set)
+    one = dict(zip(sets, np.split(same, np.cumsum([len(z) for z in Z.values()])[:-1]), strict=True))
+    note = "" if forms == {_NUMBERS} else _note_on_close(sets, of_set, group, content, ~same)
+    if not same.any():
+        return contents, note
+    found = {name: np.where(one[name], near[name], contents[name]) for name in sets}
+    return found | {name: told_apart(found[name]) for name, s in sets.items() if s.coarse}, note
 
 
+_MOST_ARE_CLOSE = (
+    "Most embeddings are close to each other, so ntkit cannot tell whether a set has samples of "
+    "another one in another form (files, arrays, stores)."
+)
 _NUMBERS = "numbers"
 
 
@@ -102,33 +107,54 @@ def _form(samples: Samples) -> str:
     return next(form for form, fits in raw.items() if fits)
 
 
-def _alone(near: Mapping[str, Digests], contents: Mapping[str, Digests]) -> tuple[Array, Array]:
-    """Number by embedding, and set, of each content that is in one set only."""
-    of_set = np.repeat(np.arange(len(near)), [*map(len, near.values())])
-    first, number = distinct(np.concatenate([contents[name] for name in near]))
-    pairs = np.unique(np.stack([number, of_set]), axis=1)[0]
-    kept = first[np.bincount(pairs) == 1]
-    return distinct(np.concatenate([*near.values()]))[1][kept], of_set[kept]
+def _numbered(*of_sets: Mapping[str, Digests]) -> list[Array]:
+    """Numbers of digests over all sets, for each kind of digest; last the number of the set."""
+    names = [*of_sets[0]]
+    every = [distinct(np.concatenate([each[name] for name in names]))[1] for each in of_sets]
+    return [*every, np.repeat(np.arange(len(names)), [len(of_sets[0][name]) for name in names])]
 
 
-def _note_on_close(near: Mapping[str, Digests] | None, exact: Mapping[str, Digests]) -> str:
-    """A note on samples of two sets that may be the same, or nothing."""
-    if near is None:
-        return (
-            "Most embeddings are close to each other, so ntkit cannot tell whether a set has "
-            "samples of another one in another form (files, arrays, stores)."
-        )
-    known, n = shared_samples(exact), 0
-    pair = ("", "")
-    for names, n_close in shared_samples(near).items():
-        if n_close - known[names] > n:
-            n, pair = n_close - known[names], names
+def _n_others(group: Array, content: Array) -> Array:
+    """Number of other contents in the group of each row."""
+    pairs = np.unique(np.stack([group, content]), axis=1)
+    return np.asarray(np.bincount(pairs[0], minlength=int(group.max()) + 1)[group] - 1)
+
+
+def _one_sample(group: Array, content: Array, of_set: Array) -> Array:
+    """Whether each row's group is one sample of two sets, which have other contents of it."""
+    # Of few numbers, or behind silent neurons, samples are close by chance: then sets have several
+    # contents of a group, at least as often as two sets have one each (Cauchy–Schwarz).
+    n = np.bincount(of_set)
+    of_rows = _n_others(group * len(n) + of_set, content) > 0
+    within = [len({*group[of_rows & (of_set == i)].tolist()}) for i in range(len(n))]
+    rates = (np.array(within) + 1) / np.maximum(n * (n - 1) / 2, 1)
+    across = ~np.isin(group, group[of_rows]) & (_n_others(group, content) > 0)
+    same = np.zeros_like(across)
+    for i, j in combinations(range(len(n)), 2):
+        one, other = (across & (of_set == k) for k in (i, j))
+        both = np.intersect1d(group[one], group[other])
+        if len(both) > MORE_OFTEN * np.sqrt(rates[i] * rates[j]) * n[i] * n[j]:
+            same |= (one | other) & np.isin(group, both)
+    return same
+
+
+def _note_on_close(
+    sets: Mapping[str, Samples], of_set: Array, group: Array, content: Array, open_: Array
+) -> str:
+    """A note on samples that may be those of a set in another form, or nothing."""
+    names, most = [*sets], (0, "", "")
+    for i, j in combinations(range(len(names)), 2):
+        if _form(sets[names[i]]) != _form(sets[names[j]]):
+            one, other = (of_set == i) & open_, (of_set == j) & open_
+            close = np.isin(group[other], group[one]) & ~np.isin(content[other], content[one])
+            most = max(most, (int(close.sum()), names[i], names[j]))
+    n, first, second = most
     if not n:
         return ""
-    one, two = map(_called, pair)
     return (
-        f"Embeddings of {counted(n, f'{two} sample')} are close to some of the {one} set, but so "
-        "are those of different samples of one set. ntkit cannot tell whether they are the same."
+        f"Embeddings of {counted(n, 'sample')} ({_called(second)}) are close to some of another "
+        f"set ({_called(first)}), but so are those of different samples of one set. ntkit cannot "
+        "tell whether they are the same."
     )
 
 

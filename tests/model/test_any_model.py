@@ -437,7 +437,7 @@ def test_a_sum_of_sigmoids_is_no_probability(tmp_path):
     "r = ReduceSum<keepdims = 0>(j, axes) probs = Mul(r, half)",
 ])  # fmt: skip
 def test_sigmoids_in_a_way_that_is_not_known_need_the_word_of_the_user(end, tmp_path):
-    """Their largest is no class: a sample may have several labels, or none."""
+    """Their largest is not a class: a sample may have several labels, or none."""
     start = SEVERAL_LABELS["mean"][0].partition("s = Add")[0]
     path = of_labels(start + end, tmp_path / "m.onnx", names=LABELS)
     with pytest.raises(HeadNotFoundError, match=r"several labels.*--classes"):

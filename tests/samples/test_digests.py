@@ -220,20 +220,32 @@ def _in_other_form(n_again):
 
 
 @pytest.mark.parametrize("n_again", [0, 3, 300])
-def test_files_that_were_saved_again_hide_no_shared_sample(n_again):
+def test_files_that_were_saved_again_hide_no_other_sample(n_again):
+    """Two files of one set with one embedding may be two samples, and a note says so."""
     found, note = contents_by_embedding(*_in_other_form(n_again))
-    assert (shared_samples(found), note) == ({("train", "test"): 100}, "")
-
-
-def test_a_note_says_where_embeddings_cannot_tell():
-    """Each sample is close to another one of its set."""
-    sets, contents, Z = _in_other_form(300)
-    Z["train"][300:] *= np.float32(1 + 1e-6)
-    found, note = contents_by_embedding(sets, contents, Z)
-    assert shared_samples(found)["train", "test"] < 50  # those that are equal to the bit
-    assert note.startswith("Embeddings of 100 test samples are close to some of the training set")
+    assert shared_samples(found) == {("train", "test"): max(0, 100 - n_again)}
+    n = min(n_again, 100)
+    assert note.startswith(f"Embeddings of {n} samples (test) are close to some" if n else "")
+    assert (note == "") == (n == 0)
+    sets, contents, Z = _in_other_form(n_again)
     sets["test"], Z["test"] = replace(sets["test"], X=Z["test"] + 9), Z["test"] + 9
-    assert contents_by_embedding(sets, contents, Z)[1] == ""
+    assert contents_by_embedding(sets, contents, Z) == (contents, "")
+
+
+def test_silent_neurons_make_no_copies():
+    """Different samples have one embedding, as often across sets as within one."""
+    rng = np.random.default_rng(0)
+    Z = np.maximum(rng.standard_normal((600, 3)) - 0.9, 0).round(1).astype(np.float32)
+    X = rng.standard_normal((600, 3)).astype(np.float32)
+    parts = {"train": (X[:300], Z[:300]), "validation": (X[300:500], Z[300:500])}
+    for shared in (False, True):
+        test = (X[:100] if shared else X[500:]).astype(np.float16), Z[:100] if shared else Z[500:]
+        every = parts | {"test": test}
+        sets = {name: Samples(x, embedded=name == "validation") for name, (x, _) in every.items()}
+        of = {name: z for name, (_, z) in every.items()}
+        found, note = contents_by_embedding(sets, contents_of(sets), of)
+        assert shared_samples(found)["train", "validation"] == 0
+        assert note.startswith("Embeddings of ")
 
 
 @pytest.mark.parametrize("columns", [["a"], ["a", "b", "c"]])

@@ -237,6 +237,17 @@ def test_one_score_between_0_and_1_is_no_logit(tmp_path):
     np.testing.assert_array_equal(found.labels == "yes", X[:, 0] > 0)
 
 
+def test_probabilities_of_two_tasks_are_no_classes(tmp_path):
+    text = (
+        "(float[N, 4] x) => (float[N, 4] s) { a, b = Split <axis = 1> (x) "
+        "p = Softmax(a) q = Softmax(b) s = Concat <axis = 1> (p, q) }"
+    )
+    path = models.save(models.parsed(text), tmp_path / "m.onnx", ["a", "b", "c", "d"])
+    X = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
+    with pytest.raises(InputError, match="sum to 2 for all samples, as probabilities of 2 tasks"):
+        ntkit.predict(path, X, device="cpu")
+
+
 def test_two_columns_of_one_name_are_refused(tmp_path):
     old, new = (named(tmp_path / f"{n}.onnx", ["before_a", "a"]) for n in ("old", "new"))
     with pytest.raises(InputError, match="Two columns"):

@@ -71,7 +71,8 @@ class Comparison:
         self.evaluated = self.validation if self.test is None else self.test
         named = plan.said.read
         values = np.stack([each.value for each in named], axis=1) if named else None
-        self.study = self.with_copies = pool.study(values)
+        validation = None if pool.one_set else pool.validation
+        self.study = self.with_copies = Study(pool.train, validation, values)
         self.copies: CopiesOf | None = None  # of validation samples
         if plan.invariance is not None:
             invariance = plan.invariance.scaled(self.mean, self.std)

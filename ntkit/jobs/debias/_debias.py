@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -375,7 +376,7 @@ def _with_inferred(
     order: Order,
 ) -> CompletedGroups:
     """Groups of all training and validation samples, from partly known ones."""
-    both = data.pool.study().both
+    both = reduce(Rows.and_then, data.pool.sets)
     if not isinstance(both.X, np.ndarray):
         both = both.take(np.arange(len(both)))  # a mapped copy
     pooled = data.pooled_layers

@@ -126,6 +126,7 @@ class Prepared:
 
     model: FrozenModel
     sets: Mapping[str, Samples]
+    pooled: Sequence[str]  # names of the sets of `pool`
     passes: Mapping[str, Embedded]
     computed: frozenset[str]
     layers: Sequence[str]
@@ -137,11 +138,6 @@ class Prepared:
     embedder: OnnxEmbedder
     notes: tuple[str, ...]
     cautions: tuple[str, ...]  # notes that call the result into question
-
-    @property
-    def pooled(self) -> list[str]:
-        """Sets with attributes: training and validation set, or a single one."""
-        return [name for name in POOLED if name in self.sets]
 
     def noting(self, *notes: str, cautions: Iterable[str] = ()) -> Prepared:
         """The same with more notes, and with more that call the result into question."""
@@ -255,25 +251,17 @@ def prepared(
     if not judges:
         sets = {name: samples for name, samples in sets.items() if name != "test"}
         del passes["test"]
+    pooled = [name for name in POOLED if name in sets]
     rows = {
         name: Rows.of(passes[name].Z, each.y, each.groups, contents=same[name])
         for name, each in sets.items()
     }
     return Prepared(
-        model=model,
-        sets=sets,
-        passes=passes,
-        computed=frozenset(computed),
-        layers=layers,
-        digests=digests,
-        pool=Pool(rows["train" if "train" in rows else "validation"], rows["validation"]),
-        test=rows.get("test"),
-        shared=shared,
-        inputs=inputs,
-        embedder=embedder,
-        notes=(*notes, *cautions),
-        cautions=tuple(cautions),
-    )
+        model=model, sets=sets, pooled=pooled, passes=passes, computed=frozenset(computed),
+        layers=layers, digests=digests, pool=Pool(rows[pooled[0]], rows[pooled[-1]]),
+        test=rows.get("test"), shared=shared, inputs=inputs, embedder=embedder,
+        notes=(*notes, *cautions), cautions=tuple(cautions),
+    )  # fmt: skip
 
 
 def _embedded(

@@ -94,7 +94,10 @@ def drafted(
         shared=data.shared,
         veto="" if by_change is None else by_change.veto,
     )
-    written = not reason or order.settings.otherwise == "new head"
+    # Here is decided what is written: the new head, an ERM head for other classes, or a copy.
+    helped, otherwise = not reason, order.settings.otherwise
+    written = helped or otherwise == "new head"
+    kept_original = not (written or new_head) and otherwise == "original" and order.out is not None
     head = comparison.on_raw_embeddings(choice.head if written else comparison.original)
     suppressed = np.flatnonzero(clf.suppressed_ if n_suppressed(clf) else ())
     debiased = data.model
@@ -117,7 +120,7 @@ def drafted(
         accuracy_costs=choice.accuracy_costs,
         accuracy_cost=choice.accuracy_cost,
         max_cost=order.max_cost,
-        helped=not reason,
+        helped=helped,
         reason=reason,
         shared=data.shared,
         written=written,
@@ -125,15 +128,13 @@ def drafted(
         refused=refused,
         check=check,
         answers=tuple(trail),
-        kept_original=order.settings.otherwise == "original"
-        and order.out is not None
-        and debiased is data.model,
+        kept_original=kept_original,
         balanced_over=choice.balanced_over,
         unjudged=choice.unjudged,
         by_change=by_change,
         cautions=data.cautions,
         ordered_share=order.settings.interpolation,
-        limits=repair_limits(choice) if not reason and not new_head else None,
+        limits=repair_limits(choice) if helped and not new_head else None,
         check_command=_check_command(order, data, choice),
     )
     return _with_notes(result, order, data, choice)

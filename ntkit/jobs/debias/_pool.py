@@ -6,7 +6,7 @@ import numpy as np
 
 from ntkit._types import Array
 from ntkit.solver.loss import is_mapped
-from ntkit.study import Rows, Study
+from ntkit.study import Rows
 
 
 class Pool:
@@ -30,10 +30,6 @@ class Pool:
         parts = zip(self.slices, some, strict=True)
         every = np.arange(len(self.y))
         return np.concatenate([every[at][slice(None) if s is None else s] for at, s in parts])
-
-    def study(self, values: Array | None = None) -> Study:
-        """The study of these rows; ``values`` has the value of each attribute, (N, A)."""
-        return Study(self.train, None if self.one_set else self.validation, values)
 
     def scaled(self, mean: Array, std: Array) -> Pool:
         """The same with standardised rows."""

@@ -142,14 +142,14 @@ class LEACEClassifier(FromHead):
                 f"All concepts are {self.concepts_[present].tolist()[0]!r}, so there is nothing to "
                 "erase; add samples of another concept."
             )
-        return replace(study, values=concept[:, None])
+        return replace(study, train=replace(study.train, groups=concept))
 
     def _learn(self, study: Study) -> None:
         rows = study.train
-        if study.values is None:
+        if rows.groups is None:
             tune, known, concept = self._errors(study)
         else:
-            tune, known, concept = rows, rows, study.values[:, 0]
+            tune, known, concept = rows, rows, rows.groups
         left, right = self._erasure(known, concept)
         self.eraser_ = np.eye(rows.X.shape[1]) - left @ right
 

@@ -309,6 +309,8 @@ def _shown(output: Array, head: LinearHead, scores: Array) -> Array | None:
     if output.dtype.kind == "f":
         if columns.shape[1] == len(head.classes):
             return np.asarray(columns.argmax(axis=1))
+        if columns.shape[1] == 1 and np.isin(columns, (0, 1)).all():  # a decision
+            return columns[:, 0].astype(np.int64)
         if columns.shape[1] != 1 or head.n_logits != 1:
             return None
         rises = columns[scores.argmax(), 0] >= columns[scores.argmin(), 0]

@@ -304,6 +304,10 @@ def _clipped(seen: AfterHead, node: ir.Node, shape: Shape) -> AfterHead:
 
 
 def _bent_by(seen: AfterHead, op: str) -> AfterHead:
+    if op == "Sigmoid" and seen.bent_by in BENDING:
+        raise Unclear(f"goes through a Sigmoid after {seen.bent_by}, which decides otherwise")
+    if seen.n_logits == 1 and (op in _SOFTMAX or (op == "Exp" and seen.bent_by == "Sigmoid")):
+        raise Unclear(f"goes through {op} of one score, which does not decide as its Sigmoid does")
     check_rising(seen)
     return replace(seen, bent_by=op, rising=1.0)
 
@@ -881,13 +885,36 @@ def other_decision(model: ir.Model, head: Head) -> str | None:
         return None if head.after.has_sigmoids else head.logits.name
     regions = Regions(Shapes(model))
     for output in model.graph.outputs:
-        dtype = dtype_of(output)
-        if dtype is None or dtype.is_floating_point() or isinstance(output.type, ir.SequenceType):
+        if isinstance(output.type, ir.SequenceType) or not is_decision(output):
             continue
         after = any(value is head.logits for value in ancestors([output]))
         if after and isinstance(walk_back(output, regions), Blocked):
             return output.name
     return None
+
+
+_DECIDING = frozenset(["ArgMax", "ArgMin", "Ceil", "Floor", "Round", "Sign", "Not", "And", "Or"])
+_DECIDING |= {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
+_PASSING = frozenset(["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"])
+_SCALING = frozenset(["Add", "Sub", "Mul", "Div", "Where"])  # by constants
+
+
+def is_decision(output: ir.Value) -> bool:
+    """Whether an output has whole numbers, truth values or texts, also as floating-point ones."""
+    value: ir.Value | None = output
+    while value is not None:
+        dtype, node = dtype_of(value), value.producer()
+        if dtype is not None and not dtype.is_floating_point():
+            return True
+        if node is None:
+            return False
+        if node.op_type in _DECIDING:
+            return True
+        read = [each for each in node.inputs if each is not None and constant_of(each) is None]
+        if node.op_type not in _PASSING | _SCALING or len(read) != 1:
+            return False
+        value = read[0]
+    return False
 
 
 _RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze"])

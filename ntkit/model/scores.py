@@ -24,6 +24,7 @@ from ntkit.model._head_search import (
     PROBABILITIES,
     Head,
     entries,
+    is_decision,
     labels_of,
     written_out,
 )
@@ -359,7 +360,7 @@ def _read(output: ir.Value, shapes: Shapes) -> _Output:
     if shape is not None and len(shape) > 2:
         raise NoScores(f"{info_of(output)} has more than a row of scores for each sample")
     width = 1 if shape is not None and len(shape) == 1 else shape[-1] if shape else None
-    if dtype.is_floating_point():
+    if dtype.is_floating_point() and not (width in (1, None) and is_decision(value)):
         return _scores(name, value, width if isinstance(width, int) else None, None)
     if width not in (1, None):
         raise NoScores(f"{name!r} gives each sample {width} labels")

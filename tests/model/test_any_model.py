@@ -20,7 +20,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from ntkit import FrozenModel, OnnxEmbedder, audit_model, check, predict
-from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
+from ntkit.exceptions import HeadNotFoundError, InputError, ModelError, VerificationError
+from ntkit.extraction.head_check import check_head
 from ntkit.extraction.session import make_session
 from ntkit.model.frozen_model import inspected
 from tests import any_models as zoo
@@ -463,6 +464,65 @@ def test_a_gate_before_the_last_product_is_no_label(tmp_path):
     form = "h0 = MatMul(x, W0) g = Sigmoid(h0) e0 = Mul(h0, g) a = MatMul(e0, V) probs = Sin(a)"
     path = of_labels(form, tmp_path / "m.onnx", names=LABELS)
     assert FrozenModel.load(path, any_scores=True).label_names == ()
+
+
+@pytest.mark.parametrize(("ops", "n_scores"), [
+    (("Sigmoid", "Sigmoid"), 1), (("Sigmoid", "Sigmoid"), 3),
+    (("Softmax", "Sigmoid"), 3), (("LogSoftmax", "Sigmoid"), 3),
+])  # fmt: skip
+def test_a_sigmoid_of_probabilities_is_what_the_file_shows(ops, n_scores, tmp_path):
+    """Above one half for all samples, or below it, whatever the logits are."""
+    first, second = ops
+    text = f"(float[N, 4] x) => (float[N, {n_scores}] y) {{ z = MatMul(x, W) p = {first}(z) "
+    model = networks.parsed(f"{text} y = {second}(p) }}", W=np.eye(4, n_scores))
+    path = networks.save(model, tmp_path / "m.onnx")
+    X = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    found, shown = predict(path, X, device="cpu"), networks.run(path, X)["y"]
+    if n_scores == 1:
+        assert_allclose(found.probabilities[:, 1:], shown, atol=1e-6)
+        assert_array_equal(np.asarray(found.labels), (shown[:, 0] > 0.5).astype(int))
+    else:
+        assert_allclose(found.probabilities, shown, atol=1e-6)
+        assert_array_equal(found.labels, shown > 0.5)
+
+
+def test_a_softmax_of_one_score_tells_no_class(tmp_path):
+    text = "(float[N, 4] x) => (float[N, 1] y) { z = MatMul(x, W) y = Softmax(z) }"
+    path = networks.save(networks.parsed(text, W=np.eye(4, 1)), tmp_path / "m.onnx")
+    with pytest.raises(HeadNotFoundError, match="Softmax of one score"):
+        FrozenModel.load(path)
+
+
+def test_clipped_logits_before_a_sigmoid_are_those_of_the_head(tmp_path):
+    text = "(float[N, 4] x) => (float[N, 1] y) { z = MatMul(x, W) c = Clip(z, low, high) "
+    arrays = {"W": np.eye(4, 1), "low": np.array(-9.0), "high": np.array(9.0)}
+    model = networks.parsed(f"{text} y = Sigmoid(c) }}", **arrays)
+    path = networks.save(model, tmp_path / "m.onnx")
+    assert FrozenModel.load(path).head.n_logits == 1
+
+
+@pytest.mark.parametrize(("decision", "share"), [
+    ("d = Greater(y, level) label = Cast<to = 1>(d)", 0.3),
+    ("d = Less(y, level) c = Cast<to = 1>(d) label = Sub(one, c)", 0.3),
+    ("d = Greater(y, level) label = Cast<to = 1>(d)", 0.5),
+])  # fmt: skip
+def test_a_decision_in_floating_point_is_a_decision(decision, share, tmp_path):
+    """As ``return p, (p > 0.3).float()`` exports it."""
+    text = "(float[N, 4] x) => (float[N, 1] y, float[N, 1] label) { z = MatMul(x, W) y = Sigmoid(z)"
+    arrays = {"W": np.eye(4, 1), "level": np.array(share), "one": np.ones(1)}
+    model = networks.parsed(f"{text} {decision} }}", **arrays)
+    path = networks.save(model, tmp_path / "m.onnx")
+    X = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
+    if share == 0.5:
+        assert predict(path, X, device="cpu").labels.tolist() == (X[:, 0] > 0).tolist()
+        return
+    with pytest.raises(InputError, match=r"not that of the class\s+in 'label'.*--logits label"):
+        predict(path, X, device="cpu")
+    how = {"logits": "label", "any_scores": True, "classes": ["no", "yes"]}
+    alone = predict(FrozenModel.load(path, **how), X, device="cpu")
+    assert_array_equal(alone.labels == "yes", networks.run(path, X)["label"][:, 0] == 1)
+    with pytest.raises((HeadNotFoundError, VerificationError)):
+        check_head(OnnxEmbedder(FrozenModel.load(path), device="cpu"), X)
 
 
 def test_estimators_of_scikit_learn_predict_the_same(models):

@@ -14,6 +14,8 @@ from ntkit.estimators import (
     AutoDebiasClassifier,
     BalancedClassifier,
     DFRClassifier,
+    GroupDROClassifier,
+    GroupInference,
     InvariantClassifier,
     NeuronTuneClassifier,
 )
@@ -185,6 +187,12 @@ def asked_for(
         if isinstance(method, type) or not hasattr(method, "get_params"):
             raise InputError(
                 f"method must be the name of a candidate or score, or a classifier. Got {method!r}."
+            )
+        if isinstance(method, DFRClassifier | GroupDROClassifier | GroupInference):
+            raise InputError(
+                f"{type(method).__name__} needs groups, which a method of yours does not get. Name "
+                "what must not matter with spurious= or attribute=, and omit method: debias "
+                "balances these groups."
             )
         return candidates | {YOURS: Unfitted(method)}, YOURS
     if method in OTHER_METHODS:

@@ -28,7 +28,14 @@ from ntkit.jobs.debias._candidates import (
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._inputs import MOST_SHARED
 from ntkit.jobs.debias._lost_groups import LostGroup
-from ntkit.jobs.debias._outcome import TEST, WORSE, NamedGroups, RepairOutcome, outcome_of
+from ntkit.jobs.debias._outcome import (
+    TEST,
+    WORSE,
+    NamedGroups,
+    RepairOutcome,
+    deciding_groups,
+    outcome_of,
+)
 from ntkit.jobs.debias._plan import Judges
 from ntkit.jobs.debias._settings import Order
 from ntkit.metrics import compare
@@ -209,19 +216,21 @@ def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
         after = np.append(of_train == pool.train.y, after)
         rows, of_average = slice(None), pool.of_validation
     y, before, read = card.y[rows], card.before[rows], [each.take(rows) for each in card.said]
+    groups, instead = list[NamedGroups](), by_copies[0].mean if by_copies else None
     if test is not None and plan.judges is Judges.TEST:
-        where, y, read = TEST, test.y, [*plan.on_test]
-        before, after = comparison.original.predict(test.X) == y, choice.after == y
+        right = choice.after == test.y, comparison.original.predict(test.X) == test.y
+        groups = card.groups(plan.on_test, test.y, right, rows)
+        # Copies are of validation samples. They judge if the test set has too few of a group.
+        if instead is None or all(each.first for each in deciding_groups(groups)):
+            where, y, instead, (after, before) = TEST, test.y, None, right
     right = after, before
-    groups = card.groups(read, y, right, rows, by_copies)
+    if where != TEST:
+        groups = card.groups(read, y, right, rows, by_copies)
     if not groups:
         of_classes = compare(right, [("class", str(k), y == k) for k in card.classes])
         groups = [NamedGroups("class", tuple(of_classes), source="classes")]
     (average,) = compare(right, [("average", "average", np.arange(len(y))[of_average])])
-    instead = by_copies[0].mean if by_copies else None
-    fresh = (
-        order.settings.interpolation is None
-    )  # else a person may have chosen it by these samples
+    fresh = order.settings.interpolation is None  # else a person may have chosen by these samples
     return outcome_of(groups, average, where, order.max_cost, instead, fresh=fresh)
 
 

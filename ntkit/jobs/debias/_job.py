@@ -39,7 +39,7 @@ from ntkit.jobs.debias._choice import Choice, repair_outcome, why_kept
 from ntkit.jobs.debias._flips import ByChange
 from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._lost_groups import GroupCheck
-from ntkit.jobs.debias._outcome import PROBABLY, deciding_groups
+from ntkit.jobs.debias._outcome import PROBABLY, TEST, deciding_groups
 from ntkit.jobs.debias._plan import Judges
 from ntkit.jobs.debias._repair_limits import comments_on, repair_limits
 from ntkit.jobs.debias._result import DebiasResult, FindingsResult
@@ -80,6 +80,9 @@ def drafted(
     """Result of a repair, before anything is written or verified."""
     comparison, clf, new_head = choice.comparison, choice.estimator, order.settings.new_head
     plan, outcome = comparison.plan, repair_outcome(choice, order)
+    if plan.judges is Judges.TEST and outcome.where != TEST:
+        told = "The test set does not judge, but validation samples do: it has too few of a group."
+        data = data.noting(told, cautions=[told])
     trail = [answer.as_dict() for answer in plan.said.answers.answers]
     if plan.known is not None:
         digests = [digest for name in data.pooled for digest in data.digests[name]]

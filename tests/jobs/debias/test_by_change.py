@@ -181,6 +181,26 @@ def test_a_group_of_few_samples_is_reported_with_its_copies(files, tmp_path):
 
 
 @pytest.mark.more
+def test_copies_of_validation_samples_are_no_test_set(files, tmp_path):
+    """A test set with few samples of a group does not judge, and nothing is said of it."""
+    texts, y, _ = reviews(8, 300, 1.0)
+    others, y_others, _ = reviews(9, 300, 0.0)
+    sets = [files / "train.csv", files / "validation.csv"]
+    for n, where in ((3, "validation set"), (30, "test set")):
+        test = [*texts], y
+        for label in np.unique(y):
+            at = np.flatnonzero(y_others == label)[:n]
+            test = test[0] + [others[i] for i in at], np.append(test[1], y_others[at])
+        table = write_csv(tmp_path / "test.csv", {"text": test[0], "label": test[1]})
+        options = {"test": table, "spurious": "word:film|word:movie"} | QUICK
+        result = debias(files / "model.onnx", *sets, **options)
+        assert result.outcome.where == where
+        assert result.headline().count("Test set") == (where == "test set")
+        told = "The test set does not judge, but validation samples do: it has too few of a group."
+        assert (told in result.cautions) == (where == "validation set")
+
+
+@pytest.mark.more
 def test_copies_unlike_real_samples_judge_nothing(files, by_word):
     """A word that is left out does not say the other word: real samples tell the difference."""
     told = "\n".join(by_word.by_change.sentences())

@@ -27,7 +27,15 @@ from ntkit import (
     audit_model,
     debias,
 )
-from ntkit.estimators import AutoDebiasClassifier, BalancedClassifier, head_of
+from ntkit.estimators import (
+    AutoDebiasClassifier,
+    BalancedClassifier,
+    DFRClassifier,
+    GroupDROClassifier,
+    GroupInference,
+    LEACEClassifier,
+    head_of,
+)
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import ImagePreprocessing, Samples, read_samples
@@ -600,3 +608,16 @@ def test_former_keywords_are_settings_for_one_release(sets):
     assert 'DebiasSettings(otherwise="new head")' in says[2]
     with pytest.raises(TypeError, match="unexpected keyword argument 'labl'"):
         debias(DIGITS, train, validation, labl="even", **job)
+
+
+@pytest.mark.parametrize("method", [DFRClassifier(), GroupDROClassifier(), GroupInference()])
+def test_a_method_that_needs_groups_is_refused_in_a_sentence(few, method):
+    for spurious in (None, "image:top left brightness high"):
+        with pytest.raises(InputError, match=r"needs groups.*spurious= or attribute="):
+            run(*few[:2], method=method, spurious=spurious)
+
+
+def test_leace_erases_errors_whether_something_is_named_or_not(few):
+    named = run(*few[:2], method=LEACEClassifier(), spurious="image:top left brightness high")
+    alone = run(*few[:2], method=LEACEClassifier())
+    np.testing.assert_allclose(named.estimator.coef_, alone.estimator.coef_)

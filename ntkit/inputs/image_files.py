@@ -133,21 +133,21 @@ class MeasuredImages(ImageFiles):
         self._digests: list[bytes | None] = [None] * len(files)
         self._measurements: list[Any] = [None] * len(files)
         self._kept = dict[int, bytes]()  # contents of small files that were only hashed yet
-        self._inputs = np.empty((0,), np.float32)
+        self._inputs = dict[int, NDArray[np.float32]]()
 
     def take(self, rows: Iterable[int]) -> ImageFiles:
         """Return some of the files, in the order of these rows, with what is known of them."""
         part, rows = copy(self), [*rows]
         part.paths = [self.paths[row] for row in rows]
         part._places = [self._places[row] for row in rows]
-        part._inputs = self._inputs[:0]
+        part._inputs = {}
         return part
 
-    def first_inputs(self, n: int) -> NDArray[np.float32]:
-        """The first model inputs, kept so that a run over all does not decode them again."""
-        if len(self._inputs) < min(n, len(self)):
-            self._inputs = self[:n]
-        return self._inputs[:n]
+    def kept_inputs(self, rows: Sequence[int]) -> NDArray[np.float32]:
+        """Model inputs of some files, kept so that a run over all does not decode them again."""
+        new = [row for row in rows if row not in self._inputs]
+        self._inputs.update(zip(new, _ahead(self._input, new), strict=True))
+        return np.stack([self._inputs[row] for row in rows])
 
     def measure(self, image: Image.Image, seen: NDArray[np.float32]) -> Any:
         """Measurement that is kept of an image and of what the model sees of it; not None."""
@@ -161,7 +161,7 @@ class MeasuredImages(ImageFiles):
         return [self._measurements[at] for at in self._places]
 
     def _input(self, row: int) -> NDArray[np.float32]:
-        return self._inputs[row] if row < len(self._inputs) else super()._input(row)
+        return self._inputs[row] if row in self._inputs else super()._input(row)
 
     def _image(self, row: int) -> Image.Image:
         path, at = self.paths[row], self._places[row]

@@ -36,7 +36,7 @@ from ntkit.model.model_pair import (
     of_one_network,
     same_network,
 )
-from ntkit.samples.kinds import TextData, first_rows
+from ntkit.samples.kinds import TextData, spread_rows
 from ntkit.samples.samples import Match
 
 _CHECKED_ON = 8  # samples
@@ -50,7 +50,7 @@ def running(models: Sequence[Match], *, n_sets: int = 1, **options: Any) -> list
     for each, embedder in zip(models, embedders, strict=True):
         raw = each.model.scores is None and not each.samples.embedded
         if raw and len(each.samples):
-            check_head(embedder, first_rows(each.samples.X, _CHECKED_ON))
+            check_head(embedder, spread_rows(each.samples.X, len(each.samples), _CHECKED_ON))
     one, other = models[0], models[-1]
     alike = one is not other and one.samples.X is other.samples.X and not one.samples.embedded
     kept = 4 * n_sets * len(one.samples) * (one.model.n_neurons or _MOST_KEPT)

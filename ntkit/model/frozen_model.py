@@ -970,9 +970,13 @@ def _located_in(
             head, names = next(iter(heads.values())), ClassNames()
             parts = model, head, head.reads[0], dict[str, str | None]()
         found = None if apart or label or any(places.values()) or not any_scores else parts[1]
-        if found is not None and other_decision(parts[0], found) is not None:
-            with suppress(HeadNotFoundError):
-                return _scored(path, None, classes, "", wanted=True)
+        decided = None if found is None else other_decision(parts[0], found)
+        if decided is not None:
+            # Of several outputs of scores, any one tells that the decision is another.
+            scores = [o.name for o in parts[0].graph.outputs if o.name != decided]
+            for shown in (None, *scores, decided):
+                with suppress(HeadNotFoundError):
+                    return _scored(path, shown, classes, "", wanted=True)
         folder = data_folder(parts[0]) or path.parent.resolve()
         known = Known(names, classes, apart=apart, path=path, folder=folder, digest=digest)
         return FrozenModel(*parts, known)

@@ -37,7 +37,20 @@ def by_input(X: Any, change: Callable[[Any], Any]) -> Any:
 
 def first_rows(X: Any, n: int) -> Any:
     """The first samples as model inputs: images are decoded, texts tokenised."""
-    return X.first_inputs(n) if hasattr(X, "first_inputs") else by_input(X, lambda part: part[:n])
+    if hasattr(X, "kept_inputs"):
+        return X.kept_inputs(range(min(n, len(X))))
+    return by_input(X, lambda part: part[:n])
+
+
+def spread_rows(X: Any, n_samples: int, n: int) -> Any:
+    """Samples from all places of a set as model inputs: sets may be in the order of the classes."""
+    rows = np.unique(np.linspace(0, n_samples - 1, min(n, n_samples)).astype(np.intp)).tolist()
+    if hasattr(X, "kept_inputs"):
+        return X.kept_inputs(rows)
+    parts = X.values() if isinstance(X, Mapping) else [X]
+    if all(isinstance(x, np.ndarray | list | tuple) or hasattr(x, "take") for x in parts):
+        return first_rows(rows_of(X, rows), n)
+    return first_rows(X, n)  # computed when it is read, in order
 
 
 def rows_of(X: Any, rows: Sequence[int] | Array) -> Any:

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from ntkit import FrozenModel, OnnxEmbedder, audit_model, check, predict
+from ntkit import FrozenModel, OnnxEmbedder, audit_model, check, debias, predict
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError, VerificationError
 from ntkit.extraction.head_check import check_head
 from ntkit.extraction.session import make_session
@@ -523,6 +523,23 @@ def test_a_decision_in_floating_point_is_a_decision(decision, share, tmp_path):
     assert_array_equal(alone.labels == "yes", networks.run(path, X)["label"][:, 0] == 1)
     with pytest.raises((HeadNotFoundError, VerificationError)):
         check_head(OnnxEmbedder(FrozenModel.load(path), device="cpu"), X)
+
+
+def test_a_decision_next_to_several_scores_is_not_forgotten(tmp_path):
+    """Whatever the order of the samples: none of the first is between the two thresholds."""
+    text = "(float[N, 1] x) => (float[N, 1] z, float[N, 1] y, int64[N, 1] label) { "
+    text += "z = MatMul(x, W) y = Sigmoid(z) d = Greater(y, level) label = Cast<to = 7>(d) }"
+    arrays = {"W": np.eye(1), "level": np.array(0.3)}
+    path = networks.save(networks.parsed(text, **arrays), tmp_path / "m.onnx")
+    X = np.repeat([3.0, -3.0, -0.4], [400, 400, 100]).astype(np.float32)[:, None]
+    X += np.linspace(0, 0.1, len(X), dtype=np.float32)[:, None]
+    y = (X[:, 0] > 0).astype(int)
+    with pytest.raises(InputError, match="not that of the class in 'label'"):
+        predict(path, X, device="cpu")
+    with pytest.raises(InputError, match="not that of the class in 'label'"):
+        check(path, path, (X, y), limits={"average": 40}, device="cpu")
+    with pytest.raises(VerificationError, match="an output decides differently"):
+        debias(path, (X[::2], y[::2]), (X[1::2], y[1::2]), method="auto", device="cpu")
 
 
 def test_estimators_of_scikit_learn_predict_the_same(models):

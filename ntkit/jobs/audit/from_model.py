@@ -54,7 +54,7 @@ from ntkit.model.frozen_model import (
 from ntkit.samples.columns import copies_in, copy_note, named_labels
 from ntkit.samples.copies import without_copies
 from ntkit.samples.join import Metadata, named_by_column
-from ntkit.samples.kinds import first_rows
+from ntkit.samples.kinds import spread_rows
 from ntkit.samples.looks import Inputs, Unlabelled
 from ntkit.samples.read import read
 from ntkit.samples.samples import Match
@@ -716,7 +716,7 @@ def _embedded(
     samples = samples.measured(AuditedImages)
     model = embedder.frozen_model
     if model.head is not None and model.scores is None and checked:
-        check_head(embedder, first_rows(samples.X, _CHECKED_ON))
+        check_head(embedder, spread_rows(samples.X, len(samples), _CHECKED_ON))
     most = 0 if feature_sets is not None and "layer" not in feature_sets else None
     embedded = embedded_with_layers(embedder, samples.X, most=most)
     samples.check_lengths()

@@ -30,7 +30,7 @@ from ntkit.metrics.bounds import share_bounds
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
 from ntkit.samples.copies import contents_by_embedding, contents_of
-from ntkit.samples.kinds import first_rows
+from ntkit.samples.kinds import spread_rows
 from ntkit.samples.read import read
 from ntkit.samples.samples import Samples, input_paths
 from ntkit.samples.stored import facts_of
@@ -378,6 +378,12 @@ class ComplaintsResult:
                     f"{100 * self.repair.limit:g} % of the answers change. Allow more: --max-cost "
                     f"{limit:g}"
                 )
+        smaller = [k for k, c in self.repair.by_limit.items() if k < self.repair.limit and c.helps]
+        if self.repair.has_direction and smaller:
+            return (
+                "Kept the original model: at this limit so many answers change that as many "
+                f"complaints are fixed by chance. Allow less: --max-cost {smaller[-1]:g}"
+            )
         if self.repair.has_direction:
             return (
                 f"Kept the original model: the {n} complaints have a common direction, but a last "
@@ -498,8 +504,8 @@ def fix_complaints(
     embedder = OnnxEmbedder(
         model, device=device, batch_size=settings.batch_size, verbose=settings.verbose
     )
-    raw = next((each.X for each in (traffic, complaints) if not each.embedded), None)
-    inputs = random_inputs(model) if raw is None else first_rows(raw, _VERIFIED)
+    raw = next((each for each in (traffic, complaints) if not each.embedded), None)
+    inputs = random_inputs(model) if raw is None else spread_rows(raw.X, len(raw), _VERIFIED)
     check_head(embedder, inputs)
     Z, T = (s.X if s.embedded else embedder.transform(s.X) for s in (complaints, traffic))
     check_embedded({"traffic": T})

@@ -54,7 +54,7 @@ from ntkit.samples.copies import (
     sets_without_copies,
     shared_samples,
 )
-from ntkit.samples.kinds import SeveralInputs, first_rows
+from ntkit.samples.kinds import SeveralInputs, spread_rows
 from ntkit.samples.read import read
 from ntkit.samples.samples import input_notes, input_paths
 from ntkit.samples.stored import check_alike, check_made_with
@@ -215,8 +215,8 @@ def prepared(
     embedder = OnnxEmbedder(
         model, device=order.device, batch_size=settings.batch_size, verbose=settings.verbose
     )
-    raw: Any = next((samples.X for samples in sets.values() if not samples.embedded), None)
-    inputs = random_inputs(model) if raw is None else first_rows(raw, _VERIFY_ROWS)
+    raw = next((samples for samples in sets.values() if not samples.embedded), None)
+    inputs = random_inputs(model) if raw is None else spread_rows(raw.X, len(raw), _VERIFY_ROWS)
     if not settings.new_head:
         check_head(embedder, inputs)
     contents = {

@@ -272,3 +272,13 @@ def test_traffic_that_comes_often_counts_as_often(digits, asked):
     assert np.average(moved, weights=often) <= 0.1 < np.average(changed, weights=often)
     assert f"of {often.sum()}, limit 10 %)" in str(new)
     assert ", with copies " not in str(alone)
+
+
+def test_a_limit_that_is_too_wide_is_told(digits, asked):
+    """If any answer may change, complaints are fixed by chance; a smaller limit is named."""
+    result = debias(MODEL, asked[0], keep=digits.X_train[:500], max_cost=1.0, device="cpu")
+    assert not result.written
+    assert result.repair.choice.fixed.mean() > 0.5
+    head, _, less = result.headline().partition("Allow less: --max-cost ")
+    assert "so many answers change that as many complaints are fixed by chance" in head
+    assert debias(MODEL, asked[0], keep=digits.X_train[:500], max_cost=float(less)).written

@@ -155,16 +155,17 @@ def debias(
         ``[[["word:film", "word:films"], ["word:movie"]]]``. ntkit reads attributes from the raw
         inputs and ``metadata``. It adds a candidate balanced over class × attributes, and chooses
         it unless you pass ``method``. The same holds for ``answers``, ``attribute`` and ``groups``.
+        A word, or a column that the model takes, is changed as well, as with ``invariant``. Then
+        the best candidate by changed copies is chosen.
     invariant : str, Change, or sequence of these, optional
         Changes of the raw samples that do not change the true class, named as in
         :func:`ntkit.changes.change_named`: ``image:border``, ``word:film|word:movie``,
         ``column:sex``, ``folder:PATH``. ntkit embeds copies of all training and validation samples.
         It adds candidates that train on the copies, that penalise the effect of the change on the
         logits, and that suppress the neurons the change moves most. Only a person can know that a
-        change keeps the class; a change of the subject itself ruins a model. A word, or a column
-        that the model takes, adds its change automatically if it is in ``spurious`` or confirmed.
-        A part of images does not. ntkit keeps the original unless the change flips significantly
-        more of its predictions than a control.
+        change keeps the class; a change of the subject itself ruins a model. A part of images in
+        ``spurious`` does not add its change. ntkit keeps the original unless the change flips
+        significantly more of its predictions than a control.
     answers : path-like, Answers, or sequence of these, optional
         ``answers.json`` of an audit's page, or :meth:`ntkit.Audit.answers`: confirmed findings
         count as ``spurious``. Attributes of layers keep the thresholds of the audit. Several files

@@ -479,7 +479,7 @@ def _options(order: Order, data: Prepared, choice: Choice) -> dict[str, str]:
         and isinstance(value, bool | int | float | str)
         and value != defaults[name].default
     ]
-    chosen_by = "your answers" if order.method is None else "you"
+    chosen_by = "what you named" if order.method is None else "you"
     if choice.comparison.plan.method is None:
         chosen_by = f"the label-free score {order.method} on parts of the validation set"
     whose = "average accuracy"

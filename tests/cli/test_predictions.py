@@ -446,6 +446,14 @@ def test_each_of_several_labels_is_compared(tmp_path, name, kind):
                 assert ntkit(*command, *options)[0] == 0
 
 
+def test_the_first_missing_prediction_of_a_label_is_named(tmp_path):
+    data, given = write_csv(tmp_path / "data.csv", {"id": NAMES, "even": Y}), [*NEW]
+    given[3] = given[7] = ""
+    path = write_csv(tmp_path / "p.csv", {**SEVERAL, "prediction_even": given})
+    says = "p.csv, row 5 has no prediction of 'even'; fill it."
+    refused("check", "--predictions", path, data, "--average", 50, says=says)
+
+
 def test_a_missing_prediction_does_not_hide_other_labels(tmp_path):
     """Of an audit, which takes a part of the samples; and of the labels next to the old model."""
     data = write_csv(tmp_path / "data.csv", DATA)

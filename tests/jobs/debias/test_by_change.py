@@ -4,6 +4,7 @@ import json
 import re
 import warnings
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime as ort
@@ -14,6 +15,7 @@ from ntkit import FrozenModel, debias
 from ntkit.changes import change_from
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
+from ntkit.jobs.check import check_predictions
 from ntkit.jobs.debias import _invariance
 from ntkit.pages.change_cards import KEEPS_THE_CLASS
 from ntkit.study import Rows
@@ -80,6 +82,19 @@ def test_a_change_has_one_flip_rate(digits, by_change):
     assert own.before == pytest.approx(flips.mean(), abs=1e-9)
     record = json.loads((by_change.path / "result.json").read_text())["by_change"]
     assert record["reliance"][0]["flips"] == record["flips"][0]["before"]
+
+
+def test_chance_in_new_samples_does_not_exceed_the_limits_of_a_repair(digits, by_change):
+    """Of 1000 sets like the validation set, 995 lose at most as much as this one."""
+    X, y = digits.X_validation[:600], digits.y_validation[:600]
+    old, new = (predictions(model, X) for model in (DIGITS, by_change.path / "debiased.onnx"))
+    sets = np.random.default_rng(0).integers(0, 600, (1000, 600))
+    drops = ((old == y).astype(int) - (new == y))[sets].mean(axis=1)
+    rows = sets[np.argsort(drops)[994]]
+    limits = replace(by_change.limits, changes={})
+    assert (limits.over, {*limits.max_recall_drop}) == (("average",), {"0", "1"})
+    judged = check_predictions(y[rows], new[rows], y_pred_before=old[rows], limits=limits)
+    assert judged.outcome == "pass"
 
 
 @pytest.mark.more

@@ -87,6 +87,8 @@ def test_a_right_table_is_used_and_the_person_does_not_see_its_answers(place):
     answer(place, FIRST)
     printed = ask(place)
     assert "12 answers of mark.csv checked, 0 wrong." in printed
+    assert "No answer" not in printed
+    assert "left out 1 of 241 labels" in printed
     assert "Use the table: 0 % is within the limit of 10 %." in printed
     assert "Label 12" not in printed
     checked = read_csv(place / "out" / "checked.csv")

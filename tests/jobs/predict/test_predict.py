@@ -227,6 +227,7 @@ def test_one_score_between_0_and_1_is_no_logit(tmp_path):
     model = models.parsed("(float[N, 1] x) => (float[N, 1] s) { t = Tanh(x) s = Abs(t) }")
     path = models.save(model, tmp_path / "m.onnx", ["no", "yes"])
     X = np.random.default_rng(0).standard_normal((40, 1)).astype(np.float32)
+    X[:2] = [0], [30]  # scores of exactly 0 and 1
     with pytest.raises(InputError, match="between 0 and 1 for all 40 samples, and no Sigmoid"):
         ntkit.predict(path, X, device="cpu")
     with pytest.raises(InputError, match="between 0 and 1 for all 40"):

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import ntkit
 from ntkit import DebiasSettings
@@ -11,6 +12,7 @@ from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.jobs.verify import check_parity
 from tests import cases
+from tests import models as zoo
 from tests.jobs.verify import services as s
 
 
@@ -57,6 +59,57 @@ def test_softmax_and_temperature_leave_the_embeddings_alone(answered):
         found = check({**recorded, "X": X})
         assert (found.matched, found.cause, found.same_embeddings) == (False, (cause,), True)
     assert "temperature of 2.5" in found.summary()
+
+
+def test_one_column_is_what_it_is_called_unless_its_values_say_otherwise(tmp_path):
+    """A margin from 0 to 1 is not a probability, and numbers above 1 cannot be."""
+    model = zoo.save(zoo.classifier(1), tmp_path / "m.onnx")
+    X = zoo.inputs(400)
+    margins = s.served(model, X)[:, 0]
+    small = (margins >= 0) & (margins <= 1)
+    assert small.sum() > 10
+    assert check_parity(model, {"logits": margins[small], "X": X[small]}, device="cpu").matched
+    found = check_parity(model, {"probabilities": margins, "X": X}, device="cpu")
+    assert found.cause == ("softmax",)
+    assert "returns logits, not probabilities" in found.summary()
+
+
+def test_two_differences_of_a_model_of_many_classes_are_told(tmp_path):
+    model = s.picture_model(tmp_path / "model.onnx", classes=70)
+    files = s.photographs(tmp_path / "images", 0, n=12)
+    images = np.stack([np.asarray(s.opened(f).resize((32, 32))) for f in files])
+    shares = s.softmax(s.served(model, [s.tensor(image[:, :, ::-1]) for image in images]))
+    found = check_parity(model, {"logits": shares, "images": images}, device="cpu")
+    assert {*found.cause} == {"channel order", "softmax"}
+
+
+@pytest.mark.parametrize(("grey", "colour"), [(255, "white"), (0, "black")])
+def test_the_ground_of_transparent_images_is_told(tmp_path, grey, colour):
+    model, X = s.picture_model(tmp_path / "model.onnx"), []
+    for file in s.photographs(tmp_path / "images", 0, n=9):
+        image = s.opened(file)
+        ground = Image.new("RGB", image.size, (grey,) * 3)
+        mask = Image.new("L", image.size, 60)
+        mask.paste(255, (0, 0, image.width // 2, image.height))
+        X.append(s.tensor(Image.composite(image, ground, mask).resize((32, 32), 2)))
+        image.putalpha(mask)
+        file.unlink()
+        image.save(file.with_suffix(".png"))
+    names = [f.relative_to(tmp_path).as_posix() for f in sorted(tmp_path.rglob("*.png"))]
+    found = check_parity(
+        model, {"logits": s.served(model, X), "files": names}, tmp_path, device="cpu"
+    )
+    assert found.cause == ("transparency",)
+    assert f"puts transparent images on {colour}" in found.summary()
+
+
+def test_a_length_of_texts_is_told_with_the_option(tmp_path):
+    tokenizer, texts = s.tokenizer(tmp_path), s.reviews(16, 3)
+    model = s.text_model(tmp_path / "model.onnx")
+    logits = s.served(model, s.encoded(tokenizer, texts, length=50))
+    found = check_parity(model, {"logits": logits, "texts": np.array(texts)}, device="cpu")
+    assert found.cause == ("truncation length",)
+    assert found.fix == '--preprocessing "max_length=50"'
 
 
 def test_inverted_images_are_told(digits):

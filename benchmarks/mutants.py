@@ -54,7 +54,8 @@ def reached(number):
     test = os.environ.get("PYTEST_CURRENT_TEST", "")
     if (test, number) not in seen and "{LOG}" in os.environ:
         seen.add((test, number))
-        with open(os.environ["{LOG}"], "a") as file:
+        # A file for each process, as a test may limit the size of files.
+        with open(f"{{os.environ['{LOG}']}}.{{os.getpid()}}", "a") as file:
             file.write(f"reached\\t{{number}}\\t{{test}}\\n")
 """
 COMPARISONS = {"Lt": "<=", "LtE": "<", "Gt": ">=", "GtE": ">", "Eq": "!=", "NotEq": "=="}
@@ -256,7 +257,8 @@ def reaching(
             env=environment(copy, log),
             check=False,
         )
-        rows = [line.split("\t", 2) for line in log.read_text("utf-8").splitlines()]
+        texts = [file.read_text("utf-8") for file in log.parent.glob("log*")]
+        rows = [line.split("\t", 2) for text in texts for line in text.splitlines()]
     took: dict[str, float] = defaultdict(float)
     for _, seconds, test in (row for row in rows if row[0] == "took"):
         took[test] += float(seconds)

@@ -143,6 +143,13 @@ def test_few_iterations_make_no_noise(n_classes):
     assert clf.n_iter_.tolist() == [1]
 
 
+def test_of_several_classes_the_fit_of_each_C_goes_on_from_the_one_before():
+    X, y, groups = data(n_classes=3)
+    clf = DFRClassifier(Cs=[1.0] * 9, n_retrains=1, max_iter=1, random_state=0)
+    worst = clf.fit(X, y, groups=groups).worst_group_accuracy_
+    assert worst[-1] > worst[0] + 0.1
+
+
 def test_a_group_of_one_sample_is_tuned_in_sample_and_says_so():
     X, y, groups = data(n=200)
     groups = np.where(np.arange(200) == np.flatnonzero(groups == 1)[0], 99, groups)

@@ -42,10 +42,10 @@ def photographs(folder, picture, n=16, seed=0):
     return sorted(folder.rglob("*.*g"))
 
 
-def picture_model(path, *, side=32, classes=5, seed=0):
+def picture_model(path, *, side=32, wide=None, classes=5, seed=0):
     """Two convolutions, a hidden layer, a head, random weights."""
-    rng = np.random.default_rng(seed)
-    width = 24 * (side // 4) ** 2
+    rng, wide = np.random.default_rng(seed), wide or side
+    width = 24 * (side // 4) * (wide // 4)
     graph = Graph()
     graph.write(
         """
@@ -67,7 +67,7 @@ def picture_model(path, *, side=32, classes=5, seed=0):
         d2=rng.normal(size=classes) / 5,
     )
     graph.output("logits", ["n", classes])
-    onnx.save(graph.model([value("image", ["n", 3, side, side])]), path)
+    onnx.save(graph.model([value("image", ["n", 3, side, wide])]), path)
     return path
 
 

@@ -192,6 +192,23 @@ def test_the_option_it_names_mends_it(tmp_path):
     assert cases.ntkit(*parity, "--preprocessing", "resize=36 crop=32,32")[0] == 0
 
 
+def test_the_shorter_side_before_the_crop_of_an_oblong_input_is_told(tmp_path):
+    """The height of the input is 7/8 of it, as usual."""
+    model, X = s.picture_model(tmp_path / "model.onnx", side=24, wide=32), []
+    for file in s.photographs(tmp_path / "images", 0, n=9):
+        image = s.opened(file)
+        image = image.crop((0, 0, image.width, image.width // 2))
+        file.unlink()
+        image.save(file.with_suffix(".png"))
+        resized = s.shorter_side(image, 27)
+        left, top = (resized.width - 32) // 2, (resized.height - 24) // 2
+        X.append(s.tensor(resized.crop((left, top, left + 32, top + 24))))
+    names = [f.relative_to(tmp_path).as_posix() for f in sorted(tmp_path.rglob("*.png"))]
+    recorded = {"logits": s.served(model, X), "files": names}
+    found = check_parity(model, recorded, tmp_path, device="cpu")
+    assert found.fix == '--preprocessing "resize=27 crop=24,32"'
+
+
 # -- debiasing ----------------------------------------------------------------------------------
 
 

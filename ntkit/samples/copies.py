@@ -48,7 +48,7 @@ def sample_digests(
     """Digest of the content of each sample, without its label."""
     stop = len(samples) if stop is None else stop
     digests = tqdm(
-        _digests_of(samples.X, start, stop),
+        _digests_of(samples.X, start, stop, doubles=samples.doubles),
         desc="contents",
         total=stop - start,
         delay=1,
@@ -172,10 +172,10 @@ def combined(sums: Iterable[str]) -> str:
     return f"{sum(int(text, 16) for text in sums) % _MODULUS:064x}"
 
 
-def _digests_of(X: Any, start: int, stop: int) -> Iterator[bytes]:
+def _digests_of(X: Any, start: int, stop: int, *, doubles: bool = False) -> Iterator[bytes]:
     if isinstance(X, Mapping):
         names = sorted(X)
-        columns = (_digests_of(X[name], start, stop) for name in names)
+        columns = (_digests_of(X[name], start, stop, doubles=doubles) for name in names)
         head = [b"inputs", *map(str.encode, names)]
         return (hashed(*head, *row) for row in zip(*columns, strict=True))
     if hasattr(X, "paths"):
@@ -189,9 +189,10 @@ def _digests_of(X: Any, start: int, stop: int) -> Iterator[bytes]:
         X = np.asarray(X)
     if isinstance(X, np.ndarray):
         step = max(1, CHUNK // max(1, X.itemsize * int(np.prod(X.shape[1:]))))
-        parts = (X[at : min(at + step, stop)] for at in range(start, stop, step))
-        return chain.from_iterable(digests_of_rows(_in_single(part)) for part in parts)
-    return _of_sequence(X, start, stop)
+        rows = (X[at : min(at + step, stop)] for at in range(start, stop, step))
+        each = (digests_of_rows(part if doubles else _in_single(part)) for part in rows)
+        return chain.from_iterable(each)
+    return _of_sequence(X, start, stop, doubles=doubles)
 
 
 def _in_single(rows: Any) -> Any:
@@ -200,7 +201,7 @@ def _in_single(rows: Any) -> Any:
         return rows.astype(np.float32) if rows.dtype == np.float64 else rows
 
 
-def _of_sequence(X: Any, start: int, stop: int) -> Iterator[bytes]:
+def _of_sequence(X: Any, start: int, stop: int, *, doubles: bool) -> Iterator[bytes]:
     """Digests of anything that returns arrays for slices; several arrays may be padded."""
     step = _LAZY_ROWS
     while start < stop:
@@ -209,7 +210,8 @@ def _of_sequence(X: Any, start: int, stop: int) -> Iterator[bytes]:
             step = 1  # padded to the longest of the batch: not part of the content
             continue
         n = min(step, stop - start)
-        yield from _digests_of(values if isinstance(values, Mapping) else np.asarray(values), 0, n)
+        values = values if isinstance(values, Mapping) else np.asarray(values)
+        yield from _digests_of(values, 0, n, doubles=doubles)
         start += n
 
 

@@ -87,6 +87,7 @@ def read(
             data = _of_every_label(data, model.label_names)
         missing = "The samples have no labels (y)"
         samples = _complete(data, model.inputs, labels, missing, "add them")
+    samples = samples.in_precision_of(model.inputs)
     if samples.y is None or model.head is None:
         return samples
     classes = model.head.classes

@@ -21,6 +21,7 @@ from ntkit.samples.looks import Inputs
 from ntkit.samples.stored import check_made_with
 
 if TYPE_CHECKING:  # onnx is not needed to read samples
+    from ntkit.graph.tensors import TensorInfo
     from ntkit.model import FrozenModel
 
 
@@ -108,6 +109,8 @@ class Samples:
         Index of each pandas object that was passed, also of samples that were left out.
     coarse : bool
         Whether equal inputs are different samples, because they often have different labels.
+    doubles : bool
+        Whether the model takes double precision, so that numbers equal in single are different.
 
     Examples
     --------
@@ -135,6 +138,7 @@ class Samples:
     n_left_out: int = 0
     index: Mapping[str, Any] | None = None
     coarse: bool = False
+    doubles: bool = False
 
     def __len__(self) -> int:
         return len(next(iter(arrays_of(self.X)), ()) if self.y is None else self.y)
@@ -154,6 +158,11 @@ class Samples:
             if values is not None and len(values) != n:
                 what = "samples" if self.y is None else "labels"
                 raise InputError(f"There are {len(values)} {name}, but {n} {what}.")
+
+    def in_precision_of(self, inputs: Sequence[TensorInfo]) -> Samples:
+        """The same samples, for a model with these inputs."""
+        doubles = any(info.dtype in ("double", "float64") for info in inputs)
+        return self if doubles == self.doubles else replace(self, doubles=doubles)
 
     def take(self, rows: Sequence[int] | Array) -> Samples:
         """Some of the samples, in the order of these rows from 0 on; images are not decoded."""

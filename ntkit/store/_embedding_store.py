@@ -365,7 +365,7 @@ def contents_of_samples(
     if not len(samples):
         raise InputError("There are no samples to embed; pass at least one.")
     samples.check_lengths()
-    samples = samples.measured()
+    samples = samples.in_precision_of(embedder.frozen_model.inputs).measured()
     if dtype not in (None, "float16", "float32"):
         raise InputError(f"dtype must be float16 or float32, not {dtype!r}.")
     model, computing = embedder.frozen_model, embedder.on(engine)

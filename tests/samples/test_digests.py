@@ -5,11 +5,13 @@ from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 from PIL import Image
 
+from ntkit import FrozenModel, OnnxEmbedder
 from ntkit._contents import contents_of_embeddings
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImageFiles, ImagePreprocessing, Samples, Texts
@@ -23,7 +25,8 @@ from ntkit.samples.copies import (
     shared_samples,
     sum_of_digests,
 )
-from ntkit.store import fingerprint
+from ntkit.samples.read import read
+from ntkit.store import EmbeddingStore, fingerprint
 
 N = 30
 
@@ -278,3 +281,30 @@ def test_embeddings_of_one_number_tell_nothing_and_do_not_fill_the_memory():
     assert shared_samples(found)["train", "test"] < 100  # equal to the bit
     sets["train"] = Samples(parts["train"])
     assert contents_by_embedding(sets, contents_of(sets), parts)[1] == ""
+
+
+def test_numbers_of_a_model_in_double_precision_are_doubles(tmp_path):
+    """Times that are 1 s apart are one number in single precision, and other samples."""
+    X = 1_700_000_000 + np.arange(40.0)[:, None]
+    text = "({}[N, 1] x) => ({}[N, 2] y) {{ y = MatMul(x, W) }}"
+    once = []
+    for kind, dtype in (("float", np.float32), ("double", np.float64)):
+        model = onnx.parser.parse_model(
+            f'<ir_version: 8, opset_import: ["" : 17]> m {text.format(kind, kind)}'
+        )
+        weight = onnx.numpy_helper.from_array(np.array([[1, -1]], dtype), "W")
+        model.graph.initializer.append(weight)
+        onnx.save(model, tmp_path / f"{kind}.onnx")
+        of = FrozenModel.load(tmp_path / f"{kind}.onnx")
+        np.savez(tmp_path / "x.npz", X=X, y=np.arange(40) % 2)
+        given = [read((X, np.arange(40) % 2), of), read(tmp_path / "x.npz", of)]
+        digests = [sample_digests(each).tolist() for each in given]
+        assert digests[0] == digests[1]
+        once.append(len({*digests[0]}))
+        store = EmbeddingStore.write(tmp_path / kind, OnnxEmbedder(of, device="cpu"), given[0])
+        assert len(store.X) == 40
+        later = read((X + 1, np.arange(40) % 2), of)
+        if kind == "double":
+            with pytest.raises(InputError, match="Contents of the samples changed"):
+                EmbeddingStore.write(tmp_path / kind, OnnxEmbedder(of, device="cpu"), later)
+    assert once == [1, 40]

@@ -431,7 +431,9 @@ def test_other_values_in_the_second_set_are_told(files, tmp_path):
 def three(tmp_path_factory):
     """A model of three classes, and sets of a table with a column that predicts the class."""
     rng, sets = np.random.default_rng(0), {}
-    for name, n, share in (("train", 500, 0.95), ("validation", 300, 0.9), ("test", 120, 0.9)):
+    sizes = {"train": 500, "validation": 300, "test": 120, "large": 300}
+    for name, n in sizes.items():
+        share = 0.95 if name == "train" else 0.9
         y, X = rng.integers(0, 3, n), rng.normal(size=(n, 6)).astype(np.float32)
         X[np.arange(n), y] += 1.5
         X[:, 5] = 2 * np.where(rng.random(n) < share, y == 2, y != 2)
@@ -457,11 +459,11 @@ def three(tmp_path_factory):
 def test_one_original_has_one_worst_group(three, method):
     """In the outcome and in the table, in every run with the same attribute."""
     model, sets = three
-    sets = [sets[name] for name in ("train", "validation", "test")]
+    sets = [sets[name] for name in ("train", "validation", "large")]
     options = {"spurious": "column:f>=2", "method": method, "device": "cpu"}
     result = debias(model, *sets[:2], test=sets[2], **options)
     groups, *_ = result.outcome.groups
-    assert min(row.n for row in groups.rows) < FEWEST  # too few to be a worst group
+    assert result.outcome.where == "test set"
     old, chosen = result.candidates[0], result.chosen
     assert groups.worst.before == old.worst_group
     assert groups.worst.value == chosen.worst_group
@@ -474,6 +476,18 @@ def test_one_original_has_one_worst_group(three, method):
         if (inside := (y == k) & ((X[:, 5] >= 2) == value)).sum() >= FEWEST
     ]
     assert old.worst_group == min(shares)
+
+
+@pytest.mark.more
+def test_a_test_set_with_few_of_a_group_does_not_judge(three):
+    """Copies of validation samples do, so the outcome is of the validation set."""
+    model, sets = three
+    sets = [sets[name] for name in ("train", "validation", "test")]
+    y, high = sets[2][1], sets[2][0]["f"] >= 2
+    assert min(((y == k) & (high == value)).sum() for k in range(3) for value in (0, 1)) < FEWEST
+    result = debias(model, *sets[:2], test=sets[2], spurious="column:f>=2", device="cpu")
+    assert result.outcome.where == "validation set"
+    assert any("it has too few of a group" in caution for caution in result.cautions)
 
 
 PICTURES = np.random.default_rng(3).integers(0, 256, (40, 1, 8, 8)).astype(np.uint8)

@@ -17,6 +17,7 @@ from ntkit.inputs.image_preprocessing import ImagePreprocessing
 from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.jobs.label import check_table, label_samples
 from ntkit.jobs.label_tables import AnswerTable
+from ntkit.samples.join import positions_in
 from ntkit.samples.read import read
 from tests.cases import ntkit as command
 from tests.cases import read_csv, refused, write_csv
@@ -525,3 +526,38 @@ def test_the_table_of_two_models_does_not_say_which_is_the_old_one(tmp_path):
     assert command(*check, both[0])[0] == 1
     refused(*check, both[1], says="has predictions of two models")
     assert command(*check, both[1], "--prediction-column", "prediction,prediction_before")[0] == 1
+
+
+def test_the_index_of_a_series_names_samples(tmp_path):
+    """As that of a DataFrame does: ``pd.read_csv(…).set_index("id")["site"]``."""
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((60, 3)).astype(np.float32), np.arange(60) % 2
+    site = np.where(rng.random(60) < 0.5, "A", "B")
+    frame = pd.DataFrame(X, columns=[*"abc"]).assign(label=y, id=[f"s{i}" for i in range(60)])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    samples = read_samples(tmp_path / "t.csv")
+    order = rng.permutation(60)
+    named = pd.Series(site[order], index=frame["id"][order])
+    assert (named.to_numpy()[positions_in([samples], 60, named, "attribute")] == site).all()
+    some = pd.Series(site, index=[*frame["id"][:59], "other"])
+    with pytest.raises(InputError, match=r"index of attribute= names 59 of 60 samples"):
+        positions_in([samples], 60, some, "attribute")
+    for index in (None, range(60), [f"x{i}" for i in range(60)]):  # of no sample
+        other = pd.Series(site, index=index)
+        assert (positions_in([samples], 60, other, "attribute") == np.arange(60)).all()
+
+
+@pytest.mark.parametrize("key", ["file_name", "id"])
+def test_metadata_of_predictions_are_matched_by_either_name(key):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 400)
+    pred = np.where(rng.random(400) < 0.9, y, 1 - y)
+    site = np.where(pred == 1, "A", "B")
+    names = [f"n{i}" for i in range(400)]
+    table = pd.DataFrame({key: names, "site": site}).iloc[rng.permutation(400)]
+    found = ntkit.audit(y, pred, metadata=table, ids=names).findings[0]
+    assert "site" in found.name
+    indexed = ntkit.audit(y, pred, metadata=table.set_index(key), ids=names)
+    assert indexed.findings[0].name == found.name
+    with pytest.raises(InputError, match=r"no column 'file_name' or 'id' with the names in ids="):
+        ntkit.audit(y, pred, metadata=table.rename(columns={key: "n"}), ids=names)

@@ -345,6 +345,8 @@ def _levels(model: FrozenModel, n_logits: int) -> Array | None:
     known = [*model.thresholds.values()]
     if model.threshold is not None and len(known) != n_logits:  # a layer for this label alone
         known = [model.threshold[0]]
+    elif model.labels_apart and n_logits == 1:  # the head is that of the first one
+        known = known[:1]
     return logit(np.asarray(known)) if len(known) == n_logits else None
 
 

@@ -1052,6 +1052,43 @@ def label_heads(model: ir.Model, *, asked: bool = True) -> dict[str, Head]:
     return dict(heads.values())
 
 
+_COMPARING = frozenset(["Greater", "GreaterOrEqual", "Less", "LessOrEqual"])
+
+
+def thresholds_after(model: ir.Model, logits: Sequence[str]) -> tuple[float, ...] | None:
+    """The probability from which on the graph gives each of several labels; None if it does not.
+
+    Each label has a tensor of logits, which may be joined after a Sigmoid or before it.
+    """
+    found = [_levels_after(tensor_named(model.graph, name)) for name in logits]
+    for name, levels in zip(logits, found, strict=True):
+        if len(levels) > 1:
+            numbers = " and ".join(f"{level:g}" for level in sorted(levels))
+            raise HeadNotFoundError(
+                f"The graph decides on the label of {name!r} at {numbers}. Export the model with "
+                "one decision for each label."
+            )
+    return tuple(next(iter(x), 0.5) for x in found) if any(found) else None
+
+
+def _levels_after(logits: ir.Value) -> set[float]:
+    """Thresholds of a label's probability in the operators that read its logits."""
+    waiting, found = [(logits, False, 0)], set[float]()
+    while waiting:
+        value, is_probability, at = waiting.pop()
+        for use in value.uses():
+            node, op = use.node, use.node.op_type
+            if op in _COMPARING:
+                level = constant_of(node.inputs[1 - use.idx])
+                if level is not None and level.size:
+                    number = float(level.ravel()[at if level.size > 1 else 0])
+                    found.add(float(f"{number if is_probability else expit(number):.6g}"))
+            elif op in NO_OPS | _RESHAPING | _PASSING | {"Concat", "Sigmoid"}:
+                at = use.idx if op == "Concat" else at
+                waiting.append((node.outputs[0], is_probability or op == "Sigmoid", at))
+    return found
+
+
 def _joined(output: ir.Value) -> dict[str, ir.Value]:
     """The tensors whose columns an output shows, by position; the output by name if it is one."""
     node = output.producer()

@@ -50,6 +50,7 @@ from ntkit.model._head_search import (
     is_stacked,
     label_heads,
     other_decision,
+    thresholds_after,
 )
 from ntkit.model._read_model import (
     LOCATED_BY,
@@ -695,6 +696,8 @@ def _names_of_rows(n_rows: int, known: Known) -> tuple[str, ...]:
 def _with_thresholds(model: FrozenModel, names: Sequence[str]) -> tuple[Label, ...]:
     """The labels with these names, each with the model's threshold for it."""
     in_graph = None if model._head is None else model._head.after.thresholds
+    if model.labels_apart:
+        in_graph = thresholds_after(model._model, [*model._known.apart.values()])
     return with_thresholds(names, model._facts, in_graph)
 
 
@@ -942,6 +945,8 @@ def _located_in(
     with sound(path):
         try:
             apart, names, parts = dict[str, str](), None, in_sight(model, places)
+            if not any(places.values()) and label_heads(model, asked=False):
+                raise HeadNotFoundError("It has a linear last layer for each of several labels.")
         except HeadNotFoundError as error:
             named = any(places.values())
             heads = {} if named else label_heads(model, asked=label is not None)

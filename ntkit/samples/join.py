@@ -14,7 +14,15 @@ import numpy as np
 
 from ntkit._checks import check_index
 from ntkit._join import KEYS as KEYS
-from ntkit._join import check_positions, columns_of, joined, matching_rows, no_column, pooled
+from ntkit._join import (
+    check_positions,
+    columns_of,
+    joined,
+    matching_rows,
+    no_column,
+    pooled,
+    rows_named,
+)
 from ntkit._labels import cell_name, none_if_unknown
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -75,8 +83,11 @@ def positions_in(sets: Sequence[Samples], n: int, source: Any, name: str) -> Arr
     """Place of each sample in ``n`` values, one for each sample as it was given; else None.
 
     Samples that were left out because their label is unknown have a value as well. A pandas
-    ``source`` of the values must not have the samples' index in another order.
+    ``source`` of the values must not have the samples' index in another order. If its index has
+    their names, these tell the places.
     """
+    if (by_name := _places_by_name(sets, n, source, name)) is not None:
+        return by_name
     starts = np.cumsum([0, *(len(each) + each.n_left_out for each in sets)])
     if n != starts[-1]:
         return None
@@ -87,6 +98,27 @@ def positions_in(sets: Sequence[Samples], n: int, source: Any, name: str) -> Arr
             check_index(**{part: of_part, name: source})
     rows = (np.arange(len(each)) if each.rows is None else each.rows for each in sets)
     return np.concatenate([one + start for one, start in zip(rows, starts, strict=False)])
+
+
+def _places_by_name(sets: Sequence[Samples], n: int, source: Any, name: str) -> Array | None:
+    """Place of each sample by the names in the index of a pandas object; else None."""
+    index: Any = getattr(source, "index", None)
+    if not hasattr(source, "iloc") or len(index) != n or hasattr(index, "levels"):
+        return None
+    if hasattr(index, "start") and index.start == 0:  # numbers of rows
+        return None
+    key = KEYS[any(samples.ids is None for samples in sets)]
+    names = [each for samples in sets if (each := names_of(samples, key)) is not None]
+    written = [*map(cell_name, index.tolist())]
+    if len(names) < len(sets) or not {*written} & {*chain(*names)}:
+        return None
+    rows = rows_named(written, [*chain(*names)], f"the index of {name}=", key)
+    if (unnamed := int((rows < 0).sum())) > 0:
+        raise InputError(
+            f"The index of {name}= names {len(rows) - unnamed} of {len(rows)} samples. Name all, "
+            "or pass the values without an index, one for each sample."
+        )
+    return rows
 
 
 def check_order(columns: Mapping[str, Array], sets: Sequence[Samples], where: str) -> None:

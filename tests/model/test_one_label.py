@@ -189,6 +189,38 @@ def test_layers_that_read_different_tensors_are_changed_one_label_at_a_time(tmp_
     assert_allclose(np.diff(new, axis=0), 1.3 * np.diff(old, axis=0), atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["FLOAT", "INT64", "BOOL"])
+@pytest.mark.parametrize("first", LABELS)
+@pytest.mark.parametrize("joined", [False, True])
+def test_thresholds_in_the_graph_are_those_of_labels_with_a_layer_each(
+    kind, first, joined, tmp_path
+):
+    levels = dict(zip(LABELS, (0.3, 0.5, 0.7), strict=True))
+    order = [first, *(name for name in LABELS if name != first)]
+    number = getattr(onnx.TensorProto, kind)
+    text, shown = UNITS, {}
+    for name in order:
+        cast = f"Cast(t{name}, to={number})" if kind != "BOOL" else f"Identity(t{name})"
+        text += f"\nt{name} = Greater({name}, level{name})\nd{name} = {cast}"
+    scores = {name: ["batch", 1] for name in order}
+    if joined:
+        text, scores = f"{text}\np = Concat({', '.join(order)}, axis=1)", {"p": ["batch", 3]}
+    shown = scores | {f"d{name}": (["batch", 1], number) for name in order}
+    arrays = heads.ARRAYS | {f"level{n}": np.array([t], np.float32) for n, t in levels.items()}
+    names = {"names": json.dumps(order)}
+    proto = zoo.built(text, outputs=shown, arrays=arrays, metadata=names)
+    path, X = zoo.save(proto, tmp_path / "m.onnx"), zoo.inputs()
+    found, given = predict(path, X, device="cpu"), zoo.run(path, X)
+    assert found.classes.tolist() == order
+    for at, name in enumerate(order):
+        assert FrozenModel.load(path, label=name).threshold[0] == pytest.approx(levels[name])
+        assert_array_equal(found.labels[:, at], given[f"d{name}"].ravel())
+    text = json.dumps(dict.fromkeys(LABELS, 0.5))
+    onnx.helper.set_model_props(proto, names | {"thresholds": text})
+    with pytest.raises(ModelError, match=r"graph decides on the label .* correct one of them"):
+        FrozenModel.load(zoo.save(proto, tmp_path / "w.onnx"), label=LABELS[0])
+
+
 def test_only_heads_of_labels_are_chosen(tmp_path):
     text = f"{UNITS}\nkind = Softmax(Gemm(z, W2, B2, transB=1), axis=1)"
     proto = zoo.built(text, outputs=EACH | {"kind": ["batch", 3]}, arrays=heads.ARRAYS)

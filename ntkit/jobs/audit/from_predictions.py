@@ -184,6 +184,17 @@ def _read_sets(
         yield array(X, kind=name)
 
 
+def _key_of(metadata: Any, ids: Sequence[str] | None) -> str:
+    """The column of metadata that names samples."""
+    there = [key for key in KEYS if key in columns_of(metadata, *KEYS)]
+    if ids is not None and not there:
+        raise InputError(
+            f"The metadata has no column {' or '.join(map(repr, KEYS))} with the names in ids=. "
+            "Rename its column, or omit ids= if its rows are in the order of the samples."
+        )
+    return there[0] if there else KEYS[0]
+
+
 @documented
 def audit(
     y: ArrayLike,
@@ -280,7 +291,7 @@ def audit(
     of_index = check_index(**given, sample_weight=sample_weight)
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))
-    matched = None if metadata is None else in_order(metadata, ids, "file_name")
+    matched = None if metadata is None else in_order(metadata, ids, _key_of(metadata, ids))
     if table is not None:
         _check_order(table, ids)
     raw = {"texts": texts, "table": table, "metadata": matched, "images": images, "arrays": arrays}

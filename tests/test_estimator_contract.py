@@ -29,6 +29,7 @@ from ntkit.estimators import (
     NeuronTuneClassifier,
     NeuronTuneClassifierCV,
     SELFClassifier,
+    ShortcutReader,
     SpuriousNeuronSelector,
 )
 
@@ -97,6 +98,13 @@ class InferenceByClass(GroupInference):
         return self
 
 
+class ReaderOfClasses(ShortcutReader):
+    """scikit-learn's checks want the second argument of ``fit`` to be called y."""
+
+    def fit(self, X, y, sample_weight=None):
+        return super().fit(X, y, sample_weight)
+
+
 class InvariantToNoise(InvariantClassifier):
     """scikit-learn's checks pass no copies: samples near 0 have one, of their columns turned."""
 
@@ -110,10 +118,11 @@ class InvariantToNoise(InvariantClassifier):
 published = partial(NeuronTuneClassifier.as_described, solver="optimum", C=1.0)
 QUICK = GroupInference(penalties=[("l2", 0.1)], cv=2, min_accuracy=0, random_state=0)
 EXACT = {"identification": "train", "tol": 1e-10}
-BASES = [  # every path of validation: of the base, of two own `fit`s, and of a transformer
+BASES = [  # every path of validation: of the base, of own `fit`s, and of a transformer
     BalancedClassifier(tol=1e-10),
     NeuronTuneClassifierCV(thresholds=(0.5,), cv=2, C=1.0),
     InferenceByClass(penalties=[("l2", 0.1), ("l1", 1.0)], cv=2, min_accuracy=0),
+    ReaderOfClasses(alphas=(0.1,), min_donors=1, tol=1e-10),
     SpuriousNeuronSelector(identification="train"),
 ]
 MODES = [  # every path of learning
@@ -132,6 +141,7 @@ MODES = [  # every path of learning
     JTTClassifier(identification="train", class_weight="balanced", tol=1e-10),
     SELFClassifier(tol=1e-10),
     SELFClassifier(selection="dropout_disagreement"),
+    ShortcutReader(min_donors=1),
     EVaLSClassifier(n_selected=(5,), Cs=(1.0,)),
     DFRByClass(n_retrains=2),
     DFRByClass(variant="weighted", C=1.0, tol=1e-10),
@@ -237,6 +247,7 @@ def test_reasons_are_in_the_class():
         (JTTClassifier(identification="train"), set()),
         (LEACEClassifier(), rows),
         (LEIAClassifier(), rows),
+        (ShortcutReader(), rows),
         (SpuriousNeuronSelector(), rows),
         (BalancedClassifier(), set()),
     ):

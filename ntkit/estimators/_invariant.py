@@ -254,12 +254,7 @@ class InvariantClassifier(StudyClassifier):
             value = np.append(group.value, np.full(n_val, len(group.names)))
             study = replace(study, values=value[:, None])
         if folds is not None:
-            fold = np.asarray(folds)
-            if fold.shape != (n,) or fold.dtype.kind not in "iu":
-                raise InputError(
-                    f"folds must have {n} whole numbers, one per sample; got {fold.dtype} of shape "
-                    f"{fold.shape}."
-                )
+            fold = checked_folds(folds, n)
             study = replace(study, folds=np.append(fold, np.full(n_val, -1)))
         return study
 
@@ -361,6 +356,17 @@ class InvariantClassifier(StudyClassifier):
             heads = rotated.heads(weights, alphas=alphas, gains=gains, **solver)
             path.append([_turned_back(head, self._scaler, vectors) for head in heads])
         return path
+
+
+def checked_folds(folds: Any, n: int) -> Array:
+    """Fold of each sample, as a user passes them."""
+    fold = np.asarray(folds)
+    if fold.shape != (n,) or fold.dtype.kind not in "iu":
+        raise InputError(
+            f"folds must have {n} whole numbers, one per sample; got {fold.dtype} of shape "
+            f"{fold.shape}."
+        )
+    return fold
 
 
 def _has_every_group(study: Study) -> bool:

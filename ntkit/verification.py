@@ -621,7 +621,32 @@ def random_inputs(model: FrozenModel, n_samples: int = 8) -> dict[str, Array]:
             raise InputError(
                 f"The model's input {tensor} has an open size; pass samples to verify on (--data)."
             )
-    return {tensor.name: _random(tensor, n_samples, rng) for tensor in model.inputs}
+    return {
+        tensor.name: rng.choice(np.array(words, object), (n_samples, *_sides_of(tensor)))
+        if (words := _words_read(model, tensor))
+        else _random(tensor, n_samples, rng)
+        for tensor in model.inputs
+    }
+
+
+def _sides_of(tensor: TensorInfo) -> tuple[int, ...]:
+    """Sides of a sample; an open one has one value."""
+    return tuple(side if isinstance(side, int) else 1 for side in (tensor.shape or ())[1:])
+
+
+def _words_read(model: FrozenModel, tensor: TensorInfo) -> list[str]:
+    """Texts that the first table knows which reads an input of texts, such as a OneHotEncoder's."""
+    if tensor.dtype != "string":
+        return []
+    reached = {tensor.name}
+    for node in body_nodes(model):
+        if reached.isdisjoint(value.name for value in node.inputs if value is not None):
+            continue
+        for each in node.attributes.values():
+            if each.type == ir.AttributeType.STRINGS and (words := [*each.as_strings()]):
+                return words
+        reached |= {value.name or "" for value in node.outputs}
+    return []
 
 
 def _is_open_row(tensor: TensorInfo) -> bool:

@@ -12,6 +12,7 @@ from ntkit.export import to_onnx, write_onnx
 from ntkit.extraction import OnnxEmbedder
 from ntkit.extraction.head_check import check_head, tolerance_of
 from ntkit.verification import random_inputs, save_verified, verify
+from tests import any_models
 
 K = 3
 NAMES = ["ant", "bee", "cow"]
@@ -339,3 +340,11 @@ def test_random_inputs_for_text_models(zoo, tmp_path):
     assert (X["token_type_ids"] == 0).all()
     assert X["keep"].all()
     assert X["pixels"].max() < 128
+
+
+def test_random_inputs_have_texts_that_a_column_may_have(tmp_path):
+    """A OneHotEncoder refuses others."""
+    path = any_models.write("columns", tmp_path / "m.onnx")
+    X = random_inputs(FrozenModel.load(path, any_scores=True))
+    assert {*X["city"].ravel().tolist()} <= {*any_models.CITY.tolist()}
+    assert len(any_models.of_onnxruntime(path, X)[0]) == len(X["city"])

@@ -234,7 +234,7 @@ class Comparison:
         if groups is None and self.plan.on_test:
             right = pred == y
             of = deciding_groups(self.scorecard.groups(self.plan.on_test, y, (right, right)))
-            worst_group = min((row.value for each in of for row in each.filled), default=None)
+            worst_group = min((r.value for each in of for r in each.rows if r.n), default=None)
         return {
             "score": named_score(
                 self.plan.score,

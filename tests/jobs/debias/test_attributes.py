@@ -487,6 +487,10 @@ def test_a_test_set_with_few_of_a_group_does_not_judge(three):
     assert min(((y == k) & (high == value)).sum() for k in range(3) for value in (0, 1)) < FEWEST
     result = debias(model, *sets[:2], test=sets[2], spurious="column:f>=2", device="cpu")
     assert result.outcome.where == "validation set"
+    right = zoo.run(model, sets[2][0].to_numpy())["logits"].argmax(axis=1) == y
+    shares = [right[(y == k) & (high == value)] for k in range(3) for value in (0, 1)]
+    shares = [of_group.mean() for of_group in shares if len(of_group)]
+    assert result.candidates[0].worst_group == min(shares)  # of the smallest group, too
     assert any("it has too few of a group" in caution for caution in result.cautions)
 
 

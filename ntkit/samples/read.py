@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,6 +20,7 @@ from ntkit._labels import (
     is_missing,
     listed,
     means_unknown,
+    none_if_unknown,
     one_form,
     plain_label,
     spelt_as,
@@ -113,6 +115,9 @@ def _in_memory(data: Any, model: FrozenModel, labels: Labels) -> Samples:
     index = {name: of for name, each in given.items() if (of := index_of(each)) is not None}
     y = _labels_by_name(y, model) if model.label_names else _one_for_each(y)
     y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
+    if y is not None and y.ndim == 2 and y.dtype == object:  # pandas' types with missing values
+        with suppress(TypeError, ValueError):  # other values are refused later
+            y = np.array([none_if_unknown(of_label) for of_label in y.T]).T.astype(float)
     return replace(data, y=y, groups=groups, index=index, notes=notes)
 
 

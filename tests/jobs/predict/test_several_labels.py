@@ -122,3 +122,18 @@ def test_the_two_models_may_take_batches_of_different_sizes(five, tmp_path):
         tmp_path / "all.csv", *models, before=tmp_path / "sevens.onnx", device="cpu"
     )
     assert (done.n_changed, done.n_samples) == (0, 994)
+
+
+@pytest.mark.parametrize("kind", ["Int64", "boolean", "float", object])
+def test_labels_of_pandas_types_with_missing_values(five, data, kind):
+    X, Y = data
+    frame = pd.DataFrame(Y, columns=LABELS)
+    given = frame.astype("Int64").astype(kind) if kind is not object else frame.astype(object)
+    if kind is object:
+        given = given.where(frame.notna(), None)
+    limits = {"average": 50}
+    one, other = (
+        ntkit.check(five.model, five.model, (X, y), limits=limits, device="cpu").as_dict()["rows"]
+        for y in (frame, given)
+    )
+    assert one == other

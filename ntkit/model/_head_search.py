@@ -910,7 +910,10 @@ def is_decision(output: ir.Value) -> bool:
             return False
         if node.op_type in _DECIDING:
             return True
-        read = [each for each in node.inputs if each is not None and constant_of(each) is None]
+        given = node.inputs[1:] if node.op_type == "Where" else node.inputs  # not its condition
+        read = [each for each in given if each is not None and constant_of(each) is None]
+        if node.op_type == "Where" and not read:  # one of two numbers
+            return True
         if node.op_type not in _PASSING | _SCALING or len(read) != 1:
             return False
         value = read[0]

@@ -525,6 +525,21 @@ def test_a_decision_in_floating_point_is_a_decision(decision, share, tmp_path):
         check_head(OnnxEmbedder(FrozenModel.load(path), device="cpu"), X)
 
 
+@pytest.mark.parametrize("end", [
+    "f = Cast<to = 1>(top) label = Where(sure, f, none)",  # no class for unsure samples
+    "label = Where(sure, one, none)",
+])  # fmt: skip
+def test_a_class_that_is_rejected_is_not_forgotten(end, tmp_path):
+    text = "(float[N, 2] x) => (float[N, 2] y, float[N] label) { z = MatMul(x, W) y = Softmax(z) "
+    text += "top = ArgMax<axis = 1, keepdims = 0>(y) m = ReduceMax<axes = [1], keepdims = 0>(y) "
+    arrays = {"W": np.eye(2), "level": np.array(0.9), "none": np.array([-1]), "one": np.ones(1)}
+    model = networks.parsed(f"{text} sure = Greater(m, level) {end} }}", **arrays)
+    path = networks.save(model, tmp_path / "m.onnx")
+    X = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    with pytest.raises(InputError, match="'label'"):
+        predict(path, X, device="cpu")
+
+
 def test_a_decision_next_to_several_scores_is_not_forgotten(tmp_path):
     """Whatever the order of the samples: none of the first is between the two thresholds."""
     text = "(float[N, 1] x) => (float[N, 1] z, float[N, 1] y, int64[N, 1] label) { "

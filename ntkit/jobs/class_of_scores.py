@@ -105,8 +105,8 @@ def _above(
     probable = bool(len(score)) and score.min() >= 0 and score.max() <= 1
     if level is not None and not probable:
         raise InputError(
-            f"{where}{column} has scores below 0 or above 1, and --threshold is a "
-            "probability. Write probabilities into the table, or leave --threshold out."
+            f"{where}{column} has scores below 0 or above 1, and the threshold is a "
+            "probability. Write probabilities into the table, or omit the threshold."
         )
     if not probable and score.min() >= 0:
         raise InputError(

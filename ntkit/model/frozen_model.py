@@ -712,7 +712,7 @@ def _warn_of_names(model: FrozenModel, label: str | None, stacklevel: int) -> No
     if one_class and not {*map(str, each)} <= {"None", "0.5"}:  # 0.5 decides as the class does
         sentences.append(
             f"The thresholds of {source} are not used, because the model chooses one class. If "
-            "it has labels, name one with --label. ntkit check --threshold takes a threshold."
+            "it has labels, name one with --label. The setting threshold of ntkit check takes one."
         )
     for sentence in sentences:
         name = model.path.name if model.path is not None else "The model"

@@ -338,7 +338,7 @@ def test_a_threshold_is_that_of_a_probability(check):
     old = {"id": NAMES, "p": 0.2 + 0.6 * OLD}
     expected, _ = check({"id": NAMES, "prediction": NEW})
     assert check(logits, DATA, old, "--score-columns", "p")[0] == expected
-    with pytest.raises(AssertionError, match="--threshold is a probability"):
+    with pytest.raises(AssertionError, match="the threshold is a probability"):
         check(logits, DATA, old, "--score-columns", "p", "--threshold", "0.9")
 
 
@@ -359,7 +359,7 @@ def test_a_threshold_is_that_of_the_second_class_by_name(tmp_path):
     refused("check", *options, says="positive class of two")
     logits = write_csv(tmp_path / "l.csv", truth | {"prob_spam": 4 * spam})
     options = ("check", "--predictions", logits, *options[2:], "--score-columns")
-    refused(*options, "prob_ham,prob_spam", says="--threshold is a probability")
+    refused(*options, "prob_ham,prob_spam", says="the threshold is a probability")
 
 
 @pytest.mark.parametrize("command", ["check", "audit"])

@@ -40,7 +40,7 @@ def check_tables(
         )
     if threshold is not None and len(roles.scores) not in (1, 2):
         raise InputError(
-            "--threshold needs the scores of the positive class of two. Name their column with "
+            "A threshold needs the scores of the positive class of two. Name their column with "
             "--score-columns."
         )
     levels = levels_of(threshold, 1 if before is None else 2)

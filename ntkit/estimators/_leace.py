@@ -142,14 +142,16 @@ class LEACEClassifier(FromHead):
                 f"All concepts are {self.concepts_[present].tolist()[0]!r}, so there is nothing to "
                 "erase; add samples of another concept."
             )
-        return replace(study, train=replace(study.train, groups=concept))
+        self._concept = concept  # not in the study, whose values and groups others set
+        return study
 
     def _learn(self, study: Study) -> None:
         rows = study.train
-        if rows.groups is None:
+        concept = self.__dict__.pop("_concept", None)
+        if concept is None:
             tune, known, concept = self._errors(study)
         else:
-            tune, known, concept = rows, rows, rows.groups
+            tune, known = rows, rows
         left, right = self._erasure(known, concept)
         self.eraser_ = np.eye(rows.X.shape[1]) - left @ right
 

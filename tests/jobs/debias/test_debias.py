@@ -618,6 +618,11 @@ def test_a_method_that_needs_groups_is_refused_in_a_sentence(few, method):
 
 
 def test_leace_erases_errors_whether_something_is_named_or_not(few):
-    named = run(*few[:2], method=LEACEClassifier(), spurious="image:top left brightness high")
-    alone = run(*few[:2], method=LEACEClassifier())
-    np.testing.assert_allclose(named.estimator.coef_, alone.estimator.coef_)
+    """And never the groups that judge it."""
+    options = {"method": LEACEClassifier()}
+    alone = run(*few[:2], **options)
+    named = run(*few[:2], spurious="image:top left brightness high", **options)
+    grouped = [(X, y, np.arange(len(y)) % 4) for X, y, *_ in few[:2]]
+    judged = run(*grouped, **options)
+    for other in (named, judged):
+        np.testing.assert_allclose(other.estimator.coef_, alone.estimator.coef_)

@@ -81,7 +81,7 @@ CUTS = re.compile(  # a name of an attribute taken apart by hand
 )
 ELSEWHERE = {  # the same characters in other texts
     "_key.py", "changes/change.py", "cli/_options.py", "cli/_settings.py",
-    "extraction/embedder.py", "jobs/report.py", "jobs/predict.py",
+    "extraction/embedder.py", "jobs/report.py", "jobs/predict.py", "store/kept.py",
 }  # fmt: skip
 
 

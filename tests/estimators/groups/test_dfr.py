@@ -169,7 +169,7 @@ def test_a_group_of_one_sample_is_tuned_in_sample_and_says_so():
         (np.zeros((60, 2)), r"got shape \(60, 2\)"),
         (np.full(60, -1), "needs the group of some samples"),
         ([pd.NA] * 60, "needs the group of some samples"),
-        (np.array([np.datetime64("NaT")] * 60), "needs the group of some samples"),
+        (np.array([np.datetime64("NaT", "D")] * 60), "needs the group of some samples"),
         (np.where(np.arange(60) < 9, 1, -1), "only -1 and 1"),
         (np.array([1, *["a"] * 59], dtype=object), "types that do not compa"),
     ],

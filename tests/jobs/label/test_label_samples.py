@@ -101,7 +101,7 @@ def test_batches_ask_for_the_same_contents_in_any_order_and_with_copies(model, t
         given = [[j, ["no", "yes"][mark]] for j, (row, mark) in enumerate(rows) if row in first]
         write_rows(out / "labels.csv", [["id", QUESTION], *given])
         second = ask(model, out, form)
-        progress = (second.progress, [group.as_dict() for group in second.groups])
+        progress = repr((second.progress, [group.as_dict() for group in second.groups]))
         batches.append((first.tolist(), form[[*map(int, second.asked)]].tolist(), progress))
     assert len({*batches[0][0], *batches[0][1]}) == 32
     assert batches[0] == batches[1] == batches[2]

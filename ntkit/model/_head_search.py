@@ -139,8 +139,9 @@ def labels_of(node: ir.Node) -> tuple[Any, ...] | None:
         return None if names is None else tuple(map(_text, names))
     if node.op_type == "LabelEncoder":
         keys, values = (entries(node, prefix) for prefix in ("keys_", "values_"))
-        if values is not None and keys == list(range(len(values))):
-            return tuple(map(_text, values))
+        if keys and values and {*keys} == {*range(len(keys))} and len(keys) == len(values):
+            of_key = dict(zip(keys, values, strict=True))
+            return tuple(_text(of_key[key]) for key in range(len(keys)))
     return None
 
 
@@ -887,37 +888,43 @@ def other_decision(model: ir.Model, head: Head) -> str | None:
     for output in model.graph.outputs:
         if isinstance(output.type, ir.SequenceType) or not is_decision(output):
             continue
-        after = any(value is head.logits for value in ancestors([output]))
-        if after and isinstance(walk_back(output, regions), Blocked):
+        if not any(value is head.logits for value in ancestors([output])):
+            continue
+        if isinstance(walk_back(output, regions), Blocked):
             return output.name
     return None
 
 
-_DECIDING = frozenset(["ArgMax", "ArgMin", "Ceil", "Floor", "Round", "Sign", "Not", "And", "Or"])
-_DECIDING |= {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
+_COMPARING = frozenset(["Greater", "GreaterOrEqual", "Less", "LessOrEqual"])
+_DECIDING = _COMPARING | {"ArgMax", "ArgMin", "Sign", "Not", "And", "Or", "Equal"}
+_ROUNDING_OPS = frozenset(["Ceil", "Floor", "Round"])
 _PASSING = frozenset(["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten"])
-_SCALING = frozenset(["Add", "Sub", "Mul", "Div", "Where"])  # by constants
+_SCALING = frozenset(["Mul", "Div"])  # by constants
 
 
 def is_decision(output: ir.Value) -> bool:
     """Whether an output has whole numbers, truth values or texts, also as floating-point ones."""
-    value: ir.Value | None = output
-    while value is not None:
+    # A number that is rounded and then scaled, as to two decimals or to 8 bits, is a score.
+    value, scaled = output, False
+    while True:
         dtype, node = dtype_of(value), value.producer()
-        if dtype is not None and not dtype.is_floating_point():
+        whole = dtype is not None and not dtype.is_floating_point()
+        if whole and (not scaled or dtype == ir.DataType.BOOL):
             return True
         if node is None:
             return False
-        if node.op_type in _DECIDING:
+        op = node.op_type
+        if op in _DECIDING or (op in _ROUNDING_OPS and not scaled):
             return True
-        given = node.inputs[1:] if node.op_type == "Where" else node.inputs  # not its condition
+        given = node.inputs[1:] if op == "Where" else node.inputs  # not its condition
         read = [each for each in given if each is not None and constant_of(each) is None]
-        if node.op_type == "Where" and not read:  # one of two numbers
+        if op == "Where" and not read:  # one of two numbers
             return True
-        if node.op_type not in _PASSING | _SCALING or len(read) != 1:
+        if op not in _PASSING | _SCALING | _ROUNDING_OPS | {"Add", "Sub", "Where"}:
             return False
-        value = read[0]
-    return False
+        if len(read) != 1:
+            return False
+        value, scaled = read[0], scaled or op in _SCALING
 
 
 _RESHAPING = frozenset(["Flatten", "Reshape", "Squeeze"])
@@ -1055,9 +1062,6 @@ def label_heads(model: ir.Model, *, asked: bool = True) -> dict[str, Head]:
     return dict(heads.values())
 
 
-_COMPARING = frozenset(["Greater", "GreaterOrEqual", "Less", "LessOrEqual"])
-
-
 def thresholds_after(model: ir.Model, logits: Sequence[str]) -> tuple[float, ...] | None:
     """The probability from which on the graph gives each of several labels; None if it does not.
 
@@ -1087,8 +1091,8 @@ def _levels_after(logits: ir.Value) -> set[float]:
                     number = float(level.ravel()[at if level.size > 1 else 0])
                     found.add(float(f"{number if is_probability else expit(number):.6g}"))
             elif op in NO_OPS | _RESHAPING | _PASSING | {"Concat", "Sigmoid"}:
-                at = use.idx if op == "Concat" else at
-                waiting.append((node.outputs[0], is_probability or op == "Sigmoid", at))
+                place = use.idx if op == "Concat" else at
+                waiting.append((node.outputs[0], is_probability or op == "Sigmoid", place))
     return found
 
 
@@ -1121,7 +1125,7 @@ def _as_the_outputs_show_it(head: Head, walks: Iterable[Head | Blocked]) -> Head
     n_classes = max(2, len(head.region.weight))
     paths = [f for f in walks if isinstance(f, Head) and f.identity == head.identity]
     best = next((p for p in paths if PROBABILITIES.intersection(p.after.post_processing)), paths[0])
-    tables = (path.after.labels for path in paths if path.after.labels is not None)
+    tables = [path.after.labels for path in paths if path.after.labels is not None]
     labels = next((t for t in tables if len(t) == n_classes == len(set(t))), None)
     thresholds = {p.after.thresholds for p in paths if p.after.thresholds is not None}
     if len(thresholds) > 1:

@@ -43,7 +43,7 @@ _ML, _OPSET = "ai.onnx.ml", 17  # version of ONNX's own operators in a graph wit
 _SHAPING = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Normalizer", "Clip"}
 _MOVING = _SHAPING - {"Normalizer"} | {"Transpose", "Gather", "Slice", "Split", "Dropout"}
 _MOVING |= {"ReduceMean", "ReduceMax", "ReduceMin", "ReduceProd"}
-_MOVING |= {"QuantizeLinear", "DequantizeLinear"}
+_MOVING |= {"QuantizeLinear", "DequantizeLinear", "Ceil", "Floor", "Round"}
 _MIXING = {
     "Gemm",
     "MatMul",

@@ -486,6 +486,17 @@ def test_a_sigmoid_of_probabilities_is_what_the_file_shows(ops, n_scores, tmp_pa
         assert_array_equal(found.labels, shown > 0.5)
 
 
+def test_a_table_with_keys_in_another_order_is_followed(tmp_path):
+    """Whatever samples come first."""
+    text = "(float[N, 3] x) => (int64[N] label) { z = MatMul(x, W) "
+    text += "i = ArgMax<axis = 1, keepdims = 0>(z) label = ai.onnx.ml.LabelEncoder"
+    text += "<keys_int64s = [1, 2, 0], values_int64s = [0, 1, 2]>(i) }"
+    path = networks.save(networks.parsed(text, W=np.eye(3)), tmp_path / "m.onnx")
+    X = np.eye(3, dtype=np.float32)[np.repeat([0, 1, 2], 30)]
+    found = predict(path, X, device="cpu").labels.tolist()
+    assert found == networks.run(path, X)["label"].tolist()
+
+
 def test_a_softmax_of_one_score_tells_no_class(tmp_path):
     text = "(float[N, 4] x) => (float[N, 1] y) { z = MatMul(x, W) y = Softmax(z) }"
     path = networks.save(networks.parsed(text, W=np.eye(4, 1)), tmp_path / "m.onnx")

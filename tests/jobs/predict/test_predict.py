@@ -222,6 +222,21 @@ def test_one_score_made_of_sigmoids_is_a_probability(tmp_path, score):
     np.testing.assert_allclose(found.probabilities[:, 1], shown, atol=1e-6)
 
 
+@pytest.mark.parametrize("rounded", [
+    "a = Mul(p, h) b = Round(a) s = Div(b, h)", "a = Mul(p, h) b = Floor(a) s = Div(b, h)",
+    "a = Mul(p, h) b = Cast<to = 2>(a) c = Cast<to = 1>(b) s = Div(c, h)",
+])  # fmt: skip
+def test_a_rounded_probability_is_no_decision(tmp_path, rounded):
+    """To two decimals, or to whole numbers of 8 bits."""
+    text = f"(float[N, 1] x) => (float[N, 1] s) {{ p = Sigmoid(x) {rounded} }}"
+    model = models.parsed(text, h=np.array([100.0]))
+    path = models.save(model, tmp_path / "m.onnx", ["no", "yes"])
+    X = np.random.default_rng(0).standard_normal((60, 1)).astype(np.float32)
+    found, shown = ntkit.predict(path, X, device="cpu"), models.run(model, X)["s"][:, 0]
+    np.testing.assert_array_equal(found.labels == "yes", shown > 0.5)
+    np.testing.assert_allclose(found.probabilities[:, 1], shown, atol=1e-6)
+
+
 def test_one_score_between_0_and_1_is_no_logit(tmp_path):
     """As a logit it would give the second class to each sample."""
     model = models.parsed("(float[N, 1] x) => (float[N, 1] s) { t = Tanh(x) s = Abs(t) }")

@@ -1,7 +1,7 @@
 """Files made to hurt: each is answered in one sentence or works; nothing else ever happens.
 
 Every file goes through load, describe, body, with_head and save in a process for files of its kind
-(tests/fuzz/sandbox.py). Each is given five seconds, and the memory of the process is measured.
+(tests/fuzz/sandbox.py). Each is given some seconds, and the memory of the process is measured.
 """
 
 import io
@@ -63,7 +63,8 @@ def test_a_hostile_file_is_refused_in_one_sentence_or_works(name, sandbox, tmp_p
         (folder.parent / "saved").mkdir()
         files.append((str(path), str(folder.parent / "saved" / "n.onnx")))
     before = listing(tmp_path)
-    limit = 40 if "hundred thousand" in name else 5
+    # What must not grow with the square of a file, or without end; a busy machine may take longer.
+    limit = 40 if "hundred thousand" in name else 20 if "thousand" in name else 10
     together = sandbox.run("exchange_each", files=files, seconds=limit + len(files), patience=6)
     assert not together.problem(), together.problem()
     after = listing(tmp_path)

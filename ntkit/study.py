@@ -233,7 +233,8 @@ class Study:
     # The data of each row are in the order of the training rows, then the validation rows. `values`
     # (N, A): the value of each attribute. `changed` (N, R, D): its changed copies, NaN if there is
     # none. `folds` (N,): the fold that the donors of its copies came from. `changed_values` (N, R,
-    # A): the values of its copies.
+    # A): the values of its copies. `donors` (N, R): the row that a part of each copy comes from, −1
+    # if there is none.
 
     train: Rows
     validation: Rows | None = None
@@ -241,6 +242,7 @@ class Study:
     changed: Array | None = None
     folds: Array | None = None
     changed_values: Array | None = None
+    donors: Array | None = None
     _with: dict[Any, Study] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -270,6 +272,10 @@ class Study:
         for name in ("values", "changed", "folds", "changed_values"):
             each = getattr(self, name)
             known[name] = None if each is None else each[index]
+        if self.donors is not None:  # the rows have new numbers
+            place = np.full(n + n_held_out + 1, -1)
+            place[index] = np.arange(len(index))
+            known["donors"] = place[self.donors[index]]
         if held_out is not None and validation is not None:
             held_out = held_out.take(validation)
         return replace(

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._join import rows_named
-from ntkit._labels import listed
+from ntkit._join import NameIndex, rows_named
+from ntkit._labels import listed, means_unknown, none_if_unknown
 from ntkit._types import Array
 from ntkit.changes._donors import donors, generator
 from ntkit.changes.images import ImageChange, OfImages, Pixels
 from ntkit.exceptions import InputError
+from ntkit.samples.join import Metadata
 from ntkit.samples.kinds import TextData, rows_of
 from ntkit.samples.read import read_samples
 from ntkit.samples.samples import Samples
@@ -33,6 +34,27 @@ class OfFolder:
         _, copies, copy_of = self._matched(samples)
         at = rows[copy_of[rows] >= 0]
         return rows_of(copies.X, copy_of[at]), at
+
+    def donors(self, samples: Samples, seed: int, folds: Any) -> Array:
+        """Row of the donor of each sample, by the column ``donor`` of the copies; else −1."""
+        path, copies, copy_of = self._matched(samples)
+        beside = copies.table or Metadata.of(None, [copies], None)
+        written = None if beside is None else beside.columns.get("donor")
+        of = np.full(len(samples), -1, dtype=np.intp)
+        if written is None:
+            return of
+        index, donor_of = NameIndex(samples.names), none_if_unknown(written.astype(object))
+        for row in np.flatnonzero(copy_of >= 0):
+            name = donor_of[copy_of[row]]
+            found = [] if means_unknown(name) else index.rows(name)
+            if len(found) != 1 and not means_unknown(name):
+                raise InputError(
+                    f"{path}: the donor {name!r:.60} of the copy {copies.names[copy_of[row]]!r} is "
+                    f"the name of {len(found)} samples of {samples.called('the set')}. Name one "
+                    "sample, or leave the cell empty."
+                )
+            of[row] = found[0] if found else -1
+        return of
 
     def check_sets(self, sets: Sequence[Samples]) -> None:
         """Raise an error if one copy has the name of samples in two sets."""
@@ -112,14 +134,19 @@ class OfFunction:
     donor: bool
     of_pixels = True
 
+    def donors(self, samples: Samples, seed: int, folds: Any) -> Array:
+        """Row of the donor of each sample, −1 if there is none."""
+        if not self.donor:
+            return np.full(len(samples), -1, dtype=np.intp)
+        return donors(len(samples), samples.y, folds, generator(self.name, seed))
+
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
         if samples.data.are_images:
             change = ImageChange(self._image, donor=self.donor)
             made = OfImages(self.name, change, _version(self.function))
             return made(samples, rows, seed, folds)
-        of = np.full(len(samples), -1)
+        of = self.donors(samples, seed, folds)
         if self.donor:
-            of = donors(len(samples), samples.y, folds, generator(self.name, seed))
             rows = rows[of[rows] >= 0]
         if isinstance(samples.data, TextData):
             return self._texts(samples, rows, of)

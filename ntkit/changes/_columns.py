@@ -30,6 +30,19 @@ class OfColumns:
         at = rows[differs[rows]]
         return samples.data.with_columns(at, {n: values[at] for n, values in new.items()}), at
 
+    def donors(self, samples: Samples, seed: int, folds: Any) -> Array:
+        """Row of the donor of each sample, −1 if there is none."""
+        columns, named = self._read(samples.data.column_names)
+        if named:
+            return np.full(len(samples), -1, dtype=np.intp)
+        return self._drawn(samples, [samples.data.column(each) for each in columns], seed, folds)
+
+    def _drawn(self, samples: Samples, old: list[Array], seed: int, folds: Any) -> Array:
+        """Donors with other values."""
+        unlike = np.unique(np.stack([*map(_numbered, old)]), axis=1, return_inverse=True)[1]
+        rng = generator(self.name, seed)
+        return donors(len(samples), samples.y, folds, rng, unlike=unlike)
+
     def _changed(self, samples: Samples, seed: int, folds: Any) -> tuple[dict[str, Array], Array]:
         """New values of the columns in all rows, and the rows in which one differs."""
         there = samples.data.column_names
@@ -44,9 +57,7 @@ class OfColumns:
         if named:
             new = [self._named(old[0], named)]
         else:
-            unlike = np.unique(np.stack([*map(_numbered, old)]), axis=1, return_inverse=True)[1]
-            rng = generator(self.name, seed)
-            of = donors(len(samples), samples.y, folds, rng, unlike=unlike)
+            of = self._drawn(samples, old, seed, folds)
             new = [np.where(of >= 0, values[of], values) for values in old]
         differs = np.any([_differ(a, b) for a, b in zip(old, new, strict=True)], axis=0)
         return dict(zip(columns, new, strict=True)), differs

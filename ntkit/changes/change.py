@@ -132,6 +132,27 @@ class Change:
         table = _changed(samples.table.take(at), samples, copies, at)
         return replace(copies, table=table), at
 
+    def donors(self, samples: Samples, *, seed: int = 0, folds: Array | None = None) -> Array:
+        """Samples that the copies take a part from.
+
+        Parameters
+        ----------
+        samples : Samples
+            The whole set, as for :meth:`copies`.
+        seed : int
+            Seed, as for :meth:`copies`.
+        folds : ndarray of int, shape (N,), optional
+            Fold of each sample, as for :meth:`copies`.
+
+        Returns
+        -------
+        ndarray of int, shape (N,)
+            Row of the donor of each sample, −1 if there is none. Copies in a folder have donors if
+            a column ``donor`` of their table or ``metadata.csv`` names them.
+        """
+        of = getattr(self._apply, "donors", None)
+        return np.full(len(samples), -1, dtype=np.intp) if of is None else of(samples, seed, folds)
+
     @property
     def unrelates(self) -> bool:
         """Whether a part of each copy is from a sample of any class, so that both are unrelated."""

@@ -17,11 +17,12 @@ from ntkit.store import EmbeddingStore
 
 @dataclass(frozen=True, eq=False)
 class Copies:
-    """Changed copies with embeddings Z (n, D) and the rows of their originals (n,)."""
+    """Changed copies with embeddings Z (n, D), and the rows of their originals and donors (n,)."""
 
     change: Change
     samples: Samples
     rows: Array
+    donors: Array  # −1 without a donor
     Z: Array
 
     def in_place(self, n: int) -> Array:
@@ -70,4 +71,5 @@ def embedded_copies(
         Z = embedder.transform(copies.X)
     else:
         Z = EmbeddingStore.write(store, embedder, copies).X
-    return Copies(change, copies, at, Z)
+    donors = change.donors(samples, seed=seed, folds=folds)[at]
+    return Copies(change, copies, at, donors, Z)

@@ -269,6 +269,12 @@ class OfImages:
         """Whether it needs black and white."""
         return not self.change.any_scale
 
+    def donors(self, samples: Samples, seed: int, folds: Any) -> Array:
+        """Row of the donor of each sample, −1 if there is none."""
+        if not self.change.donor:
+            return np.full(len(samples), -1, dtype=np.intp)
+        return donors(len(samples), samples.y, folds, generator(self.name, seed))
+
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
         """Changed copies and the rows of their originals."""
         if not samples.data.are_images:
@@ -278,9 +284,8 @@ class OfImages:
             )
         if self.of_pixels:
             check_black_and_white(self.name, samples)
-        of = np.full(len(samples), -1)
+        of = self.donors(samples, seed, folds)
         if self.change.donor:
-            of = donors(len(samples), samples.y, folds, generator(self.name, seed))
             rows = rows[of[rows] >= 0]
         draws = Draws(self.name, seed, rows, of[rows], self.version)
         X = samples.X

@@ -24,6 +24,7 @@ from ntkit.estimators._scaled_head import ScaledHead as ScaledHead
 from ntkit.estimators._scaled_head import flat_steps as flat_steps
 from ntkit.estimators._scaled_head import head_of, match_head
 from ntkit.estimators._self import SELFClassifier
+from ntkit.estimators._shortcut_reader import MOST_GAP as MOST_GAP
 from ntkit.estimators._shortcut_reader import Reading, ShortcutReader
 
 __all__ = [

@@ -26,25 +26,30 @@ GROUP_BALANCED = "group-balanced"
 YOURS = "yours"
 BY_CHANGE = "by change"
 """Method that chooses the best among the candidates by change and the group-balanced ones."""
+READ = "groups read"
+"""Candidate that balances groups which a reader of changed copies tells."""
 _NEARLY_ALL = 0.95  # share of the non-constant neurons
 DEFAULT_SCORE = "worst_class_correctness_group_accuracy"
 
 
 class FittedOn(Enum):
-    """What a candidate is fitted on; the last two have both sets, and more than their classes."""
+    """What a candidate is fitted on; after the first three, more than the classes of both sets."""
 
     # A single set is both the training set and the validation set, so the first three are one.
     # `part` is the name of these samples in a study. `tunes_itself` says whether the estimator
-    # chooses its penalty, because no other fit has the same rows.
+    # chooses its penalty, because no other fit has the same rows. `by_change` says whether changed
+    # copies tell what must not matter.
 
     TRAIN = "train", "classes"
     VALIDATION = "validation", "classes"
     BOTH = "both", "classes"
     COPIES = "both", "changed copies"
+    READ = "both", "groups that changed copies tell"
     LABELS = "both", "labels of some samples"
 
     def __init__(self, part: str, known: str) -> None:
         self.part, self.tunes_itself = part, known != "classes"
+        self.by_change = "changed copies" in known
 
 
 class Unfitted(NamedTuple):
@@ -145,8 +150,8 @@ class Candidate:
         )
 
 
-def change_candidates(*, named: bool) -> dict[str, Unfitted]:
-    """Candidates of a repair with changed copies."""
+def change_candidates(*, named: bool, read: bool = False) -> dict[str, Unfitted]:
+    """Candidates of a repair with changed copies; ``read`` if these tell groups of originals."""
     # NeuronTune by change suppresses a share of the neurons: those that the changes move most.
     rule: dict[str, Any] = {"statistic": "change", "threshold": 0.0}
     estimators: dict[str, Any] = {
@@ -158,7 +163,10 @@ def change_candidates(*, named: bool) -> dict[str, Unfitted]:
     for share in (0.3, 0.5, 0.7):
         clf = NeuronTuneClassifier(max_suppressed=share, **rule)
         estimators[f"neurontune-change-{100 * share:.0f}"] = clf
-    return {name: Unfitted(clf, FittedOn.COPIES) for name, clf in estimators.items()}
+    candidates = {name: Unfitted(clf, FittedOn.COPIES) for name, clf in estimators.items()}
+    if read:
+        candidates[READ] = Unfitted(AutoDebiasClassifier(recipe="group-balanced"), FittedOn.READ)
+    return candidates
 
 
 def asked_for(
@@ -167,6 +175,7 @@ def asked_for(
     named: bool = False,
     partly_known: bool = False,
     by_change: bool = False,
+    read: bool = False,
     validation_balanced: bool = False,
 ) -> tuple[dict[str, Unfitted], str | None]:
     """All candidates with the user's method, and its name; None if a score chooses."""
@@ -174,7 +183,7 @@ def asked_for(
     if validation_balanced:
         candidates["auto"] = Unfitted(AutoDebiasClassifier(recipe="class-balanced on X_val"))
     if by_change:
-        candidates |= change_candidates(named=named)
+        candidates |= change_candidates(named=named, read=read)
         default = BY_CHANGE
     if partly_known:
         default = f"{GROUP_BALANCED} by labels" if named else GROUP_BALANCED

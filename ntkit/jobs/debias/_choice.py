@@ -19,6 +19,7 @@ from ntkit.jobs.debias._accuracy_cost import AccuracyCost, mixed, taken
 from ntkit.jobs.debias._candidates import (
     BY_CHANGE,
     GROUP_BALANCED,
+    READ,
     YOURS,
     Candidate,
     FittedOn,
@@ -41,7 +42,8 @@ from ntkit.jobs.debias._settings import Order
 from ntkit.metrics import compare
 
 _RANDOM_MASKS = 5
-_METHODS = ("neurontune", "auto", YOURS, "copies", "groups and copies")
+_READ = 20  # training samples of each group that is read
+_METHODS = ("neurontune", "auto", YOURS, "copies", "groups and copies", READ)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +82,7 @@ def choose(comparison: Comparison, order: Order) -> Choice:
         rows[each] = comparison.row(each, clf, unfitted.rows, note)
     fitted, rows_of = comparison.fitted, comparison.rows_of
     if name == BY_CHANGE:
-        among = [each for each, on in rows_of.items() if on is FittedOn.COPIES]
+        among = [each for each, on in rows_of.items() if on.by_change]
         among += [GROUP_BALANCED] * (rows_of.get(GROUP_BALANCED) is FittedOn.TRAIN)
         name, scores = _best_by_change(comparison, among)
     if name is None:  # candidates whose rule flags too many neurons cannot be chosen
@@ -108,7 +110,7 @@ def _interpolated(
     # with too few validation samples.
     unjudged = groups is not None and len(groups.names) <= len(comparison.classes)
     learnable = comparison.fitted["auto"].recipe_ == "cell-balanced"
-    learnable &= comparison.rows_of[name] is not FittedOn.COPIES
+    learnable &= not comparison.rows_of[name].by_change
     if comparison.rows_of[name] is FittedOn.LABELS:
         # Of groups that a person labelled, the labels may be unrelated to the errors.
         is_read = known is not None and known.is_read
@@ -197,6 +199,14 @@ def _best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, 
         same, every = of_copies == pred[copies.of], np.arange(len(copies.of))
         (kept,) = compare([same], [("change", name, every)])
         flips[name] = kept.value
+    if READ in scores and judge.by_copies_alone:
+        # Heads that are fitted to copies are the best on copies, which are not real samples. So
+        # these are balanced if each group has some.
+        read = comparison.estimated_groups(comparison.pool.of_train)
+        groups = [each.crossed(y, fewest=_READ).names for each in read]
+        n_classes = len(comparison.classes)
+        if all(len(of) == n_classes * len(a.names) for a, of in zip(read, groups, strict=True)):
+            return READ, scores
     best = max(scores, key=lambda name: scores[name])
     good = [name for name in scores if scores[name] >= scores[best] - errors[best]]
     return min(good, key=lambda name: flips[name]), scores

@@ -20,6 +20,7 @@ from ntkit.estimators import (
     HeadClassifier,
     InvariantClassifier,
     NeuronTuneClassifier,
+    ShortcutReader,
     head_of,
 )
 from ntkit.exceptions import InputError, SuppressionWarning
@@ -38,6 +39,9 @@ from ntkit.solver.loss import is_mapped, rows_per_chunk
 from ntkit.study import ERM_ALPHA, LARGE, Rows, Study, digest, seed_of, stratified_folds, tuned
 
 _TRAIN_FOLDS = 3
+# Copies of a group that is read weigh as much as so many real samples of it: real samples are
+# better, and of a rare group there may be none.
+_COPIES_OF_GROUP = 50
 FOLDS_OF_ONE = 5
 """Folds of a single labelled set."""
 
@@ -132,7 +136,7 @@ class Comparison:
                 n = len(self.study_of(clf, rows, validation=validation).both)
                 decided["alphas"] = [1 / (self.C * n)]  # of the mean loss
         clf.set_params(**{name: decided[name] for name in decided if name in known})
-        if rows is FittedOn.COPIES and validation is None and not self.pool.one_set:
+        if rows.by_change and validation is None and not self.pool.one_set:
             # Validation rows judge, so they do not tune.
             none = np.zeros(0, dtype=np.intp)
             clf = _decided(self._fitted(clf, rows, validation=none)[0], rows)
@@ -178,7 +182,7 @@ class Comparison:
         validation: Array | None = None,
     ) -> Study:
         """The study that a candidate is fitted on, of some or all samples of both sets."""
-        study = self.with_copies if rows is FittedOn.COPIES else self.study
+        study = self.with_copies if rows.by_change else self.study
         if train is not None:
             study = study.take(train=train)
         elif validation is not None:  # the same halves for all candidates
@@ -190,11 +194,38 @@ class Comparison:
                 )
             study = self.of_halves[key]
         study = study.on(rows.part)
-        if rows is not FittedOn.COPIES:
+        if not rows.by_change:
             return study
+        if rows is FittedOn.READ:
+            return _with_copies_as_rows(self._read(study), _COPIES_OF_GROUP)
         if not isinstance(clf, AutoDebiasClassifier):  # the only one that balances groups
             study = replace(study, values=None)
         return study if isinstance(clf, InvariantClassifier) else _with_copies_as_rows(study)
+
+    def _read(self, study: Study) -> Study:
+        """A study with the values that are read from its copies as further attributes."""
+        assert self.plan.invariance is not None
+        assert study.donors is not None
+        if "read" not in study._with:
+            n_changes = study.donors.shape[1]
+            values, of_copies = list[Array](), list[Array]()
+            for change, alpha in self.plan.invariance.alphas.items():
+                reader = ShortcutReader(alphas=(alpha,), min_donors=1)
+                reading = reader.read_study(study, change)
+                value = np.searchsorted(study.train.classes, reading.values)
+                of = np.repeat(value[:, None], n_changes, axis=1)
+                donors = study.donors[:, change]
+                of[:, change] = np.where(donors >= 0, value[donors], -1)
+                values.append(value)
+                of_copies.append(of)
+            known = [] if study.values is None else [study.values]
+            more = [] if study.values is None else [study.changed_values]
+            study._with["read"] = replace(
+                study,
+                values=np.column_stack([*known, *values]),
+                changed_values=np.concatenate([*more, np.stack(of_copies, axis=2)], axis=2),
+            )
+        return study._with["read"]
 
     def _C(self, rows: FittedOn) -> float:
         """The user's penalty, or the one that class-balanced retraining has on these rows."""
@@ -380,6 +411,20 @@ class Comparison:
             groups = first.crossed(self.validation.y, *others, fewest=FEWEST)
         return groups, groups
 
+    def estimated_groups(self, rows: slice) -> list[Attribute]:
+        """What readers of changed copies tell of the samples of a set, cross-fitted."""
+        invariance = self.plan.invariance
+        if invariance is None or not invariance.alphas:
+            return []
+        values = self._read(self.with_copies.on("both")).values
+        assert values is not None
+        n = len(invariance.alphas)
+        return [
+            Attribute(name, value, tuple(f"{name} of class {label}" for label in self.classes))
+            for change, value in zip(invariance.alphas, values[rows].T[-n:], strict=True)
+            for name in [invariance.changes[change].name]
+        ]
+
     # -- candidates by change ----------------------------------------------------------------
 
     def judges_by_change(self, name: str) -> bool:
@@ -425,19 +470,29 @@ def _moments(X: Array) -> tuple[Array, Array]:
     return mean, np.where(varies & (std > 0), std, 1.0)
 
 
-def _with_copies_as_rows(study: Study) -> Study:
-    """A study with the copies as further rows; row and copy are changed forms of each other."""
+def _with_copies_as_rows(study: Study, of_group: float | None = None) -> Study:
+    """A study with the copies as further rows; row and copy are changed forms of each other.
+
+    The copies of a row weigh as much as the row, or those of a group as ``of_group`` rows.
+    """
     assert study.changed is not None
     train, n = study.train, len(study.train)
     rows, change = np.nonzero(~np.isnan(study.changed[:, :, 0]))
     copies = study.changed[rows, change]
-    n_copies = np.bincount(rows, minlength=n)[rows]  # all copies of a row weigh as much as the row
-    more = Rows(copies, train.y_index[rows], train.weight[rows] / n_copies, train.classes)
-    of_copies = np.full((len(copies), *study.changed.shape[1:]), np.nan, study.changed.dtype)
-    of_copies[:, 0] = train.X[rows]
+    weight = train.weight[rows] / np.bincount(rows, minlength=n)[rows]
     values = study.values
     if values is not None and study.changed_values is not None:
         values = np.concatenate([values[:n], study.changed_values[rows, change]])
+    if of_group is not None:
+        assert values is not None
+        cells = np.column_stack([train.y_index[rows], values[n:]])
+        _, cell = np.unique(cells, axis=0, return_inverse=True)
+        weight *= of_group * train.weight.mean() / np.bincount(cell.ravel(), weight)[cell.ravel()]
+    # A row and its copies are in one fold.
+    train = replace(train, known_contents=train.contents)
+    more = Rows(copies, train.y_index[rows], weight, train.classes, None, train.contents[rows])
+    of_copies = np.full((len(copies), *study.changed.shape[1:]), np.nan, study.changed.dtype)
+    of_copies[:, 0] = train.X[rows]
     changed = np.concatenate([study.changed[:n], of_copies])
     folds = None if study.folds is None else np.append(study.folds[:n], study.folds[rows])
     return Study(train.and_then(more), values=values, changed=changed, folds=folds)
@@ -448,7 +503,7 @@ def _decided(clf: Any, rows: FittedOn) -> Any:
     chosen: dict[str, Any] = {}
     if isinstance(clf, AutoDebiasClassifier):
         chosen = {"recipe": clf.recipe_, "alphas": (clf.alpha_,)}
-    elif isinstance(clf, InvariantClassifier) and rows is FittedOn.COPIES:
+    elif isinstance(clf, InvariantClassifier) and rows.by_change:
         chosen = {"penalties": (clf.penalty_,), "alphas": (clf.alpha_,)}
     elif isinstance(clf, NeuronTuneClassifier) and clf.solver == "optimum":
         chosen = {"C": clf.C_}  # on standardised embeddings

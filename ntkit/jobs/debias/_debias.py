@@ -402,6 +402,7 @@ def _planned(
     invariance = None
     if said.changes:
         invariance = copies_made(data, said, order)
+        invariance = invariance.with_readers(data.pool, order.settings.random_state)
         of_ranges = dict.fromkeys(n for name in data.pooled for n in range_notes(data.sets[name]))
         data = data.noting(*invariance.notes, cautions=of_ranges)
     judges = Judges.VALIDATION
@@ -416,6 +417,7 @@ def _planned(
         named=bool(said.read),
         partly_known=known is not None,
         by_change=bool(said.changes),
+        read=invariance is not None and bool(invariance.alphas),
         validation_balanced=order.settings.validation_balanced,
     )
     if data.pool.one_set:  # of candidates that differ in the set alone, one is left

@@ -21,7 +21,7 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.head import LinearHead
 from ntkit.jobs.audit.changes import displaced
-from ntkit.jobs.debias._candidates import GROUP_BALANCED, FittedOn
+from ntkit.jobs.debias._candidates import GROUP_BALANCED
 from ntkit.jobs.debias._choice import Choice
 from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._invariance import CopiesOf
@@ -151,6 +151,7 @@ class ByChange:
     copies_reported: bool = False
     flips: tuple[Row, ...] = ()
     reliance: tuple[Row, ...] = ()
+    estimated: tuple[Row, ...] = ()  # groups that a reader tells; they judge nothing
     veto: str = ""
     candidates: Mapping[str, float] = field(default_factory=dict)
     judged: bool = True
@@ -167,7 +168,12 @@ class ByChange:
              "surely": _surely(r)}
             for r in self.reliance
         ]  # fmt: skip
-        return dict(plain(vars(self) | {"flips": flips, "reliance": reliance}))
+        estimated = [
+            {"group": r.name, "n": r.n, "before": r.before, "after": r.value}
+            for r in self.estimated
+        ]  # fmt: skip
+        known = {"flips": flips, "reliance": reliance, "estimated": estimated}
+        return dict(plain(vars(self) | known))
 
     def risen_in_words(self, most: int = _SHOWN) -> str:
         """Changes that flip significantly more predictions of the new head, largest rise first."""
@@ -192,6 +198,13 @@ class ByChange:
             lines.append("Only real samples judged the head, because every group has enough.")
         if self.copies_judge:
             lines.append("Copies show only the effect of the changes that made them.")
+        if self.estimated:
+            worst = min(self.estimated, key=lambda row: row.value)
+            before = percent(worst.before, unit="")
+            lines.append(
+                f"Estimated, as read from copies: worst group {before} → {percent(worst.value)} "
+                f"({worst.name}, {worst.n} validation samples). These groups judge nothing."
+            )
         of_repair = [rate for rate in self.flips if rate.name in self.changes]
         lines += [f"{_in_words(r)}." for r in of_repair if written and r.outcome != "fail"]
         return lines
@@ -215,11 +228,11 @@ def results_by_change(data: Prepared, choice: Choice, order: Order) -> ByChange:
     # For attributes that a person named, the accuracy cost decides. For a change alone, the model
     # must rely on it.
     judged, veto = comparison.judges_by_change(choice.name), ""
-    of_copies = comparison.rows_of[choice.name] is FittedOn.COPIES
+    of_copies = comparison.rows_of[choice.name].by_change
     if judged and of_copies:
         veto = _small_groups_lose(choice)
     if judged and not comparison.plan.said.names and (of_copies or choice.name == GROUP_BALANCED):
-        veto = not_relied_on(reliance) or veto
+        veto = not_relied_on(reliance) or invariance.veto or veto
     flips = tuple[Row, ...]()  # of a head that may be written, because they take time
     if (choice.gains and not veto) or order.settings.otherwise == "new head":
         of_repair = _own_flips(choice, names)
@@ -234,10 +247,23 @@ def results_by_change(data: Prepared, choice: Choice, order: Order) -> ByChange:
         copies_reported=judged and judge.reports_copies,
         flips=flips,
         reliance=reliance,
+        estimated=_estimated(choice),
         veto=veto,
         candidates=choice.scores,
         judged=judged,
     )
+
+
+def _estimated(choice: Choice) -> tuple[Row, ...]:
+    """Accuracy of validation samples in the groups class × value that readers tell."""
+    y, X = choice.comparison.validation.y, choice.comparison.validation.X
+    right = choice.pred == y, choice.comparison.original.predict(X) == y
+    rows = list[Row]()
+    for each in choice.comparison.estimated_groups(choice.comparison.pool.of_validation):
+        groups = each.crossed(y)
+        for at, name in enumerate(groups.names):
+            rows += compare(right, [("group", str(name), groups.value == at)])
+    return tuple(row for row in rows if row.n)
 
 
 def _small_groups_lose(choice: Choice) -> str:

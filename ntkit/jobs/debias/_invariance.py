@@ -6,7 +6,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import chain, product
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ntkit._key import Key, parts_of_change
+from ntkit._text import percent
 from ntkit._types import Array
 from ntkit.attributes import Attribute
 from ntkit.attributes.answers import Answer, Answers
@@ -23,6 +24,7 @@ from ntkit.attributes.feature_set import Rule, rules_of
 from ntkit.changes import Change, change_named
 from ntkit.changes.embedded import embedded_copies
 from ntkit.changes.texts import has_markup
+from ntkit.estimators import MOST_GAP, ShortcutReader
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.attribute_reader import AttributeReader, Names
@@ -34,6 +36,7 @@ from ntkit.jobs.debias._named_attributes import (
     classes_of,
     named_attributes,
 )
+from ntkit.jobs.debias._pool import Pool
 from ntkit.jobs.debias._settings import Order
 from ntkit.model import FrozenModel
 from ntkit.study import Rows, Study, stratified_folds
@@ -174,12 +177,18 @@ class CopiesOf:
 
     Z: Array
     of: Array
+    donor: Array  # row of the sample that a part comes from, −1 if there is none
     change: Array
     values: Array  # value of each judging attribute, −1 if unknown, (n, A)
 
     def take(self, kept: Array | slice) -> CopiesOf:
         """Some of the copies."""
-        return CopiesOf(self.Z[kept], self.of[kept], self.change[kept], self.values[kept])
+        return CopiesOf(*(values[kept] for values in vars(self).values()))
+
+    def moved(self, start: int) -> CopiesOf:
+        """The same copies, for a set whose rows begin at another number."""
+        donor = np.where(self.donor < 0, -1, self.donor + start)
+        return replace(self, of=self.of + start, donor=donor)
 
     def one_of_each(self, attribute: int) -> CopiesOf:
         """The first copy of each original that has a known value of an attribute."""
@@ -189,7 +198,7 @@ class CopiesOf:
     @classmethod
     def joined(cls, parts: Sequence[CopiesOf]) -> CopiesOf:
         """All copies of several parts."""
-        arrays = zip(*((each.Z, each.of, each.change, each.values) for each in parts), strict=True)
+        arrays = zip(*(vars(each).values() for each in parts), strict=True)
         return cls(*map(np.concatenate, arrays))
 
 
@@ -197,18 +206,54 @@ class CopiesOf:
 class Invariance:
     """Changes that keep the true class, and changed copies of all samples of a pool."""
 
-    # The copies of the training set come first. `folds` has the fold of each sample.
+    # The copies of the training set come first. `folds` has the fold of each sample. `alphas` has
+    # the penalty of the reader of each change (by number) from whose copies groups are read. `veto`
+    # says why no head of these changes should be written.
 
     changes: tuple[Change, ...]
     copies: CopiesOf
     folds: Array
     notes: tuple[str, ...] = ()
+    alphas: Mapping[int, float] = field(default_factory=dict)
+    veto: str = ""
+
+    def with_readers(self, pool: Pool, seed: int) -> Invariance:
+        """The same with readers of the parts of other samples, and notes on them."""
+        # Validation samples judge, so they do not tune.
+        rows = pool.of_train
+        of_train = Invariance(self.changes, self.of(rows), self.folds[rows])
+        study = of_train.added_to(Study(pool.train))
+        alphas, notes, veto = dict[int, float](), list[str](), ""
+        assert study.donors is not None
+        assert study.changed_values is not None
+        for number, change in enumerate(self.changes):
+            known = (study.changed_values[:, number] >= 0).any()  # no reader is needed
+            if known or (study.donors[:, number] < 0).all():
+                continue
+            reader = ShortcutReader(random_state=seed)
+            try:
+                reading = reader.read_study(study, number)
+            except InputError as error:  # a class has too few donors
+                notes.append(f"No groups are read from {change.name}: {error}")
+                continue
+            if reading.doubt:
+                notes.append(f"No groups are read from {change.name}: {reading.doubt}.")
+                if min(np.abs(reading.gap_interval)) > MOST_GAP and reading.reads:
+                    veto = f"{change.name} may hold what tells the class: {reading.doubt}"
+                continue
+            alphas[number] = reader.alpha_
+            notes.append(
+                f"From copies changed by {change.name}, the class of the other sample can be told "
+                f"in {percent(reading.balanced_accuracy, 0)} (guessing: "
+                f"{percent(1 / len(pool.train.classes), 0)}). ntkit reads groups from it."
+            )
+        return replace(self, alphas=alphas, veto=veto, notes=(*self.notes, *notes))
 
     def of(self, rows: slice) -> CopiesOf:
         """Copies of a set by their numbers in it, as views; ``rows`` is its place in the pool."""
         at = np.flatnonzero((self.copies.of >= rows.start) & (self.copies.of < rows.stop))
         some = self.copies.take(slice(at[0], at[-1] + 1) if len(at) else at)
-        return replace(some, of=some.of - rows.start)
+        return some.moved(-rows.start)
 
     def scaled(self, mean: Array, std: Array) -> Invariance:
         """The same with standardised embeddings of the copies."""
@@ -220,9 +265,13 @@ class Invariance:
         copies, shape = self.copies, (len(self.folds), len(self.changes))
         changed = np.full((*shape, copies.Z.shape[1]), np.nan, dtype=copies.Z.dtype)
         values = np.full((*shape, copies.values.shape[1]), -1)
+        donors = np.full(shape, -1)
         changed[copies.of, copies.change] = copies.Z
         values[copies.of, copies.change] = copies.values
-        return replace(study, changed=changed, folds=self.folds, changed_values=values)
+        donors[copies.of, copies.change] = copies.donor
+        return replace(
+            study, changed=changed, folds=self.folds, changed_values=values, donors=donors
+        )
 
 
 def donor_folds(rows: Rows, seed: int, n_splits: int = _FOLDS) -> Array:
@@ -257,7 +306,7 @@ def copies_made(data: Prepared, said: NamedAttributes, order: Order) -> Invarian
     made = list[CopiesOf]()
     for name, rows in zip(sets, pool.slices, strict=True):
         of_set = _embedded(data, said, name, folds[name], place, seed)
-        made.append(replace(of_set, of=of_set.of + rows.start))
+        made.append(of_set.moved(rows.start))
     if place is not None:
         for name, change in product(sets, changes):
             shutil.rmtree(_store(place, name, change), ignore_errors=True)
@@ -293,7 +342,8 @@ def _embedded(
             for i, (each, names) in enumerate(zip(said.read, said.judging, strict=True)):
                 values[:, i] = _values_of_copies(each, names, said.rules, originals, of)
         Z = np.array(copies.Z)  # the store is removed at the end of the run
-        parts.append(CopiesOf(Z, copies.rows, np.full(len(Z), number), values))
+        of_change = np.full(len(Z), number)
+        parts.append(CopiesOf(Z, copies.rows, copies.donors, of_change, values))
     return CopiesOf.joined(parts)
 
 

@@ -360,7 +360,7 @@ def test_a_class_without_a_group_is_judged_whatever_the_other_class_is_called(na
     y = np.repeat(names, [4, 40])
     value = np.append([0, 0, 1, 1], np.arange(40) % 2)  # two samples in each group of the first
     mark = Attribute("mark", value, ("no", "yes"))
-    none = CopiesOf(np.empty((0, 2)), *(np.empty(0, dtype=int),) * 2, np.empty((0, 1), dtype=int))
+    none = CopiesOf(np.empty((0, 2)), *(np.empty(0, dtype=int),) * 3, np.empty((0, 1), dtype=int))
     groups = judge_of(y, value[:, None], [mark], none, [], {}).groups
     assert {groups.names[i] for i in groups.value[:4]} == {"a"}
     assert {groups.names[i] for i in groups.value[4:]} == {

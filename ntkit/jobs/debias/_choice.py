@@ -199,7 +199,9 @@ def _best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, 
         same, every = of_copies == pred[copies.of], np.arange(len(copies.of))
         (kept,) = compare([same], [("change", name, every)])
         flips[name] = kept.value
-    if READ in scores and judge.by_copies_alone:
+    best = max(scores, key=lambda name: scores[name])
+    good = [name for name in scores if scores[name] >= scores[best] - errors[best]]
+    if READ in (scores if judge.by_copies_alone else good):
         # Heads that are fitted to copies are the best on copies, which are not real samples. So
         # these are balanced if each group has some.
         read = comparison.estimated_groups(comparison.pool.of_train)
@@ -207,8 +209,6 @@ def _best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, 
         n_classes = len(comparison.classes)
         if all(len(of) == n_classes * len(a.names) for a, of in zip(read, groups, strict=True)):
             return READ, scores
-    best = max(scores, key=lambda name: scores[name])
-    good = [name for name in scores if scores[name] >= scores[best] - errors[best]]
     return min(good, key=lambda name: flips[name]), scores
 
 

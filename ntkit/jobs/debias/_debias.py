@@ -164,8 +164,9 @@ def debias(
         It adds candidates that train on the copies, that penalise the effect of the change on the
         logits, and that suppress the neurons the change moves most. Only a person can know that a
         change keeps the class; a change of the subject itself ruins a model. A part of images in
-        ``spurious`` does not add its change. ntkit keeps the original unless the change flips
-        significantly more of its predictions than a control.
+        ``spurious`` does not add its change, but the result names it. Of a change that takes a part
+        of another sample, the copies also tell groups that are balanced. ntkit keeps the original
+        unless the change flips significantly more of its predictions than a control.
     answers : path-like, Answers, or sequence of these, optional
         ``answers.json`` of an audit's page, or :meth:`ntkit.Audit.answers`: confirmed findings
         count as ``spurious``. Attributes of layers keep the thresholds of the audit. Several files
@@ -612,6 +613,7 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
         [*changes.values()],
         Z,
         seed=order.settings.random_state,
+        most=len(changes),  # each question may bring its change
         second=_SECOND,
         budget=min(_BUDGET, budget_for(len(samples))),
     )

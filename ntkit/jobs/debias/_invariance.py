@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -28,6 +28,7 @@ from ntkit.estimators import MOST_GAP, ShortcutReader
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.attribute_reader import AttributeReader, Names
+from ntkit.jobs.audit.changes import change_of
 from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._named_attributes import (
     ClassItself,
@@ -101,8 +102,28 @@ def gather_named(
             added.add(offered.name)
         kept.append(names)
     notes = (*named.replaced, *replaced)
+    notes += tuple(dict.fromkeys(_unseen_changes(kept, changes, answers, reader.sets[0])))
     every = tuple(changes.values())
     return replace(named, names=tuple(kept), changes=every, added=frozenset(added), replaced=notes)
+
+
+def _unseen_changes(
+    names: Sequence[Names], changes: Collection[str], answers: Answers, samples: Samples
+) -> Iterator[str]:
+    """Notes on changes of images that a named property is about, and that nobody confirmed."""
+    if samples.embedded or not samples.data.are_images:
+        return
+    answered = {each.name for each in answers.answers}
+    for first in (of[0][0] for of in names):
+        change = change_of(first) if Key.of(first).kind == "image" else None
+        if change is None or change.name in changes:
+            continue
+        if Answer.on_change(change.name, "invariant").name not in answered:
+            yield (
+                f"{first} has the change {change.name}, whose copies may repair more than groups. "
+                "Look at three copies on the page of ntkit audit. If they keep their class, pass "
+                f'--invariant "{change.name}" (invariant=) as well.'
+            )
 
 
 def read_attribute(

@@ -13,6 +13,7 @@ import pytest
 
 import ntkit
 from ntkit import FrozenModel, debias
+from ntkit.attributes.answers import Answer
 from ntkit.changes import change_from
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
@@ -92,6 +93,30 @@ def test_a_part_that_holds_the_subject_is_not_repaired_by(few, tmp_path):
     assert "image:centre may hold what tells the class" in result.headline()
     assert "groups read" not in {each.name for each in result.candidates}
     assert not result.by_change.estimated
+
+
+@pytest.mark.more
+def test_one_yes_on_a_property_and_one_on_its_copies_repair(whole):
+    """Brightness above a median is not the mark; its change is, and only a person confirms it."""
+    found = debias(DIGITS, *whole[:2], **QUICK)
+    name = found.open[0].name
+    yes = found.audit.answers(name)
+    alone = debias(DIGITS, *whole[:2], test=whole[2], answers=yes, **QUICK)
+    (told,) = (caution for caution in alone.cautions if "has the change" in caution)
+    assert name in told
+    assert '--invariant "image:top left"' in told
+    assert alone.by_change is None
+    both = replace(
+        yes, answers=(*yes.answers, Answer.on_change("image:top left", "invariant").signed())
+    )
+    repaired = debias(DIGITS, *whole[:2], test=whole[2], answers=both, **QUICK)
+    assert not any("has the change" in caution for caution in repaired.cautions)
+    assert repaired.outcome.word == "better"
+    assert repaired.chosen.worst_group > max(0.85, alone.chosen.worst_group)
+    no = Answer.on_change("image:top left", "legitimate").signed()
+    refused = debias(DIGITS, *whole[:2], answers=replace(yes, answers=(*yes.answers, no)), **QUICK)
+    assert not any("has the change" in caution for caution in refused.cautions)
+    assert refused.by_change is None
 
 
 @pytest.mark.more

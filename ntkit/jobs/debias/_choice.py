@@ -84,7 +84,7 @@ def choose(comparison: Comparison, order: Order) -> Choice:
     if name == BY_CHANGE:
         among = [each for each, on in rows_of.items() if on.by_change]
         among += [GROUP_BALANCED] * (rows_of.get(GROUP_BALANCED) is FittedOn.TRAIN)
-        name, scores = _best_by_change(comparison, among)
+        name, scores = best_by_change(comparison, among)
     if name is None:  # candidates whose rule flags too many neurons cannot be chosen
         sound = [each for each in candidates if not is_degenerate(fitted[each])]
         name = max(sound, key=lambda each: rows[each].score)
@@ -180,7 +180,7 @@ def _table(
     return (first, *controls, random, *methods)
 
 
-def _best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, dict[str, float]]:
+def best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, dict[str, float]]:
     """The best candidate by cross-fitted predictions of training rows and their copies."""
     # Among candidates within one standard error of the best, the predictions of the chosen one
     # flip least, because a person said that the changes do not matter.

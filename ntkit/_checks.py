@@ -312,7 +312,7 @@ def check_index(**columns: Any) -> list[str]:
                     f"{name} has the samples of {first} in another order, by its index. Align it: "
                     f"{name}.loc[{first}.index]."
                 )
-            if _numbers_rows(texts) or _numbers_rows(named):
+            if numbers_rows(texts) or numbers_rows(named):
                 notes.append(f"{name} and {first} are matched by position; their indexes differ.")
                 continue
             more = Counter(named) - Counter(texts)
@@ -326,7 +326,7 @@ def check_index(**columns: Any) -> list[str]:
     return notes
 
 
-def _numbers_rows(index: Sequence[str]) -> bool:
+def numbers_rows(index: Sequence[str]) -> bool:
     """Whether an index numbers rows from 0; those of each set, if there are several."""
     place = -1
     for text in index:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,17 @@ KEYS = ("file_name", "id")
 """Columns that name samples by default: of images, and of tables."""
 INDEX = ("", "Unnamed: 0", "index", "row")
 """Columns of row numbers, as pandas and ``ntkit predict`` write them."""
-_PROBED = 100  # values of a column
+_PROBED = 300  # values of a column
 OWN_NAMES = (
     "Put the rows into the table or the metadata.csv of the set that they describe, or name "
     "another column with --id-column"
 )
 """The fix if a name of a table is that of several samples."""
+NAMELESS = (
+    "Another set has no names to match by. Sort the rows as the samples are, the training samples "
+    "first, or name the samples of every set."
+)
+"""The fix if names say that rows are in another order, and only some sets have names."""
 
 
 class NameIndex:
@@ -94,32 +100,52 @@ def check_positions(
     own: Mapping[str, Array],
     where: str,
     n_rows: int,
+    *,
+    here: slice = slice(0, None),
+    nameless: Collection[str] = (),
 ) -> None:
-    """Raise an error if a column says that rows and samples are in different orders."""
+    """Raise an error if a column says that rows and samples are in different orders.
+
+    The samples are those of the rows ``here``. Another set has no names in ``nameless`` columns.
+    """
     # Most of it are names of the samples, or the samples' own table has the same column, or it
     # numbers the rows, of which some may have been left out. A single name that is repeated or
     # spelt in another way must not hide the order of the others.
     index = None if names is None else NameIndex(names)
+    stems = None if names is None else NameIndex([PurePosixPath(name).stem for name in names])
     keys = [NameIndex(columns[name].tolist()) for name in KEYS if name in columns]
     named = [n for n in own if n in (*KEYS, *INDEX) or any(_names_some(own[n], k) for k in keys)]
     ids = {name: NameIndex(own[name].tolist()) for name in named}
+    start = here.start
     for title, values in columns.items():
         if values.ndim != 1:
             continue
-        row = None if index is None else _row_of_another_name(values, index)
+        is_key = title in KEYS and title in nameless  # then any name counts
+        known = ids.get(title, index) if is_key else index
+        row = None if known is None else row_of_another_name(values, known, start, any_name=is_key)
         if row is None and title in own and own[title].ndim == 1:
-            row = _row_of_another_value(values, own[title])
+            row = _further(start, _row_of_another_value(values[here], own[title]))
         elif row is None and title in INDEX:
-            row = _row_of_smaller_number(values, n_rows)
+            row = _further(start, _row_of_smaller_number(values[here], n_rows))
         if row is not None:
+            fix = (
+                f"Match by it with --id-column {title} (key= in Python) if it names each sample "
+                "once. Else sort the rows, or rename the column."
+            )
             raise InputError(
                 f"{where} has the samples in another order, by its column {title!r} (first in row "
-                f"{row + 1}: {str(values[row])!r:.60}). Match by it with --id-column {title} (key= "
-                "in Python) if it names each sample once. Else sort the rows, or rename the column."
+                f"{row + 1}: {str(values[row])!r:.60}). {NAMELESS if title in nameless else fix}"
+            )
+        by_stem = title in KEYS or (stems is not None and not stems.counted)  # ranks are none
+        if names and stems and by_stem and row_of_another_name(values, stems, start) is not None:
+            raise InputError(
+                f"{where} has the samples in another order, by its column {title!r}, which lacks "
+                f"the ending of their files (such as {str(names[0])!r:.60}). Write whole names, or "
+                "sort the rows."
             )
         for name, known in () if title in own else ids.items():
             of_names = title in KEYS or name in (*KEYS, *INDEX)  # under any other title
-            if of_names and _row_of_another_name(values, known) is not None:
+            if of_names and row_of_another_name(values, known, start) is not None:
                 raise InputError(
                     f"{where} has the samples in another order, by its column {title!r}. The "
                     f"samples have these names in {name!r}. Give both columns one name."
@@ -127,21 +153,47 @@ def check_positions(
 
 
 def _names_some(values: Array, index: NameIndex) -> bool:
-    """Whether one of some values, taken evenly, is a name; a wide table has few such columns."""
-    step = max(1, len(values) // _PROBED)
-    return values.ndim == 1 and any(index.rows(value) for value in values[::step].tolist())
+    """Whether one of some values, drawn at random, is a name; a wide table has few such columns."""
+    if len(values) > _PROBED:
+        values = values[np.random.default_rng(0).integers(len(values), size=_PROBED)]
+    return values.ndim == 1 and any(index.rows(value) for value in values.tolist())
 
 
-def _row_of_another_name(values: Array, index: NameIndex) -> int | None:
-    """First row with the name of another sample, if values name more than half of them."""
+def row_of_another_name(
+    values: Array, index: NameIndex, start: int = 0, *, any_name: bool = False
+) -> int | None:
+    """First row with the name of another sample, if values name more than half of them, or any.
+
+    The samples with these names begin at the row ``start``; those of other sets may have the same.
+    """
     n = len(index)
-    if 2 * len({*map(str, values.tolist())}) <= n:
+    own, theirs = range(start, start + n), values[start : start + n]
+    if not (any_name or _names_some(theirs, index) or _names_some(values, index)):
         return None
-    found = [index.rows(value) for value in values.tolist()]
-    n_named = len({row for rows in found for row in rows})
-    if 2 * n_named <= n or (index.counted and n_named < n):  # ages or ranks, for example
+    if not (any_name or _are_many(theirs) or _are_many(values)):
         return None
-    return next((row for row, rows in enumerate(found) if rows and row not in rows), None)
+    # Ages or ranks of another set may be among numbers that are names here.
+    rows = own if index.counted and not any_name else range(len(values))
+    found = {row: index.rows(value) for row, value in enumerate(values.tolist()) if row in rows}
+    n_named = len({sample for samples in found.values() for sample in samples})
+    if not any_name and (2 * n_named <= n or (index.counted and n_named < n)):
+        return None
+    for row, samples in found.items():
+        in_place = any(found[start + sample] == samples for sample in samples)
+        if samples and row - start not in samples and (row in own or not in_place):
+            return row
+    return None
+
+
+def _are_many(values: Array) -> bool:
+    """Whether more than half of the values that are known are different."""
+    known = [text for value in values.tolist() if (text := cell_name(value))]
+    return 2 * len({*known}) > len(known)
+
+
+def _further(start: int, row: int | None) -> int | None:
+    """A row, counted from the first row of all sets."""
+    return None if row is None else start + row
 
 
 def _row_of_smaller_number(values: Array, n_rows: int) -> int | None:

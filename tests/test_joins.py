@@ -259,6 +259,24 @@ def test_name_and_content_of_one_table_do_not_overrule_each_other(place):
     assert answers(place(), only)[0] == SITE.tolist()
 
 
+def test_names_of_files_without_their_ending_say_the_order(place):
+    """Ranks do not, if the files are numbered."""
+    order = np.random.default_rng(1).permutation(N)
+    numbered = Samples(X, Y, ids=np.array([f"{label}/{i}.png" for i, label in enumerate(CLASSES)]))
+    for samples, title in ((SAMPLES, "image_id"), (SAMPLES, "id"), (numbered, "id")):
+        stems = [name.split("/")[1].removesuffix(".png") for name in samples.ids]
+        table = pd.DataFrame({title: stems, "value": SITE})
+        values = AttributeReader([samples], table).values("metadata:value=A")
+        assert values.tolist() == (SITE == "A").tolist()
+        with pytest.raises(InputError, match=f"by its column '{title}', which lacks the ending"):
+            AttributeReader([samples], table[::-1].reset_index(drop=True)).values(
+                "metadata:value=A"
+            )
+    ranks = {"rank": order, "value": SITE}
+    values = AttributeReader([numbered], ranks).values("metadata:value=A")
+    assert values.tolist() == (SITE == "A").tolist()
+
+
 def test_a_repeated_or_misspelt_name_does_not_hide_another_order(place):
     """Of the column that both tables have, and of a column with the names of files."""
     folder, order = place(), np.random.default_rng(1).permutation(N)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -12,15 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._checks import check_index
+from ntkit._checks import check_index, index_of, numbers_rows
 from ntkit._join import KEYS as KEYS
 from ntkit._join import (
+    NAMELESS,
+    NameIndex,
     check_positions,
     columns_of,
     joined,
     matching_rows,
     no_column,
     pooled,
+    row_of_another_name,
     rows_named,
 )
 from ntkit._labels import cell_name, none_if_unknown
@@ -83,34 +87,74 @@ def positions_in(sets: Sequence[Samples], n: int, source: Any, name: str) -> Arr
     """Place of each sample in ``n`` values, one for each sample as it was given; else None.
 
     Samples that were left out because their label is unknown have a value as well. A pandas
-    ``source`` of the values must not have the samples' index in another order. If its index has
-    their names, these tell the places.
+    ``source`` of the values must not have the samples of any set in another order, by their index
+    or their names. If its index has the names of all, these tell the places.
     """
     if (by_name := _places_by_name(sets, n, source, name)) is not None:
         return by_name
     starts = np.cumsum([0, *(len(each) + each.n_left_out for each in sets)])
     if n != starts[-1]:
         return None
-    indexes = [each.index or {} for each in sets]
-    for part in ("X", "y", "groups"):
-        if all(part in index for index in indexes):
-            of_part = SimpleNamespace(index=[*chain(*(index[part] for index in indexes))])
-            check_index(**{part: of_part, name: source})
+    _check_index_in(source, sets, starts, name)
     rows = (np.arange(len(each)) if each.rows is None else each.rows for each in sets)
-    return np.concatenate([one + start for one, start in zip(rows, starts, strict=False)])
+    places = np.concatenate([one + start for one, start in zip(rows, starts, strict=False)])
+    written = _names_in_index(source, n)
+    if written is None or numbers_rows(written):
+        return places
+    here = np.array(written, dtype=object)[places]
+    ends = np.cumsum([0, *map(len, sets)])
+    for samples, start in zip(sets, ends, strict=False):
+        if (names := names_of(samples, _key_of(sets))) is None:
+            continue
+        row = row_of_another_name(here, NameIndex(names), start, any_name=True)
+        if row is not None:
+            raise InputError(
+                f"{name} has the samples in another order, by its index (first in row "
+                f"{places[row] + 1}: {here[row]!r:.60}). {NAMELESS}"
+            )
+    return places
+
+
+def _check_index_in(source: Any, sets: Sequence[Samples], starts: Array, name: str) -> None:
+    """Raise an error if a pandas object has samples of sets with an index in another order."""
+    if isinstance(source, Mapping):
+        for title, column in source.items():
+            _check_index_in(column, sets, starts, f"{name}[{title!r}]")
+        return
+    if (index := index_of(source)) is None or len(index) != starts[-1]:
+        return
+    cells = [*index]
+    numbered = numbers_rows([*map(cell_name, cells)])
+    for part in ("X", "y", "groups"):
+        indexes = {i: (each.index or {}).get(part) for i, each in enumerate(sets)}
+        own = {i: [*of_set] for i, of_set in indexes.items() if of_set is not None}
+        # Together, as a sample may be among those of another set; and each set by itself.
+        for some in ([*own], *([i] for i in own)):
+            theirs = [*chain(*(own[i] for i in some))]
+            here = [*chain(*(cells[starts[i] : starts[i + 1]] for i in some))]
+            if numbered and Counter(map(cell_name, here)) != Counter(map(cell_name, theirs)):
+                continue  # it may name no samples
+            check_index(**{part: SimpleNamespace(index=theirs), name: SimpleNamespace(index=here)})
+
+
+def _names_in_index(source: Any, n: int) -> list[str] | None:
+    """Names in the index of a pandas object of ``n`` rows; None if it only numbers the rows."""
+    index: Any = getattr(source, "index", None)
+    if not hasattr(source, "iloc") or len(index) != n or hasattr(index, "levels"):
+        return None
+    if hasattr(index, "start") and index.start == 0:
+        return None
+    return [*map(cell_name, index.tolist())]
 
 
 def _places_by_name(sets: Sequence[Samples], n: int, source: Any, name: str) -> Array | None:
     """Place of each sample by the names in the index of a pandas object; else None."""
-    index: Any = getattr(source, "index", None)
-    if not hasattr(source, "iloc") or len(index) != n or hasattr(index, "levels"):
-        return None
-    if hasattr(index, "start") and index.start == 0:  # numbers of rows
-        return None
-    key = KEYS[any(samples.ids is None for samples in sets)]
+    written, key = _names_in_index(source, n), _key_of(sets)
     names = [each for samples in sets if (each := names_of(samples, key)) is not None]
-    written = [*map(cell_name, index.tolist())]
-    if len(names) < len(sets) or not {*written} & {*chain(*names)}:
+    if written is None or len(names) < len(sets):
+        return None
+    known = NameIndex([*chain(*names)])
+    if not any(known.rows(each) for each in written):
         return None
     rows = rows_named(written, [*chain(*names)], f"the index of {name}=", key)
     if (unnamed := int((rows < 0).sum())) > 0:
@@ -121,21 +165,44 @@ def _places_by_name(sets: Sequence[Samples], n: int, source: Any, name: str) -> 
     return rows
 
 
+def _key_of(sets: Sequence[Samples]) -> str:
+    """The column that names the samples of all sets by default."""
+    return KEYS[any(samples.ids is None for samples in sets)]
+
+
 def check_order(columns: Mapping[str, Array], sets: Sequence[Samples], where: str) -> None:
     """Raise an error if a column says that rows are in another order than the samples."""
-    ids = [samples.ids for samples in sets]
-    known = [name for of_set in ids if of_set is not None for name in of_set]
-    files = known if all(of_set is not None for of_set in ids) else None
-    own = pooled([table_of(samples) or samples.looks().table for samples in sets])
     facts = {
         name: values
         for name, values in columns.items()
         if not named_like_a_prediction(name) and not name.startswith(_OF_A_MODEL)
     }
-    both = {name: none_if_unknown(own[name]) for name in facts if own and name in own}
-    facts |= {name: none_if_unknown(facts[name]) for name in both}
     n_given = sum(len(each) + each.n_left_out for each in sets)
-    check_positions(facts, files, (own or {}) | both, where, n_given)
+    own_tables = [table_of(samples) for samples in sets]
+    tables = [own or each.looks().table for own, each in zip(own_tables, sets, strict=True)]
+    nameless = set[str]()
+    for own, each in zip(own_tables, sets, strict=True):
+        if len(sets) > 1 and each.ids is None:
+            nameless |= {*facts} - {*(own or ())}
+    ends = np.cumsum([0, *map(len, sets)]).tolist()
+    # Together, as a row may be that of a sample of another set. Then each set by itself, as others
+    # may have no names or other columns.
+    parts = [slice(0, len(sets))]
+    parts += [slice(i, i + 1) for i in range(len(sets)) if len(sets) > 1]
+    for part in parts:
+        ids = [samples.ids for samples in sets[part]]
+        files = [*chain(*(each for each in ids if each is not None))]
+        table = pooled(tables[part]) or {}
+        both = {name: none_if_unknown(table[name]) for name in facts if name in table}
+        check_positions(
+            facts | {name: none_if_unknown(facts[name]) for name in both},
+            files if all(each is not None for each in ids) else None,
+            table | both,
+            where,
+            n_given,
+            here=slice(ends[part.start], ends[part.stop]),
+            nameless=nameless,
+        )
 
 
 def left_out_in_words(sets: Sequence[Samples]) -> str:
@@ -172,7 +239,7 @@ class Metadata:
             return _in_folders(sets, key)
         name = str(metadata) if isinstance(metadata, str | os.PathLike) else "The metadata"
         columns = _columns(metadata, *KEYS, *filter(None, [key]))
-        chosen = key or KEYS[any(samples.ids is None for samples in sets)]
+        chosen = key or _key_of(sets)
         names = [names_of(samples, chosen) for samples in sets]
         named = [each for each in names if each is not None]
         look = {n: v for n, v in columns.items() if n == chosen or n not in MADE_OF_CLASSES}
@@ -209,7 +276,8 @@ class Metadata:
             )
         look = {title: values[places] for title, values in look.items()}
         check_order(look, sets, name)
-        unused = f", because the samples have no names for its column {chosen!r}"
+        who = "not every set has" if named else "the samples have no"
+        unused = f", because {who} names for its column {chosen!r}"
         return cls(look, f"{name} is matched row by row{unused * (chosen in look)}.")
 
 

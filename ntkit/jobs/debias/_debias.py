@@ -37,7 +37,13 @@ from ntkit.jobs.audit.changes import changes_of as changes_of_samples
 from ntkit.jobs.audit.from_model import audit_read
 from ntkit.jobs.audit.from_predictions import with_retraining
 from ntkit.jobs.command_line import arguments
-from ntkit.jobs.debias._candidates import CANDIDATES, DEFAULT_SCORE, FittedOn, asked_for
+from ntkit.jobs.debias._candidates import (
+    CANDIDATES,
+    DEFAULT_SCORE,
+    READ,
+    FittedOn,
+    asked_for,
+)
 from ntkit.jobs.debias._choice import Choice, choose
 from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._complaints import ComplaintsResult, fix_complaints, refuse_with_complaints
@@ -362,6 +368,7 @@ def _check_method(
         named=bool(said.names),
         partly_known=partly is not None,
         by_change=bool(said.changes),
+        read=bool(said.changes),
     )
     if asks and order.settings.interpolation is not None:
         raise InputError(
@@ -406,6 +413,12 @@ def _planned(
         invariance = invariance.with_readers(data.pool, order.settings.random_state)
         of_ranges = dict.fromkeys(n for name in data.pooled for n in range_notes(data.sets[name]))
         data = data.noting(*invariance.notes, cautions=of_ranges)
+        if order.method == READ and not invariance.alphas:
+            why = " ".join(n for n in invariance.notes if n.startswith("No groups"))
+            raise InputError(
+                f"{READ!r} needs a change that takes a part of another sample, whose class can be "
+                f"told. {why or 'No change has one.'} Order another method."
+            )
     judges = Judges.VALIDATION
     if known is not None:
         judges = Judges.LABELS

@@ -91,6 +91,10 @@ def test_a_part_that_holds_the_subject_is_not_repaired_by(few, tmp_path):
     result = debias(DIGITS, *few[:2], invariant="image:centre", **QUICK)
     assert not result.written
     assert "image:centre may hold what tells the class" in result.headline()
+    with pytest.raises(InputError, match=r"'groups read' needs .* it reads more than this part"):
+        debias(DIGITS, *few[:2], invariant="image:centre", method="groups read", **QUICK)
+    with pytest.raises(InputError, match=r"'groups read' needs .* No change has one"):
+        debias(DIGITS, *few[:2], invariant="image:jpeg", method="groups read", **QUICK)
     assert "groups read" not in {each.name for each in result.candidates}
     assert not result.by_change.estimated
 

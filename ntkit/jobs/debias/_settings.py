@@ -169,7 +169,7 @@ class Order:
         settings: DebiasSettings,
     ) -> Order:
         """The order by arguments of :func:`ntkit.debias`; checks method, limits and folders."""
-        asked_for(method, named=True, partly_known=True, by_change=True)
+        asked_for(method, named=True, partly_known=True, by_change=True, read=True)
         max_cost = MAX_COST if max_cost is None else max_cost
         share, goes_on = settings.interpolation, False
         if not 0 <= max_cost <= 1:

@@ -358,7 +358,7 @@ def write_rows(
             changed = [int(a != b) for a, b in zip(predicted[0], predicted[-1], strict=True)]
             counts["changed"] += any(changed)
             changed_of.update(compress(labels, changed))
-            if n_labelled:
+            if n_labelled and truth != [""]:  # unknown, also if a class has the name ""
                 counts["right"] += sum(map(eq, predicted[-1], truth))
                 counts["right before"] += sum(map(eq, predicted[0], truth))
             for of_model, one in zip(given, predicted, strict=True):

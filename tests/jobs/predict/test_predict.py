@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.special import softmax
+from skl2onnx import to_onnx
+from sklearn.linear_model import LogisticRegression
 
 import ntkit
 from ntkit import FrozenModel
@@ -168,6 +170,22 @@ def test_rows_without_a_label_are_predicted_as_well(tmp_path, classes, named_ali
     whole, part = (read_csv(tmp_path / f"{n}.csv") for n in (0, 20))
     assert [row.pop("label") for row in part] == [str(label) for label in labels]
     assert [{k: v for k, v in row.items() if k != "label"} for row in whole] == part
+
+
+def test_an_unknown_label_is_not_a_class_without_a_name(tmp_path):
+    """Accuracy is of the samples that have a label."""
+    X = models.inputs(60)
+    clf = LogisticRegression().fit(X, np.where(X[:, 0] > 0, "dog", ""))
+    (model := tmp_path / "m.onnx").write_bytes(
+        to_onnx(clf, X, options={"zipmap": False}).SerializeToString()
+    )
+    columns = {f"x{i}": column for i, column in enumerate(X.T)}
+    data = write_csv(tmp_path / "d.csv", columns | {"label": ["dog"] * 20 + [""] * 40})
+    done = write_predictions(tmp_path / "p.csv", model, data, before=model, device="cpu")
+    predicted = clf.predict(X)
+    assert (predicted[20:] == "").any()
+    assert (done.n_labelled, done.n_right) == (20, (predicted[:20] == "dog").sum())
+    assert done.n_right_before == done.n_right
 
 
 @pytest.mark.parametrize("ids", [["a", "b", None], ["a", "", "c"], ["a", "b", "c"]])

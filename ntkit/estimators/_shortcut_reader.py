@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Integral
+from itertools import product
+from numbers import Integral, Number
 from typing import Any, ClassVar
 
 import numpy as np
@@ -229,7 +230,8 @@ class ShortcutReader(StudyClassifier):
         Raises
         ------
         InputError
-            If a class has fewer than ``min_donors`` donors, or a donor has two classes.
+            If a class has fewer than ``min_donors`` donors, a donor has two classes, or ``donor``
+            has texts where ``subject`` has numbers.
         DeviceError
             If ``device="cuda"`` and there is no GPU.
         """
@@ -439,6 +441,7 @@ def _score(
 def _numbered(samples: dict[str, Any], n: int) -> dict[str, Array]:
     """Numbers of the samples that are passed under some names; equal ones have one number."""
     numbers, found = dict[str, Array](), dict[Hashable, int]()
+    texts, others = list[str](), list[str]()
     for name, values in samples.items():
         if values is None:
             continue
@@ -451,6 +454,14 @@ def _numbered(samples: dict[str, Any], n: int) -> dict[str, Array]:
             raise InputError(
                 f"{name} must name a sample for each copy, as a number or a text; {error}."
             ) from error
+        texts += [name] * any(isinstance(one, str) for one in each)
+        others += [name] * any(isinstance(one, Number) and one == one for one in each)
+    # "5" and 5 may mean one sample, and would be two.
+    for text, number in product(texts, others):
+        if text != number:
+            raise InputError(
+                f"{text} has texts and {number} has numbers; name a sample alike in both."
+            )
     return numbers
 
 

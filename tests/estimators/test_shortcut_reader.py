@@ -308,6 +308,11 @@ FIT = [
     ({"donor": SUBJECT // 40}, "A donor has copies of two classes in y_donor"),
     ({"donor": DONOR[:9]}, "donor has 9 entries for 400 copies"),
     ({"subject": DONOR[:, None].repeat(2, axis=1)}, "subject must name a sample for each copy"),
+    (
+        {"donor": DONOR.astype(str), "subject": SUBJECT},
+        "donor has texts and subject has numbers; name a sample alike",
+    ),
+    ({"donor": DONOR, "subject": [*map(str, SUBJECT)]}, "subject has texts and donor has"),
     ({"y_donor": np.zeros(N)}, "y has 1 class"),
 ]
 READ = [

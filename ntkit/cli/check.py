@@ -340,8 +340,9 @@ def _those_of_repair(
     came, notes = limits_of_repair(folder, pair)
     if came is not None and (asked.slices or asked.answers):  # these may not be of its groups
         file, came = folder / REPAIR_LIMITS, None
+        given = ["--slice"] * bool(asked.slices) + ["--answers"] * bool(asked.answers)
         notes = [
-            f"{file} may have no limit for --slice and --answers, so ntkit goes on without it. To "
+            f"{file} may have no limit for {' and '.join(given)}, so ntkit goes on without it. To "
             f"use it, add: --limits {file}"
         ]
     o.tell_notes(notes)

@@ -139,15 +139,19 @@ def test_other_limits_come_first(own, options):
     assert "held to" not in out
 
 
-@pytest.mark.parametrize("options", [("--slice", MARK), ("--limits", "LIMITS")])
+@pytest.mark.parametrize(
+    "options",
+    [("--slice", MARK), ("--answers", "ANSWERS"), ("--limits", "LIMITS")],
+)
 def test_what_is_named_is_held_to_limits(repaired, tmp_path, options):
     """The limits of a repair, of its groups alone, do not take the place of what a person names."""
     (limits := tmp_path / "l.toml").write_text(f'[slices]\n"{MARK}" = {{}}\n')
-    options = [limits if each == "LIMITS" else each for each in options]
-    _, out, err = checked(repaired, *options)
+    files = {"LIMITS": limits, "ANSWERS": repaired / "out" / "answers.json"}
+    _, out, err = checked(repaired, *(files.get(each, each) for each in options))
     assert "held to" not in out
     assert "allows a drop of 5 percentage points" in err
-    assert ("repair-limits.toml may have no limit for --slice" in err) == ("--slice" in options)
+    without = f"repair-limits.toml may have no limit for {options[0]}, so ntkit goes on without it"
+    assert (without in err) == ("--limits" not in options)
     assert MARK in out
 
 

@@ -34,8 +34,8 @@ from ntkit.jobs.debias._outcome import (
     WORSE,
     NamedGroups,
     RepairOutcome,
-    deciding_groups,
     outcome_of,
+    tell_first,
 )
 from ntkit.jobs.debias._plan import Judges
 from ntkit.jobs.debias._settings import Order
@@ -225,17 +225,15 @@ def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
         of_train = comparison.train_predictions(name, t)
         after = np.append(of_train == pool.train.y, after)
         rows, of_average = slice(None), pool.of_validation
-    y, before, read = card.y[rows], card.before[rows], [each.take(rows) for each in card.said]
-    groups, instead = list[NamedGroups](), by_copies[0].mean if by_copies else None
+    y, right, read = card.y[rows], (after, card.before[rows]), [a.take(rows) for a in card.said]
+    groups = card.groups(read, y, right, rows, by_copies)
+    instead = by_copies[0].mean if by_copies else None
     if test is not None and plan.judges is Judges.TEST:
-        right = choice.after == test.y, comparison.original.predict(test.X) == test.y
-        groups = card.groups(plan.on_test, test.y, right, rows)
-        # Copies are of validation samples. They judge if the test set has too few of a group.
-        if instead is None or all(each.first for each in deciding_groups(groups)):
-            where, y, instead, (after, before) = TEST, test.y, None, right
-    right = after, before
-    if where != TEST:
-        groups = card.groups(read, y, right, rows, by_copies)
+        of_test = choice.after == test.y, comparison.original.predict(test.X) == test.y
+        on_test = card.groups(plan.on_test, test.y, of_test, rows)
+        # If the test set has too few of a group, validation samples or their copies judge.
+        if tell_first(on_test) or not (by_copies or tell_first(groups)):
+            where, y, right, groups, instead = TEST, test.y, of_test, on_test, None
     if not groups:
         of_classes = compare(right, [("class", str(k), y == k) for k in card.classes])
         groups = [NamedGroups("class", tuple(of_classes), source="classes")]

@@ -243,6 +243,11 @@ def deciding_groups(groups: Sequence[NamedGroups]) -> list[NamedGroups]:
     return crossed or [*groups]
 
 
+def tell_first(groups: Sequence[NamedGroups]) -> bool:
+    """Whether the groups that decide have enough samples for the first number."""
+    return all(each.first for each in deciding_groups(groups))
+
+
 @dataclass(frozen=True)
 class RepairOutcome:
     """How the new head compares with the original one, by the groups of what a person named.
@@ -347,7 +352,9 @@ def _judged(
     if beyond := [row for row in groups.lost if row.surely_lost(level) > max_cost]:
         row = max(beyond, key=lambda each: each.surely_lost(level))
         shares = shares_in_words(row.before, row.value)
-        loses = f"{row.name} surely loses ({shares}), and the help of the shortcut is unsure there"
+        loses = f"{row.name} surely loses ({shares})"
+        if groups.source != "classes":  # `lost` has those that are not surely helped
+            loses += ", and the shortcut did not surely help there"
         return WORSE, gain, loses
     if gain is None:
         return NONE, gain, ""

@@ -12,6 +12,7 @@ from sklearn.neural_network import MLPClassifier
 
 import ntkit
 from ntkit import DebiasSettings, FrozenModel, debias
+from ntkit.attributes.answers import Answer, Answers
 from ntkit.attributes.feature_set import FEWEST
 from ntkit.attributes.image_statistics import STATISTICS
 from ntkit.datasets import marked_digits_model_path
@@ -20,7 +21,7 @@ from ntkit.extraction import ImagePreprocessing, Samples, read_samples
 from ntkit.jobs.attribute_reader import AttributeReader
 from ntkit.samples.read import read
 from tests import models as zoo
-from tests.cases import read_csv, write_csv
+from tests.cases import read_csv, write_csv, write_rows
 from tests.jobs.debias.conftest import (
     N_VALIDATION,
     QUICK,
@@ -492,6 +493,39 @@ def test_a_test_set_with_few_of_a_group_does_not_judge(three):
     shares = [of_group.mean() for of_group in shares if len(of_group)]
     assert result.candidates[0].worst_group == min(shares)  # of the smallest group, too
     assert any("it has too few of a group" in caution for caution in result.cautions)
+
+
+def sites_without(folder, name, seed, share, lacking):
+    """A table of reviews and their sites, without those of one class and site."""
+    texts, y, movie = reviews(seed, 600, share)
+    sites = np.where(movie, "A", "B").tolist()
+    rows = [row for row in zip(texts, y, sites, strict=True) if row[1:] != lacking]
+    return write_rows(folder / name, [("text", "label", "site"), *rows])
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_test_set_without_a_group_does_not_judge(files, tmp_path, answered):
+    """Without a change of the input, too: validation samples have the group and judge."""
+    lacking = min(reviews(0, 9, 0.5)[1]), "A"
+    test = sites_without(tmp_path, "test.csv", 21, 0.5, lacking)
+    sets = files / "train-sites.csv", files / "validation-sites.csv"
+    options = {"spurious": "metadata:site", **QUICK}
+    if answered:
+        said = Answers((Answer("metadata:site=A", "spurious", (("metadata:site=A",),)),))
+        options = {"answers": said, **QUICK}
+    alone = debias(files / "model.onnx", *sets, **options)
+    found = debias(files / "model.onnx", *sets, test=test, **options)
+    assert (alone.outcome.word, alone.written) == ("probably better", True)
+    assert found.outcome == alone.outcome
+    assert found.written
+    told = "The test set does not judge, but validation samples do: it has too few of a group."
+    assert told in found.cautions
+    assert "Validation set, cross-fitted: If metadata:site" in found.headline()
+    # A validation set that lacks the group as well tells no more, so the test set judges.
+    sets = sets[0], sites_without(tmp_path, "validation.csv", 22, 0.9, lacking)
+    found = debias(files / "model.onnx", *sets, test=test, **options)
+    assert found.outcome.where == "test set"
+    assert told not in found.cautions
 
 
 PICTURES = np.random.default_rng(3).integers(0, 256, (40, 1, 8, 8)).astype(np.uint8)

@@ -4,7 +4,8 @@
 
 Models and inputs are those of ``models_and_data.py`` (tables, texts and images that are made up,
 ``data_made_up.py``) and the marked digits. With a shortcut (92 % in the model's rows; 93 % of the
-digits) the rank of its change and whether it is a finding: it flips surely more than its control.
+digits) the rank of its change and whether it is a finding: it flips surely more than its control,
+or the model follows the class of the donor.
 In models of balanced rows the changes that touch nothing that the class is told by: how many of
 those that got the second part are called findings. Texts are looked at without labels, words being
 left out in turn.

@@ -497,7 +497,7 @@ def _next_command(page: AuditPage) -> str:
 def _headline(page: AuditPage, cards: Sequence[Mapping[str, Any]]) -> str:
     """Title of the page: what the model does by the first finding, or the number of findings."""
     if not page.facts["labelled"]:
-        flipping = [each for each in page.changes or () if each.facts["is_finding"]]
+        flipping = [each for each in page.changes or () if each.facts["flips_more"]]
         if not flipping:
             return "No change flips more predictions than its control"
         first, n = change_in_words(flipping[0].facts["name"]), len(flipping)

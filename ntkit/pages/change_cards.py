@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
-from ntkit._key import parts_of_change, touches_subject
+from ntkit._key import parts_of_change
 from ntkit._text import one_line
 from ntkit.pages._offline import brief, cells_of, thumbnail_of
 from ntkit.samples.looks import Inputs
@@ -37,6 +37,7 @@ class ShownChange:
     facts: Mapping[str, Any]
     before: Inputs
     after: Inputs
+    of_donor: Sequence[str] = ()  # sentences
 
 
 def change_in_words(name: str) -> str:
@@ -78,7 +79,7 @@ def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
     """A change in words, with its bars and examples; a change of images can have a question."""
     facts, pairs = change.facts, _pairs(change)
     name, n, flips = facts["name"], facts["n"], round(facts["flips"] * facts["n"])
-    more = "significantly" if facts["is_finding"] else "not significantly"
+    more = "significantly" if facts["flips_more"] else "not significantly"
     sentence = f"None of {n} predictions flips."
     if flips:
         sentence = f"{flips} of {n} predictions flip, {more} more than under the control."
@@ -101,8 +102,8 @@ def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
                 (_control_in_words(facts["control"]), "control_flips", "control_interval"),
             )
         ],
-        "is_finding": facts["is_finding"],
-        "of_subject": touches_subject(name),
+        "flips_more": facts["flips_more"],
+        "of_donor": " ".join(change.of_donor),
         "pairs": pairs,
         "p_value": f"{facts['p_value']:.1g}",
         "margin": f"{facts['beyond_control']:.2f}",

@@ -97,7 +97,7 @@ def changed(name, texts, copies=None, **values):
     facts = {
         "row": Row("change", name, 40, 30, interval=(0.1, 0.4)),
         "control": Row("change", EVIL[2], 40, 38, interval=(0.0, 0.2)), "margin_change": 1.0,
-        "beyond_control": 1.0, "beyond_interval": (0.5, 1.5), "p_value": 0.01, "is_finding": True,
+        "beyond_control": 1.0, "beyond_interval": (0.5, 1.5), "p_value": 0.01, "flips_more": True,
     }  # fmt: skip
     shown = {"examples": examples, "before": before, "after": after}
     return ChangeFinding(**shown, **(facts | values))

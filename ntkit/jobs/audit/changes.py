@@ -13,7 +13,7 @@ from scipy.stats import t
 from tqdm import tqdm
 
 from ntkit._key import Key, conditions_in, parts_of_change, touches_subject
-from ntkit._text import counted, plain
+from ntkit._text import counted, listed, plain
 from ntkit._types import Array
 from ntkit.attributes import words
 from ntkit.attributes.findings import Finding
@@ -25,6 +25,7 @@ from ntkit.changes.texts import has_markup
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
+from ntkit.jobs.audit.donor_effect import DonorEffect, donor_effect
 from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import holm
 from ntkit.samples.looks import Inputs
@@ -64,16 +65,28 @@ class ChangeFinding:
     # `p_value` is that of McNemar's exact one-sided test that the change flips more predictions
     # than the control, after Holm's correction for the changes tested. `examples` holds the row and
     # both predictions of random samples that flip; `before` and `after` show these samples.
+    # `of_donor` is None if the copies take no part of other samples.
     row: Row  # flips of the copies
     control: Row  # of as many copies with the control
     margin_change: float
     beyond_control: float  # the change of the margin minus that of the control
     beyond_interval: tuple[float, float]
     p_value: float
-    is_finding: bool
+    flips_more: bool  # significantly more predictions than the control
     examples: tuple[dict[str, Any], ...]
     before: Inputs
     after: Inputs
+    of_donor: DonorEffect | None = None
+
+    @property
+    def follows_donor(self) -> bool:
+        """Whether the model significantly often changes to the class of the donor."""
+        return self.of_donor is not None and self.of_donor.is_significant
+
+    @property
+    def is_finding(self) -> bool:
+        """Whether it flips more than its control, or the model follows the donor."""
+        return self.flips_more or self.follows_donor
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON; the examples are rows and predictions."""
@@ -84,16 +97,17 @@ class ChangeFinding:
             "control_interval": control.interval,
         }  # fmt: skip
         others = {k: v for k, v in vars(self).items() if not isinstance(v, Inputs | Row)}
-        return dict(plain(rows | others))
+        return dict(plain(rows | others | {"is_finding": self.is_finding}))
 
 
 @dataclass(frozen=True, eq=False)
 class ChangeFindings:
     """Changes tried on the first half of the samples, and the strongest tested on the second."""
 
-    # Findings come first, sorted by the share of flips beyond their control. The other changes
-    # follow, sorted by the margin beyond the control, like the changes tried. Changes of the
-    # subject of images come last: they may rightly flip a prediction.
+    # Findings come first: where the model follows the donor, sorted by the share beyond that with
+    # shuffled donors, then by the share of flips beyond the control. The other changes come last,
+    # sorted by the margin beyond the control, like the changes tried. Changes of the subject of
+    # images are tried, but not tested: they may rightly flip a prediction.
     changes: tuple[ChangeFinding, ...]
     tried: tuple[Row, ...]
     margins: tuple[tuple[float, float], ...]  # of each change tried: mean decrease, beyond control
@@ -125,6 +139,7 @@ class ChangeFindings:
                         "flips": one.n - one.right,
                         "margin_change": margin,
                         "beyond_control": beyond,
+                        "of_subject": touches_subject(one.name),
                     }
                     for one, (margin, beyond) in zip(self.tried, self.margins, strict=True)
                 ]
@@ -137,7 +152,13 @@ class ChangeFindings:
         """Sentence on the number of changes tried and of copies embedded."""
         left = f" The budget left out {self.n_left_out} more." * bool(self.n_left_out)
         tried = counted(len(self.tried), "change")
-        return f"ntkit tried {tried} of the input on {self.n_embedded} embedded copies.{left}"
+        of_subject = [one.name for one in self.tried if touches_subject(one.name)]
+        changes = "changes" if len(of_subject) == 1 else "change"
+        untested = f" It did not test {listed(of_subject, 5)}, which {changes} the subject."
+        return (
+            f"ntkit tried {tried} of the input on {self.n_embedded} embedded copies.{left}"
+            f"{untested * bool(of_subject)}"
+        )
 
 
 def budget_for(n_samples: int) -> int:
@@ -267,12 +288,13 @@ def changes_of(
         tries = [_Try(change) for change in tried]
         look.go_on(tries, first, min(_FIRST_LEAST, for_first // len(tries)))
         tries.sort(key=attrgetter("rank"))
-        strongest_tries = tries[: 2 * most]
-        left = (for_first - look.n_embedded) // len(strongest_tries)
-        look.go_on(strongest_tries, first, min(left, _FIRST_MOST - _FIRST_LEAST))
-        tries.sort(key=attrgetter("rank"))
-        fewest = max(1, min(_RANKED, max(each.n for each in tries)))
-        strongest = [each.change for each in tries if each.n >= fewest][:most]
+        testable = [each for each in tries if not touches_subject(each.change.name)]
+        left = (for_first - look.n_embedded) // max(1, len(testable[: 2 * most]))
+        look.go_on(testable[: 2 * most], first, min(left, _FIRST_MOST - _FIRST_LEAST))
+        for each in (tries, testable):
+            each.sort(key=attrgetter("rank"))
+        fewest = max(1, min(_RANKED, max((each.n for each in testable), default=0)))
+        strongest = [each.change for each in testable if each.n >= fewest][:most]
         passes = sum(1 + (controls[change.name] is not None) for change in strongest)
         n_second = min(second, max(0, budget - look.n_embedded) // max(1, passes))
         results = [
@@ -289,20 +311,26 @@ def changes_of(
 
 
 def _corrected(tested: Sequence[ChangeFinding], alpha: float) -> tuple[ChangeFinding, ...]:
-    """Results with Holm's correction: findings first, changes of the subject last."""
-    corrected = holm(np.array([each.p_value for each in tested]), len(tested)).tolist()
-    found = [
-        replace(each, p_value=p, is_finding=p <= alpha)
-        for each, p in zip(tested, corrected, strict=True)
-    ]
-    found.sort(
-        key=lambda each: (
-            touches_subject(each.row.name),
-            not each.is_finding,
-            each.control.value - each.row.value if each.is_finding else -each.beyond_control,
-        )
-    )
-    return tuple(found)
+    """Results with Holm's correction of both tests, in order."""
+    flips = holm(np.array([each.p_value for each in tested]), len(tested)).tolist()
+    effects = [each.of_donor for each in tested if each.of_donor is not None]
+    follows = iter(holm(np.array([each.p_value for each in effects]), len(effects)).tolist())
+    found = list[ChangeFinding]()
+    for each, p in zip(tested, flips, strict=True):
+        effect = each.of_donor
+        if effect is not None:
+            of_donor = next(follows)
+            effect = replace(effect, p_value=of_donor, is_significant=of_donor <= alpha)
+        found.append(replace(each, p_value=p, flips_more=p <= alpha, of_donor=effect))
+
+    def place(each: ChangeFinding) -> tuple[int, float]:
+        if each.of_donor is not None and each.follows_donor:
+            return 0, each.of_donor.shuffled - each.of_donor.follows
+        if each.flips_more:
+            return 1, each.control.value - each.row.value
+        return 2, -each.beyond_control
+
+    return tuple(sorted(found, key=place))
 
 
 @dataclass(eq=False)
@@ -356,6 +384,11 @@ class _Look:
         deviations = some.std(axis=0)
         self.scale = np.where(deviations > 0, deviations, 1.0)
         self.plain = [comparable(text) for text in self.samples.looks().texts or ()]
+        numbers = {label: at for at, label in enumerate(self.head.classes.tolist())}
+        y = self.samples.y  # without labels, the answers are the classes of donors
+        labels = [] if y is None else np.asarray(y).tolist()
+        known = np.array([numbers.get(label, -1) for label in labels], dtype=np.intp)
+        self.class_of = self.predicted if y is None else known
 
     def rows(self, change: Change, among: Array, most: int) -> Array:
         """The first rows of `among` that a change applies to."""
@@ -442,6 +475,17 @@ class _Look:
         examples = zip(self.numbers[rows[at]].tolist(), *pairs, strict=True)
         seen = as_seen(self.samples) if hasattr(made.X, "seen") else self.samples
         seen = replace(seen, table=None)  # copies have no table, so the model's inputs are shown
+        of_donor = None
+        if change.unrelates:
+            of_donor = donor_effect(
+                parts_of_change(change.name)[0].what,
+                Z,
+                change.donors(self.samples, seed=self.seed)[rows],
+                (self.predicted[rows], after),
+                self.class_of,
+                of_labels=self.samples.y is not None,
+                rng=np.random.default_rng([self.seed, len(rows)]),
+            )
         return ChangeFinding(
             row=row,
             control=of_control_row,
@@ -449,10 +493,11 @@ class _Look:
             beyond_control=float(beyond.mean()),
             beyond_interval=_of_mean(beyond),
             p_value=row.p_value,
-            is_finding=False,
+            flips_more=False,
             examples=tuple({"row": row, "predicted": a, "after": b} for row, a, b in examples),
             before=_looks(seen.take(rows[at])),
             after=_looks(made.take(at)),
+            of_donor=of_donor,
         )
 
 

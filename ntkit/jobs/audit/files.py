@@ -123,7 +123,15 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str) -> AuditPage:
         retraining=None if new is None else _page(new, digest, inputs, title),
         changes=None
         if changes is None
-        else [ShownChange(each.as_dict(), each.before, each.after) for each in changes.changes],
+        else [
+            ShownChange(
+                each.as_dict(),
+                each.before,
+                each.after,
+                () if each.of_donor is None else each.of_donor.sentences(),
+            )
+            for each in changes.changes
+        ],
         tried="" if changes is None else changes.note(),
         flipped=flipped,
     )

@@ -334,7 +334,7 @@ class Audit:
     __str__ = summary
 
     def _short(self) -> str:
-        """At most four lines, and a table of the strongest findings or changes."""
+        """At most five lines, and a table of the strongest findings or changes."""
         lines = self._first_lines()
         if self.retraining and self.retraining.findings:
             named = listed(_short_names(self.retraining.findings), 3, " {} in all")
@@ -344,9 +344,10 @@ class Audit:
             rows = [["change of the input", "flips in %", "control in %"]]
             names = _cut_apart([each.row.name for each in changes[:_STRONGEST]], _NAME)
             rows += [[name, *_flips(each)] for name, each in zip(names, changes, strict=False)]
+            lines += _follows_most(changes)
             return "\n".join([*lines, "", plain_table(rows, "<>>")])
         if changes:
-            lines.append(_flips_most(changes, self.findings))
+            lines += [_flips_most(changes, self.findings), *_follows_most(changes)]
         if not self.findings:
             return "\n".join(lines)
         n = len(self.findings) + sum(self.found.n_left_out.values())
@@ -380,7 +381,7 @@ class Audit:
                 f"{accuracy} of the samples.",
             ]
         if self.changes is not None and not self.changes.changes:
-            parts.append("ntkit could not try any change of the input on these samples.")
+            parts.append("ntkit tested no change of the input on these samples.")
         elif self.changes is not None:
             rows = [["change of the input", "flips", "control", "p", "margin beyond control"]]
             changes = self.changes.changes[:_SHOWN]
@@ -391,7 +392,7 @@ class Audit:
                 margin = f"{each.beyond_control:.2f} [{low:.2f}, {high:.2f}]"
                 rows.append([_code(name), *_flips(each), p, margin])
             parts += ["Changes of the input that flip predictions", table(rows, "<>>>>")]
-            parts.append(_FLIPS)
+            parts += [_FLIPS, *_of_donors(changes)]
         return "\n\n".join([*parts, *[_READ] * bool(self.all_findings)])
 
     def _first_findings(self) -> list[str]:
@@ -478,7 +479,7 @@ def audited(
 
 def _flips_most(changes: Sequence[ChangeFinding], findings: Sequence[Finding]) -> str:
     """Sentence on the number of changes that flip predictions, and on the one of a finding."""
-    n = sum(each.is_finding for each in changes)
+    n = sum(each.flips_more for each in changes)
     of_finding = {c.name: f for f in findings if (c := change_for(f)) is not None}
     if not n:
         none = f"None of {len(changes)} tested changes of the input flips more than its control."
@@ -488,7 +489,7 @@ def _flips_most(changes: Sequence[ChangeFinding], findings: Sequence[Finding]) -
                 words = listed([Key.of(name).what for name in left], 3, " {} in all")
                 return f"{none} {_readable(each.row.name, _NAME)} left words in place: {words}."
         return none
-    some = [each for each in changes if each.is_finding]
+    some = [each for each in changes if each.flips_more]
     first = next((each for each in some if each.row.name in of_finding), some[0])
     return (
         f"{n} of {counted(len(changes), 'tested change')} of the input "
@@ -496,6 +497,26 @@ def _flips_most(changes: Sequence[ChangeFinding], findings: Sequence[Finding]) -
         f"{_readable(first.row.name, _NAME)} flips {percent(first.row.value)} of {first.row.n}, "
         f"the control {percent(first.control.value)}."
     )
+
+
+def _follows_most(changes: Sequence[ChangeFinding]) -> list[str]:
+    """The change where the model follows the donor most, in words; nothing without one."""
+    # It comes first among the changes.
+    return [
+        f"{_readable(each.row.name, _NAME)}: {printable(' '.join(each.of_donor.sentences()))}"
+        for each in changes[:1]
+        if each.of_donor is not None and each.follows_donor
+    ]
+
+
+def _of_donors(changes: Sequence[ChangeFinding]) -> list[str]:
+    """The list of what the donors of changes tell, in Markdown."""
+    said = [
+        f"* {_code(each.row.name)}: {escaped(printable(' '.join(each.of_donor.sentences())))}"
+        for each in changes
+        if each.of_donor is not None
+    ]
+    return ["\n".join(said)] if said else []
 
 
 def _flips(change: ChangeFinding) -> tuple[str, str]:

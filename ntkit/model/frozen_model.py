@@ -952,14 +952,7 @@ def _located_in(
             heads = {} if named else label_heads(model, asked=label is not None)
             if not heads:
                 apart = {} if named else _named_apart(label_heads(model), model, path)
-                problem = str(error)
-                linear = [node for node in model.graph if node.op_type == "LinearClassifier"]
-                if len(linear) > 1 and not any(map(is_stacked, linear)):
-                    problem += (
-                        f" It has {len(linear)} linear classifiers. If each is for a label, as in "
-                        "scikit-learn's OneVsRestClassifier, fit one network for all labels, such "
-                        "as MLPClassifier."
-                    )
+                problem = f"{error}{_one_for_each_label(model)}"
                 if places["embedding"] or places["pooling"] or (label and not any_scores):
                     raise HeadNotFoundError(problem) from None
                 scored = _scored(
@@ -985,6 +978,17 @@ def _located_in(
         folder = data_folder(parts[0]) or path.parent.resolve()
         known = Known(names, classes, apart=apart, path=path, folder=folder, digest=digest)
         return FrozenModel(*parts, known)
+
+
+def _one_for_each_label(model: ir.Model) -> str:
+    """Advice for a model of several linear classifiers; else an empty text."""
+    linear = [node for node in model.graph if node.op_type == "LinearClassifier"]
+    if len(linear) < 2 or any(map(is_stacked, linear)):
+        return ""
+    return (
+        f" It has {len(linear)} linear classifiers. If each is for a label, as in scikit-learn's "
+        "OneVsRestClassifier, fit one network for all labels, such as MLPClassifier."
+    )
 
 
 def _scored(

@@ -43,7 +43,7 @@ _ACTIVATIONS: dict[str, tuple[str, Callable[[Array], Any]]] = {
 
 
 @dataclass(frozen=True)
-class Reading:
+class OutputForm:
     """A way to compute outputs from logits; "labels" are positions of the largest logit."""
 
     activation: str
@@ -63,11 +63,11 @@ class Reading:
 class Outputs:
     """Recorded outputs with a column per logit of the model, or labels as positions."""
 
-    # `declared` is the activation of a Reading.
+    # `declared` is the activation of a OutputForm.
 
     def __init__(self, recorded: Array, declared: str, tolerance: float, names: Any) -> None:
         self._slack = 0.0 if declared == "labels" else _rounding_of(recorded)
-        self.declared, self.tolerance = Reading(declared), tolerance
+        self.declared, self.tolerance = OutputForm(declared), tolerance
         if declared != "labels":
             recorded = recorded.astype(np.float64)
         self.recorded, self.names = recorded, [str(name) for name in names]
@@ -78,20 +78,20 @@ class Outputs:
     def __len__(self) -> int:
         return len(self.recorded)
 
-    def differences(self, logits: Array, reading: Reading, rows: Any = slice(None)) -> Array:
+    def differences(self, logits: Array, form: OutputForm, rows: Any = slice(None)) -> Array:
         """Cause of each sample, relative to the spread of the outputs; (len(rows),)."""
         recorded = self.recorded[rows]
-        if reading.activation == "labels":  # 1, unless the two largest logits are nearly equal
+        if form.activation == "labels":  # 1, unless the two largest logits are nearly equal
             ordered = np.sort(logits, axis=1)
             size = max(float(np.abs(logits - logits.mean(axis=1, keepdims=True)).max()), 1e-12)
             clear = (ordered[:, -1] - ordered[:, -2]) > self.tolerance * size
-            return np.asarray((reading(logits) != recorded) & clear, dtype=np.float64)
-        apart = np.abs(reading(logits) - recorded) - self._slack
+            return np.asarray((form(logits) != recorded) & clear, dtype=np.float64)
+        apart = np.abs(form(logits) - recorded) - self._slack
         return np.asarray(np.maximum(apart, 0).max(axis=1) / self._spread)
 
     def readings(
         self, logits: Array, rows: Any = slice(None), *, once: bool = False
-    ) -> Iterator[Reading]:
+    ) -> Iterator[OutputForm]:
         """Other ways to compute outputs from these logits that may fit the recording."""
         # The search for another order among many classes takes seconds, so it runs only `once`.
         recorded = self.recorded[rows]
@@ -106,29 +106,29 @@ class Outputs:
         for name, hot, other in product(activations, (False, True), orders):
             if many and other and (hot or name != self.declared.activation):
                 continue
-            reading: Reading | None = Reading(name)
+            form: OutputForm | None = OutputForm(name)
             if hot:
-                reading = _tempered(Reading(name), logits, recorded)
-            if other and reading is not None:
-                reading = _ordered(reading, logits, recorded)
-            if reading is not None and reading != self.declared:
-                yield reading
+                form = _tempered(OutputForm(name), logits, recorded)
+            if other and form is not None:
+                form = _ordered(form, logits, recorded)
+            if form is not None and form != self.declared:
+                yield form
 
-    def changes(self, reading: Reading) -> tuple[Cause, ...]:
-        """Changes from the declared reading to another one."""
+    def changes(self, form: OutputForm) -> tuple[Cause, ...]:
+        """Changes from the declared form to another one."""
         changes = []
-        if reading.order is not None:
+        if form.order is not None:
             moved = [
-                f"{self.names[c]!r} at position {i}" for i, c in enumerate(reading.order) if i != c
+                f"{self.names[c]!r} at position {i}" for i, c in enumerate(form.order) if i != c
             ]
             words = f"has another order of classes than the model: {listed(moved, 6)}"
             changes.append(Cause("class order", words))
-        if reading.activation != self.declared.activation:
-            does, declared = (_ACTIVATIONS[each.activation][0] for each in (reading, self.declared))
+        if form.activation != self.declared.activation:
+            does, declared = (_ACTIVATIONS[each.activation][0] for each in (form, self.declared))
             words = f"{does}, not {declared.removeprefix('returns ')}"
             changes.append(Cause("softmax", words))
-        if reading.temperature != 1:
-            words = f"divides the logits by a temperature of {reading.temperature:.4g}"
+        if form.temperature != 1:
+            words = f"divides the logits by a temperature of {form.temperature:.4g}"
             changes.append(Cause("temperature", words))
         return tuple(changes)
 
@@ -143,11 +143,11 @@ def _rounding_of(values: Array) -> float:
     return step * float(np.abs(values).max(initial=0.0))
 
 
-def _tempered(reading: Reading, logits: Array, recorded: Array) -> Reading | None:
-    """The reading with the temperature that fits the recording best; None if it is about 1."""
+def _tempered(form: OutputForm, logits: Array, recorded: Array) -> OutputForm | None:
+    """The form with the temperature that fits the recording best; None if it is about 1."""
     target, weight = recorded, np.ones_like(recorded)
-    if reading.activation in ("softmax", "log_softmax"):
-        if reading.activation == "softmax":
+    if form.activation in ("softmax", "log_softmax"):
+        if form.activation == "softmax":
             weight = np.clip(recorded, 0, 1)
             target = np.log(np.clip(recorded, 1e-12, None))
         else:
@@ -159,10 +159,10 @@ def _tempered(reading: Reading, logits: Array, recorded: Array) -> Reading | Non
             values - (weight * values).sum(axis=1, keepdims=True) / total
             for values in (logits, target)
         )
-    elif reading.activation == "sigmoid":
+    elif form.activation == "sigmoid":
         inner = np.clip(recorded.astype(np.float64), 1e-9, 1 - 1e-9)
         target, weight = np.log(inner / (1 - inner)), inner * (1 - inner)
-    elif reading.activation != "logits":
+    elif form.activation != "logits":
         return None
     below = float((weight * logits**2).sum())
     factor = float((weight * logits * target).sum()) / below if below > 0 else 0.0
@@ -171,17 +171,17 @@ def _tempered(reading: Reading, logits: Array, recorded: Array) -> Reading | Non
     temperature = 1 / factor
     if abs(temperature - 1) < _LEAST_TEMPERATURE_CHANGE:
         return None
-    return replace(reading, temperature=temperature)
+    return replace(form, temperature=temperature)
 
 
-def _ordered(reading: Reading, logits: Array, recorded: Array) -> Reading | None:
-    """The reading with the order of classes that fits the recording best; None if unchanged."""
-    outputs = reading(logits)
+def _ordered(form: OutputForm, logits: Array, recorded: Array) -> OutputForm | None:
+    """The form with the order of classes that fits the recording best; None if unchanged."""
+    outputs = form(logits)
     squares = (recorded**2).sum(axis=0)[:, None] + (outputs**2).sum(axis=0)
     costs = squares - 2 * recorded.T @ outputs
     costs[np.diag_indices(len(costs))] -= 1e-9 * max(float(costs.max()), 1e-30)
     order = tuple(linear_sum_assignment(costs)[1].tolist())
-    return None if order == tuple(range(len(order))) else replace(reading, order=order)
+    return None if order == tuple(range(len(order))) else replace(form, order=order)
 
 
 def _order_of_labels(predicted: Array, recorded: Array, n_classes: int) -> tuple[int, ...] | None:

@@ -113,20 +113,17 @@ def check_positions(
     # spelt in another way must not hide the order of the others.
     index = None if names is None else NameIndex(names)
     stems = None if names is None else NameIndex([PurePosixPath(name).stem for name in names])
-    keys = [NameIndex(columns[name].tolist()) for name in KEYS if name in columns]
-    named = [n for n in own if n in (*KEYS, *INDEX) or any(_names_some(own[n], k) for k in keys)]
-    ids = {name: NameIndex(own[name].tolist()) for name in named}
+    ids = _columns_of_names(columns, own)
     start = here.start
     for title, values in columns.items():
         if values.ndim != 1:
             continue
         is_key = title in KEYS and title in nameless  # then any name counts
-        known = ids.get(title, index) if is_key else index
-        row = None if known is None else row_of_another_name(values, known, start, any_name=is_key)
-        if row is None and title in own and own[title].ndim == 1:
-            row = _further(start, _row_of_another_value(values[here], own[title]))
-        elif row is None and title in INDEX:
-            row = _further(start, _row_of_smaller_number(values[here], n_rows))
+        known, row = ids.get(title, index) if is_key else index, None
+        if known is not None:
+            row = row_of_another_name(values, known, start, any_name=is_key)
+        if row is None:
+            row = _row_of_other_content(title, values[here], own.get(title), start, n_rows)
         if row is not None:
             fix = (
                 f"Match by it with --id-column {title} (key= in Python) if it names each sample "
@@ -150,6 +147,15 @@ def check_positions(
                     f"{where} has the samples in another order, by its column {title!r}. The "
                     f"samples have these names in {name!r}. Give both columns one name."
                 )
+
+
+def _columns_of_names(
+    columns: Mapping[str, Array], own: Mapping[str, Array]
+) -> dict[str, NameIndex]:
+    """Names in those columns of samples that hold names, also by the columns of a table."""
+    keys = [NameIndex(columns[name].tolist()) for name in KEYS if name in columns]
+    named = [n for n in own if n in (*KEYS, *INDEX) or any(_names_some(own[n], k) for k in keys)]
+    return {name: NameIndex(own[name].tolist()) for name in named}
 
 
 def _names_some(values: Array, index: NameIndex) -> bool:
@@ -191,8 +197,15 @@ def _are_many(values: Array) -> bool:
     return 2 * len({*known}) > len(known)
 
 
-def _further(start: int, row: int | None) -> int | None:
-    """A row, counted from the first row of all sets."""
+def _row_of_other_content(
+    title: str, values: Array, own: Array | None, start: int, n_rows: int
+) -> int | None:
+    """First row, of all sets, with another value than the samples' own column, or of an index."""
+    row = None
+    if own is not None and own.ndim == 1:
+        row = _row_of_another_value(values, own)
+    elif title in INDEX:
+        row = _row_of_smaller_number(values, n_rows)
     return None if row is None else start + row
 
 

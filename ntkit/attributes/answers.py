@@ -517,13 +517,17 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
         name = named[0]
         values = tuple(map(tuple, entry.get("values", [(each,) for each in named])))
         also = entry.get("also", [])
+        texts = (name, *chain(*values), *also)
         rules = {one: Rule.from_dict(rule) for one, rule in entry.get("rules", {}).items()}
     except (TypeError, KeyError, AttributeError) as error:
         raise _refusal(path, f"answer {number} lacks a name or is damaged") from error
     attributes = [attribute for side in values for attribute in side]
-    texts = (name, *attributes, *(also if isinstance(also, list) else [None]))
     whole = all(isinstance(text, str) and text.strip() for text in texts) and all(values)
-    if not whole or None in rules.values() or not all(isinstance(w, str | None) for w in who):
+    if (
+        not (whole and isinstance(also, list))
+        or None in rules.values()
+        or not all(isinstance(w, str | None) for w in who)
+    ):
         raise _refusal(path, f"answer {number} lacks a name or is damaged")
     if answer not in ANSWERS:
         raise InputError(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, compress, repeat
-from operator import eq
+from operator import attrgetter, eq
 from pathlib import Path
 from typing import Any
 
@@ -365,8 +365,7 @@ def write_rows(
                 of_model += one * compared
             row = [name, *_cells(truth, parts, changed, labels)]
             writer.writerow([guarded_cell(c) if isinstance(c, str) else c for c in row])
-    for each in models:
-        notes += each.notes
+    notes += chain(*map(attrgetter("notes"), models))
     if compared:
         notes += _notes_on_order(models, names, given)
     return PredictionTable(

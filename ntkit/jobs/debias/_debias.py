@@ -57,6 +57,7 @@ from ntkit.jobs.debias._inputs import (
     read_sets,
 )
 from ntkit.jobs.debias._invariance import (
+    Invariance,
     copies_made,
     gather_named,
     read_attribute,
@@ -409,16 +410,7 @@ def _planned(
     data = data.noting(*left, *few, cautions=() if on_test else left)
     invariance = None
     if said.changes:
-        invariance = copies_made(data, said, order)
-        invariance = invariance.with_readers(data.pool, order.settings.random_state)
-        of_ranges = dict.fromkeys(n for name in data.pooled for n in range_notes(data.sets[name]))
-        data = data.noting(*invariance.notes, cautions=of_ranges)
-        if order.method == READ and not invariance.alphas:
-            why = " ".join(n for n in invariance.notes if n.startswith("No groups"))
-            raise InputError(
-                f"{READ!r} needs a change that takes a part of another sample, whose class can be "
-                f"told. {why or 'No change has one.'} Order another method."
-            )
+        data, invariance = _with_copies(order, data, said)
     judges = Judges.VALIDATION
     if known is not None:
         judges = Judges.LABELS
@@ -450,6 +442,22 @@ def _planned(
         method=method,
         score=order.method if method is None else DEFAULT_SCORE,
     )
+
+
+def _with_copies(
+    order: Order, data: Prepared, said: NamedAttributes
+) -> tuple[Prepared, Invariance]:
+    """Copies of the samples by the changes, and the readers of these; notes join the samples."""
+    invariance = copies_made(data, said, order)
+    invariance = invariance.with_readers(data.pool, order.settings.random_state)
+    if order.method == READ and not invariance.alphas:
+        why = " ".join(note for note in invariance.notes if note.startswith("No groups"))
+        raise InputError(
+            f"{READ!r} needs a change that takes a part of another sample, whose class can be "
+            f"told. {why or 'No change has one.'} Order another method."
+        )
+    of_ranges = dict.fromkeys(n for name in data.pooled for n in range_notes(data.sets[name]))
+    return data.noting(*invariance.notes, cautions=of_ranges), invariance
 
 
 def _repair(order: Order, data: Prepared, reader: AttributeReader, plan: Plan) -> DebiasResult:

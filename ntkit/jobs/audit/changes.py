@@ -85,8 +85,9 @@ class ChangeFinding:
 
     @property
     def is_finding(self) -> bool:
-        """Whether it flips more than its control, or the model follows the donor."""
-        return self.flips_more or self.follows_donor
+        """Whether the model follows the donor of a part, or another change flips more."""
+        # A part of another image looks pasted, so it may flip more than a displacement.
+        return self.flips_more if self.of_donor is None else self.follows_donor
 
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON; the examples are rows and predictions."""

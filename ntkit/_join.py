@@ -32,6 +32,11 @@ NAMELESS = (
     "first, or name the samples of every set."
 )
 """The fix if names say that rows are in another order, and only some sets have names."""
+BY_COLUMN = (
+    "Match by it with --id-column {} (key= in Python) if it names each sample once. Else sort the "
+    "rows, or rename the column."
+)
+"""The fix if a column, whose name goes in, says that rows are in another order."""
 
 
 class NameIndex:
@@ -103,6 +108,7 @@ def check_positions(
     *,
     here: slice = slice(0, None),
     nameless: Collection[str] = (),
+    fix: str = BY_COLUMN,
 ) -> None:
     """Raise an error if a column says that rows and samples are in different orders.
 
@@ -125,13 +131,10 @@ def check_positions(
         if row is None:
             row = _row_of_other_content(title, values[here], own.get(title), start, n_rows)
         if row is not None:
-            fix = (
-                f"Match by it with --id-column {title} (key= in Python) if it names each sample "
-                "once. Else sort the rows, or rename the column."
-            )
             raise InputError(
                 f"{where} has the samples in another order, by its column {title!r} (first in row "
-                f"{row + 1}: {str(values[row])!r:.60}). {NAMELESS if title in nameless else fix}"
+                f"{row + 1}: {str(values[row])!r:.60}). "
+                f"{NAMELESS if title in nameless else fix.format(title)}"
             )
         by_stem = title in KEYS or (stems is not None and not stems.counted)  # ranks are none
         if names and stems and by_stem and row_of_another_name(values, stems, start) is not None:

@@ -347,6 +347,9 @@ class AttributeReader:
             for samples in self.sets:
                 labels |= {*(samples.table.labels if samples.table is not None else ())}
             return {n: v for n, v in (self.table or {}).items() if n not in labels}
+        further = pooled([samples.further for samples in self.sets])
+        if further:
+            return {n: v for n, v in further.items() if n not in MADE_OF_CLASSES}
         folders = Metadata.of(None, self.sets, self._key)
         return {} if folders is None else dict(folders.columns)
 

@@ -150,8 +150,9 @@ def by_column_names(samples: Samples, inputs: Sequence[TensorInfo]) -> Samples:
     of_model = inputs[0].columns if len(inputs) == 1 and not samples.embedded else None
     if frame and not samples.embedded and _read_by_name(inputs):
         table = Table(Path(_FRAME), columns_of(samples.X), np.arange(len(samples.X)))
-        X, _, notes = _one_input_a_column(table, Columns(label="", group=""), inputs)
-        return replace(samples, X=X, notes=(*samples.notes, *notes))
+        X, used, notes = _one_input_a_column(table, Columns(label="", group=""), inputs)
+        further = _further(samples.X, used)
+        return replace(samples, X=X, notes=(*samples.notes, *notes), further=further)
     order, source = names, _AS_FOUND if frame else samples.columns_source
     if of_model is not None and source != _AS_CHOSEN:
         _refuse_missing(_FRAME if frame else samples.called(), names, of_model)
@@ -159,10 +160,21 @@ def by_column_names(samples: Samples, inputs: Sequence[TensorInfo]) -> Samples:
     if order == samples.columns:
         return samples
     X = columns_in_order(samples.X, names, order)
+    samples = replace(samples, further=_further(samples.X, order)) if frame else samples
     if samples.embedded:
         return replace(samples, X=X, columns=order)
     steps = {"columns": [*order]} if frame or samples.preprocessing is not None else None
     return replace(samples, X=X, columns=order, columns_source=source, preprocessing=steps)
+
+
+def _further(frame: Any, inputs: Collection[str]) -> dict[str, Array]:
+    """Columns of a DataFrame that are not inputs, and whole numbers, which an input may round."""
+    columns = {str(label): frame[label] for label in frame.columns}
+    return {
+        name: np.asarray(values)
+        for name, values in columns.items()
+        if name not in inputs or getattr(values.dtype, "kind", "") in ("i", "u")
+    }
 
 
 def ordered_inputs(X: Any, inputs: Sequence[TensorInfo], names: Sequence[str] = ()) -> Any:

@@ -548,17 +548,20 @@ class Identified:
 
 def _with_facts_of_copies(samples: Samples, places: Places, start: str) -> Samples:
     """Samples whose table has for each what is known of its copies, except names and the like."""
-    if samples.table is None:
-        return samples
-    columns, n_different = {**samples.table.columns}, dict[str, int]()
-    for name, values in samples.table.rest.items():
+    table, further = samples.table, samples.further or {}
+    columns = {**(further if table is None else table.columns)}
+    n_different = dict[str, int]()
+    for name, values in (further if table is None else table.rest).items():
         if values.ndim > 1 or names_rows(name, values):
             continue
         taken, n_different[name] = places.of(values)
         columns[name] = values.astype(taken.dtype)
         columns[name][places.kept] = taken
-    table = replace(samples.table, columns=columns)
-    return _noted(replace(samples, table=table), *note_on_copies(n_different, start))
+    if table is None:
+        samples = replace(samples, further=columns or None)
+    else:
+        samples = replace(samples, table=replace(table, columns=columns))
+    return _noted(samples, *note_on_copies(n_different, start))
 
 
 def names_rows(name: str, values: Array) -> bool:

@@ -43,27 +43,38 @@ MADE_OF_CLASSES = ("label", "group")
 def table_of(samples: Samples) -> Mapping[str, Array] | None:
     """All columns of single values of the table that samples were read from, or of their index."""
     if samples.index:
-        return _columns_of_index(samples)
-    if samples.table is None:
-        return None
-    return {n: v for n, v in samples.table.columns.items() if v.ndim == 1}
+        return _columns_of_index(samples) or None
+    return None if samples.table is None else _single(samples.table.columns)
 
 
-def _columns_of_index(samples: Samples) -> Mapping[str, Array] | None:
+def _single(columns: Mapping[str, Array]) -> dict[str, Array]:
+    return {name: values for name, values in columns.items() if values.ndim == 1}
+
+
+def _columns_of_index(samples: Samples) -> dict[str, Array]:
     """Levels of the samples' pandas index that have a name."""
     rows = np.arange(len(samples)) if samples.rows is None else samples.rows
-    columns = {
+    return {
         str(name): index.get_level_values(level).to_numpy()[rows]
         for index in [*(samples.index or {}).values()][::-1]  # that of X counts most
         for level, name in enumerate(getattr(index, "names", ()))
         if name is not None
     }
-    return columns or None
+
+
+def _named_columns(samples: Samples) -> dict[str, Array]:
+    """Columns by which tables are matched: of a table, or of a DataFrame and its index."""
+    if samples.table is not None:
+        return _single(samples.table.columns) | _columns_of_index(samples)
+    inputs = (samples.data.table() or {}).items()
+    # Fractions name no sample, and 5.0 is not written like the 5 of another table.
+    columns = {name: values for name, values in inputs if values.dtype.kind != "f"}
+    return columns | dict(samples.further or {}) | _columns_of_index(samples)
 
 
 def names_of(samples: Samples, key: str | None = None) -> list[str] | None:
     """Names of samples, by a column of their table or as files; None if there are none."""
-    table = table_of(samples) or {}
+    table = _named_columns(samples)
     column = key or ("" if samples.ids is not None else "id")
     if column in table:
         return [*map(cell_name, table[column].tolist())]
@@ -72,7 +83,7 @@ def names_of(samples: Samples, key: str | None = None) -> list[str] | None:
 
 def named_by_column(samples: Samples, key: str) -> Samples:
     """The samples with the names in a column of their table; files keep their names."""
-    table = table_of(samples) or {}
+    table = _named_columns(samples)
     if key in table:
         return replace(samples, ids=np.asarray([*map(cell_name, table[key].tolist())]))
     if samples.ids is not None:
@@ -178,12 +189,15 @@ def check_order(columns: Mapping[str, Array], sets: Sequence[Samples], where: st
         if not named_like_a_prediction(name) and not name.startswith(_OF_A_MODEL)
     }
     n_given = sum(len(each) + each.n_left_out for each in sets)
-    own_tables = [table_of(samples) for samples in sets]
-    tables = [own or each.looks().table for own, each in zip(own_tables, sets, strict=True)]
+    own_tables = [_named_columns(samples) for samples in sets]
+    tables = [
+        own if each.table is not None else (each.data.table() or {}) | own
+        for own, each in zip(own_tables, sets, strict=True)
+    ]
     nameless = set[str]()
     for own, each in zip(own_tables, sets, strict=True):
         if len(sets) > 1 and each.ids is None:
-            nameless |= {*facts} - {*(own or ())}
+            nameless |= {*facts} - {*own}
     ends = np.cumsum([0, *map(len, sets)]).tolist()
     # Together, as a row may be that of a sample of another set. Then each set by itself, as others
     # may have no names or other columns.

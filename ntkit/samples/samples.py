@@ -107,6 +107,9 @@ class Samples:
         Number of samples that were left out.
     index : mapping of str to sequence, or None
         Index of each pandas object that was passed, also of samples that were left out.
+    further : mapping of str to ndarray, or None
+        Columns of a DataFrame that may name samples or hold their metadata: those that the model
+        does not take, and whole numbers.
     coarse : bool
         Whether equal inputs are different samples, because they often have different labels.
     doubles : bool
@@ -137,6 +140,7 @@ class Samples:
     rows: Array | None = None
     n_left_out: int = 0
     index: Mapping[str, Any] | None = None
+    further: Mapping[str, Array] | None = None
     coarse: bool = False
     doubles: bool = False
 
@@ -173,7 +177,8 @@ class Samples:
             name: None if array is None else np.asarray(array)[at] for name, array in values.items()
         }
         table = None if self.table is None else self.table.take(at)
-        return replace(self, X=rows_of(self.X, rows), table=table, **taken)
+        further = self.further and {name: values[at] for name, values in self.further.items()}
+        return replace(self, X=rows_of(self.X, rows), table=table, further=further, **taken)
 
     def measured(self, by: type[MeasuredImages] = MeasuredImages) -> Samples:
         """The same samples for one run: the model's reading hashes and measures image files."""

@@ -20,7 +20,7 @@ from ntkit._checks import (
     positions_of,
 )
 from ntkit._doc import documented
-from ntkit._join import KEYS, columns_of, in_order
+from ntkit._join import KEYS, check_positions, columns_of, in_order
 from ntkit._labels import listed_in_order, spelt_as
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet, columns, words
@@ -35,6 +35,7 @@ from ntkit.exceptions import InputError
 from ntkit.jobs.audit.result import Audit, audited
 from ntkit.jobs.class_of_scores import class_of_scores
 from ntkit.metrics.class_order import order_notes
+from ntkit.samples.columns import named_like_a_prediction
 from ntkit.samples.looks import Inputs
 from ntkit.study import Rows, tuned
 
@@ -123,9 +124,21 @@ def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
     return replace(audit, retraining=retraining)
 
 
-def _check_order(table: Any, ids: Sequence[str] | None) -> None:
-    """Raise an error for a table that names the same samples in another order."""
+_BY_IDS = (
+    "Sort the rows, or match the metadata by ids= and a column 'id' of theirs. If {!r} is another "
+    "fact there, rename it."
+)
+
+
+def _check_order(
+    table: Any, metadata: Mapping[str, Array] | None, ids: Sequence[str] | None, n: int
+) -> None:
+    """Raise an error for a table with the samples of ids, or of metadata, in another order."""
     if ids is None:
+        own = columns_of(table, *KEYS)
+        facts = {k: v for k, v in (metadata or {}).items() if not named_like_a_prediction(k)}
+        if {*map(len, own.values()), *map(len, facts.values())} == {n}:
+            check_positions(facts, None, own, "The metadata", n, fix=_BY_IDS)
         return
     named = {"Its index": index_of(table), **columns_of(table)}
     for where in ("Its index", *KEYS):
@@ -239,7 +252,8 @@ def audit(
     table : DataFrame or mapping of str to array-like, optional
         Table of the samples. Its columns are attributes.
     metadata : DataFrame or mapping of str to array-like, optional
-        Further columns. ntkit matches them by ``file_name`` if you pass ``ids``, else by row.
+        Further columns. ntkit matches them by ``file_name`` or ``id`` if you pass ``ids``, else by
+        row; columns that ``table`` has as well must agree.
     ids : sequence of str, optional
         Names of the samples.
     images : iterable of ndarray of shape (H, W) or (H, W, 3), optional
@@ -293,7 +307,7 @@ def audit(
     weight = check_weight(sample_weight, len(labels))
     matched = None if metadata is None else in_order(metadata, ids, _key_of(metadata, ids))
     if table is not None:
-        _check_order(table, ids)
+        _check_order(table, matched, ids, len(labels))
     raw = {"texts": texts, "table": table, "metadata": matched, "images": images, "arrays": arrays}
     sets = [*feature_sets, *_read_sets(len(labels), **raw)]
     for each in sets:

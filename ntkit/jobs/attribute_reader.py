@@ -35,7 +35,13 @@ from ntkit.inputs.image_files import MeasuredImages
 from ntkit.inputs.image_preprocessing import ImagePreprocessing, upright
 from ntkit.samples.columns import named_like_a_prediction
 from ntkit.samples.copies import Identified
-from ntkit.samples.join import MADE_OF_CLASSES, Metadata, positions_in, table_of
+from ntkit.samples.join import (
+    MADE_OF_CLASSES,
+    Metadata,
+    positions_in,
+    table_of,
+    without_classes,
+)
 from ntkit.samples.looks import Inputs
 from ntkit.samples.samples import ReadTable, Samples
 from ntkit.samples.table import is_aside
@@ -152,8 +158,9 @@ def tested_feature_sets(
     given = () if metadata is None else metadata.columns
     feature_sets = [*of_inputs(samples, samples.looks(), notes, replaced=given)]
     if metadata is not None:
-        feature_sets.append(columns(metadata.columns, kind="metadata"))
-        notes += [metadata.note] if metadata.note else []
+        tested, left = without_classes("metadata", metadata.columns)
+        feature_sets.append(columns(tested, kind="metadata"))
+        notes += [*filter(None, [metadata.note]), *left]
     if embedded.layers:
         feature_sets.append(layers(embedded.layers, random_state=random_state))
     if not embedded.layers or "embedding" in (kinds or ()):
@@ -166,8 +173,8 @@ def tested_feature_sets(
             raise InputError(
                 f"These samples have no feature set {kind!r}. They have {', '.join(present)}."
             )
-    tested = [each for each in feature_sets if kinds is None or each.kind in kinds]
-    return tested, [*notes, *(note for each in tested for note in each.notes())]
+    feature_sets = [each for each in feature_sets if kinds is None or each.kind in kinds]
+    return feature_sets, [*notes, *(note for each in feature_sets for note in each.notes())]
 
 
 def of_inputs(
@@ -516,22 +523,13 @@ class AttributeReader:
             table = ReadTable(both, inputs, first.table.labels)
             feature_sets += _of_table(first, table, metadata or ())[0]
         elif self.table is not None:
-            feature_sets.append(columns(_without_classes(self.table)))
+            feature_sets.append(columns(without_classes("", self.table)[0]))
         elif self.numbers is not None:
             feature_sets.append(array(self.numbers, kind="input"))
         else:
             metadata = self.metadata
         if metadata is not None:
-            feature_sets.append(columns(_without_classes(metadata), kind="metadata"))
+            feature_sets.append(columns(without_classes("", metadata)[0], kind="metadata"))
         if (measured := self._measured("image:")) is not None:
             feature_sets.append(measured[0])
         return feature_sets
-
-
-def _without_classes(table: Mapping[str, Array]) -> dict[str, Array]:
-    """Columns without labels, groups and predictions."""
-    return {
-        name: values
-        for name, values in table.items()
-        if name not in MADE_OF_CLASSES and not named_like_a_prediction(name)
-    }

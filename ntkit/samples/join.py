@@ -28,6 +28,7 @@ from ntkit._join import (
     rows_named,
 )
 from ntkit._labels import cell_name, none_if_unknown
+from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.samples.columns import named_like_a_prediction
@@ -38,6 +39,22 @@ from ntkit.samples.table import read_table
 _OF_A_MODEL = ("margin", "changed")  # as ntkit predict names them
 MADE_OF_CLASSES = ("label", "group")
 """Columns that repeat the class."""
+
+
+def is_made_of_classes(name: str) -> bool:
+    """Whether a column is a label, a group or a prediction by its name."""
+    return name in MADE_OF_CLASSES or named_like_a_prediction(name)
+
+
+def without_classes(which: str, columns: Mapping[str, Array]) -> tuple[dict[str, Array], list[str]]:
+    """Columns without labels, groups and predictions, and a note on these."""
+    left = [*filter(is_made_of_classes, columns)]
+    kept = {name: values for name, values in columns.items() if name not in left}
+    note = (
+        f"The {which} has {listed(map(repr, left), 8)} by name of labels, groups or predictions, "
+        "which ntkit does not test."
+    )
+    return kept, [note] * bool(left)
 
 
 def table_of(samples: Samples) -> Mapping[str, Array] | None:

@@ -21,7 +21,7 @@ from ntkit._checks import (
 )
 from ntkit._doc import documented
 from ntkit._join import KEYS, check_positions, columns_of, in_order
-from ntkit._labels import listed_in_order, spelt_as
+from ntkit._labels import cell_name, listed_in_order, spelt_as
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet, columns, words
 from ntkit.attributes.feature_set import array, values_by_name
@@ -36,6 +36,7 @@ from ntkit.jobs.audit.result import Audit, audited
 from ntkit.jobs.class_of_scores import class_of_scores
 from ntkit.metrics.class_order import order_notes
 from ntkit.samples.columns import named_like_a_prediction
+from ntkit.samples.join import without_classes
 from ntkit.samples.looks import Inputs
 from ntkit.study import Rows, tuned
 
@@ -197,6 +198,15 @@ def _read_sets(
         yield array(X, kind=name)
 
 
+def _matched(metadata: Any, table: Any, ids: Sequence[str] | None) -> dict[str, Array]:
+    """Metadata in the order of the samples: by their names, which the table may have, or by row."""
+    own = {} if table is None else columns_of(table)
+    key = _key_of(metadata, ids)
+    if ids is None and key in own and key in columns_of(metadata, *KEYS):
+        ids = [*map(cell_name, own[key].tolist())]
+    return in_order(metadata, ids, key)
+
+
 def _key_of(metadata: Any, ids: Sequence[str] | None) -> str:
     """The column of metadata that names samples."""
     there = [key for key in KEYS if key in columns_of(metadata, *KEYS)]
@@ -305,9 +315,14 @@ def audit(
     of_index = check_index(**given, sample_weight=sample_weight)
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))
-    matched = None if metadata is None else in_order(metadata, ids, _key_of(metadata, ids))
+    notes_on_columns = list[str]()
+    matched = None if metadata is None else _matched(metadata, table, ids)
     if table is not None:
         _check_order(table, matched, ids, len(labels))
+        table, notes_on_columns = without_classes("table", columns_of(table))
+    if matched is not None:
+        matched, left = without_classes("metadata", matched)
+        notes_on_columns += left
     raw = {"texts": texts, "table": table, "metadata": matched, "images": images, "arrays": arrays}
     sets = [*feature_sets, *_read_sets(len(labels), **raw)]
     for each in sets:
@@ -333,7 +348,10 @@ def audit(
         sets,
         alpha,
         cross_fitted=embeddings is not None,
-        notes=(*of_index, *notes, *(note for each in sets for note in each.notes())),
+        notes=(
+            *(*of_index, *notes_on_columns, *notes),
+            *(note for each in sets for note in each.notes()),
+        ),
         inputs=Inputs(
             texts=None if texts is None else list(texts),
             table=None if table is None else columns_of(table),

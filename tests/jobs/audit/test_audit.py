@@ -347,3 +347,34 @@ def test_a_table_that_names_the_samples_in_another_order_is_refused(rng, form):
     assert found.as_dict()["accuracy"] == pytest.approx(np.mean(y == 0))
     with pytest.raises(InputError, match="must be a DataFrame or a mapping"):
         ntkit.audit(y, np.zeros(200, int), table=["A"] * 200, ids=ids)
+
+
+def mapped(of, names):
+    """Columns of samples in the order of some names."""
+    frame = pd.DataFrame({"id": [f"s{i}" for i in range(N)], **of})
+    return frame.set_index("id", drop=False).loc[names].reset_index(drop=True)
+
+
+def test_metadata_are_in_the_order_of_the_table_or_refused():
+    names = [f"s{i}" for i in range(N)]
+    shuffled = [names[i] for i in np.random.default_rng(1).permutation(N)]
+    person = [f"p{i}" for i in range(N)]
+    table = mapped({"age": OTHERS[:, 0], "person": person}, names)
+    film = {"film": np.where(FILM, "yes", "no")}
+    by_name = ntkit.audit(Y, PRED, table=table, metadata=mapped(film, shuffled))
+    aligned = ntkit.audit(Y, PRED, table=table, metadata=mapped(film, names))
+    assert first(by_name).startswith("metadata:film=")
+    assert by_name.as_dict()["findings"] == aligned.as_dict()["findings"]
+    others = mapped(film | {"person": person}, shuffled).drop(columns="id")
+    with pytest.raises(InputError, match="in another order, by its column 'person'"):
+        ntkit.audit(Y, PRED, table=table, metadata=others)
+
+
+@pytest.mark.parametrize("option", ["table", "metadata"])
+def test_labels_and_predictions_in_a_table_are_not_tested(option):
+    frame = pd.DataFrame({"film": np.where(FILM, "yes", "no"), "label": Y, "prediction": PRED})
+    found = ntkit.audit(Y, PRED, **{option: frame})
+    assert ":film=" in first(found)
+    assert not any("prediction" in each.name for each in found.findings)
+    assert f"The {option} has 'label', 'prediction' by name" in "".join(found.notes)
+    assert not ntkit.audit(Y, PRED, **{option: frame[["film"]]}).notes

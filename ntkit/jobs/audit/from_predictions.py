@@ -262,8 +262,8 @@ def audit(
     table : DataFrame or mapping of str to array-like, optional
         Table of the samples. Its columns are attributes.
     metadata : DataFrame or mapping of str to array-like, optional
-        Further columns. ntkit matches them by ``file_name`` or ``id`` if you pass ``ids``, else by
-        row; columns that ``table`` has as well must agree.
+        Further columns. ntkit matches them by ``file_name`` or ``id`` if you pass ``ids`` or the
+        table has the column, else by row; columns that ``table`` has as well must agree.
     ids : sequence of str, optional
         Names of the samples.
     images : iterable of ndarray of shape (H, W) or (H, W, 3), optional

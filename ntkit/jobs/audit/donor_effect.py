@@ -9,6 +9,7 @@ from scipy.stats import norm
 
 from ntkit._text import percent
 from ntkit._types import Array
+from ntkit.study import stratified_folds
 
 _MIN_DONORS = 20  # of each class
 _N_FOLDS = 5
@@ -105,7 +106,7 @@ def _told(Z: Array, of_donor: Array, n_classes: int) -> tuple[float, tuple[float
     """Cross-fitted accuracy on the donors' classes, the mean over them, and its 95 % interval."""
     # Slow to import. A ridge chooses its penalty within each fold in closed form.
     from sklearn.linear_model import RidgeClassifierCV
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.model_selection import cross_val_predict
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -114,7 +115,8 @@ def _told(Z: Array, of_donor: Array, n_classes: int) -> tuple[float, tuple[float
         return unknown, (unknown, unknown)
     ridge = RidgeClassifierCV(np.logspace(-2, 6, 17), class_weight="balanced")
     reader = make_pipeline(StandardScaler(), ridge)
-    folds = StratifiedKFold(_N_FOLDS)  # the copies are in random order
+    # The copies are in random order, and each has its own original and donor.
+    folds = stratified_folds(of_donor, _N_FOLDS, None, np.arange(len(Z)), shuffle=False)
     read = cross_val_predict(reader, Z.astype(np.float64), of_donor, cv=folds)
     right = [(read == of_donor)[of_donor == label] for label in range(n_classes)]
     told = float(np.mean([each.mean() for each in right]))

@@ -151,6 +151,8 @@ class Change:
             a column ``donor`` of their table or ``metadata.csv`` names them.
         """
         of = getattr(self._apply, "donors", None)
+        if names_of_frame(samples.X):
+            samples = by_column_names(samples, ())
         return np.full(len(samples), -1, dtype=np.intp) if of is None else of(samples, seed, folds)
 
     @property

@@ -1,6 +1,7 @@
 """Donors: another sample of the same fold, its class drawn uniformly."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -83,6 +84,8 @@ def test_the_value_of_a_changed_column_is_that_of_its_donor():
     copies, at = change.copies(samples, seed=1)
     np.testing.assert_array_equal(copies.X[:, 0], X[of[at], 0])
     assert (change_named("column:age=1|2").donors(samples) == -1).all()
+    frame = Samples(pd.DataFrame(X, columns=["age", "sex"]), y)
+    np.testing.assert_array_equal(change.donors(frame, seed=1), of)
 
 
 def test_a_function_gets_the_donor_that_is_told():

@@ -259,7 +259,8 @@ class Invariance:
                 continue
             if reading.doubt:
                 notes.append(f"No groups are read from {change.name}: {reading.doubt}.")
-                if min(np.abs(reading.gap_interval)) > MOST_GAP and reading.reads:
+                low, high = reading.gap_interval
+                if reading.reads and (low > MOST_GAP or high < -MOST_GAP):  # surely too large
                     veto = f"{change.name} may hold what tells the class: {reading.doubt}"
                 continue
             alphas[number] = reader.alpha_

@@ -8,6 +8,7 @@ import pytest
 import ntkit
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
+from ntkit.jobs.label import label_samples
 from tests.models import of_columns, parsed
 
 CPU = {"device": "cpu"}
@@ -153,3 +154,13 @@ def test_an_audit_of_predictions_has_metadata_in_the_order_of_the_table_or_refus
     named = ntkit.audit(y, pred, table=table[["f"]], metadata=back, ids=frame.id)
     plain = ntkit.audit(y, pred, table=table[["f"]], metadata=metadata[["site"]])
     assert [one.name for one in named.findings] == [one.name for one in plain.findings]
+
+
+def test_questions_about_a_data_frame_have_its_names(model, frame, tmp_path):
+    """A person who looks a sample up by its id must find this sample."""
+    named = frame.assign(id=np.random.default_rng(2).permutation(len(frame)))
+    data = named[["id", "f", "cue"]], named.label
+    label_samples(model, data, tmp_path / "asked", question="Is it odd?", **CPU)
+    asked = pd.read_csv(tmp_path / "asked" / "questions-1.csv")
+    of_id = named.set_index("id").loc[asked.id]
+    np.testing.assert_allclose(asked.f, of_id.f, atol=1e-3)

@@ -50,6 +50,8 @@ def without_classes(which: str, columns: Mapping[str, Array]) -> tuple[dict[str,
     """Columns without labels, groups and predictions, and a note on these."""
     left = [*filter(is_made_of_classes, columns)]
     kept = {name: values for name, values in columns.items() if name not in left}
+    if not kept:  # a person who passes nothing else means them
+        return dict(columns), []
     note = (
         f"The {which} has {listed(map(repr, left), 8)} by name of labels, groups or predictions, "
         "which ntkit does not test."

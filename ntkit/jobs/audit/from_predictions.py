@@ -203,7 +203,8 @@ def _matched(metadata: Any, table: Any, ids: Sequence[str] | None) -> dict[str, 
     own = {} if table is None else columns_of(table)
     key = _key_of(metadata, ids)
     if ids is None and key in own and key in columns_of(metadata, *KEYS):
-        ids = [*map(cell_name, own[key].tolist())]
+        names = [*map(cell_name, own[key].tolist())]
+        ids = names if len({*names}) == len(names) else None  # else of persons, not of samples
     return in_order(metadata, ids, key)
 
 

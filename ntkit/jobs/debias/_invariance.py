@@ -261,7 +261,10 @@ class Invariance:
                 notes.append(f"No groups are read from {change.name}: {reading.doubt}.")
                 low, high = reading.gap_interval
                 if reading.reads and (low > MOST_GAP or high < -MOST_GAP):  # surely too large
-                    veto = f"{change.name} may hold what tells the class: {reading.doubt}"
+                    veto = (
+                        f"{change.name} may hold what tells the class: {reading.doubt}. Omit this "
+                        "change, or write the head anyway: --even-if-worse"
+                    )
                 continue
             alphas[number] = reader.alpha_
             notes.append(

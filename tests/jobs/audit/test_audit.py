@@ -378,3 +378,14 @@ def test_labels_and_predictions_in_a_table_are_not_tested(option):
     assert not any("prediction" in each.name for each in found.findings)
     assert f"The {option} has 'label', 'prediction' by name" in "".join(found.notes)
     assert not ntkit.audit(Y, PRED, **{option: frame[["film"]]}).notes
+    alone = ntkit.audit(Y, PRED, **{option: {"group": np.where(FILM, "yes", "no")}})
+    assert ":group=" in first(alone)  # a person who passes nothing else means it
+
+
+def test_metadata_of_samples_whose_ids_repeat_go_by_row_if_both_agree():
+    person = np.arange(N) // 2
+    table, film = {"id": person, "age": OTHERS[:, 0]}, np.where(FILM, "yes", "no")
+    found = ntkit.audit(Y, PRED, table=table, metadata={"id": person, "film": film})
+    assert first(found).startswith("metadata:film=")
+    with pytest.raises(InputError, match="in another order, by its column 'id'"):
+        ntkit.audit(Y, PRED, table=table, metadata={"id": person[::-1], "film": film[::-1]})

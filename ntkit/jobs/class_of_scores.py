@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._labels import composed, listed, listed_in_order, without_case
+from ntkit._labels import composed, listed, listed_in_order, plain_label, without_case
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.metrics.class_order import class_order
+from ntkit.samples.samples import as_classes
 
 TIE = 1e-6
 """Difference of probabilities that the rounding of single precision explains: neither is above."""
@@ -153,6 +154,12 @@ def places_of(names: Sequence[str], classes: Array, where: str) -> list[int | No
                 f"it like its class, such as prob_{classes[fits[0]]}."
             )
         places.append(fits[0] if fits else None)
+    if None in places:  # pandas writes 0 as 0.0 where a label is missing
+        plain = np.asarray([*map(plain_label, classes.tolist())])
+        whole = as_classes(plain)
+        if whole.dtype.kind == "i" and [*plain] != [*map(str, classes.tolist())]:
+            by_number = places_of(names, whole, where)
+            return places if None in by_number else by_number
     return places
 
 

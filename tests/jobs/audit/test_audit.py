@@ -63,6 +63,10 @@ def test_scores_named_like_classes_count_by_name():
         (names[Y], by_name[["prob_fresh"]]),
         (names[Y], by_name.rename(columns=lambda name: name.removeprefix("prob_") + "_score")),
         (Y, pd.DataFrame({1: scores[:, 1], 0: scores[:, 0]})),
+        (Y.astype(float), pd.DataFrame({"prob_1": scores[:, 1], "prob_0": scores[:, 0]})),
+        (Y.astype(float), pd.DataFrame({"prob_1.0": scores[:, 1], "prob_0.0": scores[:, 0]})),
+        (Y.astype(float).astype(str), pd.DataFrame({"prob_0": scores[:, 0]})),
+        (Y.astype(float).astype(str), pd.DataFrame({"p1": scores[:, 1], "p0": scores[:, 0]})),
         (names[Y], pd.DataFrame(scores, columns=["first", "second"])),
     ):
         found = ntkit.audit(y, scores=table, texts=TEXTS)

@@ -42,9 +42,9 @@ def copies_to_store(
 ) -> tuple[Samples, Array]:
     """Copies for an embedding store, and the rows of their originals.
 
-    The id of a copy is the name of its original, or its row if names are not unique. The
-    preprocessing in the store's manifest identifies the copies: ``change``, ``seed``, the number
-    of ``originals`` and ``named_by``, the kind of their names.
+    The id of a copy is the name of its original, or ``row 5`` if that is missing or not unique.
+    The preprocessing in the store's manifest identifies the copies: ``change``, ``seed``, the
+    number of ``originals`` and ``named_by``, the kind of their names.
     """
     copies, at = change.copies(samples, rows, seed=seed, folds=folds)
     names = samples.unique_names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -206,10 +207,12 @@ class Samples:
 
     @property
     def unique_names(self) -> list[str]:
-        """The names if they are unique, else the row numbers."""
+        """The names; ``row 5`` for a sample without one, or with that of another sample."""
         names = self.names
-        distinct = len({*names}) == len(names) and all(name.strip() for name in names)
-        return names if distinct else [str(row) for row in range(len(self))]
+        count = Counter(names)
+        alone = [name.strip() != "" and count[name] == 1 for name in names]
+        own = [name if alone[i] else f"row {i}" for i, name in enumerate(names)]
+        return own if len({*own}) == len(own) else [f"row {i}" for i in range(len(self))]
 
     def called(self, default: str = "The samples") -> str:
         """Name of the set in a sentence: the file or folder that was read."""

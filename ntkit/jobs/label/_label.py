@@ -226,7 +226,7 @@ def labels_in(
 ) -> tuple[Labels, Labels, list[str]]:
     """Labels that a folder keeps, these with the labels of new files, and notes."""
     names = samples.unique_names
-    by_row = samples.named_by == "row" or names != samples.names
+    by_row = samples.named_by == "row" or {*names}.isdisjoint(samples.names)
     taken = TakenAnswers(names, identified, match_names, by_row=by_row)
     before = folder.take_kept(asked, taken)
     labels = folder.take(before, [*folder.answer_files(), *files], taken)

@@ -308,6 +308,23 @@ def test_a_table_from_elsewhere_does_not_name_samples_without_names(model, tmp_p
     assert not any("from 0 on" in note for note in found.about_answers)
 
 
+def test_samples_without_a_name_of_their_own_do_not_take_that_of_others(model, tmp_path):
+    """An id is missing, and one is of two samples; all others still have their names."""
+    ids = [str((row + 100) % len(Y)) for row in range(len(Y))]  # each is the row of another sample
+    own = {name: truth([row])[row] for row, name in enumerate(ids)}
+    ids[3], ids[5] = "", ids[4]
+    columns = {**dict(zip("abcdef", X.T, strict=True)), "id": ids, "label": Y}
+    options = {"question": QUESTION, "batch": len(Y), "device": "cpu"}
+    table = write_csv(tmp_path / "t.csv", columns)
+    found = label_samples(model, table, tmp_path / "out", **options)
+    assert {*found.asked} == {*ids, "row 3", "row 4", "row 5"} - {"", ids[4]}
+    known = {name: own[name] for name in ids[10:40]}
+    write_csv(tmp_path / "known.csv", {"id": known, QUESTION: known.values()})
+    options["answers"] = tmp_path / "known.csv"
+    found = label_samples(model, table, tmp_path / "out", **options)
+    assert found.labels.answers == known
+
+
 @pytest.mark.parametrize("header", ["id", "file_name"])
 def test_a_table_names_its_samples_as_in_other_commands(model, tmp_path, header):
     table, given = tmp_path / "labels.csv", {"3": "yes", "8": "no"}

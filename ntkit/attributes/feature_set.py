@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.ndimage import gaussian_filter1d
 
 from ntkit._doc import documented
 from ntkit._key import Key, conditions_in
@@ -20,8 +21,10 @@ _ROWS = 4096
 _MOST = 1 << 22  # numbers of a rule that is read from a file
 QUANTILES = {"low": 0.25, "above the median": 0.5, "high": 0.75}
 """Names of the values of a column of numbers, and the quantiles where they are cut."""
-_WITH_GAPS = ("image", "input")
-_RARE, _IN_GAP, _WIDE = 0.05, 0.01, 0.35  # shares of samples, and of the distance of the means
+_WITH_MODES = ("image", "input")
+_RARE, _MOST_UNKNOWN = 0.05, 1 / 3  # smallest share of a mode, largest share between two
+_DEPTH, _SURELY = 2.0, 3.0  # a valley has at most half of the lower mode's density, at z ≥ 3
+_PURE = 2.0  # from twice the density of the valley, at least 3/4 belong to one mode
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,17 +32,19 @@ class Rule:
     """Attribute of numbers as a rule: the largest of some linear functions of their columns."""
 
     # The rule is: high in a channel, high along a direction, or nearest to one of several centres.
-    # If there is one function, its value must be at least 0. The numbers are those of a layer, the
-    # statistics of images ("image"), or the rows that a model reads ("input").
+    # If there is one function, its value must be at least 0; nearer to 0 than the margin, the
+    # attribute is unknown. The numbers are those of a layer, the statistics of images ("image"), or
+    # the rows that a model reads ("input").
 
     layer: str
     columns: Array
     weights: Array
     offsets: Array
     which: int = 0
+    margin: float = 0.0
 
     def values(self, X: Array) -> Array:
-        """Apply the rule to numbers X (N, columns): 1, 0, or −1 where one is NaN; int8, (N,)."""
+        """Apply the rule to numbers X (N, columns): 1, 0, or −1 if unknown; int8, (N,)."""
         if X.ndim != 2 or self.columns.max() >= X.shape[1]:
             raise InputError(
                 f"A rule reads column {self.columns.max()} of {self.layer!r}, which has "
@@ -51,12 +56,16 @@ class Rule:
             scores += self.offsets
             single = scores.shape[1] == 1
             has = scores[:, 0] >= 0 if single else scores.argmax(axis=1) == self.which
-            has_it[at : at + _ROWS] = np.where(np.isnan(scores).any(axis=1), -1, has)
+            unknown = np.isnan(scores).any(axis=1)
+            if single:
+                unknown |= np.abs(scores[:, 0]) < self.margin
+            has_it[at : at + _ROWS] = np.where(unknown, -1, has)
         return has_it
 
     def is_like(self, other: Rule) -> bool:
         """Whether two rules differ at most by the rounding of another machine."""
-        numbers = (self.weights, other.weights), (self.offsets, other.offsets)
+        numbers = [(self.weights, other.weights), (self.offsets, other.offsets)]
+        numbers += [(np.array(self.margin), np.array(other.margin))]
         return (
             (self.layer, self.which) == (other.layer, other.which)
             and np.array_equal(self.columns, other.columns)
@@ -71,6 +80,7 @@ class Rule:
             "weights": [[float(f"{w:.6g}") for w in row] for row in self.weights.tolist()],
             "offsets": self.offsets.tolist(),
             "which": self.which,
+            **({"margin": self.margin} if self.margin else {}),
         }
 
     @classmethod
@@ -78,6 +88,7 @@ class Rule:
         """Read the output of :meth:`as_dict`; None if it is anything else."""
         try:
             layer, which = given["layer"], given["which"]
+            margin = float(given.get("margin", 0.0))
             columns, weights, offsets = (
                 np.asarray(given[key]) for key in ("columns", "weights", "offsets")
             )
@@ -86,13 +97,16 @@ class Rule:
         numbers = (columns, weights, offsets)
         if not isinstance(layer, str) or type(which) is not int or weights.size > _MOST:
             return None
+        if not 0 <= margin < np.inf:
+            return None
         if not all(n.size and n.dtype.kind in "if" and np.isfinite(n).all() for n in numbers):
             return None
         whole = columns.ndim == 1 and columns.dtype.kind == "i" and (columns >= 0).all()
         fits = weights.shape == (*offsets.shape, *columns.shape) and weights.ndim == 2
         if not whole or not fits or not 0 <= which < len(offsets):
             return None
-        return cls(layer, columns, weights.astype(np.float64), offsets.astype(np.float64), which)
+        weights, offsets = weights.astype(np.float64), offsets.astype(np.float64)
+        return cls(layer, columns, weights, offsets, which, margin)
 
 
 def rule_of_column(layer: str, column: int, values: Array, what: str) -> Rule | None:
@@ -103,35 +117,69 @@ def rule_of_column(layer: str, column: int, values: Array, what: str) -> Rule | 
     there = there[~np.isnan(there)]
     if what not in QUANTILES or not len(there):
         return None
-    first = _firsts(there[:, None], gaps=layer in _WITH_GAPS)[[*QUANTILES].index(what), 0]
-    below = there[there < first]
-    if not len(below):
+    at = [*QUANTILES].index(what)
+    firsts, apart = _firsts(there[:, None], modes=layer in _WITH_MODES)
+    ends = firsts[[0, 2], 0] if apart[0] and what != "above the median" else firsts[[at], 0]
+    lower = [there[there < end].max(initial=-np.inf) for end in ends]
+    if not np.isfinite(lower).all():
         return None
-    cut, sign = (float(first) + float(below.max())) / 2, -1.0 if what == "low" else 1.0
-    return Rule(layer, np.array([column]), np.array([[sign]]), np.array([-sign * cut]))
+    cuts = (ends + lower) / 2
+    cut, sign = float(cuts.mean()), -1.0 if what == "low" else 1.0
+    margin = float(np.ptp(cuts)) / 2
+    return Rule(
+        layer, np.array([column]), np.array([[sign]]), np.array([-sign * cut]), margin=margin
+    )
 
 
-def _firsts(there: Array, *, gaps: bool) -> Array:
-    """Smallest value of each column that is not low, is above the median, and is high, (3, D)."""
+def _firsts(there: Array, *, modes: bool) -> tuple[Array, Array]:
+    """First value of each column that is not low, is above the median, and is high, (3, D).
+
+    Last comes which columns have two modes: values that are neither low nor high are unknown.
+    """
     firsts: Array = np.quantile(there, [*QUANTILES.values()], axis=0, method="higher")
-    for j in range(there.shape[1] if gaps else 0):
-        above = _above_gap(np.sort(there[:, j]))
-        if above is not None:
-            firsts[[0, 2], j] = above
-    return firsts
+    apart = np.zeros(there.shape[1], dtype=bool)
+    for j in range(there.shape[1] if modes else 0):
+        valley = _valley(there[:, j])
+        if valley is not None:
+            firsts[[0, 2], j], apart[j] = valley, True
+    return firsts, apart
 
 
-def _above_gap(x: Array) -> float | None:
-    """First value above a wide gap between two groups of sorted values; None without one."""
-    n, inside = len(x), int(_IN_GAP * len(x)) + 1
-    fewest = max(FEWEST, int(_RARE * n))
-    widths = (x[inside:] - x[:-inside])[fewest - 1 : n - inside - fewest + 1]
-    if not len(widths):
+def _valley(values: Array) -> tuple[float, float] | None:
+    """First values within and above the valley between two clear modes; None without them."""
+    # A kernel density with 0.6 of Silverman's bandwidth (1986, eq. 3.31), because that is too wide
+    # for two modes. Counts under two kernels are compared by Anscombe's root, as Poisson's. Let the
+    # density of a mode fall towards the other mode. Then where the density is twice that of the
+    # valley, at most a quarter is of the other mode. Below, a value is unknown.
+    n, low, high = len(values), float(values.min()), float(values.max())
+    quartiles = np.quantile(values, [0.25, 0.75])
+    spread = min(float(values.std()), float(np.ptp(quartiles)) / 1.34) or float(values.std())
+    width = 0.6 * spread * n**-0.2
+    n_bins = int(np.clip(8 * (high - low) / width, 256, 4096)) if width > 0 else 0
+    if not n_bins or not low < high:
         return None
-    start = int(widths.argmax()) + fewest - 1
-    first = start + int(np.diff(x[start : start + inside + 1]).argmax()) + 1
-    wide = widths.max() > _WIDE * (x[first:].mean() - x[:first].mean())
-    return float(x[first]) if wide else None
+    counts, edges = np.histogram(values, n_bins, (low, high))
+    sigma = width / (high - low) * n_bins
+    density = gaussian_filter1d(counts.astype(np.float64), sigma, mode="constant")
+    highest = np.maximum.accumulate
+    mode = np.minimum(highest(density), highest(density[::-1])[::-1])  # the lower one
+    below = np.cumsum(counts)
+    fewest = max(FEWEST, _RARE * n)
+    kernel = 2 * np.sqrt(np.pi) * sigma  # bins whose counts have the variance of the density
+    z = np.sqrt(2 * kernel) * (np.sqrt(mode) - np.sqrt(density))
+    clear = (below >= fewest) & (below <= n - fewest) & (mode >= _DEPTH * density) & (z >= _SURELY)
+    if not clear.any():
+        return None
+    deepest = int(np.where(clear, mode - density, -1).argmax())
+    dense = density >= _PURE * density[deepest]
+    dense[deepest] = False
+    first, last = (
+        np.flatnonzero(dense[:deepest])[-1] + 1,
+        deepest + np.flatnonzero(dense[deepest:])[0],
+    )
+    within, above = values[values >= edges[first]].min(), values[values >= edges[last]].min()
+    unknown = np.mean((values >= within) & (values < above))
+    return (float(within), float(above)) if unknown <= _MOST_UNKNOWN else None
 
 
 def rules_of(names: Iterable[str], rule: Callable[[str], Rule | None]) -> dict[str, Rule]:
@@ -327,12 +375,12 @@ def inferred(
         return None if of is None else of.values(matrix())
 
     def blocks() -> Iterator[Block]:
-        return high_and_low(matrix(), names, gaps=kind in _WITH_GAPS)
+        return high_and_low(matrix(), names, modes=kind in _WITH_MODES)
 
     return FeatureSet(kind, False, n_samples, blocks, rule=rule, read=read)
 
 
-def high_and_low(X: Array, names: Sequence[str], *, gaps: bool = False) -> Iterator[Block]:
+def high_and_low(X: Array, names: Sequence[str], *, modes: bool = False) -> Iterator[Block]:
     """Blocks of the attributes low, above the median and high of the columns of X (N, D)."""
     step = max(1, _BYTES // max(1, 8 * len(X)))
     for start in range(0, X.shape[1], step):
@@ -340,30 +388,36 @@ def high_and_low(X: Array, names: Sequence[str], *, gaps: bool = False) -> Itera
         known = ~np.isnan(part)
         whole = np.flatnonzero(known.all(axis=0)).tolist()
         part_names = list(names[start : start + step])
-        yield from _quarters(part[:, whole], [part_names[j] for j in whole], gaps=gaps)
+        yield from _quarters(part[:, whole], [part_names[j] for j in whole], modes=modes)
         for j in np.flatnonzero(~known.all(axis=0) & known.any(axis=0)).tolist():
-            yield from _quarters(part[:, [j]], [part_names[j]], known[:, j], gaps=gaps)
+            yield from _quarters(part[:, [j]], [part_names[j]], known[:, j], modes=modes)
 
 
 def _quarters(
-    part: Array, names: Sequence[str], known: Array | None = None, *, gaps: bool
+    part: Array, names: Sequence[str], known: Array | None = None, *, modes: bool
 ) -> Iterator[Block]:
     """The three attributes of each column; one block, if any attribute is common enough.
 
-    Where low and high meet in a gap, high is the only one of them.
+    With two modes, low says the same as high. Values between them are unknown, in their own block.
     """
     if not names:
         return
     there = part if known is None else part[known]
-    firsts = _firsts(there, gaps=gaps)
+    firsts, apart = _firsts(there, modes=modes)
     reached = part[:, None, :] >= firsts
+    between = reached[:, 0] & ~reached[:, 2] & apart
     reached[:, 0] = part < firsts[0]
     values = reached.transpose(0, 2, 1).reshape(len(part), -1)
     common = common_enough(values.sum(axis=0), len(there))
-    if gaps:
-        common[:: len(QUANTILES)] &= firsts[0] != firsts[2]
+    unclear = between.any(axis=0)
+    common[:: len(QUANTILES)] &= ~apart
+    common[len(QUANTILES) - 1 :: len(QUANTILES)] &= ~unclear
     kept = np.flatnonzero(common)
     if len(kept):
         shown = [f"{name} {what}" for name in names for what in QUANTILES]
         origins = tuple(names[int(i) // len(QUANTILES)] for i in kept)
         yield Block(tuple(shown[i] for i in kept), values[:, kept], known, origins)
+    for j in np.flatnonzero(unclear).tolist():
+        clear = ~between[:, j] if known is None else known & ~between[:, j]
+        if common_enough(reached[clear, 2, j].sum(), int(clear.sum())):
+            yield Block((f"{names[j]} high",), reached[:, 2, [j]], clear, (names[j],))

@@ -20,7 +20,7 @@ from scipy.stats import norm
 
 from ntkit._checks import labels_of_one_type, rates
 from ntkit._key import Key, conditions_in
-from ntkit._text import interval, percent, plain
+from ntkit._text import counted, interval, percent, plain
 from ntkit._types import Array
 from ntkit.attributes import Block, FeatureSet
 from ntkit.attributes.feature_set import FEWEST, both_of, values_by_name
@@ -334,6 +334,8 @@ class Finding:
         True if having the attribute is correlated with the class; False if not having it is.
     n, n_known : int
         Number of samples that have it, and number of samples for which it is known.
+    n_unknown : int
+        Number of the other samples, such as those between two modes of an image property.
     share, share_elsewhere : float
         Share of the samples that have it, in the class and in all other classes.
     association : float
@@ -381,6 +383,7 @@ class Finding:
     groups: tuple[Row, ...]
     examples: dict[str, tuple[int, ...]]
     conditions: tuple[str, ...] = ()
+    n_unknown: int = 0
 
     @property
     def present(self) -> bool:
@@ -465,11 +468,13 @@ class Finding:
             f"{percent(self.share)} of its samples have it, {percent(self.share_elsewhere)} of the "
             f"others. Of class {_label(worst.name)}, {_right(worst)} {_with(worst)}"
         )
-        return f"{sentence}, {_right(other)} {_with(other)}." if other.n else f"{sentence}."
+        end = f", {_right(other)} {_with(other)}." if other.n else "."
+        unknown = f" It is unknown for {counted(self.n_unknown, 'sample')}." * bool(self.n_unknown)
+        return f"{sentence}{end}{unknown}"
 
 
 _FACTS = (
-    "name", "feature_set", "exact", "goes_with", "present", "n", "n_known", "share",
+    "name", "feature_set", "exact", "goes_with", "present", "n", "n_known", "n_unknown", "share",
     "share_elsewhere", "association", "error_contrast", "score", "p_value", "same", "opposed",
     "values", "groups", "examples", "conditions",
 )  # fmt: skip
@@ -913,5 +918,6 @@ def _described(
             for row, (_, has) in zip(rows, pairs, strict=True)
         ),
         examples=examples,
+        n_unknown=int(((column < 0) & (predictions.weight > 0)).sum()),
         **about,
     )

@@ -244,6 +244,7 @@ def _card(
         what = f"{words.title[:1].lower()}{words.title[1:]}"
     labels = list(dict.fromkeys(group.name for group in finding.groups))
     shares = [share_in_words(s) for s in (finding.share, finding.share_elsewhere)]
+    unknown = f" It is unknown for {finding.n_unknown} of all {samples}." * bool(finding.n_unknown)
     return {
         "finding": finding,
         "predictions": predictions,
@@ -261,7 +262,7 @@ def _card(
         "severity": _severity(finding, words, samples, retrained=retrained),
         "really": label,
         "common": f"Of the {samples} of class {goes_with}, {shares[0]} are {samples} "
-        f"{words.having}. Of the other {samples}, {shares[1]} are.",
+        f"{words.having}. Of the other {samples}, {shares[1]} are.{unknown}",
         "groups": groups,
         "classes": [
             (

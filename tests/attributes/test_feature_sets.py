@@ -1,5 +1,6 @@
 """What views read: names, values, support, and hostile input."""
 
+import json
 import tracemalloc
 
 import numpy as np
@@ -212,6 +213,29 @@ def test_numbers_of_two_groups_are_cut_between_them(share):
     rule = Rule.from_dict(rows.rule("input #0 high").as_dict())
     other = np.where(bright, 0.5, 0.4)[:, None]  # at the same place in other samples
     assert np.array_equal(rule.values(np.hstack([other, other])), bright)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.5])
+def test_numbers_between_two_modes_are_unknown(share):
+    rng = np.random.default_rng(0)
+    bright = rng.permutation(2000) < 2000 * share
+    X = (np.where(bright, 5.0, 0.0) + rng.normal(size=2000))[:, None]
+    rows = array(X, kind="input")
+    high, low = rows.values("input #0 high"), rows.values("input #0 low")
+    known = high >= 0
+    assert 0.005 < np.mean(~known) < 1 / 3
+    assert np.array_equal(low, np.where(known, 1 - high, -1))
+    assert np.mean(high[known] == bright[known]) > 0.998 > np.mean((X[:, 0] > 2.5) == bright)
+    (block,) = (block for block in rows.blocks() if "input #0 high" in block.names)
+    assert np.array_equal(block.column(block.names.index("input #0 high")), high)
+    rule = rows.rule("input #0 high")
+    kept = Rule.from_dict(json.loads(json.dumps(rule.as_dict())))
+    assert kept.is_like(rule)
+    assert np.array_equal(kept.values(X), high)
+    former = {key: value for key, value in rule.as_dict().items() if key != "margin"}
+    assert (Rule.from_dict(former).values(X) >= 0).all()  # kept before values could be unknown
+    for margin in (-1, float("inf"), "wide"):
+        assert Rule.from_dict(former | {"margin": margin}) is None
 
 
 @pytest.mark.parametrize("draw", ["normal", "random", "exponential", "lognormal"])

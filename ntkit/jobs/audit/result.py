@@ -186,7 +186,8 @@ class Audit:
         Returns
         -------
         ndarray of str, shape (N,)
-            Groups to retrain with, for example in :class:`ntkit.estimators.DFRClassifier`.
+            Groups to retrain with, for example in :class:`ntkit.estimators.DFRClassifier`; None for
+            a sample whose attribute is unknown.
 
         Raises
         ------
@@ -253,8 +254,8 @@ class Audit:
             findings, place = family
             names = findings.value_names[place]
             rest = "other" if len(names) > 1 else lacking(names[0])
-            return np.asarray([rest, *names, "unknown"])[findings.values[:, place]]
-        return np.asarray([lacking(name), name, "unknown"])[self.values(name)]
+            return np.asarray([rest, *names, None], dtype=object)[findings.values[:, place]]
+        return np.asarray([lacking(name), name, None], dtype=object)[self.values(name)]
 
     # -- for people and programs ------------------------------------------------------------
 
@@ -448,14 +449,17 @@ class Audit:
             f"The errors depend on {self.found.n_passed} of them {passed}, which form "
             f"{counted(n, 'finding')}."
         )
+        unclear = [each for each in self.findings if each.n_unknown]
+        each_n = (f"{_readable(f.name)} for {counted(f.n_unknown, 'sample')}" for f in unclear)
+        unknown = [f"Unknown, so in no group: {listed(each_n, 3)}."] * bool(unclear)
         if not long:
             of = f"of {counted(n_tested, 'attribute')}{f' and {of_two}' if of_two else ''}"
-            return [first, findings.replace("of them", of)]
+            return [first, findings.replace("of them", of), *unknown]
         listed_kinds = [
             f"ntkit lists the {MOST_INFERRED} strongest of {count + MOST_INFERRED} in {kind}."
             for kind, count in left_out.items()
         ]
-        return [first, tested, findings, *listed_kinds]
+        return [first, tested, findings, *listed_kinds, *unknown]
 
 
 def audited(

@@ -159,7 +159,7 @@ def sliced(
     reader.notes += reader.column_notes([*chain(*map(values_in, names)), *confirmed])
     if reader.cut_here:
         reader.notes.append(
-            f"{reader.cut_here[0]!r} is cut at a share of these {len(samples)} samples, and "
+            f"{reader.cut_here[0]!r} is cut by the values of these {len(samples)} samples, and "
             "elsewhere in others. An answers.json of audit or debias holds a cut: --answers."
         )
     return slices, replace(limits, slices=stated), reader.notes

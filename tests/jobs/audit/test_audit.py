@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import ntkit
+from ntkit._text import counted
 from ntkit.attributes import words
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import check_predictions
@@ -393,3 +394,42 @@ def test_metadata_of_samples_whose_ids_repeat_go_by_row_if_both_agree():
     assert first(found).startswith("metadata:film=")
     with pytest.raises(InputError, match="in another order, by its column 'id'"):
         ntkit.audit(Y, PRED, table=table, metadata={"id": person[::-1], "film": film[::-1]})
+
+
+def marked_images(n=1000, noise=0.0, seed=0):
+    """Grey images with a bright corner in 90 % of a class, and predictions that follow it."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    marked = np.where(rng.random(n) < 0.9, y, 1 - y)
+    images = rng.uniform(0, 0.2, (n, 12, 12))
+    images[:, 1:4, 1:4] += 0.4 * marked[:, None, None] + noise * rng.normal(size=(n, 1, 1))
+    return images, y, marked, np.where(rng.random(n) < 0.9, marked, y)
+
+
+def test_values_between_two_modes_count_in_no_group_and_are_counted():
+    images, y, marked, pred = marked_images(noise=0.06)
+    found = ntkit.audit(y, pred, images=images)
+    finding = found.findings[0]
+    values = found.values(finding.name)
+    known = values >= 0
+    assert finding.name == "image:top left brightness high"
+    assert 0 < finding.n_unknown == np.sum(~known) < len(y) / 3
+    assert finding.n_known == known.sum()
+    assert [group is not None for group in found.groups(finding.name)] == known.tolist()
+    assert np.mean(values[known] == marked[known]) > 0.998
+    said = f"Unknown, so in no group: {finding.name} for {counted(finding.n_unknown, 'sample')}."
+    assert all(said in found.summary(verbose=verbose) for verbose in (False, True))
+    assert f"It is unknown for {counted(finding.n_unknown, 'sample')}." in str(finding)
+    apart = ntkit.audit(y, pred, images=marked_images(noise=0.01)[0])
+    assert apart.findings[0].n_unknown == 0
+    assert "nknown" not in f"{apart.findings[0]} {apart}"
+
+
+def test_missing_values_are_counted_in_the_finding():
+    y = np.arange(400) % 2
+    site = np.where(np.arange(400) % 20 == 3, None, np.where(y == 1, "A", "B"))
+    site[:40:3] = "A"
+    finding = ntkit.audit(y, np.where(site == "A", 1, y * (site != "B")), table={"site": site})
+    (first, *_) = finding.findings
+    assert first.n_unknown == np.sum(site == None)  # noqa: E711
+    assert f"unknown for {first.n_unknown} samples" in str(first)

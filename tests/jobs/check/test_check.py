@@ -435,4 +435,4 @@ def test_a_slice_of_an_image_property_says_that_its_cut_is_that_of_the_samples(d
     name = "image:top left brightness above the median"
     found = check(model, model, data, limits={"max_drop": 50}, slices=[name])
     assert found.row(name).n == 100
-    assert any("is cut at a share of these 200 samples" in note for note in found.notes)
+    assert any("is cut by the values of these 200 samples" in note for note in found.notes)

@@ -64,8 +64,14 @@ def _shown_change(audit: Audit, finding: Finding) -> ChangeFinding | None:
     change, found = change_for(finding), audit.changes
     if change is None or change.kind != "image" or found is None:
         return None
-    shown = (each for each in found.changes if each.row.name == change.name)
-    return next((each for each in shown if len(each.examples) >= SEEN), None)
+    tested = (each for each in found.changes if each.row.name == change.name)
+    return next((each for each in tested if _n_shown(each) >= SEEN), None)
+
+
+def _n_shown(change: ChangeFinding) -> int:
+    """Number of images on the page that are shown next to their copies."""
+    every = range(len(change.examples))
+    return min(len([*looks.images_of(every)]) for looks in (change.before, change.after))
 
 
 def _stays_the_same(change: ChangeFinding, page: Path) -> str | None:

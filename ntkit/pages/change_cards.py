@@ -32,7 +32,7 @@ _BEFORE, _LONGEST = 80, 260  # characters of a text before the first change, and
 
 @dataclass(frozen=True, eq=False)
 class ShownChange:
-    """Results of a change, and examples of flipped predictions before and after it."""
+    """Results of a change, and examples before and after it."""
 
     facts: Mapping[str, Any]
     before: Inputs
@@ -83,7 +83,8 @@ def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
     sentence = f"None of {n} predictions flips."
     if flips:
         sentence = f"{flips} of {n} predictions flip, {more} more than under the control."
-    asked = asks and parts_of_change(name)[0].kind == "image" and len(pairs) >= SEEN
+    n_seen = sum(all(look["image"] for look in pair["looks"]) for pair in pairs)
+    asked = asks and parts_of_change(name)[0].kind == "image" and n_seen >= SEEN
     return {
         "name": brief(name),
         "entry": json.dumps({"name": f"change {name}", "values": [[name]]}) if asked else None,
@@ -105,9 +106,18 @@ def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
         "flips_more": facts["flips_more"],
         "of_donor": " ".join(change.of_donor),
         "pairs": pairs,
+        "examples": _examples_in_words([pair["flips"] for pair in pairs]),
         "p_value": f"{facts['p_value']:.1g}",
         "margin": f"{facts['beyond_control']:.2f}",
     }
+
+
+def _examples_in_words(flips: Sequence[bool]) -> str:
+    """What the examples of a change show, by whether each prediction flips."""
+    n = sum(flips)
+    if n == len(flips):
+        return "Random examples of flipped predictions"
+    return f"Random examples, {n or 'none'} of {len(flips)} with a flipped prediction"
 
 
 def bar(label: str, share: float, bounds: Sequence[float], n: int, shown: str) -> dict[str, Any]:
@@ -118,7 +128,7 @@ def bar(label: str, share: float, bounds: Sequence[float], n: int, shown: str) -
 
 
 def _pairs(change: ShownChange) -> list[dict[str, Any]]:
-    """Originals whose prediction flips, and their changed copies."""
+    """Originals and their changed copies, and whether their predictions flip."""
     examples = change.facts["examples"]
     images = [
         {row: thumbnail_of(image) for row, image in inputs.images_of(range(len(examples)))}
@@ -144,7 +154,8 @@ def _pairs(change: ShownChange) -> list[dict[str, Any]]:
                 ((change.before, "predicted"), (change.after, "after"))
             )
         ]
-        pairs.append({"name": name, "looks": looks})
+        flips = example["predicted"] != example["after"]
+        pairs.append({"name": name, "looks": looks, "flips": flips})
     return pairs
 
 

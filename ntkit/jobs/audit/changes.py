@@ -64,7 +64,8 @@ class ChangeFinding:
     # other logits. Intervals have 95 %: Clopper-Pearson's of shares, Student's t of the margin.
     # `p_value` is that of McNemar's exact one-sided test that the change flips more predictions
     # than the control, after Holm's correction for the changes tested. `examples` holds the row and
-    # both predictions of random samples that flip; `before` and `after` show these samples.
+    # both predictions of random samples, those that flip first; `before` and `after` show these
+    # samples. Of other changes than of images, all flip.
     # `of_donor` is None if the copies take no part of other samples.
     row: Row  # flips of the copies
     control: Row  # of as many copies with the control
@@ -471,7 +472,10 @@ class _Look:
         row, of_control_row = (
             replace(each, interval=each.bounds(tail, tail)) for each in (row, of_control_row)
         )
-        at = np.flatnonzero(flips)[:_EXAMPLES]  # rows are in random order
+        # Rows are in random order. Whether a change of images keeps the class is asked with three
+        # examples, so those that do not flip are shown as well.
+        at = np.argsort(~flips, kind="stable")[:_EXAMPLES]
+        at = at if change.kind == "image" else at[flips[at]]
         pairs = (self.head.classes[p].tolist() for p in (self.predicted[rows[at]], after[at]))
         examples = zip(self.numbers[rows[at]].tolist(), *pairs, strict=True)
         seen = as_seen(self.samples) if hasattr(made.X, "seen") else self.samples

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -27,6 +28,7 @@ from ntkit.jobs.audit.changes import (
 )
 from ntkit.jobs.audit.files import write_audit
 from ntkit.metrics import Row
+from ntkit.pages.change_cards import KEEPS_THE_CLASS
 from tests import models
 from tests.cases import done, refused, write_csv
 
@@ -279,7 +281,37 @@ def test_several_classes(tmp_path):
         before, after = logits[rows].argmax(axis=1).tolist(), model.head.predict(Z).tolist()
         assert [example["predicted"] for example in each.examples] == before
         assert [example["after"] for example in each.examples] == after
-        assert not any(one == other for one, other in zip(before, after, strict=True))
+        stays = [one == other for one, other in zip(before, after, strict=True)]
+        assert stays == sorted(stays)  # those that flip come first
+        assert stays.count(False) == min(3, each.row.n - each.row.right)
+
+
+def test_three_copies_of_images_are_shown_and_asked_about_also_if_few_flip(digits, demo, tmp_path):
+    """Whether a change keeps the class is a question that flips do not answer."""
+    model = FrozenModel.load(MODEL)
+    samples = Samples(digits.X_validation[:300], digits.y_validation[:300])
+    changes = [change_named(f"image:{name}") for name in ("top left", "bottom right", "jpeg")]
+    found = look(model, samples, changes, second=60, budget=800)
+    few = look(model, samples.take(np.arange(4)), changes[:1])
+    unseen = [replace(each, before=Inputs(), after=Inputs()) for each in found.changes]
+    n_flips = []
+    for number, tested in enumerate([found, few, replace(found, changes=tuple(unseen))]):
+        write_audit(replace(demo, changes=tested), tmp_path / str(number))
+        page = (tmp_path / str(number) / "audit.html").read_text()
+        cards = re.findall('<section class="change".*?</section>', page, re.DOTALL)
+        assert len(cards) == len(tested.changes)
+        for card in cards:
+            assert (KEEPS_THE_CLASS in card) == (number == 0)  # three images were seen
+            predicted = re.findall("predicted <b>(.*?)</b>", card)
+            before, after = predicted[::2], predicted[1::2]
+            flips = [one != other for one, other in zip(before, after, strict=True)]
+            assert flips == sorted(flips, reverse=True)
+            n = flips.count(True)
+            told = f"Random examples, {n or 'none'} of {len(flips)} with a flipped prediction: the"
+            all_flip = "Random examples of flipped predictions: the"
+            assert ((told in card), (all_flip in card)) == (n < len(flips), n == len(flips))
+            n_flips += [(n, len(flips))] * (number == 0)
+    assert {*n_flips} == {(0, 3), (1, 3), (3, 3)}
 
 
 # -- hostile samples ------------------------------------------------------------------------------

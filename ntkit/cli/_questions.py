@@ -33,6 +33,12 @@ def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Itera
     """Ask about at most three findings on standard error; ``page`` has the same questions."""
 
     def ask(audit: Audit, findings: tuple[Finding, ...]) -> Iterator[Answer]:
+        of_named = [] if findings or audit.changes is None else audit.changes.changes
+        for each in of_named:  # of properties on the command line
+            answers = _on_change(each, page)
+            if answers is None:
+                return
+            yield from answers
         asked = findings[:_MOST]
         for number, finding in enumerate(asked, start=1):
             subject = "what the model relies on"
@@ -48,11 +54,10 @@ def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Itera
                 (answer,) = audit.answers(finding.name).answers
                 yield replace(answer, answer=answer_text).signed()
             if answer_text == "spurious" and (change := _shown_change(audit, finding)):
-                stays = _stays_the_same(change, page)
-                if stays is None:
+                answers = _on_change(change, page)
+                if answers is None:
                     return
-                if stays:
-                    yield Answer.on_change(change.row.name, stays).signed()
+                yield from answers
         if more := len(findings) - len(asked):
             _say(f"\n{counted(more, 'more question')} on the page: {page}")
 
@@ -60,30 +65,29 @@ def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Itera
 
 
 def _shown_change(audit: Audit, finding: Finding) -> ChangeFinding | None:
-    """The change of images that a finding is about, if copies of at least three are on the page."""
+    """The change of images that a finding is about, if the audit tested it."""
     change, found = change_for(finding), audit.changes
     if change is None or change.kind != "image" or found is None:
         return None
-    tested = (each for each in found.changes if each.row.name == change.name)
-    return next((each for each in tested if _n_shown(each) >= SEEN), None)
+    return next((each for each in found.changes if each.row.name == change.name), None)
 
 
-def _n_shown(change: ChangeFinding) -> int:
-    """Number of images on the page that are shown next to their copies."""
+def _on_change(change: ChangeFinding, page: Path) -> list[Answer] | None:
+    """The answer on a change of images, none for later or unseen; None if the input has ended."""
     every = range(len(change.examples))
-    return min(len([*looks.images_of(every)]) for looks in (change.before, change.after))
-
-
-def _stays_the_same(change: ChangeFinding, page: Path) -> str | None:
-    """The answer on a change of images; empty for later, None if the input has ended."""
+    if min(len([*each.images_of(every)]) for each in (change.before, change.after)) < SEEN:
+        return []  # nobody can look at three copies
     flips = f"{100 * change.row.value:.0f} % of the predictions flip"
     _say(f"\n{change_in_words(change.row.name)}: {flips}. {SEEN} copies are on the page: {page}")
-    return _replied(
+    stays = _replied(
         f"{KEEPS_THE_CLASS} If it does, changed copies repair the model as well.\n"
         "[y]es / [n]o, the change touches the subject / [o]pen the page / Enter: later: ",
         {"": "", "y": "invariant", "n": "legitimate"},
         page,
     )
+    if stays is None:
+        return None
+    return [Answer.on_change(change.row.name, stays).signed()] if stays else []
 
 
 def _answer_on(audit: Audit, finding: Finding, page: Path) -> str | None:

@@ -24,7 +24,7 @@ from ntkit.attributes.answers import (
     write_answers,
 )
 from ntkit.attributes.findings import Finding
-from ntkit.changes.change import changes_given
+from ntkit.changes.change import Change, changes_given
 from ntkit.changes.images import range_notes
 from ntkit.estimators import head_of
 from ntkit.exceptions import InputError
@@ -194,7 +194,10 @@ def debias(
         samples' tables and the ``metadata.csv`` of image folders.
     ask : callable, optional
         Function of the audit and the open findings. ntkit calls it when embeddings, findings and
-        page are on disk. It yields an ``Answer`` for each answered finding.
+        page are on disk. It yields an ``Answer`` for each answered finding. If ``spurious`` or
+        ``answers`` name properties of images, it gets no findings, and ``audit.changes`` holds
+        their changes. It yields ``Answer.on_change(NAME, "invariant")`` for a change that keeps
+        the class.
     method : str or classifier, optional
         The head to write. One of: the name of a candidate in the table ("auto" is
         :class:`~ntkit.estimators.AutoDebiasClassifier`, "neurontune" has NeuronTune's rule as
@@ -291,8 +294,10 @@ def debias(
     said = gather_named(spurious, changes_given(invariant), on_findings, model, reader)
     said.check(reader, early=True)
     asks = not (method is not None or said or partly is not None or settings.new_head)
+    unseen = () if ask is None or method is not None or settings.new_head else said.unseen
     _check_method(order, said, partly, asks=asks)
-    earlier = layer_names(model, most=MOST_LAYERS) if asks or partly is not None else ()
+    looks = asks or bool(unseen)
+    earlier = layer_names(model, most=MOST_LAYERS) if looks or partly is not None else ()
     data = prepared(model, distinct, order, layers=tuple(dict.fromkeys((*said.layers, *earlier))))
     of_copies = [
         n for name, each in given.items() for n in distinct[name].samples.notes[len(each.notes) :]
@@ -300,15 +305,14 @@ def debias(
     of_columns = of_table + reader.column_notes(said.all_names)
     data = data.noting(*notes, *of_columns, cautions=(*of_copies, *of_columns))
     reader.layers = data.pooled_layers
-    if asks:
-        result = _look(order, data, reader, said.answers)
-        if ask is not None:
-            result = _asked(order, result, ask)
-        said = gather_named(None, (), result.answers, model, reader)
+    if looks:
+        result = _look(order, data, reader, said.answers, unseen)
+        result = _asked(order, result, ask, unseen)
+        said = gather_named(spurious, changes_given(invariant), result.answers, model, reader)
         if not said:
             return result
         order = order.going_on()  # the audit has written its folder
-        read_as = reader.column_notes(said.all_names)
+        read_as = [n for n in reader.column_notes(said.all_names) if n not in data.notes]
         data = data.noting(*read_as, cautions=read_as)
     said.check(reader)
     known = None if partly is None else _with_inferred(partly, data, earlier, reader, order)
@@ -557,11 +561,15 @@ def _answers_given(answers: Any, resume: Path | None) -> tuple[Answers, Labels |
 
 
 def _look(
-    order: Order, data: Prepared, reader: AttributeReader, answers: Answers
+    order: Order,
+    data: Prepared,
+    reader: AttributeReader,
+    answers: Answers,
+    changes: Sequence[Change],
 ) -> FindingsResult:
     """Audit the model, and write the findings and the answers that there are."""
     out = order.out
-    audit = _audited(data, reader, order)
+    audit = _audited(data, reader, order, changes)
     of_layers = any(each.of_layers for each in answers.answers)
     if of_layers and answers.model not in (None, audit.model):
         raise InputError(
@@ -585,10 +593,20 @@ def _look(
     return result
 
 
-def _asked(order: Order, result: FindingsResult, ask: Ask) -> FindingsResult:
-    """Ask a person about findings without an answer; each answer is kept at once."""
+def _asked(
+    order: Order, result: FindingsResult, ask: Ask | None, changes: Sequence[Change]
+) -> FindingsResult:
+    """Ask a person about these changes, else about open findings; each answer is kept at once."""
+    audit = result.audit
+    findings = () if changes else open_findings(audit, result.answers)
+    if changes and audit.changes is not None:
+        names = [change.name for change in changes]
+        tested = tuple(each for each in audit.changes.changes if each.row.name in names)
+        audit = replace(audit, changes=replace(audit.changes, changes=tested))
+    if ask is None or not (changes or findings):
+        return result
     before, out = result.answers.answers, order.out
-    for answer in ask(result.audit, open_findings(result.audit, result.answers)):
+    for answer in ask(audit, findings):
         result = replace(result, answers=result.answers.with_answer(answer))
         if out is not None:
             write_answers(out / ANSWERS_FILE, result.answers)
@@ -598,8 +616,10 @@ def _asked(order: Order, result: FindingsResult, ask: Ask) -> FindingsResult:
     return result
 
 
-def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
-    """Audit the model and a class-balanced retrained head, with the changes of the questions."""
+def _audited(
+    data: Prepared, reader: AttributeReader, order: Order, named: Sequence[Change]
+) -> Audit:
+    """Audit the model and a class-balanced retrained head, with named changes and questions'."""
     samples, Z = data.sets["validation"], data.pool.validation.X
     comparison = _compared(order, data)
     if reader.user_columns is None:  # the image folder may hold some
@@ -626,8 +646,8 @@ def _audited(data: Prepared, reader: AttributeReader, order: Order) -> Audit:
         comparison.row("class-balanced", retrained)
         pred = comparison.validation_predictions("class-balanced")
     audit = with_retraining(audit, pred)
-    of_questions = [change_for(finding) for finding in questions_of(audit)]
-    changes = {change.name: change for change in of_questions if change is not None}
+    of_questions = (change_for(finding) for finding in questions_of(audit))
+    changes = {change.name: change for change in (*named, *of_questions) if change is not None}
     found = changes_of_samples(
         data.embedder,
         samples,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ntkit._key import Key, parts_of_change
+from ntkit._key import Key, parts_of_change, touches_subject
 from ntkit._text import percent
 from ntkit._types import Array
 from ntkit.attributes import Attribute
@@ -101,29 +101,41 @@ def gather_named(
                 continue
             added.add(offered.name)
         kept.append(names)
-    notes = (*named.replaced, *replaced)
-    notes += tuple(dict.fromkeys(_unseen_changes(kept, changes, answers, reader.sets[0])))
-    every = tuple(changes.values())
-    return replace(named, names=tuple(kept), changes=every, added=frozenset(added), replaced=notes)
+    unseen = _unseen_changes(kept, changes, answers, reader.sets)
+    replaced += [
+        f"{name} has the change {change.name}, whose copies may repair more than groups. Look at "
+        "three copies on the page of ntkit audit. If they keep their class, pass "
+        f'--invariant "{change.name}" (invariant=) as well.'
+        for name, change in unseen.items()
+    ]
+    return replace(
+        named,
+        names=tuple(kept),
+        changes=tuple(changes.values()),
+        added=frozenset(added),
+        unseen=tuple({change.name: change for change in unseen.values()}.values()),
+        replaced=(*named.replaced, *replaced),
+    )
 
 
 def _unseen_changes(
-    names: Sequence[Names], changes: Collection[str], answers: Answers, samples: Samples
-) -> Iterator[str]:
-    """Notes on changes of images that a named property is about, and that nobody confirmed."""
-    if samples.embedded or not samples.data.are_images:
-        return
+    names: Sequence[Names], changes: Collection[str], answers: Answers, sets: Sequence[Samples]
+) -> dict[str, Change]:
+    """Changes of images that named properties are about, and that nobody confirmed."""
+    unseen = dict[str, Change]()
+    if sets[0].embedded or not sets[0].data.are_images:
+        return unseen
     answered = {each.name for each in answers.answers}
     for first in (of[0][0] for of in names):
         change = change_of(first) if Key.of(first).kind == "image" else None
-        if change is None or change.name in changes:
+        # No audit shows changes of the subject, or of pixels without black and white.
+        if change is None or change.name in changes or touches_subject(change.name):
             continue
-        if Answer.on_change(change.name, "invariant").name not in answered:
-            yield (
-                f"{first} has the change {change.name}, whose copies may repair more than groups. "
-                "Look at three copies on the page of ntkit audit. If they keep their class, pass "
-                f'--invariant "{change.name}" (invariant=) as well.'
-            )
+        with suppress(InputError):
+            change.check_sets(sets)
+            if Answer.on_change(change.name, "invariant").name not in answered:
+                unseen[first] = change
+    return unseen
 
 
 def read_attribute(

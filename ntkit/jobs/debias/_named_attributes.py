@@ -54,7 +54,8 @@ class NamedAttributes:
     """Names of attributes that the user named or confirmed."""
 
     # `changes` are those that a person named, and those of `added`: the changes of a named word, or
-    # of a named column that the model takes. `replaced` holds notes on confirmed
+    # of a named column that the model takes. `unseen` are changes of images that nobody confirmed,
+    # though a named property is about them. `replaced` holds notes on these, and on confirmed
     # attributes that another one replaces or that cannot be read. `answers` holds all answers on
     # findings, and an answer for each named attribute. `judging` names the attributes whose groups
     # judge, also those of changed words and columns, and `read` has them of the samples. Mark-up
@@ -64,6 +65,7 @@ class NamedAttributes:
     rules: Mapping[str, Rule]
     changes: tuple[Change, ...] = ()
     added: frozenset[str] = frozenset()
+    unseen: tuple[Change, ...] = ()
     replaced: tuple[str, ...] = ()
     answers: Answers = field(default_factory=lambda: Answers(()))
     judging: tuple[Names, ...] = ()

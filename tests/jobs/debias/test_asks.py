@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from skl2onnx import to_onnx
 from sklearn.neural_network import MLPClassifier
+from typer.testing import CliRunner
 
 import ntkit
 from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias
 from ntkit.attributes.answers import Answer, write_answers
 from ntkit.attributes.image_statistics import statistics_of_image
+from ntkit.cli._app import app
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.extraction.embedder import embedded_with_layers
@@ -23,6 +25,7 @@ from ntkit.jobs.audit import Answers, read_answers
 from ntkit.jobs.audit.files import write_audit
 from ntkit.jobs.debias import undo
 from ntkit.metrics import worst_group_accuracy
+from ntkit.pages.change_cards import KEEPS_THE_CLASS
 from ntkit.store import EmbeddingStore
 from tests.jobs.debias.conftest import DIGITS, QUICK
 
@@ -83,6 +86,78 @@ def test_only_yes_acts(good, tmp_path):
     assert not list(out.glob("*.onnx"))
     assert json.loads((out / "result.json").read_text())["state"] == "kept"
     assert "findings is no" in result.headline()
+
+
+def typed(monkeypatch, text, folder, *arguments):
+    """Run ntkit debias on two sets in a folder as if a person sat there and typed."""
+    monkeypatch.setattr("ntkit.cli._debias_run.can_ask", lambda: text is not None)
+    sets = "--train", folder / "train.npz", "--validation", folder / "validation.npz"
+    command = ["debias", DIGITS, *sets, "--device", "cpu", "--quiet", *arguments]
+    return CliRunner().invoke(app, [*map(str, command)], input=text or "")
+
+
+MARK = "image:top left brightness above the median"
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [("what\ny\n", "invariant"), ("n\n", "legitimate"), ("\n", None), ("", None), (None, None)],
+)
+def test_a_property_of_images_on_the_command_line_asks_about_its_change(
+    npz, tmp_path, monkeypatch, text, answer
+):
+    """The same question as after a yes. No copy is made a candidate unseen."""
+    out = tmp_path / "out"
+    ended = typed(monkeypatch, text, npz, "--spurious", MARK, "-o", out)
+    assert ended.exit_code in (0, 1), ended.output
+    assert ended.stderr.count(KEEPS_THE_CLASS) == (text is not None) + (text == "what\ny\n")
+    assert "Question 1" not in ended.stderr
+    kept = json.loads((out / "answers.json").read_text())["answers"]
+    assert [each["answer"] for each in kept if each["name"] == MARK] == ["spurious"]
+    of_change = [each["answer"] for each in kept if each["name"] == "change image:top left"]
+    assert of_change == ([answer] if answer else [])
+    record = json.loads((out / "result.json").read_text())
+    assert (record["by_change"] is not None) == (answer == "invariant")
+    told = any("has the change image:top left" in note for note in record["notes"])
+    assert told == (answer is None)
+    if text is None:  # without a terminal nothing is added to what was said
+        assert not (out / "audit.html").exists()
+        return
+    assert f"3 copies are on the page: {out / 'audit.html'}" in ended.stderr
+    flips = re.search(r"of another image: (\d+) % of the predictions flip", ended.stderr)
+    changes = json.loads((out / "audit.json").read_text())["changes"]
+    (change,) = (each for each in changes if each["name"] == "image:top left")
+    assert round(100 * change["flips"]) == int(flips[1])
+    page = (out / "audit.html").read_text()
+    cards = re.findall('<section class="change".*?</section>', page, re.DOTALL)
+    (card,) = (each for each in cards if "The top left of the image" in each)
+    assert card.count("<img") == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "n_validation", "told"),
+    [
+        (["--spurious", "image:middle centre brightness high"], 200, False),  # the subject
+        (["--spurious", MARK, "--method", "auto"], 200, True),  # an order
+        (["--spurious", MARK], 5, True),
+        (["--spurious", MARK], None, False),  # embeddings
+    ],
+)
+def test_copies_that_nobody_can_look_at_are_not_asked_about(
+    few, tmp_path, monkeypatch, arguments, n_validation, told
+):
+    for part, (X, y, *_) in zip(("train", "validation"), few, strict=False):
+        rows = np.arange(len(y))
+        if part == "validation" and n_validation == 5:
+            rows = np.concatenate([np.flatnonzero(y == k)[: 3 - k] for k in (0, 1)])
+        X = OnnxEmbedder(DIGITS, device="cpu").transform(X) if n_validation is None else X[rows]
+        np.savez(tmp_path / f"{part}.npz", X=X, y=y[rows])
+    ended = typed(monkeypatch, "y\n" * 5, tmp_path, *arguments, "-o", tmp_path / "out")
+    assert "[y]es" not in ended.stderr
+    assert isinstance(ended.exception, InputError) == (n_validation is None)
+    if n_validation is not None:
+        record = json.loads((tmp_path / "out" / "result.json").read_text())
+        assert any("has the change image:" in note for note in record["notes"]) == told
 
 
 @pytest.mark.more

@@ -15,7 +15,8 @@ from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing, Texts, read_samples
 from ntkit.store import EmbeddingStore
-from tests.texts import word_pieces
+from tests import models
+from tests.texts import text_classifier, word_pieces
 
 TEXTS = Samples(Texts(["a film", "a dog"], TextPreprocessing("tokenizer.json")), [0, 1])
 ROWS = Samples(np.array([[1.0, 2], [3, 4]], np.float32), np.array([0, 1]), columns=("age", "sex"))
@@ -191,6 +192,34 @@ def test_a_store_of_copies_is_not_one_of_originals_nor_of_other_copies(tmp_path,
     ):
         with pytest.raises(InputError, match=told):
             EmbeddingStore.write(store, embedder, others)
+
+
+def test_a_copy_that_is_equal_to_its_original_is_not_embedded(tmp_path, monkeypatch):
+    """Texts are equal if their tokens are, and values in the type of their column."""
+    rows = ["a quick fox", "A QUICK DOG", "a lazy dog", "jumps over"]
+    texts = text_classifier(tmp_path, rows, np.array([0, 1, 1, 0]))
+    X = models.inputs(3)
+    X[:, :2] = [[1, 0.75], [2, 0.75], [3, 1]]
+    numbers = FrozenModel.load(models.save(models.classifier(2), tmp_path / "m.onnx")), X
+    little = change_from(lambda row: {"0": float(row["0"]) + 1e-9}, "little")
+    whole = change_from(lambda row: {"1": np.round(row["1"])}, "whole")
+    embedded, transform = [], OnnxEmbedder.transform
+    monkeypatch.setattr(
+        OnnxEmbedder, "transform", lambda self, X: embedded.append(len(X)) or transform(self, X)
+    )
+    for (model, inputs), change, changed in (
+        (texts, change_named("case:upper"), []),
+        (texts, change_from(str.title, "title"), []),
+        (texts, change_named("word:fox|word:dog"), [0, 1, 2]),
+        (numbers, little, []),
+        (numbers, whole, [0, 1]),
+        (numbers, change_named("column:1=0.75"), [2]),
+        (numbers, change_named("column:0=2"), [0, 2]),
+    ):
+        embedded.clear()
+        copies = embedded_copies(OnnxEmbedder(model, device="cpu"), Samples(inputs), change)
+        assert copies.rows.tolist() == changed
+        assert sum(embedded) == len(copies.Z) == len(changed)
 
 
 def test_a_stored_copy_has_the_name_of_its_original_or_its_row(tmp_path):

@@ -69,6 +69,15 @@ class Reading:
     gap_interval: tuple[float, float]
 
     @property
+    def log_odds(self) -> Array:
+        """ndarray: log-odds of each class but the first against the first, (N, C - 1).
+
+        A feature set for :class:`GroupInference`.
+        """
+        logs = np.log(np.maximum(self.probabilities, np.finfo(np.float64).tiny))
+        return np.asarray(logs[:, 1:] - logs[:, :1])
+
+    @property
     def gap(self) -> float:
         """float: accuracy on copies minus agreement; near 0 if the part alone is read."""
         return self.balanced_accuracy - self.agreement

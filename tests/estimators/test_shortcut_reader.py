@@ -8,7 +8,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ntkit import LinearHead
-from ntkit.estimators import DFRClassifier, ShortcutReader
+from ntkit.estimators import DFRClassifier, GroupInference, ShortcutReader
 from ntkit.exceptions import InputError
 
 N, N_FOLDS = 400, 5
@@ -53,6 +53,8 @@ def test_the_part_is_read_and_the_subject_is_not(n_classes):
     np.testing.assert_allclose(reading.probabilities.sum(axis=1), 1)
     most_probable = reader.classes_[reading.probabilities.argmax(axis=1)]
     assert reading.values.tolist() == most_probable.tolist()
+    odds = np.exp(reading.log_odds) * reading.probabilities[:, :1]
+    np.testing.assert_allclose(odds, reading.probabilities[:, 1:])
     assert reading.balanced_accuracy == reader.balanced_accuracy_ > 0.85
     assert reading.agreement == pytest.approx(reading.balanced_accuracy, abs=0.05)
     assert reading.gap == reading.balanced_accuracy - reading.agreement
@@ -62,6 +64,24 @@ def test_the_part_is_read_and_the_subject_is_not(n_classes):
     assert (reader.predict(X) == names[mark]).mean() > 0.98
     assert isinstance(reader.head_, LinearHead)
     assert reader.head_.classes.tolist() == names[:n_classes].tolist()
+
+
+def test_a_few_labels_choose_what_is_read_as_a_feature_set():
+    """Each of a hundred neurons has a share of the part, and six samples of each group a label."""
+    X, copies, y, mark, donor = samples()
+    rng = np.random.default_rng(1)
+    noise, W = rng.normal(size=(N, 100)), rng.normal(size=(104, 100)) / 10
+    Z, of_copies = (np.hstack([each, noise]) @ W for each in (X, copies))
+    odds = read(ShortcutReader(random_state=0), Z, of_copies, y, donor).log_odds
+    labels = np.full(N, -1)
+    for group in range(4):
+        rows = np.flatnonzero(2 * y + mark == group)[:6]
+        labels[rows] = mark[rows]
+    alone = GroupInference(random_state=0).fit(Z, y, labels)
+    assert (alone.transduction_ == mark).mean() < 0.92
+    inference = GroupInference(random_state=0).fit({"Z": Z, "reader": odds}, y, labels)
+    assert inference.feature_set_ == "reader"
+    assert (inference.transduction_ == mark).mean() > 0.95
 
 
 def test_groups_that_are_read_repair_a_head():

@@ -20,7 +20,6 @@ from ntkit.estimators import (
     HeadClassifier,
     InvariantClassifier,
     NeuronTuneClassifier,
-    ShortcutReader,
     head_of,
 )
 from ntkit.exceptions import InputError, SuppressionWarning
@@ -209,9 +208,7 @@ class Comparison:
         if "read" not in study._with:
             n_changes = study.donors.shape[1]
             values, of_copies = list[Array](), list[Array]()
-            for change, alpha in self.plan.invariance.alphas.items():
-                reader = ShortcutReader(alphas=(alpha,), min_donors=1)
-                reading = reader.read_study(study, change)
+            for change, reading in self.plan.invariance.readings(study).items():
                 value = np.searchsorted(study.train.classes, reading.values)
                 of = np.repeat(value[:, None], n_changes, axis=1)
                 donors = study.donors[:, change]

@@ -82,7 +82,7 @@ from ntkit.model.frozen_model import loaded
 from ntkit.samples.columns import named_like_a_prediction
 from ntkit.samples.copies import Distinct, Places
 from ntkit.samples.join import Metadata, named_by_column
-from ntkit.study import Rows, stratified_folds
+from ntkit.study import Rows, Study, stratified_folds
 
 _BUDGET, _SECOND = 1500, 100  # changed copies in all, and of each of the strongest changes
 Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
@@ -122,8 +122,8 @@ def debias(
     model.
 
     *Repair.* ntkit retrains the head with balanced groups class × attribute. If the attribute is
-    known for some samples only, ntkit infers it for the others from the embedding, layers, words or
-    columns.
+    known for some samples only, ntkit infers it for the others from the embedding, layers, words,
+    columns, or what readers of changed copies tell (``invariant``).
 
     *Verify.* On the validation set, ntkit interpolates between the original and the new head, up to
     an accuracy cost of ``max_cost``. It writes the result only if it is better than the original
@@ -315,8 +315,7 @@ def debias(
         read_as = [n for n in reader.column_notes(said.all_names) if n not in data.notes]
         data = data.noting(*read_as, cautions=read_as)
     said.check(reader)
-    known = None if partly is None else _with_inferred(partly, data, earlier, reader, order)
-    data, plan = _planned(order, data, reader, said, known)
+    data, plan = _planned(order, data, reader, said, partly, earlier)
     return _repair(order, data, reader, plan)
 
 
@@ -387,15 +386,22 @@ def _with_inferred(
     data: Prepared,
     earlier: Sequence[str],
     reader: AttributeReader,
+    invariance: Invariance | None,
     order: Order,
 ) -> CompletedGroups:
     """Groups of all training and validation samples, from partly known ones."""
+    # Labels choose among the feature sets. A reader of changed copies tells one number of each
+    # sample, which a few labels may fit better than many neurons.
     both = reduce(Rows.and_then, data.pool.sets)
     if not isinstance(both.X, np.ndarray):
         both = both.take(np.arange(len(both)))  # a mapped copy
     pooled = data.pooled_layers
     layers = {name: pooled[name] for name in earlier if name in pooled}
     feature_sets = feature_sets_of(both.X, layers, texts=reader.texts, inputs=reader.numbers)
+    if invariance is not None:
+        study = invariance.added_to(Study(both))
+        for change, reading in invariance.readings(study).items():
+            feature_sets[f"reader of {invariance.changes[change].name}"] = reading.log_odds
     return partly.completed(data.pool, feature_sets, order.settings.random_state)
 
 
@@ -404,19 +410,21 @@ def _planned(
     data: Prepared,
     reader: AttributeReader,
     said: NamedAttributes,
-    known: CompletedGroups | None,
+    partly: PartlyKnown | None,
+    earlier: Sequence[str],
 ) -> tuple[Prepared, Plan]:
     """Decide how the repair goes, and read and embed what it needs; notes join the samples."""
     # The values of a changed word or column are known, so their groups can be balanced too.
     said = with_judging(said, reader, data.model)
-    on_test, left = ([], []) if known is not None else _read_on_test(data, said, reader)
+    on_test, left = ([], []) if partly is not None else _read_on_test(data, said, reader)
     few = [note for each in said.read for note in each.few_note("Training and validation set")]
     data = data.noting(*left, *few, cautions=() if on_test else left)
     invariance = None
     if said.changes:
         data, invariance = _with_copies(order, data, said)
-    judges = Judges.VALIDATION
-    if known is not None:
+    known, judges = None, Judges.VALIDATION
+    if partly is not None:
+        known = _with_inferred(partly, data, earlier, reader, invariance, order)
         judges = Judges.LABELS
     elif "test" in data.sets and (on_test or not said):  # of what nobody named, classes judge
         judges = Judges.TEST

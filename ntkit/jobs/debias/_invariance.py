@@ -24,7 +24,7 @@ from ntkit.attributes.feature_set import Rule, rules_of
 from ntkit.changes import Change, change_named
 from ntkit.changes.embedded import embedded_copies
 from ntkit.changes.texts import has_markup
-from ntkit.estimators import MOST_GAP, ShortcutReader
+from ntkit.estimators import MOST_GAP, Reading, ShortcutReader
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.attribute_reader import AttributeReader, Names
@@ -285,6 +285,13 @@ class Invariance:
                 f"{percent(1 / len(pool.train.classes), 0)}). ntkit reads groups from it."
             )
         return replace(self, alphas=alphas, veto=veto, notes=(*self.notes, *notes))
+
+    def readings(self, study: Study) -> dict[int, Reading]:
+        """What the reader of each change (by number) tells of a study's rows, cross-fitted."""
+        return {
+            change: ShortcutReader(alphas=(alpha,), min_donors=1).read_study(study, change)
+            for change, alpha in self.alphas.items()
+        }
 
     def of(self, rows: slice) -> CopiesOf:
         """Copies of a set by their numbers in it, as views; ``rows`` is its place in the pool."""

@@ -15,6 +15,7 @@ import ntkit
 from ntkit import FrozenModel, debias
 from ntkit.attributes.answers import Answer
 from ntkit.changes import change_from
+from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.check import check_predictions
@@ -23,6 +24,7 @@ from ntkit.pages.change_cards import KEEPS_THE_CLASS
 from ntkit.study import Rows
 from tests.cases import read_csv, write_csv
 from tests.jobs.debias.conftest import DIGITS, QUICK, TEXTS, predicted, reviews
+from tests.models import parsed, save
 
 
 def predictions(model, X):
@@ -83,6 +85,50 @@ def test_groups_that_a_reader_tells_are_balanced_and_judge_nothing(digits, sets,
     line = next(s for s in by_change.by_change.sentences() if s.startswith("Estimated"))
     worst = min(estimated, key=lambda row: row.value)
     assert f"→ {100 * worst.value:.1f} % ({worst.name}, {worst.n} validation samples)" in line
+
+
+@pytest.fixture(scope="session")
+def random_neurons(whole, tmp_path_factory):
+    """A network of random neurons, none of which stands for the mark, with a fitted last layer."""
+    X, y = whole[0]
+    W = np.random.default_rng(0).normal(size=(X[0].size, 512)) / 20
+    Z = np.maximum(X.reshape(len(X), -1) @ W, 0)
+    head = BalancedClassifier().fit(Z, y).head_
+    model = parsed(
+        """(float[N, 1, 20, 20] x) => (float[N, 2] logits) {
+            flat = Flatten(x)  h = MatMul(flat, W)  z = Relu(h)
+            logits = Gemm<transB=1>(z, V, b)
+        }""",
+        W=W,
+        V=np.vstack([-head.coef, head.coef]) / 2,
+        b=np.append(-head.intercept, head.intercept) / 2,
+    )
+    return save(model, tmp_path_factory.mktemp("random") / "model.onnx")
+
+
+@pytest.mark.more
+def test_labels_choose_the_reader_of_a_change_that_a_person_names(digits, sets, random_neurons):
+    """Four labels of each group say which number of the reader is the mark."""
+    groups = np.concatenate([digits.groups_train[:900], digits.groups_validation[:600]])
+    labels = np.full(len(groups), None, dtype=object)
+    for group in range(4):
+        labels[np.flatnonzero(groups == group)[:4]] = "marked" if group % 2 else "plain"
+
+    def repaired(**options):
+        said = {"test": sets[2], "attribute": labels} | options
+        result = debias(random_neurons, *sets[:2], **said, **QUICK)
+        notes = "\n".join(result.notes)
+        source = re.search("inferred it for the others from the (.*), with", notes)[1]
+        return result.chosen, source, "Copies changed by" in notes
+
+    alone, source, copies = repaired()
+    assert (source, copies) == ("embedding", False)
+    chosen, source, copies = repaired(invariant="image:top left")
+    assert (source, copies) == ("reader of image:top left", True)
+    assert chosen.name == alone.name == "group-balanced"
+    assert chosen.worst_group > alone.worst_group + 0.2
+    # A change whose donor's class cannot be told has no reader.
+    assert repaired(invariant="image:bottom right") == (alone, "embedding", True)
 
 
 @pytest.mark.more

@@ -10,7 +10,9 @@ drawn again. --waterbirds takes the real images, of which the training split is 
 they are made, so an interrupted run goes on.
 
 Every candidate is fitted as in ``ntkit debias --invariant CHANGE``, and rated on the test set. DFR
-has all labels of the shortcut; its two variants are in the table.
+has all labels of the shortcut; its two variants are in the table. Five simulated persons label 24
+and 48 samples as in ``answers.py``: from these the groups are inferred with and without what the
+reader of the change tells as a further feature set.
 """
 
 from __future__ import annotations
@@ -24,12 +26,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from answers import asked, named, retrained
+from answers_data import Pool
 from data_waterbirds import STEPS
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.changes import change_named
 from ntkit.changes.embedded import embedded_copies
 from ntkit.datasets import load_marked_digits, load_waterbirds, marked_digits_model_path
-from ntkit.estimators import BalancedClassifier, DFRClassifier, head_of
+from ntkit.estimators import (
+    BalancedClassifier,
+    DFRClassifier,
+    GroupInference,
+    Reading,
+    head_of,
+)
 from ntkit.extraction import Samples, read_samples
 from ntkit.jobs.debias._candidates import asked_for
 from ntkit.jobs.debias._choice import best_by_change
@@ -37,13 +47,15 @@ from ntkit.jobs.debias._comparison import Comparison
 from ntkit.jobs.debias._invariance import CopiesOf, Invariance, donor_folds
 from ntkit.jobs.debias._named_attributes import NamedAttributes
 from ntkit.jobs.debias._plan import Plan
-from ntkit.jobs.debias._pool import Pool
+from ntkit.jobs.debias._pool import Pool as BothSets
+from ntkit.jobs.label import margins_of
 from ntkit.metrics import accuracy_by
-from ntkit.study import Rows
+from ntkit.study import Rows, Study
 from packages import default_cache
-from runner import command_line, publish, record, recorded
+from runner import command_line, mean_std, publish, record, recorded
 
 Array = NDArray[Any]
+LABELS, PERSONS = (12, 24, 48), 5
 NETWORKS = ((7, 9, 0), (7, 9, 1), (0, 3, 0), (0, 3, 1), (2, 4, 0))
 """Classes and seed of the networks of Fashion-MNIST."""
 
@@ -115,7 +127,7 @@ def runs(name: str, problem: Problem, change: str, seed: int) -> dict[str, Any]:
     embedder = OnnxEmbedder(FrozenModel.load(problem.model), device="cpu")
     sets = [Rows.of(embedder.transform(s.X), s.y, s.groups) for s in problem.sets]
     test = Rows.of(embedder.transform(problem.test.X), problem.test.y, problem.test.groups)
-    pool, changes = Pool(sets[0], sets[-1]), (change_named(change),)
+    pool, changes = BothSets(sets[0], sets[-1]), (change_named(change),)
     parts, folds = list[CopiesOf](), list[Array]()
     for samples, rows, n, at in zip(problem.sets, pool.sets, (5, 2), pool.slices, strict=False):
         folds.append(donor_folds(rows, seed, n))
@@ -148,8 +160,34 @@ def runs(name: str, problem: Problem, change: str, seed: int) -> dict[str, Any]:
         }
         for each, h in heads.items()
     }
+    readings = {
+        invariance.changes[number].name: reading
+        for number, reading in invariance.readings(invariance.added_to(Study(every))).items()
+    }
     row = {"data": name, "change": change, "seed": seed, "chosen": chosen, "groups": groups}
+    row["labels"] = with_labels(every, test, readings)
     return row | {"veto": invariance.veto, "notes": list(invariance.notes)}
+
+
+def with_labels(samples: Rows, test: Rows, readings: dict[str, Reading]) -> dict[str, Any]:
+    """Accuracy in each test group of heads by labels, with and without readers, of each person."""
+    a, own = np.asarray(samples.groups) % 2, {"embedding": samples.X}
+    pool = Pool(samples.X, samples.y, a, own, test.X, test.y, np.asarray(test.groups))
+    more = own | {f"reader of {name}": each.log_odds for name, each in readings.items()}
+    found = dict[str, Any]()
+    for person in range(PERSONS):
+        margins = margins_of(samples.X, samples.y, random_state=person)
+        for labels, inference in asked(pool, own, margins, person, a, steps=LABELS):
+            both = GroupInference(random_state=person).fit(more, pool.y, named(labels))
+            for title, each in (("labels", inference), ("labels and reader", both)):
+                head = retrained(pool, each, person)
+                of_groups = {
+                    str(g): float(v)
+                    for g, v in accuracy_by(test.y, head.predict(test.X), test.groups).items()
+                }
+                row = {"feature set": each.feature_set_, "groups": of_groups}
+                found.setdefault(f"{each.n_known_} {title}", []).append(row)
+    return found
 
 
 def tables(rows: list[dict[str, Any]]) -> str:
@@ -167,6 +205,28 @@ def tables(rows: list[dict[str, Any]]) -> str:
             cells.append(f"{worst:.1f} ({mean:.1f})" if values else "–")
         chosen = ", ".join(dict.fromkeys("none" if r["veto"] else r["chosen"] for r in some))
         lines.append(f"| {name} | {change} | {len(some)} | {' | '.join(cells)} | {chosen} |")
+    return "\n".join(lines)
+
+
+def label_tables(rows: list[dict[str, Any]]) -> str:
+    """Worst group by labels (mean over groups), and how often 48 labels chose the reader."""
+    methods = [f"{n} labels{more}" for n in LABELS[1:] for more in ("", " and reader")]
+    lines = [f"| data | change | draws × persons | {' | '.join(methods)} | reader chosen of 48 |"]
+    lines += ["|---|---|---:" + "|---:" * len(methods) + "|---:|"]
+    some = [row for row in rows if "labels" in row]
+    for name, change in dict.fromkeys((row["data"], row["change"]) for row in some):
+        of_change = [
+            row["labels"] for row in some if (row["data"], row["change"]) == (name, change)
+        ]
+        cells = list[str]()
+        for method in methods:
+            runs_of = [run for labels in of_change for run in labels[method]]
+            values = [[*run["groups"].values()] for run in runs_of]
+            worst, mean = ([100 * f(v) for v in values] for f in (min, np.mean))
+            cells.append(f"{mean_std(worst)} ({np.mean(mean):.1f})")
+        chosen = sum(str(run["feature set"]).startswith("reader") for run in runs_of)
+        size = f"{len(of_change)} × {PERSONS}"
+        lines.append(f"| {name} | {change} | {size} | {' | '.join(cells)} | {chosen} |")
     return "\n".join(lines)
 
 
@@ -198,7 +258,7 @@ def main() -> None:
         for change, seed in todo:
             assert problem is not None
             rows += record(a.results, runs(name, problem, change, seed))
-    publish(tables(rows), a.markdown)
+    publish("\n\n".join([tables(rows), label_tables(rows)]), a.markdown)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from ntkit._text import counted, interval, percent, plain
 from ntkit._types import Array
 from ntkit.attributes import Block, FeatureSet
 from ntkit.attributes.feature_set import FEWEST, both_of, values_by_name
+from ntkit.attributes.image_statistics import OF_CELL
 from ntkit.metrics import Row, compare, mean_of_rows, unrelated_shares
 from ntkit.metrics.bounds import holm
 from ntkit.metrics.contrasts import (
@@ -169,6 +170,7 @@ class Pairs:
     # All pairs with enough samples count as tests; p-values of those that are not promising are set
     # to 1. If the errors chose the conditions, or for the time if there are many rows, pairs are
     # ranked on one part and tested on the rest. Layers are left out: no person understands them.
+    # So are cells of images, which would be most of all pairs.
 
     def __init__(self, predictions: AuditedPredictions) -> None:
         self.predictions, self.y = predictions, predictions.y_index
@@ -186,11 +188,16 @@ class Pairs:
         """Keep the conditions of a block; of many, those that errors depend on most."""
         if not len(self.happens) or not (feature_set.exact or feature_set.kind == "image"):
             return
-        self.n_offered += len(block.names)
-        score = surprise(block.values, self._excess).max(axis=1)
-        for i in np.argsort(-score, kind="stable")[:_MOST_CONDITIONS]:
-            about = block.names[i], feature_set.exact, block.column(int(i))
-            self.conditions.append(Condition(*about, float(score[i])))
+        kept, values = [*range(len(block.names))], block.values
+        if not feature_set.exact:
+            kept = [i for i in kept if not block.origin(i).startswith(OF_CELL)]
+            values = values[:, kept]
+        self.n_offered += len(kept)
+        score = surprise(values, self._excess).max(axis=1)
+        for at in np.argsort(-score, kind="stable")[:_MOST_CONDITIONS]:
+            i = kept[at]
+            about = block.names[i], feature_set.exact, block.column(i)
+            self.conditions.append(Condition(*about, float(score[at])))
         if len(self.conditions) > _MOST_CONDITIONS:
             self.conditions.sort(key=lambda each: -each.score)
             del self.conditions[_MOST_CONDITIONS:]
@@ -748,14 +755,21 @@ def _findings_of(
     covers = _covers(values, side, predictions) & ~has_name[:, None] & has_name
     joins = (agree & ~together) | covers
     cards = one_card(joined, joins, origins)
-    cards, left_out = _clearest(cards, feature_sets, ranking.feature_set[top])
+    cards, left_out = _clearest(cards, feature_sets, ranking.feature_set[top], origins)
     findings, of_samples = list[Finding](), [np.empty((len(values), 0), dtype=np.int16)]
     for card in cards:
         # An attribute with a name stands for itself, not for a neuron; a measured one also not for
-        # other measurements. Two words may have one meaning.
-        group, leader = [*chain(*card)], card[0][0]
+        # other measurements. Two words may have one meaning. Other cells show the same once more.
+        leader = card[0][0]
+        cells = {
+            i
+            for i in chain(*card)
+            if origins[i].startswith(OF_CELL) and origins[i] != origins[leader]
+        }
+        group = [i for i in chain(*card) if i not in cells]
         alike = origins if inferred[ranking.feature_set[top[leader]]] else kinds
         shown = [i for i in card[0] if not named[leader] or alike[i] == alike[leader]]
+        shown = [i for i in shown if i not in cells]
         of_sample, on = sides(values[:, shown], side[shown], correlation[np.ix_(shown, shown)])
         of_sides = tuple(tuple(names[shown[i]] for i in members) for members in on)
         findings.append(
@@ -842,16 +856,28 @@ def _add_conjunctions(
 
 
 def _clearest(
-    cards: Sequence[list[list[int]]], feature_sets: Sequence[FeatureSet], feature_set: Array
+    cards: Sequence[list[list[int]]],
+    feature_sets: Sequence[FeatureSet],
+    feature_set: Array,
+    origins: Sequence[str],
 ) -> tuple[list[list[list[int]]], dict[str, int]]:
     """Cards to ask about, and the number left out for each kind; stated attributes all stay."""
-    kept, counts = list[list[list[int]]](), Counter[str]()
+    # Of the cells of images, only the strongest is asked about: what an image shows moves, so that
+    # many cells have a part of it.
+    kept, left_out = list[list[list[int]]](), Counter[str]()
+    counts, n_cells = Counter[str](), 0
     for card in cards:
-        leader = feature_sets[feature_set[card[0][0]]]
-        counts[leader.kind] += not leader.exact
-        if counts[leader.kind] <= MOST_INFERRED:
+        leader, of_cell = (
+            feature_sets[feature_set[card[0][0]]],
+            origins[card[0][0]].startswith(OF_CELL),
+        )
+        n_cells += of_cell
+        if counts[leader.kind] < MOST_INFERRED and (not of_cell or n_cells == 1):
             kept.append(card)
-    return kept, {kind: n - MOST_INFERRED for kind, n in counts.items() if n > MOST_INFERRED}
+            counts[leader.kind] += not leader.exact
+        else:
+            left_out[leader.kind] += 1
+    return kept, dict(left_out)
 
 
 def _finding(

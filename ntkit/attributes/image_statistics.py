@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
-from itertools import islice
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,16 @@ from ntkit.exceptions import InputError
 SIDE = 128
 """Images are shrunk by a whole factor if their shorter side has at least twice as many pixels."""
 _ROWS, _COLUMNS = ("top", "middle", "bottom"), ("left", "centre", "right")
+_GRID = 8  # rows and columns of cells
+CELLS = {
+    f"row {row} column {column} of {_GRID} brightness": " ".join(
+        names[3 * (2 * n - 1) // (2 * _GRID)] for names, n in ((_ROWS, row), (_COLUMNS, column))
+    )
+    for row, column in product(range(1, _GRID + 1), repeat=2)
+}
+"""Statistics of cells, which show a mark too small for the nine parts, and the part around each."""
+OF_CELL = "image:row "
+"""The names of attributes of cells begin so."""
 STATISTICS = (
     "brightness",
     "contrast",
@@ -29,6 +39,7 @@ STATISTICS = (
     "border brightness",
     "border evenness",
     *(f"{row} {column} brightness" for row in _ROWS for column in _COLUMNS),
+    *CELLS,
 )
 """Names of the statistics, in the order of :func:`statistics_of_image`."""
 # Rules in answers.json count on this order: add new ones at the end.
@@ -42,7 +53,7 @@ SEVERAL_SIZES = "image"
 
 
 def measured_image_statistics(statistics: Array, scale: str = SEVERAL_SIZES) -> FeatureSet:
-    """The feature set of image statistics that were already computed, (N, 19)."""
+    """The feature set of image statistics that were already computed, (N, S)."""
     return image_feature_set(lambda: statistics, len(statistics), lambda: scale)
 
 
@@ -63,10 +74,14 @@ def image_statistics(images: Iterable[Any], n_samples: int) -> FeatureSet:
 
 
 def image_feature_set(
-    statistics: Callable[[], Array], n_samples: int, scale: Callable[[], str]
+    statistics: Callable[[], Array], n_samples: int, scale: Callable[[], str], *, cells: bool = True
 ) -> FeatureSet:
-    """The same feature set from functions that return the statistics, (N, 19), and their scale."""
-    of_images = inferred("image", _NAMES, n_samples, statistics)
+    """The same feature set from functions that return the statistics, (N, S), and their scale.
+
+    Without cells, it is of the whole image, its border and its nine parts.
+    """
+    names = [name for name in _NAMES if cells or not name.startswith(OF_CELL)]
+    of_images = inferred("image", names, n_samples, lambda: statistics()[:, : len(names)])
 
     def rule(name: str) -> Rule | None:
         of = of_images.rule(name)
@@ -110,7 +125,8 @@ def statistics_of_image(image: Any, size: tuple[int, int] | None = None) -> Arra
     # Brightness and contrast are the mean and deviation of the grey values. Colourfulness is that
     # of Hasler and Süsstrunk (2003). Redness and blueness are how far these channels exceed the
     # mean of all. Sharpness is the deviation of the Laplacian. Evenness of the border is minus its
-    # deviation. The brightness of nine parts, three by three, shows the place of a mark or a stamp.
+    # deviation. The brightness of nine parts, three by three, shows the place of a mark or a stamp,
+    # and that of cells, eight by eight, of a small one.
     pixels = np.asarray(image)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -138,6 +154,11 @@ def statistics_of_image(image: Any, size: tuple[int, int] | None = None) -> Arra
         for row in np.array_split(grey, len(_ROWS), axis=0)
         for part in np.array_split(row, len(_COLUMNS), axis=1)
     ]
+    cells, sizes = grey, list[Array]()
+    for axis, n in enumerate(grey.shape):
+        starts = np.arange(_GRID) * n // _GRID
+        sizes.append(np.maximum(np.diff(starts, append=n), 1))
+        cells = np.add.reduceat(cells, starts, axis=axis)
     return np.asarray(
         [
             grey.mean(),
@@ -151,5 +172,6 @@ def statistics_of_image(image: Any, size: tuple[int, int] | None = None) -> Arra
             border.mean(),
             -border.std(),
             *parts,
+            *(cells / np.outer(*sizes)).ravel(),
         ]
     )

@@ -63,7 +63,7 @@ class AuditedImages(MeasuredImages):
         return statistics_of_image(seen / np.float32(255), size), _facts(image)
 
     def statistics(self) -> Array:
-        """Statistics of every image, (N, 19)."""
+        """Statistics of every image, (N, S)."""
         return np.stack([values for values, _ in self.measurements()])
 
     def file_facts(self) -> dict[str, Sequence[str]]:
@@ -291,7 +291,7 @@ class AttributeReader:
 
     @cached_property
     def _statistics(self) -> list[Array]:
-        """Statistics of the images of each set, measured as an audit does, (N, 19)."""
+        """Statistics of the images of each set, measured as an audit does, (N, S)."""
         check_one_scale(self.sets)
         parts = list[Array]()
         for samples in self.sets:
@@ -305,7 +305,7 @@ class AttributeReader:
 
     @property
     def statistics(self) -> Array:
-        """Statistics of the images of all sets, (N, 19)."""
+        """Statistics of the images of all sets, (N, S)."""
         return np.concatenate(self._statistics)
 
     @cached_property
@@ -457,7 +457,9 @@ class AttributeReader:
         measured = self._measured(name)
         return None if measured is None else measured[0].rule(name)
 
-    def _measured(self, name: str) -> tuple[FeatureSet, Callable[[], Array]] | None:
+    def _measured(
+        self, name: str, *, cells: bool = True
+    ) -> tuple[FeatureSet, Callable[[], Array]] | None:
         """The feature set that an attribute of numbers belongs to, and the numbers."""
         kind = Key.of(name).kind
         if kind == "image" and self.images is not None:
@@ -465,6 +467,7 @@ class AttributeReader:
                 lambda: self.statistics,
                 self.n,
                 lambda: _common_scale(self.sets, self._statistics),
+                cells=cells,
             )
             return of_images, lambda: self.statistics
         if kind == "input" and (numbers := self.numbers) is not None:
@@ -530,6 +533,7 @@ class AttributeReader:
             metadata = self.metadata
         if metadata is not None:
             feature_sets.append(columns(without_classes("", metadata)[0], kind="metadata"))
-        if (measured := self._measured("image:")) is not None:
+        # Cells are many, and most of them are not like any group that a person knows.
+        if (measured := self._measured("image:", cells=False)) is not None:
             feature_sets.append(measured[0])
         return feature_sets

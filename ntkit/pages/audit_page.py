@@ -156,7 +156,10 @@ def _of_a_number(key: Key) -> Wording:
     what, height = key.what, key.condition.strip()
     if key.kind == "image" and what.endswith(" brightness"):
         part = what.removesuffix(" brightness")
-        part = f"{part} part" * (part != "border") or part
+        if part.startswith("row "):
+            part = f"cell in {part.replace(' column', ', column')}"
+        elif part != "border":
+            part = f"{part} part"
         adjective, which, opposite = _BRIGHT[key.condition]
         noun = f"{adjective} {part}"
         return Wording(_capital(noun), noun, f"with {noun} ({which})", f"with {opposite} {part}")

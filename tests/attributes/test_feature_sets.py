@@ -295,6 +295,22 @@ def test_a_mark_is_in_the_part_that_is_named():
         assert parts.mean() == pytest.approx(found[STATISTICS.index("brightness")], abs=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(16, 24), (20, 28), (5, 3), (1, 1)])
+def test_a_cell_is_counted_from_the_top_left(shape):
+    first = STATISTICS.index("row 1 column 1 of 8 brightness")
+    image = np.random.default_rng(0).uniform(0.2, 0.4, shape)
+    cells = statistics_of_image(image)[first : first + 64]
+    assert np.isfinite(cells).all()
+    if min(shape) >= 8:
+        row, column = 6 * shape[0] // 8, 2 * shape[1] // 8  # the first pixel of row 7, column 3
+        image[row, column] = 1.0
+        other = statistics_of_image(image)[first : first + 64]
+        at = STATISTICS.index("row 7 column 3 of 8 brightness") - first
+        assert np.flatnonzero(other != cells).tolist() == [at]
+    if shape == (16, 24):
+        assert cells.mean() == pytest.approx(image.mean(), abs=0.01)
+
+
 def crossed(y, attributes):
     first, *others = (Attribute.from_labels(name, values) for name, values in attributes.items())
     return first.crossed(y, *others).labels

@@ -293,6 +293,9 @@ image:brightness high | image | Brightness of the image: high \
     | whose brightness is high (the highest part) | whose brightness is lower
 image:border brightness high | image | A bright border \
     | with a bright border (the highest part) | with a darker border
+image:row 2 column 7 of 8 brightness high | image | A bright cell in row 2, column 7 of 8 \
+    | with a bright cell in row 2, column 7 of 8 (the highest part) \
+    | with a darker cell in row 2, column 7 of 8
 image:top left brightness low | image | A dark top left part \
     | with a dark top left part (the lowest part) | with a brighter top left part
 layer:relu_1 #3 mean above the median | layer | A learned feature | with more of it \

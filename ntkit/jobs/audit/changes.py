@@ -17,6 +17,7 @@ from ntkit._text import counted, listed, plain
 from ntkit._types import Array
 from ntkit.attributes import words
 from ntkit.attributes.findings import Finding
+from ntkit.attributes.image_statistics import CELLS
 from ntkit.attributes.word_lists import comparable
 from ntkit.changes import Change, change_named
 from ntkit.changes.change import as_seen, bank_of, control_of
@@ -187,7 +188,8 @@ def change_of(name: str, columns: Collection[str] = ()) -> Change | None:
     if key.kind == "word":
         made = "markup" if key.what.startswith("<") else name
     elif key.kind == "image":
-        made = f"image:{_OF_STATISTICS.get(key.what, key.what.removesuffix(' brightness'))}"
+        part = CELLS.get(key.what, key.what.removesuffix(" brightness"))
+        made = f"image:{_OF_STATISTICS.get(key.what, part)}"
     elif key.kind == "input" and key.what.startswith("#"):
         made = f"column:{key.what.removeprefix('#')}"
     elif key.kind == "column" and _can_be_named(key.what):

@@ -31,7 +31,6 @@ from ntkit.attributes import Attribute, FeatureSet
 from ntkit.attributes.answers import Answer, Answers
 from ntkit.attributes.feature_set import FEWEST, SUPPORT, Rule, rules_of, values_of
 from ntkit.attributes.findings import (
-    MOST_INFERRED,
     NAMELESS,
     SHOWN,
     AuditedPredictions,
@@ -455,8 +454,9 @@ class Audit:
         if not long:
             of = f"of {counted(n_tested, 'attribute')}{f' and {of_two}' if of_two else ''}"
             return [first, findings.replace("of them", of), *unknown]
+        kinds_shown = Counter(finding.feature_set for finding in self.findings)
         listed_kinds = [
-            f"ntkit lists the {MOST_INFERRED} strongest of {count + MOST_INFERRED} in {kind}."
+            f"ntkit lists {kinds_shown[kind]} of {count + kinds_shown[kind]} in {kind}."
             for kind, count in left_out.items()
         ]
         return [first, tested, findings, *listed_kinds, *unknown]

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import ntkit
+from ntkit._key import Key
 from ntkit._text import counted
 from ntkit.attributes import words
 from ntkit.exceptions import InputError
@@ -396,13 +397,16 @@ def test_metadata_of_samples_whose_ids_repeat_go_by_row_if_both_agree():
         ntkit.audit(Y, PRED, table=table, metadata={"id": person[::-1], "film": film[::-1]})
 
 
-def marked_images(n=1000, noise=0.0, seed=0):
-    """Grey images with a bright corner in 90 % of a class, and predictions that follow it."""
+def marked_images(n=1000, noise=0.0, seed=0, side=12, patch=(1, 1, 3), spread=0.0):
+    """Grey images with a bright patch in 90 % of a class, and predictions that follow it."""
+    row, column, size = patch
     rng = np.random.default_rng(seed)
     y = np.arange(n) % 2
     marked = np.where(rng.random(n) < 0.9, y, 1 - y)
-    images = rng.uniform(0, 0.2, (n, 12, 12))
-    images[:, 1:4, 1:4] += 0.4 * marked[:, None, None] + noise * rng.normal(size=(n, 1, 1))
+    content = np.kron(rng.uniform(0, spread, (n, 4, 4)), np.ones((side // 4, side // 4)))
+    images = rng.uniform(0, 0.2, (n, side, side)) + content
+    bright = 0.4 * marked[:, None, None] + noise * rng.normal(size=(n, 1, 1))
+    images[:, row : row + size, column : column + size] += bright
     return images, y, marked, np.where(rng.random(n) < 0.9, marked, y)
 
 
@@ -433,3 +437,32 @@ def test_missing_values_are_counted_in_the_finding():
     (first, *_) = finding.findings
     assert first.n_unknown == np.sum(site == None)  # noqa: E711
     assert f"unknown for {first.n_unknown} samples" in str(first)
+
+
+@pytest.mark.parametrize("place", [(0, 0), (11, 3), (23, 14), (9, 22)])
+def test_a_small_patch_is_found_in_its_cell(place):
+    """A patch of 4 x 4 pixels hides in the mean of a ninth of 28 x 28, but not of a cell."""
+    images, y, marked, pred = marked_images(seed=1, side=28, patch=(*place, 4), spread=0.2)
+    found = ntkit.audit(y, pred, images=images)
+    first, *others = found.findings
+    key = Key.of(first.name)
+    assert key.what.startswith("row ")
+    assert key.what.endswith(" of 8 brightness")
+    row, column = (int(n) for n in re.findall(r"(?:row|column) (\d)", key.what))
+    for at, cell in zip(place, (row, column), strict=True):
+        assert 28 * (cell - 1) / 8 - 4 < at < 28 * cell / 8  # it holds a part of the patch
+    values = found.values(first.name)
+    assert abs(np.mean(values[values >= 0] == marked[values >= 0]) - 0.5) > 0.25
+    assert not any(name.startswith("image:row ") for f in others for name in (f.name, *f.same))
+    mine = {name for name in (*first.same, *first.opposed) if name.startswith("image:row ")}
+    assert all(name.startswith(key.origin) for name in mine)  # only the strongest cell
+
+
+def test_cells_find_nothing_in_balanced_images():
+    n_found = 0
+    for seed in range(20):
+        images, y, _, _ = marked_images(n=400, seed=seed, side=16, patch=(5, 5, 3))
+        rng = np.random.default_rng(seed)
+        of_no_class = images[rng.permutation(len(y))]
+        n_found += len(ntkit.audit(y, rng.permutation(y), images=of_no_class).findings)
+    assert n_found <= 1

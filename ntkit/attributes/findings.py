@@ -667,7 +667,10 @@ _EXAMPLES = 6
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """Findings, the value of each for every sample, and how they were tested."""
+    """Findings, the value of each for every sample, and how they were tested.
+
+    Those that ``n_left_out`` counts come last: a page does not show them.
+    """
 
     findings: tuple[Finding, ...]
     n_looked_at: dict[str, int]
@@ -677,6 +680,11 @@ class Findings:
     alpha: float  # largest p-value, after one correction for all problems
     n_problems: int = 1
     n_conjunctions: int = 0  # counted as tests
+
+    @property
+    def shown(self) -> tuple[Finding, ...]:
+        """Findings without the weaker ones of inferred kinds."""
+        return self.findings[: len(self.findings) - sum(self.n_left_out.values())]
 
     @property
     def value_names(self) -> tuple[tuple[str, ...], ...]:
@@ -755,9 +763,9 @@ def _findings_of(
     covers = _covers(values, side, predictions) & ~has_name[:, None] & has_name
     joins = (agree & ~together) | covers
     cards = one_card(joined, joins, origins)
-    cards, left_out = _clearest(cards, feature_sets, ranking.feature_set[top], origins)
+    clearest, weaker = _clearest(cards, feature_sets, ranking.feature_set[top], origins)
     findings, of_samples = list[Finding](), [np.empty((len(values), 0), dtype=np.int16)]
-    for card in cards:
+    for card in clearest + weaker:
         # An attribute with a name stands for itself, not for a neuron; a measured one also not for
         # other measurements. Two words may have one meaning. Other cells show the same once more.
         leader = card[0][0]
@@ -776,20 +784,22 @@ def _findings_of(
             _finding(group, of_sides, ranking, top, opposite, values, feature_sets, predictions)
         )
         of_samples.append(of_sample[:, None].astype(np.int16))
-    leaders = values[:, [card[0][0] for card in cards]]
+    n = len(clearest)
+    leaders = values[:, [card[0][0] for card in clearest]]
+    asked, of_asked = findings[:n], of_samples[: n + 1]  # the first array holds no finding
     n_pairs = _add_conjunctions(
-        findings, of_samples, leaders, ranking.pairs, feature_sets, predictions, alpha
+        asked, of_asked, leaders, ranking.pairs, feature_sets, predictions, alpha
     )
     looked_at = dict.fromkeys((feature_set.kind for feature_set in feature_sets), 0)
     for number in ranking.feature_set.tolist():
         looked_at[feature_sets[number].kind] += 1
-    on_side = np.concatenate(of_samples, axis=1)
+    on_side = np.concatenate(of_asked + of_samples[n + 1 :], axis=1)
     n_tested = len(ranking.pairs.p_value)
     return Findings(
-        tuple(findings),
+        (*asked, *findings[n:]),
         looked_at,
         len(passed) + n_pairs,
-        left_out,
+        dict(Counter(finding.feature_set for finding in findings[n:])),
         on_side,
         alpha,
         n_conjunctions=n_tested,
@@ -851,7 +861,7 @@ def _add_conjunctions(
             conditions=pairs.conditions[i],
         )
         findings.insert(at, finding)
-        of_samples.insert(at + 1, values.astype(np.int16))  # the first holds no finding
+        of_samples.insert(at + 1, values.astype(np.int16))
     return len(passed)
 
 
@@ -860,11 +870,11 @@ def _clearest(
     feature_sets: Sequence[FeatureSet],
     feature_set: Array,
     origins: Sequence[str],
-) -> tuple[list[list[list[int]]], dict[str, int]]:
-    """Cards to ask about, and the number left out for each kind; stated attributes all stay."""
+) -> tuple[list[list[list[int]]], list[list[list[int]]]]:
+    """Cards to ask about, and the weaker ones of inferred kinds; stated attributes all stay."""
     # Of the cells of images, only the strongest is asked about: what an image shows moves, so that
     # many cells have a part of it.
-    kept, left_out = list[list[list[int]]](), Counter[str]()
+    kept, weaker = list[list[list[int]]](), list[list[list[int]]]()
     counts, n_cells = Counter[str](), 0
     for card in cards:
         leader, of_cell = (
@@ -876,8 +886,8 @@ def _clearest(
             kept.append(card)
             counts[leader.kind] += not leader.exact
         else:
-            left_out[leader.kind] += 1
-    return kept, dict(left_out)
+            weaker.append(card)
+    return kept, weaker
 
 
 def _finding(

@@ -466,7 +466,7 @@ def audit_html(page: AuditPage) -> str:
         keeps_the_class=KEEPS_THE_CLASS,
         retrained=share_in_words(page.lists[1].facts["accuracy"]) if len(page.lists) > 1 else "",
         n_left_out=sum(len(each.findings) for each in page.lists) - len(cards),
-        n_findings=len(page.findings) + sum(facts["left_out"].values()),
+        n_findings=len(page.findings),
         headline=_headline(page, cards),
         samples=page.inputs.samples,
         tested=", ".join(f"{count} of {kind}" for kind, count in facts["looked_at"].items()),

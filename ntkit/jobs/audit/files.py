@@ -101,7 +101,7 @@ def audit_files(
 
 
 def _page(audit: Audit, digest: str, inputs: Inputs, title: str) -> AuditPage:
-    shown, new, changes = audit.findings[:SHOWN], audit.retraining, audit.changes
+    shown, new, changes = audit.shown[:SHOWN], audit.retraining, audit.changes
     entries = [answer.as_dict() for one in shown for answer in audit.answers(one.name).answers]
     flipped = dict[str, tuple[str, int, int]]()  # change, flipped predictions and copies
     for finding in shown if changes is not None else ():

@@ -303,7 +303,7 @@ def audit_model(
     flips = changes_of(
         run.scorer,
         run.samples,
-        changes_for(run.samples, result.findings) if most else (),
+        changes_for(run.samples, result.shown) if most else (),
         run.scores,
         seed=random_state,
         most=most,
@@ -427,7 +427,7 @@ def _of_classes(
 
 def _with_unlabelled(result: Audit, extra: tuple[Samples, Embedded]) -> Audit:
     """The audit with the attributes of its findings in samples without labels."""
-    names = [finding.name for finding in result.findings]
+    names = [finding.name for finding in result.shown]
     return replace(result, unlabelled=unlabelled_of(*extra, names, result.rule))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -110,8 +111,12 @@ def with_retraining(audit: Audit, pred: ArrayLike) -> Audit:
         agree = one_shortcut(values, p.y_index, p.weight)[1][n:, :n]
         shared = [bool(names & {f.name, *f.same, *f.opposed}) for f in newly.findings]
         new = np.flatnonzero(~(np.array(shared) | agree.any(axis=1)))
+    weaker = [newly.findings[i].feature_set for i in new if i >= len(newly.shown)]
     newly = replace(
-        newly, findings=tuple(newly.findings[i] for i in new), values=newly.values[:, new]
+        newly,
+        findings=tuple(newly.findings[i] for i in new),
+        values=newly.values[:, new],
+        n_left_out=dict(Counter(weaker)),
     )
     retraining = replace(
         audit,

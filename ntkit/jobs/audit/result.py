@@ -136,8 +136,13 @@ class Audit:
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """Findings: first exact attributes, then inferred ones, at most five of each kind."""
+        """All findings: those of :attr:`shown`, then the weaker ones of inferred kinds."""
         return self.found.findings
+
+    @property
+    def shown(self) -> tuple[Finding, ...]:
+        """Findings on the page: exact attributes, then at most five of each inferred kind."""
+        return self.found.shown
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
@@ -148,7 +153,7 @@ class Audit:
     def questions(self) -> tuple[Finding, ...]:
         """Findings that a person is asked about: the first of the model, then of the new head."""
         new = () if self.retraining is None else self.retraining.questions
-        return (*self.findings[:SHOWN], *new)
+        return (*self.shown[:SHOWN], *new)
 
     @property
     def n_positive(self) -> int | None:
@@ -350,10 +355,9 @@ class Audit:
             lines += [_flips_most(changes, self.findings), *_follows_most(changes)]
         if not self.findings:
             return "\n".join(lines)
-        n = len(self.findings) + sum(self.found.n_left_out.values())
-        shown = f"First {_STRONGEST} of {n} findings" if n > _STRONGEST else "Findings"
+        n, first = len(self.findings), self.shown[:_STRONGEST]
+        shown = f"First {len(first)} of {n} findings" if n > len(first) else "Findings"
         rows = [["", "finding", "correlated with", "worst group", "accuracy", "rest of class"]]
-        first = self.findings[:_STRONGEST]
         for name, finding in zip(_short_names(first), first, strict=True):
             worst = finding.worst
             of_class = f"class {_readable(str(finding.goes_with), 20)}"
@@ -396,12 +400,13 @@ class Audit:
         return "\n\n".join([*parts, *[_READ] * bool(self.all_findings)])
 
     def _first_findings(self) -> list[str]:
-        more = len(self.findings) - _SHOWN
-        return [self.table(), *[f"{more} more are in `audit.json`."] * (more > 0)]
+        n = min(_SHOWN, len(self.shown))
+        more = len(self.findings) - n
+        return [self.table(n), *[f"{more} more are in `audit.json`."] * (more > 0)]
 
     def __repr__(self) -> str:
-        names = ", ".join(finding.name for finding in self.findings[:3])
-        return f"Audit({len(self.findings)} findings{': ' if names else ''}{names})"
+        names = listed((finding.name for finding in self.findings), 3)
+        return f"Audit({counted(len(self.findings), 'finding')}{': ' if names else ''}{names})"
 
     def _first_lines(self, *, long: bool = False) -> list[str]:
         """Accuracy, and the number of tests and of findings."""
@@ -442,22 +447,20 @@ class Audit:
         if not self.findings:
             of_class = "is correlated with a class and explains errors"
             return [first, f"{tested} None of them {of_class} {passed}."]
-        left_out = self.found.n_left_out
-        n = len(self.findings) + sum(left_out.values())
         findings = (
             f"The errors depend on {self.found.n_passed} of them {passed}, which form "
-            f"{counted(n, 'finding')}."
+            f"{counted(len(self.findings), 'finding')}."
         )
-        unclear = [each for each in self.findings if each.n_unknown]
+        unclear = [each for each in self.shown if each.n_unknown]
         each_n = (f"{_readable(f.name)} for {counted(f.n_unknown, 'sample')}" for f in unclear)
         unknown = [f"Unknown, so in no group: {listed(each_n, 3)}."] * bool(unclear)
         if not long:
             of = f"of {counted(n_tested, 'attribute')}{f' and {of_two}' if of_two else ''}"
             return [first, findings.replace("of them", of), *unknown]
-        kinds_shown = Counter(finding.feature_set for finding in self.findings)
+        kinds_shown = Counter(finding.feature_set for finding in self.shown)
         listed_kinds = [
             f"ntkit lists {kinds_shown[kind]} of {count + kinds_shown[kind]} in {kind}."
-            for kind, count in left_out.items()
+            for kind, count in self.found.n_left_out.items()
         ]
         return [first, tested, findings, *listed_kinds, *unknown]
 

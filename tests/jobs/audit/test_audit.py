@@ -191,7 +191,7 @@ def test_every_figure_of_the_print_is_in_the_json():
     low, high = worst.interval
     assert f"{100 * worst.value:.1f} [{100 * low:.1f}, {100 * high:.1f}] of {worst.n}" in shown
     assert "word:film against word:movie" in shown
-    assert repr(found) == "Audit(1 findings: word:film)"
+    assert repr(found) == "Audit(1 finding: word:film)"
 
 
 def test_nothing_found_is_said_and_why():
@@ -444,7 +444,7 @@ def test_a_small_patch_is_found_in_its_cell(place):
     """A patch of 4 x 4 pixels hides in the mean of a ninth of 28 x 28, but not of a cell."""
     images, y, marked, pred = marked_images(seed=1, side=28, patch=(*place, 4), spread=0.2)
     found = ntkit.audit(y, pred, images=images)
-    first, *others = found.findings
+    first, *others = found.shown
     key = Key.of(first.name)
     assert key.what.startswith("row ")
     assert key.what.endswith(" of 8 brightness")
@@ -466,3 +466,25 @@ def test_cells_find_nothing_in_balanced_images():
         of_no_class = images[rng.permutation(len(y))]
         n_found += len(ntkit.audit(y, rng.permutation(y), images=of_no_class).findings)
     assert n_found <= 1
+
+
+def test_the_audit_holds_every_finding_that_it_counts():
+    """Of neurons a page shows five; the text, the repr and the JSON count all, and hold them."""
+    rng = np.random.default_rng(1)
+    y = rng.integers(0, 2, 6000)
+    has = np.where(rng.random((8, len(y))) < 0.8, y, 1 - y)  # eight that have nothing in common
+    led = has[rng.integers(0, 8, len(y)), np.arange(len(y))]
+    pred = np.where(rng.random(len(y)) < 0.9, led, y)
+    found = ntkit.audit(y, pred, arrays={"embedding": has.T + rng.normal(0, 0.1, has.T.shape)})
+    assert (len(found.findings), len(found.shown), len(found.questions)) == (8, 5, 5)
+    assert found.findings[:5] == found.shown
+    assert repr(found).startswith("Audit(8 findings: ")
+    assert "form 8 findings" in str(found)
+    assert "First 5 of 8 findings" in str(found)
+    facts = found.as_dict()
+    assert [each["name"] for each in facts["findings"]] == [f.name for f in found.findings]
+    assert "3 more are in `audit.json`" in found.summary(verbose=True)
+    last = found.findings[-1]
+    assert found.answers(last.name).answers[0].values == last.values
+    of_values = {group.partition(" × ")[2] for group in found.groups(last.name)}
+    assert of_values == {"other", *(first for first, *_ in last.values)}

@@ -42,6 +42,15 @@ STATISTICS = (
     *CELLS,
 )
 """Names of the statistics, in the order of :func:`statistics_of_image`."""
+CHANGES = {
+    **{name: f"image:{name.removesuffix(' brightness')}" for name in STATISTICS[10:]},
+    **{name: f"image:{part}" for name, part in CELLS.items()},
+    **{name: f"image:{name}" for name in ("brightness", "contrast")},
+    **dict.fromkeys(("colourfulness", "redness", "blueness"), "image:grey"),
+    **dict.fromkeys(("border brightness", "border evenness"), "image:border"),
+    "sharpness": "image:blur",
+}
+"""Name of the change that removes what a statistic tells; size and aspect ratio have none."""
 # Rules in answers.json count on this order: add new ones at the end.
 _NAMES = [f"image:{name}" for name in STATISTICS]
 OF_IMAGES = frozenset(f"{name} {what}" for name in _NAMES for what in QUANTILES)

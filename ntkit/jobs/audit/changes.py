@@ -17,7 +17,7 @@ from ntkit._text import counted, listed, plain
 from ntkit._types import Array
 from ntkit.attributes import words
 from ntkit.attributes.findings import Finding
-from ntkit.attributes.image_statistics import CELLS
+from ntkit.attributes.image_statistics import CHANGES
 from ntkit.attributes.word_lists import comparable
 from ntkit.changes import Change, change_named
 from ntkit.changes.change import as_seen, bank_of, control_of
@@ -45,16 +45,6 @@ _EXAMPLES = 3
 _LEVEL = 0.95  # confidence level of the intervals
 _DISPLACED = "an equal displacement of the embedding"
 _TRIES = 5  # random directions, until one has a length
-_OF_STATISTICS = {
-    "brightness": "brightness",
-    "contrast": "contrast",
-    "colourfulness": "grey",
-    "redness": "grey",
-    "blueness": "grey",
-    "sharpness": "blur",
-    "border brightness": "border",
-    "border evenness": "border",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,8 +178,7 @@ def change_of(name: str, columns: Collection[str] = ()) -> Change | None:
     if key.kind == "word":
         made = "markup" if key.what.startswith("<") else name
     elif key.kind == "image":
-        part = CELLS.get(key.what, key.what.removesuffix(" brightness"))
-        made = f"image:{_OF_STATISTICS.get(key.what, part)}"
+        made = CHANGES.get(key.what, "")
     elif key.kind == "input" and key.what.startswith("#"):
         made = f"column:{key.what.removeprefix('#')}"
     elif key.kind == "column" and _can_be_named(key.what):

@@ -24,7 +24,7 @@ from ntkit.attributes.answers import (
     write_answers,
 )
 from ntkit.attributes.findings import Finding
-from ntkit.changes.change import Change, changes_given
+from ntkit.changes.change import Change, change_named, changes_given
 from ntkit.changes.images import range_notes
 from ntkit.estimators import head_of
 from ntkit.exceptions import InputError
@@ -294,7 +294,8 @@ def debias(
     said = gather_named(spurious, changes_given(invariant), on_findings, model, reader)
     said.check(reader, early=True)
     asks = not (method is not None or said or partly is not None or settings.new_head)
-    unseen = () if ask is None or method is not None or settings.new_head else said.unseen
+    looked_at = () if ask is None or method is not None or settings.new_head else said.unseen
+    unseen = [*map(change_named, looked_at)]
     _check_method(order, said, partly, asks=asks)
     looks = asks or bool(unseen)
     earlier = layer_names(model, most=MOST_LAYERS) if looks or partly is not None else ()

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from ntkit._key import Key, parts_of_change, touches_subject
+from ntkit._key import Key, parts_of_change
 from ntkit._text import percent
 from ntkit._types import Array
 from ntkit.attributes import Attribute
 from ntkit.attributes.answers import Answer, Answers
 from ntkit.attributes.feature_set import Rule, rules_of
+from ntkit.attributes.image_statistics import CHANGES
 from ntkit.changes import Change, change_named
 from ntkit.changes.embedded import embedded_copies
 from ntkit.changes.texts import has_markup
@@ -28,7 +29,6 @@ from ntkit.estimators import MOST_GAP, Reading, ShortcutReader
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.attribute_reader import AttributeReader, Names
-from ntkit.jobs.audit.changes import change_of
 from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._named_attributes import (
     ClassItself,
@@ -43,6 +43,8 @@ from ntkit.model import FrozenModel
 from ntkit.study import Rows, Study, stratified_folds
 
 _FOLDS = 5
+_SUBJECT = "image:middle centre"  # the only change of a property that touches it
+_OF_PIXELS = ("image:brightness", "image:contrast", "image:grey", "image:blur")
 
 
 def change_offered(names: Names, samples: Samples) -> Change | None:
@@ -103,9 +105,9 @@ def gather_named(
         kept.append(names)
     unseen = _unseen_changes(kept, changes, answers, reader.sets)
     replaced += [
-        f"{name} has the change {change.name}, whose copies may repair more than groups. Look at "
-        "three copies on the page of ntkit audit. If they keep their class, pass "
-        f'--invariant "{change.name}" (invariant=) as well.'
+        f"{name} has the change {change}, whose copies may repair more than groups. Look at three "
+        "copies on the page of ntkit audit. If they keep their class, pass "
+        f'--invariant "{change}" (invariant=) as well.'
         for name, change in unseen.items()
     ]
     return replace(
@@ -113,28 +115,28 @@ def gather_named(
         names=tuple(kept),
         changes=tuple(changes.values()),
         added=frozenset(added),
-        unseen=tuple({change.name: change for change in unseen.values()}.values()),
+        unseen=tuple(dict.fromkeys(unseen.values())),
         replaced=(*named.replaced, *replaced),
     )
 
 
 def _unseen_changes(
     names: Sequence[Names], changes: Collection[str], answers: Answers, sets: Sequence[Samples]
-) -> dict[str, Change]:
+) -> dict[str, str]:
     """Changes of images that named properties are about, and that nobody confirmed."""
-    unseen = dict[str, Change]()
+    unseen, answered = dict[str, str](), {name for a in answers.answers for (name, *_) in a.values}
     if sets[0].embedded or not sets[0].data.are_images:
         return unseen
-    answered = {each.name for each in answers.answers}
     for first in (of[0][0] for of in names):
-        change = change_of(first) if Key.of(first).kind == "image" else None
+        key = Key.of(first)
+        change = CHANGES.get(key.what, _SUBJECT) if key.kind == "image" else _SUBJECT
         # No audit shows changes of the subject, or of pixels without black and white.
-        if change is None or change.name in changes or touches_subject(change.name):
+        if change in (*changes, *answered, _SUBJECT):
             continue
         with suppress(InputError):
-            change.check_sets(sets)
-            if Answer.on_change(change.name, "invariant").name not in answered:
-                unseen[first] = change
+            if change in _OF_PIXELS:
+                change_named(change).check_sets(sets)
+            unseen[first] = change
     return unseen
 
 

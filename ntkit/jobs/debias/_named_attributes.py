@@ -54,18 +54,18 @@ class NamedAttributes:
     """Names of attributes that the user named or confirmed."""
 
     # `changes` are those that a person named, and those of `added`: the changes of a named word, or
-    # of a named column that the model takes. `unseen` are changes of images that nobody confirmed,
-    # though a named property is about them. `replaced` holds notes on these, and on confirmed
-    # attributes that another one replaces or that cannot be read. `answers` holds all answers on
-    # findings, and an answer for each named attribute. `judging` names the attributes whose groups
-    # judge, also those of changed words and columns, and `read` has them of the samples. Mark-up
-    # has no names, because no attribute of texts is called so.
+    # of a named column that the model takes. `unseen` names changes of images, which nobody
+    # confirmed though a named property is about them. `replaced` holds notes on these, and on
+    # confirmed attributes that another one replaces or that cannot be read. `answers` holds all
+    # answers on findings, and an answer for each named attribute. `judging` names the attributes
+    # whose groups judge, also those of changed words and columns, and `read` has them of the
+    # samples. Mark-up has no names, because no attribute of texts is called so.
 
     names: tuple[Names, ...]
     rules: Mapping[str, Rule]
     changes: tuple[Change, ...] = ()
     added: frozenset[str] = frozenset()
-    unseen: tuple[Change, ...] = ()
+    unseen: tuple[str, ...] = ()
     replaced: tuple[str, ...] = ()
     answers: Answers = field(default_factory=lambda: Answers(()))
     judging: tuple[Names, ...] = ()

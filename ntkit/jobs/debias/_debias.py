@@ -247,7 +247,7 @@ def debias(
     >>> sets = (d.X_train, d.y_train), (d.X_validation, d.y_validation)
     >>> result = debias(marked_digits_model_path(), *sets, device="cpu")
     >>> result.state, result.open[0].name
-    ('open', 'image:top left brightness above the median')
+    ('open', 'image:top left brightness high')
     >>> result = debias(
     ...     marked_digits_model_path(),
     ...     *sets,

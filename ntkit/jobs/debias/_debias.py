@@ -247,7 +247,7 @@ def debias(
     >>> sets = (d.X_train, d.y_train), (d.X_validation, d.y_validation)
     >>> result = debias(marked_digits_model_path(), *sets, device="cpu")
     >>> result.state, result.open[0].name
-    ('open', 'image:top left brightness high')
+    ('open', 'image:row 2 column 2 of 8 brightness high')
     >>> result = debias(
     ...     marked_digits_model_path(),
     ...     *sets,

@@ -15,7 +15,7 @@ T = TypeVar("T")
 # "?" stands for the default, which is read from the signature. A section is written whole.
 _ENTRIES = """
 X : array-like of shape (N, D)
-    Embeddings; float32 stays float32.
+    Embeddings; float32 stays float32. Sparse arrays are refused: pass ``X.toarray()``.
 y : array-like of shape (N,)
     Class labels.
 sample_weight : array-like of shape (N,), optional

@@ -7,15 +7,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from inspect import Parameter, Signature, signature
 from numbers import Integral, Real
+from types import FrameType
 from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import log_softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.utils import check_array, check_consistent_length, column_or_1d
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import (
     _check_sample_weight,
+    _get_feature_names,
     _num_samples,
     check_is_fitted,
     validate_data,
@@ -169,6 +173,10 @@ class HeadClassifier(ClassifierMixin, FitsRows):
         """Class probabilities, shape (N, C)."""
         return self.head_.predict_proba(self._embeddings(X))
 
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[Any]:
+        """Logarithms of the class probabilities, shape (N, C)."""
+        return np.asarray(log_softmax(self.head_.logits(self._embeddings(X)), axis=1))
+
     def fit_study(self, study: Study) -> Self:
         """Fit to a study that other estimators share, with everything that they computed on it."""
         self._validate_params()
@@ -203,8 +211,8 @@ class HeadClassifier(ClassifierMixin, FitsRows):
                     f"X_changed is not used with statistic={self.statistic!r}; leave it out, or "
                     "set statistic='change'."
                 )
-            if hasattr(X_changed, "columns") and np.shape(X_changed) == train.X.shape:
-                validate_data(self, X_changed, reset=False, skip_check_array=True)  # their names
+            if np.shape(X_changed) == train.X.shape:
+                check_feature_names(self, X_changed, "X_changed")
             changed = checked_copies(X_changed, train.X)
             if validation is not None:
                 none = np.full((len(validation), *changed.shape[1:]), np.nan, changed.dtype)
@@ -244,7 +252,12 @@ class HeadClassifier(ClassifierMixin, FitsRows):
         """Check a validation set; warn if it has another scale, or was split into folds."""
         if y is None:
             raise InputError("X_val needs its labels; pass y_val as well.")
-        X, y = validate_data(self, X, y, dtype=kept_dtypes(X), reset=False)
+        check_feature_names(self, X, "X_val")
+        X = check_array(X, dtype=kept_dtypes(X), input_name="X_val", estimator=self)
+        y = column_or_1d(y, warn=True)
+        check_consistent_length(X, y)
+        if X.shape[1] != train.X.shape[1]:
+            raise InputError(f"X_val has {X.shape[1]} columns, but X has {train.X.shape[1]}.")
         problem = unknown_labels(
             np.unique(y), self.classes_, what="y_val", where="y", fix="use the same labels."
         )
@@ -347,6 +360,21 @@ def kept_dtypes(X: Any) -> list[Any]:
     return [np.float32, np.float64] if half else [np.float64, np.float32]
 
 
+def check_feature_names(estimator: Any, Z: Any, name: str) -> None:
+    """Raise an error if rows have other names of columns than X; warn if only one has names."""
+    # scikit-learn's sentence would call every array X.
+    named, X_named = _get_feature_names(Z) is not None, hasattr(estimator, "feature_names_in_")
+    if named and X_named:
+        validate_data(estimator, Z, reset=False, skip_check_array=True)
+    elif named:
+        warn(
+            f"{name} has feature names, but X has none. If a Pipeline transforms X, it must "
+            f"transform {name} as well: with metadata routing and transform_input=['{name}']."
+        )
+    elif X_named:
+        warn(f"X has feature names, but {name} has none. Pass both as DataFrames, or both without.")
+
+
 def checked_weight(sample_weight: Any, X: Any, name: str = "sample_weight") -> Array:
     """One weight for each row of X, 1 by default; negative weights raise an error."""
     weight = np.asarray(_check_sample_weight(sample_weight, X, dtype=np.float64))
@@ -439,17 +467,33 @@ def _is_standardized(rows: Array) -> bool:
 _FITS_A_FOLD = {"_fit_and_score", "_fit_and_predict"}
 
 
+def _call_of_scikit_learn() -> FrameType | None:
+    """The innermost call of scikit-learn's that fits a fold, or that runs a search."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        name, module = frame.f_code.co_name, frame.f_globals.get("__name__")
+        if name in _FITS_A_FOLD and module == "sklearn.model_selection._validation":
+            break
+        if name == "fit" and module == "sklearn.model_selection._search":
+            break
+        frame = frame.f_back
+    return frame
+
+
+def part_of_search() -> str | None:
+    """Which part of a search of scikit-learn's fits: "fold", "refit" of the chosen, or None."""
+    frame = _call_of_scikit_learn()
+    if frame is None or frame.f_code.co_name == "fit":
+        return frame and "refit"
+    return "fold" if frame.f_locals.get("candidate_progress") else None
+
+
 def warn_if_split(n: int, n_val: int) -> None:
     """Warn if scikit-learn's cross-validation has split X_val as if it were a part of X."""
     # It splits every array with as many rows as X. Both then have the same length again, so only
     # the call that fits the fold tells: it holds the arrays as they were before.
-    frame = sys._getframe() if n == n_val else None
-    while frame is not None and not (
-        frame.f_code.co_name in _FITS_A_FOLD
-        and frame.f_globals.get("__name__") == "sklearn.model_selection._validation"
-    ):
-        frame = frame.f_back
-    if frame is None or frame.f_back is None:
+    frame = _call_of_scikit_learn() if n == n_val else None
+    if frame is None or frame.f_code.co_name == "fit" or frame.f_back is None:
         return
     call = frame.f_back.f_locals
     arguments = (*call.get("args", ()), *call.get("kwargs", {}).values())

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from joblib import Parallel, delayed
+from scipy.stats import rankdata
 from sklearn import config_context, get_config
 from sklearn.base import clone
 from sklearn.feature_selection import SelectorMixin
@@ -32,6 +33,7 @@ from ntkit.estimators._base import (
     FitsRows,
     HeadClassifier,
     OriginalHead,
+    part_of_search,
 )
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
@@ -142,7 +144,8 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
     max_cost : float or None, default=0.05
         Largest accepted loss of cross-validated mean class accuracy of a class-balanced head, on
         the rows for retraining. A mask that costs more is not applied, with a warning. None applies
-        every mask, as "change" and "random" always do.
+        every mask, as "change" and "random" always do. A search needs None: candidates whose masks
+        are not applied have the same score.
     {identification}
     {head}
     solver : {"optimum", "sgd"}, default="optimum"
@@ -193,6 +196,10 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
 
     Notes
     -----
+    To search, pass ``max_cost=None`` and ``scoring=CorrectnessGroupScorer()``, as in the example,
+    because plain accuracy prefers the head that relies most on a shortcut. The path of
+    :class:`NeuronTuneClassifierCV` does both. A search warns once, of the candidate it chose.
+
     From the paper: δ, S, λ = 0, and retraining of the last layer with balanced classes, chosen by
     SFit. From its authors' code for other methods: batches, fresh head, momentum and weight decay.
     Ours: flags of any class, no score of a class with too few errors, λ in standard deviations, at
@@ -385,19 +392,23 @@ class NeuronTuneClassifier(NeuronMaskRule, HeadClassifier):
             rule["aggregation"] = "per_class"
             per_class = suppressed_neurons(scores, threshold=self.threshold, **rule)
         n_suppressed = int(np.atleast_2d(columns).all(axis=0).sum())
-        self._warn_about(scores, n_suppressed, spared=bool((columns != flagged).any()))
+        cost, limit = 0.0, self.max_cost
         by_errors = self.statistic not in ("change", "random")
-        if self.max_cost is not None and by_errors and columns.any():
+        if limit is not None and by_errors and columns.any():
             cost = self._cost(found, columns)
-            if cost > self.max_cost:
-                ones = "flagged one" if n_suppressed == 1 else f"{n_suppressed} flagged ones"
-                _warn(
-                    f"Kept all neurons: suppressing the {ones} would cost {100 * cost:.1f} points "
-                    f"of cross-validated accuracy (limit {100 * self.max_cost:g}). If that "
-                    "accuracy comes from a shortcut, set max_cost=None and compare with "
-                    "BalancedClassifier."
-                )
-                columns = np.zeros_like(columns)
+        if limit is None or cost <= limit:
+            self._warn_about(scores, n_suppressed, spared=bool((columns != flagged).any()))
+        else:
+            ones = "flagged one" if n_suppressed == 1 else f"{n_suppressed} flagged ones"
+            _warn(
+                f"Kept all neurons: suppressing the {ones} would cost {100 * cost:.1f} points "
+                f"of cross-validated accuracy (limit {100 * limit:g}). ",
+                "If that accuracy comes from a shortcut, set max_cost=None and compare with "
+                "BalancedClassifier.",
+                in_search="Candidates whose masks are not applied tie. Search with max_cost=None "
+                "and scoring=CorrectnessGroupScorer(), because accuracy prefers a shortcut.",
+            )
+            columns = np.zeros_like(columns)
         self.spuriousness_scores_, self.suppressed_per_class_ = scores, per_class
         self.suppressed_ = np.asarray(np.atleast_2d(columns).all(axis=0))
         return columns
@@ -604,10 +615,13 @@ def without_words() -> Iterator[None]:
         _SILENT.reset(token)
 
 
-def _warn(message: str) -> None:
+def _warn(message: str, fix: str = "", *, in_search: str = "") -> None:
     """Warn of a mask, unless :func:`without_words` keeps this thread silent."""
-    if not _SILENT.get():
-        warn(message, SuppressionWarning)
+    # A search of scikit-learn's tries masks like a path, so only its chosen candidate warns, and
+    # says `in_search` in place of `fix`.
+    if _SILENT.get() or (part := part_of_search()) == "fold":
+        return
+    warn(message + (in_search or fix if part else fix), SuppressionWarning)
 
 
 @documented
@@ -645,6 +659,11 @@ class NeuronTuneClassifierCV(NeuronMaskRule, HeadClassifier):
         Chosen threshold.
     scores_ : ndarray of shape (n_thresholds, n_folds)
         Scores, larger is better.
+    cv_results_ : dict of str to ndarray
+        The same as a table, in the form of scikit-learn's ``GridSearchCV``, without times: its
+        thresholds share a fit.
+    best_params_ : dict
+        Chosen threshold, as ``{"threshold": 0.5}``.
     best_score_ : float
         Mean score of the chosen threshold.
     best_estimator_ : NeuronTuneClassifier
@@ -706,6 +725,8 @@ class NeuronTuneClassifierCV(NeuronMaskRule, HeadClassifier):
         mean = self.scores_.mean(axis=1)
         best = int(np.argmax(mean))
         self.threshold_, self.best_score_ = self.thresholds[best], float(mean[best])
+        self.best_params_ = {"threshold": self.threshold_}
+        self.cv_results_ = self._results()
         _logger.debug("chosen: %s", self.threshold_)
         self.best_estimator_ = clf = self._estimator(threshold=self.threshold_).fit_study(study)
         if hasattr(self, "feature_names_in_"):
@@ -749,6 +770,19 @@ class NeuronTuneClassifierCV(NeuronMaskRule, HeadClassifier):
             clf._set_head(clf._retrain(found, clf._mask(found)))
             scores.append(scorer(clf, X_test, y_test))
         return np.array(scores, dtype=float)
+
+    def _results(self) -> dict[str, Any]:
+        """The scores as the table that GridSearchCV makes of them."""
+        of_folds = {f"split{i}_test_score": score for i, score in enumerate(self.scores_.T)}
+        mean = self.scores_.mean(axis=1)
+        return {
+            "param_threshold": np.ma.MaskedArray(np.array(self.thresholds, dtype=float)),
+            "params": [{"threshold": threshold} for threshold in self.thresholds],
+            **of_folds,
+            "mean_test_score": mean,
+            "std_test_score": self.scores_.std(axis=1),
+            "rank_test_score": rankdata(-mean, method="min").astype(np.int32),
+        }
 
     def _counts_rows(self) -> bool:
         return True

@@ -34,6 +34,16 @@ def test_same_choice_and_head_as_grid_search(solver):
     assert np.array_equal(clf.scores_, theirs)
     assert clf.threshold_ == search.best_params_["threshold"]
     assert np.array_equal(clf.coef_, search.best_estimator_.coef_)
+    assert clf.best_params_ == search.best_params_
+    assert clf.best_score_ == search.best_score_
+    theirs = {k: v for k, v in search.cv_results_.items() if not k.endswith("_time")}
+    assert [*clf.cv_results_] == [*theirs]
+    for name, values in theirs.items():
+        ours = clf.cv_results_[name]
+        assert np.array_equal(ours, values)
+        assert type(ours) is type(values)
+        assert np.asarray(ours).dtype == np.asarray(values).dtype
+    assert len(pd.DataFrame(clf.cv_results_)) == len(thresholds)
 
 
 def test_splitters_threads_and_names():

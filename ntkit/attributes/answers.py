@@ -341,8 +341,8 @@ def contents_here(
         )
     raise InputError(
         f"None of {n} digests in {where} belongs to one of these samples. Pass the samples that "
-        "were labelled. If these are the same samples, saved again, match by name: --match-names "
-        "(match_names=True in Python)."
+        "were labelled. If these are the same samples, saved again, ntkit label and ntkit debias "
+        "match them by name with --match-names (match_names=True in Python)."
     )
 
 

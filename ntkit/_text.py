@@ -85,14 +85,26 @@ def escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\1", text)
 
 
-def table(rows: Sequence[Sequence[str]], align: str = "", *, padded: bool = False) -> str:
+class Markdown(str):
+    """A table in Markdown, which a notebook displays, and its rows with the header first."""
+
+    rows: Sequence[Sequence[str]] = ()
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+def table(rows: Sequence[Sequence[str]], align: str = "", *, padded: bool = False) -> Markdown:
     """Rows as a Markdown table, the header first; ``align`` has "<" or ">" for each column."""
+    cells = rows
     rule = f"| {' | '.join('---' + ':' * (each == '>') for each in align)} |"
     if padded:
         rows = aligned(rows, align)
         rule = f"|{'|'.join('-' * (len(cell) + 2) for cell in rows[0])}|"
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], rule, *lines[1:]])
+    text = Markdown("\n".join([lines[0], rule, *lines[1:]]))
+    text.rows = cells
+    return text
 
 
 def plain_table(rows: Sequence[Sequence[str]], align: str = "") -> str:

@@ -9,15 +9,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntkit._labels import refuse_twins
+from ntkit._shown import Bar, InNotebook, Shown, ShownTable
 from ntkit.exceptions import InputError
 
 __all__ = ["LinearHead"]
 
 _BLOCK = 1 << 25  # bytes of embeddings
+_SHOWN = 20  # rows in a notebook
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LinearHead:
+class LinearHead(InNotebook):
     """A linear classification head, ``logits = Z @ coef.T + intercept``.
 
     ntkit reads this value from a model, learns a better one, and writes it back. A suppressed
@@ -232,6 +234,23 @@ class LinearHead:
         # Equal numbers have equal hashes, for any precision and sign of zero.
         weights = [(a.astype(np.float64) + 0.0).tobytes() for a in (self.coef, self.intercept)]
         return hash((self.coef.shape, *weights, tuple(self.classes.tolist())))
+
+    def _shown(self) -> Shown:
+        """A row for each logit: its bias, and the size of its weights as a bar."""
+        norms = np.linalg.norm(self.coef.astype(np.float64), axis=1)
+        used = (self.coef != 0).sum(axis=1)
+        classes = self.classes[-self.n_logits :].tolist()  # a single logit is the second class's
+        rows = [["class", "bias", "weights other than 0", "norm of the weights"]]
+        rows += [
+            [str(name), f"{bias:.4g}", str(n), f"{norm:.4g}"]
+            for name, bias, n, norm in zip(classes, self.intercept, used, norms, strict=True)
+        ]
+        most = norms.max() or 1.0
+        bars = [Bar(float(norm / most)) for norm in norms[:_SHOWN]]
+        lines = [repr(self)]
+        if len(classes) > _SHOWN:
+            lines.append(f"First {_SHOWN} of {len(classes)} classes.")
+        return Shown(lines, [ShownTable(rows[: 1 + _SHOWN], bars)])
 
     def __repr__(self) -> str:
         logits = ", one sigmoid logit" if self.n_logits == 1 else ""

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from ntkit import _text
 from ntkit._checks import check_labels, known_labels
 from ntkit._key import OF_A_LAYER, Key, group_name, lacking, names_apart
+from ntkit._shown import frame_of
 from ntkit._text import counted, interval, percent
 from ntkit._types import Array
 from ntkit.attributes.column_values import read_column
@@ -291,6 +292,12 @@ class Attribute:
             names.append(group_name(classes[y_index[row]], *of_group))
         name = " and ".join(each.name for each in attributes)
         return replace(self, name=name, value=number, names=tuple(names))
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row for each value, or group: ``name`` and ``samples``."""
+        pairs = zip(self.names, self.counts, strict=True)
+        rows = [{"name": name, "samples": n} for name, n in pairs]
+        return frame_of(rows, {"name": object, "samples": int})
 
     def rows(self, right: Array, n_samples: int | None = None) -> list[Group]:
         """A row of each value that samples have; ``right``, bool (N,), marks correct predictions.

@@ -20,7 +20,8 @@ from scipy.stats import norm
 
 from ntkit._checks import labels_of_one_type, rates
 from ntkit._key import Key, conditions_in
-from ntkit._text import counted, interval, percent, plain
+from ntkit._shown import InNotebook, Shown, ShownTable, bar_of, ends, frame_of
+from ntkit._text import counted, interval, percent, plain, with_interval
 from ntkit._types import Array
 from ntkit.attributes import Block, FeatureSet
 from ntkit.attributes.feature_set import FEWEST, both_of, values_by_name
@@ -318,8 +319,8 @@ CONJUNCTION = "conjunction"
 """Kind of a finding of two conditions."""
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(InNotebook):
     """An attribute that is correlated with a class, and on which the errors of the model depend.
 
     A *conjunction* of two attributes is a finding if the errors depend on having both.
@@ -459,6 +460,30 @@ class Finding:
         facts = {name: getattr(self, name) for name in _FACTS}
         return dict(plain({**facts, "groups": groups}))
 
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row for each class, with the attribute and without it.
+
+        Columns: ``class``, ``with_it``, ``samples``, ``accuracy``, ``low``, ``high``.
+        """
+        rows = [
+            {"class": group.name, "with_it": group.which, "samples": group.n,
+             "accuracy": group.value, **ends("", group.interval)}
+            for group in self.groups
+        ]  # fmt: skip
+        return frame_of(rows, _GROUP_COLUMNS)
+
+    def _shown(self) -> Shown:
+        rows = [["class", "attribute", "samples", "accuracy in %, 95 % interval"]]
+        for group in self.groups:
+            share = with_interval(group.value, group.interval, group.n)
+            rows.append([str(group.name), _with(group), str(group.n), share])
+        return Shown([str(self)], [ShownTable(rows, [*map(bar_of, self.groups)])])
+
+    def __repr__(self) -> str:
+        worst = self.worst
+        share = f"{percent(worst.value)} of {worst.n} right"
+        return f"Finding({self.name!r}: class {_label(worst.name)} {_with(worst)}, {share})"
+
     def __str__(self) -> str:
         worst = self.worst
         other = self.beside(worst)
@@ -480,6 +505,8 @@ class Finding:
         return f"{sentence}{end}{unknown}"
 
 
+_GROUP_COLUMNS = {"class": object, "with_it": bool, "samples": int, "accuracy": float}
+_GROUP_COLUMNS |= {"low": float, "high": float}
 _FACTS = (
     "name", "feature_set", "exact", "goes_with", "present", "n", "n_known", "n_unknown", "share",
     "share_elsewhere", "association", "error_contrast", "score", "p_value", "same", "opposed",

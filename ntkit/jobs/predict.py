@@ -19,6 +19,7 @@ from ntkit._disk import StrPath
 from ntkit._doc import documented
 from ntkit._labels import guarded_cell, listed_in_order
 from ntkit._output import check_file, new_file
+from ntkit._shown import Bar, InNotebook, Shown, ShownTable
 from ntkit._text import counted, listed, named_apart, percent, plain
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -38,12 +39,14 @@ from ntkit.samples.join import named_by_column
 from ntkit.samples.read import read
 from ntkit.samples.samples import Match, input_paths
 
+_SHOWN = 10  # rows in a notebook
+
 __all__ = ["Predictions", "predict", "write_predictions"]
 
 
 @documented
 @dataclass(frozen=True, eq=False, repr=False)
-class Predictions:
+class Predictions(InNotebook):
     """Predictions of a model for N samples, returned by :func:`predict`.
 
     Of a model that gives every sample K labels, ``classes`` holds their names, and ``labels``,
@@ -79,7 +82,34 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def _shown(self) -> Shown:
+        """The first predictions, each with the probability of its class."""
+        if self.labels.ndim == 2:
+            having = [self.classes[has == 1].tolist() for has in self.labels[:_SHOWN]]
+            return self._table_of([[listed(some, 5) or "none"] for some in having], ["labels"])
+        right = [] if self.y is None else ["true"]
+        rows, bars = list[list[str]](), list[Bar]()
+        for i, margin in enumerate(self.margins[:_SHOWN].tolist()):
+            share = float(self.probabilities[i].max())
+            true = [] if self.y is None else [str(self.y[i])]
+            rows.append([str(self.labels[i]), percent(share), f"{margin:.3g}", *true])
+            bars.append(Bar(share))
+        return self._table_of(rows, ["predicted", "probability", "margin", *right], bars)
+
+    def _table_of(
+        self, rows: list[list[str]], header: list[str], bars: Sequence[Bar] = ()
+    ) -> Shown:
+        """The first samples by name, each with some cells."""
+        names = range(len(self)) if self.names is None else self.names
+        named = [[str(name), *row] for name, row in zip(names, rows, strict=False)]
+        more = f"First {_SHOWN} of {len(self)}." if len(self) > _SHOWN else ""
+        return Shown([self._in_short(), more], [ShownTable([["sample", *header], *named], bars)])
+
     def __repr__(self) -> str:
+        return f"Predictions({self._in_short()})"
+
+    def _in_short(self) -> str:
+        """Numbers of samples and classes, and the accuracy of known labels."""
         right = ""
         several = self.labels.ndim == 2
         y = np.empty(0) if self.y is None else np.asarray(self.y)
@@ -87,7 +117,7 @@ class Predictions:
         if np.any(known) and (several or np.isin(y[known], self.classes).all()):
             right = f", {percent(np.mean((self.labels == y)[known]))} right"
         what = "labels" if several else "classes"
-        return f"Predictions({len(self)} samples, {len(self.classes)} {what}{right})"
+        return f"{len(self)} samples, {len(self.classes)} {what}{right}"
 
 
 @documented

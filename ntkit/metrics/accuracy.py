@@ -22,13 +22,18 @@ from ntkit._checks import (
 )
 from ntkit._doc import documented
 from ntkit._key import group_name
-from ntkit._text import interval, one_line, percent, plain, table, without_controls
+from ntkit._shown import InNotebook, Shown, ShownTable, bar_of, ends, frame_of
+from ntkit._text import Markdown, interval, one_line, percent, plain, table, without_controls
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.metrics.bounds import least_drop_bounds, likely_drop
 from ntkit.metrics.rows import Kind, Row, Summary, compare
 
 _NO_GROUPS = "No group labels were given: the worst group is the worst class."
+
+_COLUMNS: dict[str, type] = {"kind": str, "name": object, "worst": object, "samples": int}
+_COLUMNS |= dict.fromkeys(("accuracy", "low", "high", "before", "before_low", "before_high"), float)
+_COLUMNS |= dict.fromkeys(("change", "change_low", "change_high"), float)
 
 Subsets = list[tuple[Kind, Any, Array]]
 """Groups: kind, name, and numbers of their samples."""
@@ -180,7 +185,7 @@ def accuracy_in(groups: Subsets, right: Array, sample_weight: ArrayLike | None) 
 
 
 @dataclass(frozen=True, repr=False)
-class GroupReport:
+class GroupReport(InNotebook):
     """Accuracies per class and per group; made by :func:`group_report`.
 
     Attributes
@@ -235,7 +240,23 @@ class GroupReport:
             "rows": plain(rows),
         }
 
-    def table(self, *, markdown: bool = True) -> str:
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row for each class, group and summary.
+
+        Columns: ``kind``, ``name``, ``worst`` (name of the worst class or group), ``samples``,
+        ``accuracy``, ``low``, ``high``, and the same before: ``before``, ``before_low``,
+        ``before_high``, ``change``, ``change_low``, ``change_high``. Shares are in [0, 1].
+        """
+        rows = [
+            {"kind": row.kind, "name": row.name, "worst": row.which, "samples": row.n,
+             "accuracy": row.value, **ends("", row.interval), "before": was and was.value,
+             **ends("before_", was.interval if was else None), "change": row.change,
+             **ends("change_", row.change_interval)}
+            for row, was in self._pairs()
+        ]  # fmt: skip
+        return frame_of(rows, _COLUMNS)
+
+    def table(self, *, markdown: bool = True) -> Markdown:
         """The report as a Markdown table, in percent; ``markdown=False`` does not escape names."""
         coverage = f"{100 * self.confidence:g} % interval"
         header = ["", "samples", "accuracy", coverage]
@@ -257,10 +278,14 @@ class GroupReport:
             lines.append(cells)
         text = table(lines, "<" + ">" * (len(header) - 1))
         if not self.grouped:
-            return f"{text}\n\n{_NO_GROUPS}"
-        if self.n_unknown:
-            return f"{text}\n\n{self._unknown()}: they count only for the classes and the average."
-        return text
+            note = _NO_GROUPS
+        elif self.n_unknown:
+            note = f"{self._unknown()}: they count only for the classes and the average."
+        else:
+            return text
+        noted = Markdown(f"{text}\n\n{note}")
+        noted.rows = text.rows
+        return noted
 
     def _pairs(self) -> list[tuple[Row, Row | None]]:
         """The rows with those of the old model, if there is one."""
@@ -273,7 +298,15 @@ class GroupReport:
     def __str__(self) -> str:
         return self.table(markdown=False)
 
+    def _shown(self) -> Shown:
+        rows = ShownTable(self.table(markdown=False).rows, [*map(bar_of, self.rows)])
+        return Shown([f"{self._in_short()}."], [rows])
+
     def __repr__(self) -> str:
+        return f"GroupReport({self._in_short()})"
+
+    def _in_short(self) -> str:
+        """The number of samples, and the summaries."""
         parts = []
         for row, old in self._pairs():
             if row.kind == "summary":
@@ -283,7 +316,7 @@ class GroupReport:
         no_groups = "" if self.grouped else "; no group labels"
         if self.n_unknown:
             no_groups = f"; {self._unknown().lower()}"
-        return f"GroupReport({self.summary('average').n} samples: {'; '.join(parts)}{no_groups})"
+        return f"{self.summary('average').n} samples: {'; '.join(parts)}{no_groups}"
 
 
 @documented

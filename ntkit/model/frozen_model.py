@@ -19,6 +19,7 @@ import onnx_ir as ir
 from onnx_ir.traversal import RecursiveGraphIterator
 
 from ntkit._doc import documented
+from ntkit._shown import InNotebook, Shown, ShownTable
 from ntkit._text import listed
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.graph.files import (
@@ -118,7 +119,7 @@ class Known:
 
 
 @documented
-class FrozenModel:
+class FrozenModel(InNotebook):
     """An ONNX classifier: its unchanged graph, and its last linear layer as a LinearHead.
 
     Make one with :meth:`load`. It is immutable: :meth:`with_head` returns a new one.
@@ -314,6 +315,18 @@ class FrozenModel:
     def __repr__(self) -> str:
         name = self.path.name if self.path else "in memory"
         return f"FrozenModel({name}, embedding={self.embedding.name!r}, head={self.head!r})"
+
+    def _shown(self) -> Shown:
+        facts = {
+            "file": "in memory" if self.path is None else str(self.path),
+            "embedding": self.embedding.name,
+            "head": "none" if self.head is None else repr(self.head),
+        }
+        if self.label is not None:
+            facts["label"] = self.label
+        rows = [["", ""], *([name, value] for name, value in facts.items())]
+        name = self.path.name if self.path else "in memory"
+        return Shown([f"FrozenModel {name}"], [ShownTable(rows)])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenModel:
         return self  # immutable: scikit-learn's clone may share it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from shlex import quote
 from typing import Any
@@ -13,7 +13,9 @@ from urllib.parse import quote as quoted_address
 
 import numpy as np
 
+from ntkit._html import brief, cells_of, offline_page
 from ntkit._key import OF_A_LAYER, OF_A_TABLE, Key, shown
+from ntkit._text import one_line
 from ntkit._types import Array
 from ntkit.attributes.activations import layer_of
 from ntkit.attributes.findings import (
@@ -22,11 +24,12 @@ from ntkit.attributes.findings import (
     AuditedPredictions,
     Finding,
 )
+from ntkit.attributes.word_lists import places_of
 from ntkit.metrics import Row
-from ntkit.pages._offline import brief, cells_of, offline_page, snippet_of, thumbnail_of
 from ntkit.pages.change_cards import KEEPS_THE_CLASS, ShownChange, bar, change_card, change_in_words
-from ntkit.samples.looks import Inputs, Unlabelled
+from ntkit.samples.looks import Inputs, Unlabelled, thumbnail_of
 
+_AROUND = 130  # characters before and after a word
 _MOST_NOUNS = 4  # attributes of a value that a question names
 _HEIGHT = {
     " high": ("a high", "the highest part", "is lower"),
@@ -409,6 +412,39 @@ def look_of(
         "cells": cells,
         "n_more": n_more,
     }
+
+
+def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """A piece of a text around the first of some words, as parts with marks."""
+    # The mark is "", "this" (the attribute) or "other" (an opposite one); … marks a cut.
+    marks = dict.fromkeys(this, "this")
+    marks = {**marks, **{word: "other" for word in other if word not in marks}}
+    places = [*places_of(text, marks)]
+    first = [begin for begin, _, word in places if marks[word] == "this"]
+    start = next(iter(first or [begin for begin, *_ in places]), 0)
+    low, high = _between_words(text, max(0, start - _AROUND), start + _AROUND)
+    parts, at = [("… ", "")] if low else [], low
+    for begin, end, word in places:
+        if max(low, at) <= begin and end <= high:
+            parts += [(_spaced(text[at:begin]), ""), (_spaced(text[begin:end]), marks[word])]
+            at = end
+    parts.append((_spaced(text[at:high]) + (" …" if high < len(text) else ""), ""))
+    return [part for part in parts if part[0]]
+
+
+def _between_words(text: str, low: int, high: int) -> tuple[int, int]:
+    """Limits of a piece, moved to the nearest space, so that no word is cut."""
+    if low:
+        low += max(0, text[low : low + 20].find(" ") + 1)
+    space = text.rfind(" ", high - 20, high)
+    return low, (high if high >= len(text) or space < 0 else space)
+
+
+def _spaced(text: str) -> str:
+    """White space as single spaces, also at both ends."""
+    line = one_line(text)
+    before = " " if text[:1].isspace() and line else ""
+    return before + line + (" " if text[-1:].isspace() else "")
 
 
 def _words_of(names: Sequence[str]) -> list[str]:

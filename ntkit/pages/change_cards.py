@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
 
+from ntkit._html import brief, cells_of
 from ntkit._key import parts_of_change
 from ntkit._text import one_line
-from ntkit.pages._offline import brief, cells_of, thumbnail_of
-from ntkit.samples.looks import Inputs
+from ntkit.samples.looks import Inputs, thumbnail_of
 
 _IMAGE_CHANGES = {
     "border": "The border of the image replaced by that of another image",

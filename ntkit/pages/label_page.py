@@ -9,11 +9,11 @@ from typing import Any
 
 from ntkit._disk import StrPath
 from ntkit._doc import documented
+from ntkit._html import brief, cells_of, offline_page
 from ntkit._labels import guarded_cell
 from ntkit._output import check_folder, new_folder
 from ntkit.exceptions import InputError
-from ntkit.pages._offline import brief, cells_of, offline_page, thumbnail_of
-from ntkit.samples.looks import Inputs
+from ntkit.samples.looks import Inputs, thumbnail_of
 
 __all__ = ["write_label_page"]
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._html import markdown, offline_page, page_percent, rendered
 from ntkit._text import counted, one_line, shortened
 from ntkit._types import Array
 from ntkit.extraction import Samples
 from ntkit.metrics import GroupReport, Row, compare, group_report
-from ntkit.pages._offline import markdown, offline_page, page_percent, rendered, thumbnail_of
 from ntkit.pages.usage import Usage
 from ntkit.samples.kinds import Arrays, ColumnData, SeveralInputs
-from ntkit.samples.looks import Inputs
+from ntkit.samples.looks import Inputs, thumbnail_of
 from ntkit.spuriousness import non_constant_neurons
 
 _SIDE, _SNIPPET = 112, 160  # pixels of an image, characters of a text

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ntkit._html import rendered
 from ntkit._text import listed
 from ntkit.extraction import Samples, TextPreprocessing, Texts
 from ntkit.graph.tensors import TensorInfo
 from ntkit.inputs.text_preprocessing import saved_settings
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import outputs_from_logits
-from ntkit.pages._offline import rendered
 from ntkit.samples.kinds import TextData
 
 _MOST = 20  # listed classes and columns

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -16,6 +20,7 @@ from ntkit.inputs.image_files import decode
 from ntkit.inputs.image_preprocessing import as_viewed
 
 _CHANNELS = (1, 3)
+_SIDE = 176  # pixels of a small image
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,3 +159,39 @@ class Unlabelled:
         rows = np.flatnonzero(self.values[name] == 1)
         drawn = np.random.default_rng(0).permutation(rows)[:_EXAMPLES]
         return [int(row) for row in np.sort(drawn)]
+
+
+def thumbnail_of(image: Any, side: int = _SIDE) -> str | None:
+    """A small image as a data URI; None if there is no image to show."""
+    try:
+        if isinstance(image, str | os.PathLike):
+            image = decode(Path(image))
+        if not isinstance(image, Image.Image):
+            image = Image.fromarray(_pixels(np.asarray(image)))
+        image = ImageOps.exif_transpose(image).convert("RGB")
+        if max(image.size) < side:  # enlarge a tiny image by a whole factor
+            factor = side // max(image.size)
+            size = image.width * factor, image.height * factor
+            image = image.resize(size, Image.Resampling.NEAREST)
+        image.thumbnail((side, side))
+        content = BytesIO()
+        image.save(content, "WEBP", quality=80)
+        return f"data:image/webp;base64,{b64encode(content.getvalue()).decode()}"
+    except (OSError, ValueError, TypeError):  # missing or damaged file, or not an image
+        return None
+
+
+def _pixels(image: Any) -> Any:
+    """Grey or RGB bytes; values from 0 to 1 are scaled, other ranges are stretched."""
+    if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,), (4,)):
+        raise ValueError("not an image")
+    if image.ndim == 3:
+        image = image[:, :, 0] if image.shape[2] == 1 else image[:, :, :3]
+    if image.dtype == np.uint8:
+        return image
+    values = np.nan_to_num(image.astype(np.float64))
+    low, high = float(values.min()), float(values.max())
+    most = 255.0 if image.dtype.kind in "iu" else 1.0
+    if low < 0 or high > most:
+        values, most = values - low, max(high - low, 1e-12)
+    return (255 * (values / most)).astype(np.uint8)

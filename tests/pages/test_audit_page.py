@@ -20,9 +20,9 @@ from ntkit.jobs.audit.changes import ChangeFindings
 from ntkit.jobs.audit.files import write_audit
 from ntkit.jobs.audit.from_predictions import with_retraining
 from ntkit.metrics import Row
-from ntkit.pages._offline import snippet_of, thumbnail_of
-from ntkit.pages.audit_page import examples_of, question_of, wording
+from ntkit.pages.audit_page import examples_of, question_of, snippet_of, wording
 from ntkit.pages.change_cards import change_in_words, differing
+from ntkit.samples.looks import thumbnail_of
 from tests.pages import audits
 from tests.pages.audits import FILM, MADE, PRED, N, Y
 from tests.pages.parsed import Page

@@ -11,6 +11,7 @@ import numpy as np
 
 from ntkit._doc import documented
 from ntkit._key import Key
+from ntkit._shown import InNotebook, Shown, ShownTable
 from ntkit._text import as_json, counted, escaped, listed, percent, plain_table, printable, table
 from ntkit._types import Array
 from ntkit._version import __version__
@@ -30,7 +31,7 @@ _KEPT = 256 << 20  # bytes of the attributes that stay in memory for the next la
 
 @documented
 @dataclass(frozen=True, eq=False)
-class LabelAudits(Mapping[str, Audit]):
+class LabelAudits(InNotebook, Mapping[str, Audit]):
     """Audits of the labels of a model, by name, with one correction for all.
 
     :func:`ntkit.audit_model` returns it for a model that gives every sample several labels.
@@ -174,6 +175,9 @@ class LabelAudits(Mapping[str, Audit]):
             return [first, f"{tests} No label's errors depend on any of them {passed}."]
         whose = "one label depend" if some == 1 else f"{some} labels depend"
         return [first, f"{tests} The errors of {whose} on some of them {passed}."]
+
+    def _shown(self) -> Shown:
+        return Shown(self.sentences(), [ShownTable(self.rows())])
 
     def __repr__(self) -> str:
         found = sum(bool(audit.findings) for audit in self.values())

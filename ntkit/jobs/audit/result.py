@@ -13,7 +13,9 @@ import numpy as np
 from ntkit._doc import documented
 from ntkit._key import Key, lacking
 from ntkit._labels import listed as listed_labels
+from ntkit._shown import InNotebook, Shown, ShownTable, bar_of, ends, frame_of
 from ntkit._text import (
+    Markdown,
     as_json,
     counted,
     escaped,
@@ -45,17 +47,24 @@ from ntkit.jobs.audit.changes import (
     change_for,
 )
 from ntkit.metrics import Row
-from ntkit.samples.looks import Inputs, Unlabelled
+from ntkit.samples.looks import Inputs, Unlabelled, thumbnail_of
 
+_COLUMNS: dict[str, type] = {
+    "name": str, "feature_set": str, "exact": bool, "shown": bool, "correlated_with": object,
+    "present": bool, "score": float, "p_value": float, "samples": int, "worst_class": object,
+    "worst_with_it": bool, "worst_samples": int, "accuracy": float, "low": float, "high": float,
+    "accuracy_rest": float, "accuracy_if_unrelated": float, "same": object, "opposed": object,
+}  # fmt: skip
 _SHOWN = 10  # rows of a complete table
 _STRONGEST = 5  # rows of a table in the terminal
 _NAME = 48  # characters of a finding's name in the terminal
 _LONG_NAME = 80
+_THUMBNAILS, _SIDE = 3, 64  # images of a finding in a notebook, and their pixels
 
 
 @documented
 @dataclass(frozen=True, eq=False)
-class Audit:
+class Audit(InNotebook):
     """Findings of an audit: attributes that a model's errors depend on.
 
     :func:`ntkit.audit` and :func:`ntkit.audit_model` return it.
@@ -302,7 +311,43 @@ class Audit:
         """All values as JSON text."""
         return as_json(self.as_dict())
 
-    def table(self, most: int = _SHOWN) -> str:
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row for each of the :attr:`findings`.
+
+        Columns: ``name``, ``feature_set``, ``exact``, ``shown`` (whether the page shows it),
+        ``correlated_with``, ``present``, ``score``, ``p_value``, ``samples`` (with the attribute);
+        of the worst group ``worst_class``, ``worst_with_it``, ``worst_samples``, ``accuracy``,
+        ``low``, ``high``; ``accuracy_rest`` of its class; ``accuracy_if_unrelated``, ``same`` and
+        ``opposed``.
+        """
+        return frame_of([self._facts_of(i) for i in range(len(self.findings))], _COLUMNS)
+
+    def _facts_of(self, i: int) -> dict[str, Any]:
+        """A finding as a row of a frame."""
+        finding = self.findings[i]
+        worst, unrelated = finding.worst, finding.unrelated
+        return {
+            "name": finding.name,
+            "feature_set": finding.feature_set,
+            "exact": finding.exact,
+            "shown": i < len(self.shown),
+            "correlated_with": finding.goes_with,
+            "present": finding.present,
+            "score": finding.score,
+            "p_value": finding.p_value,
+            "samples": finding.n,
+            "worst_class": worst.name,
+            "worst_with_it": worst.which,
+            "worst_samples": worst.n,
+            "accuracy": worst.value,
+            **ends("", worst.interval),
+            "accuracy_rest": finding.beside(worst).value,
+            "accuracy_if_unrelated": unrelated and unrelated.value,
+            "same": finding.same,
+            "opposed": finding.opposed,
+        }
+
+    def table(self, most: int = _SHOWN) -> Markdown:
         """The first findings as a Markdown table with escaped names, accuracies in percent."""
         header = ["", "attribute", "correlated with", "score", "p"]
         rows = [[*header, "worst group", "accuracy", "rest of class"]]
@@ -340,6 +385,26 @@ class Audit:
 
     def _short(self) -> str:
         """At most five lines, and a table of the strongest findings or changes."""
+        lines, rows = self._in_short()
+        if not rows:
+            return "\n".join(lines)
+        return "\n".join([*lines, "", plain_table(rows, "<>>" if len(rows[0]) == 3 else "<<<<>>")])
+
+    def _shown(self) -> Shown:
+        """The same lines and rows; bars, and images that are wrong, of the findings' groups."""
+        lines, rows = self._in_short()
+        if not rows or not self.labelled:
+            return Shown(lines, [ShownTable(rows)] if rows else [])
+        shown = self.shown[: len(rows) - 1]
+        wrong = [finding.examples["conflicting, wrong"][:_THUMBNAILS] for finding in shown]
+        images_of = (self.inputs or Inputs()).images_of([*chain(*wrong)])
+        small = {row: thumbnail_of(image, _SIDE) for row, image in images_of}
+        images = [[small[row] or "" for row in of if small.get(row)] for of in wrong]
+        bars = [bar_of(finding.worst) for finding in shown]
+        return Shown(lines, [ShownTable(rows, bars, images if any(images) else ())])
+
+    def _in_short(self) -> tuple[list[str], list[list[str]]]:
+        """The first lines, and the table of the strongest findings or changes, header first."""
         lines = self._first_lines()
         if self.retraining and self.retraining.findings:
             named = listed(_short_names(self.retraining.findings), 3, " {} in all")
@@ -349,12 +414,11 @@ class Audit:
             rows = [["change of the input", "flips in %", "control in %"]]
             names = _cut_apart([each.row.name for each in changes[:_STRONGEST]], _NAME)
             rows += [[name, *_flips(each)] for name, each in zip(names, changes, strict=False)]
-            lines += _follows_most(changes)
-            return "\n".join([*lines, "", plain_table(rows, "<>>")])
+            return [*lines, *_follows_most(changes)], rows
         if changes:
             lines += [_flips_most(changes, self.findings), *_follows_most(changes)]
         if not self.findings:
-            return "\n".join(lines)
+            return lines, []
         n, first = len(self.findings), self.shown[:_STRONGEST]
         shown = f"First {len(first)} of {n} findings" if n > len(first) else "Findings"
         rows = [["", "finding", "correlated with", "worst group", "accuracy", "rest of class"]]
@@ -367,8 +431,7 @@ class Audit:
             beside = finding.beside(worst)
             i = str(len(rows))
             rows.append([i, name, of_class, group, _right(worst), _right(beside)])
-        columns = plain_table(rows, "<<<<>>")
-        return "\n".join([*lines, f"{shown}, accuracies in %:", "", columns])
+        return [*lines, f"{shown}, accuracies in %:"], rows
 
     def _complete(self) -> str:
         """All results in Markdown."""

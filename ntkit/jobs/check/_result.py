@@ -8,14 +8,23 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
+from ntkit._shown import InNotebook, Shown, ShownTable, bar_of, ends, frame_of
 from ntkit._text import (
     as_json,
+    counted,
+    escaped,
+    one_line,
+    percent,
     plain,
+    shortened,
+    with_interval,
+    without_controls,
 )
 from ntkit._types import Array
 from ntkit.metrics import Row
 from ntkit.metrics.rows import ClassRate, Kind, Outcome, Verdict, worst_outcome
 
+_SHOWN = 20  # rows in a notebook
 _EXIT: dict[Outcome, int] = {"pass": 0, "fail": 1, "too few": 3}
 
 
@@ -47,12 +56,25 @@ def _facts(row: Row) -> dict[str, Any]:
     return dict(plain(facts))
 
 
+_COLUMNS: dict[str, type] = {"label": object, "kind": str, "name": str, "measure": str}
+_COLUMNS |= {"samples": int, "value": float, "low": float, "high": float, "before": float}
+_COLUMNS |= dict.fromkeys(("change", "change_low", "change_high", "lost", "gained"), float)
+_COLUMNS |= {"outcome": object}
+
+
+def _measure(row: Row) -> str:
+    """What the value of a row is."""
+    if isinstance(row, ClassRate):
+        return row.rate
+    return "flip rate" if row.kind == "change" else "accuracy"
+
+
 _VERDICT = ("limit", "bound", "value", "interval", "outcome", "enough")
 
 
 @documented
 @dataclass(frozen=True, eq=False, repr=False)
-class CheckResult:
+class CheckResult(InNotebook):
     """Result of :func:`ntkit.check`: the outcome, and the numbers of every subset.
 
     Attributes
@@ -183,6 +205,22 @@ class CheckResult:
             "notes": list(self.notes),
         }
 
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row for each subset, rate of a class and change of the inputs.
+
+        Columns: ``label`` (of several), ``kind``, ``name``, ``measure`` ("accuracy", a rate or
+        "flip rate"), ``samples``, ``value``, ``low``, ``high``, ``before``, ``change``,
+        ``change_low``, ``change_high``, ``lost``, ``gained`` and ``outcome``. Shares are in [0, 1].
+        """
+        rows = [
+            {"label": row.label, "kind": row.kind, "name": called(row), "measure": _measure(row),
+             "samples": row.n, "value": row.value, **ends("", row.interval),
+             "before": row.before, "change": row.change, **ends("change_", row.change_interval),
+             "lost": row.lost, "gained": row.gained, "outcome": row.outcome}
+            for row in self.every
+        ]  # fmt: skip
+        return frame_of(rows, _COLUMNS)
+
     def to_json(self) -> str:
         """:meth:`as_dict` as JSON."""
         return as_json(self.as_dict())
@@ -196,7 +234,137 @@ class CheckResult:
         rows = [row for row in self.rows if row.kind == kind and row.n]
         return min(rows, key=lambda row: row.value, default=None)
 
+    def _shown(self) -> Shown:
+        """The first lines and the table of the text, then all rates and changes, with bars."""
+        shown = rows_in_order(self, _SHOWN)
+        rows = [header_of(self), *(cells_of(row, False) for row in shown)]
+        lines = [first_line(self), main_results(self)]
+        if more := len(self.rows) - len(shown):
+            lines.append(f"{more} more rows are in to_frame().")
+        tables = [ShownTable(rows, [*map(bar_of, shown)])]
+        if others := [*self.rates, *self.changes]:
+            header = ["rate or change of the inputs", "samples", "share, 95 % interval", "limits"]
+            cells = [
+                [called(r), str(r.n), with_interval(r.value, r.interval, r.n), r.outcome or ""]
+                for r in others
+            ]
+            tables.append(ShownTable([header, *cells], [*map(bar_of, others)]))
+        return Shown(lines, tables)
+
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(self.of(each))} {each}" for each in _EXIT)
         several = f", {len(self.labels)} labels" * (len(self.labels) > 1)
         return f"CheckResult({self.outcome}: {counts}; {self.n_samples} samples{several})"
+
+
+# -- words, for all texts of a check ---------------------------------------------------------------
+
+FIRST = {"pass": "Passed", "fail": "Failed", "too few": "Too few samples to say"}
+FIRST |= {"unchanged": "Unchanged, too few samples to prove"}
+_MARKS = {"pass": "pass", "fail": "**fail**", "too few": "*too few*", "unchanged": "unchanged"}
+_RANK = {"fail": 0, "too few": 1}
+
+
+def main_results(result: CheckResult) -> str:
+    """Sentence with average, worst class, worst group, new errors and errors fixed."""
+    average = result.average
+    lowest = "" if average.label is None else f", lowest ({line_of(average.label)})"
+    accuracies = [f"Average accuracy{lowest} {_accuracy(average)}"]
+    for kind, worst in (("class", result.worst_class), ("group", result.worst_group)):
+        if worst is None:
+            continue
+        name = line_of(called(worst))
+        rows = [row for row in result.rows if row.kind == kind and row.n]
+        first = min(rows, key=lambda row: worst.value if row.before is None else row.before)
+        if worst.before is None or first is worst:
+            accuracies.append(f"worst {kind} ({name}) {_accuracy(worst)}")
+            continue
+        accuracies.append(
+            f"worst {kind} {percent(first.before, unit='')} ({line_of(called(first))}) → "
+            f"{percent(worst.value)} ({name})"
+        )
+    sentence = ", ".join(accuracies) + "."
+    averages = [row for row in result.rows if row.kind == "average"]
+    n, new = sum(row.n for row in averages), len(result.new_errors)
+    if average.gained is not None and n:
+        fixed = int(sum(row.gained or 0 for row in averages))
+        of_labels = f" of {n} labels" * (average.label is not None)
+        sentence += (
+            f" {counted(new, 'new error')} ({percent(new / n)}{of_labels}), "
+            f"{counted(fixed, 'error')} fixed."
+        )
+    return sentence
+
+
+def _accuracy(row: Row) -> str:
+    """Accuracy before and after."""
+    if not row.n:
+        return "unknown"
+    was = "" if row.before is None else f"{percent(row.before, unit='')} → "
+    return f"{was}{percent(row.value)}"
+
+
+def name_and_mark(name: str, outcome: Outcome | None, markdown: bool) -> tuple[str, str]:
+    return (
+        (escaped_line(name), _MARKS.get(outcome or "", ""))
+        if markdown
+        else (line_of(name), outcome or "")
+    )
+
+
+def cells_of(row: Row, markdown: bool) -> list[str]:
+    name, mark = name_and_mark(row.title, row.outcome, markdown)
+    if row.change_interval is None:
+        return [name, str(row.n), with_interval(row.value, row.interval, row.n), mark]
+    return [
+        name,
+        str(row.n),
+        percent(row.before, unit=""),
+        percent(row.value, unit=""),
+        with_interval(row.change, row.change_interval, row.n, sign="+"),
+        str(row.lost),
+        mark,
+    ]
+
+
+def worst_first(row: Row) -> tuple[int, float]:
+    """Rows that do not pass come first, then those that change most for the worse."""
+    worse = -1.0 if row.counts_errors else 1.0
+    before = row.before
+    change = row.value if before is None else row.value - before
+    return _RANK.get(row.outcome or "", 2), worse * change if row.n else 2.0
+
+
+def line_of(text: str) -> str:
+    """A text on one line, with at most 80 characters."""
+    return shortened(one_line(without_controls(text)), 80)
+
+
+def first_line(result: CheckResult) -> str:
+    """The outcome, what was checked, and on how many samples."""
+    several = f" with {len(result.labels)} labels" * (len(result.labels) > 1)
+    n = counted(result.n_samples, "sample")
+    return f"{FIRST[result.outcome]}: {result.title}, {n}{several}{held_to_in_words(result)}."
+
+
+def rows_in_order(result: CheckResult, most: int) -> list[Row]:
+    """The row of all samples, then the worst ones."""
+    average = result.average
+    return sorted(result.rows, key=lambda row: (row is not average, worst_first(row)))[:most]
+
+
+def header_of(result: CheckResult) -> list[str]:
+    """The header of the table of accuracies."""
+    compared = ["before", "after", "change", "new errors"]
+    columns = ["accuracy"] if result.average.before is None else compared
+    return ["", "samples", *columns, "limits"]
+
+
+def held_to_in_words(result: CheckResult) -> str:
+    """Words on limits that ntkit found by itself."""
+    return "" if result.held_to is None else ", held to the limits that came with this model"
+
+
+def escaped_line(text: str) -> str:
+    """A text on one line, with Markdown's special characters escaped."""
+    return escaped(one_line(without_controls(text)))

@@ -11,19 +11,29 @@ from ntkit._disk import StrPath
 from ntkit._doc import documented
 from ntkit._output import check_file, new_file
 from ntkit._text import (
-    counted,
-    escaped,
     listed,
-    one_line,
     percent,
     plain_table,
-    shortened,
     table,
     with_interval,
     without_controls,
 )
 from ntkit.exceptions import InputError
-from ntkit.jobs.check._result import CheckResult, called
+from ntkit.jobs.check._result import (
+    FIRST,
+    CheckResult,
+    called,
+    cells_of,
+    escaped_line,
+    first_line,
+    header_of,
+    held_to_in_words,
+    line_of,
+    main_results,
+    name_and_mark,
+    rows_in_order,
+    worst_first,
+)
 from ntkit.metrics import Row
 from ntkit.metrics.rows import Outcome, Verdict
 
@@ -45,7 +55,7 @@ def junit_of(result: CheckResult) -> str:
     suites = ElementTree.Element("testsuites", counts)
     label = "".join(f" of {_writable(each)}" for each in result.labels if len(result.labels) == 1)
     suite = ElementTree.SubElement(
-        suites, "testsuite", {"name": f"ntkit check{label}{_held_to(result)}", **counts}
+        suites, "testsuite", {"name": f"ntkit check{label}{held_to_in_words(result)}", **counts}
     )
     for row, verdict in cases:
         named = {
@@ -127,11 +137,7 @@ def write_check(
 
 _MOST = 40  # rows of a table in Markdown
 _MOST_IN_TERMINAL = 12
-_FIRST = {"pass": "Passed", "fail": "Failed", "too few": "Too few samples to say"}
-_FIRST |= {"unchanged": "Unchanged, too few samples to prove"}
 _NOT_PASSED: tuple[Outcome, ...] = ("fail", "too few", "unchanged")
-_MARKS = {"pass": "pass", "fail": "**fail**", "too few": "*too few*", "unchanged": "unchanged"}
-_RANK = {"fail": 0, "too few": 1}
 
 
 def summary_of(result: CheckResult) -> str:
@@ -141,30 +147,25 @@ def summary_of(result: CheckResult) -> str:
 
 def _text(result: CheckResult, *, markdown: bool) -> str:
     """The outcome, a row for each subset and change, and the limits that do not pass."""
-    most, text = (_MOST, _escaped) if markdown else (_MOST_IN_TERMINAL, str)
-    several = f" with {len(result.labels)} labels" * (len(result.labels) > 1)
-    n = counted(result.n_samples, "sample")
-    first = f"{_FIRST[result.outcome]}: {result.title}, {n}{several}{_held_to(result)}."
-    average = result.average  # comes first, then the worst
-    rows = sorted(result.rows, key=lambda row: (row is not average, _worst_first(row)))[:most]
-    compared = ["before", "after", "change", "new errors"]
-    columns = ["accuracy"] if average.before is None else compared
-    cells = [["", "samples", *columns, "limits"], *(_cells(row, markdown) for row in rows)]
-    parts = [f"### {_escaped(first)}", ""] if markdown else [first]
-    parts += [text(_main_results(result)), "", _columns(cells, markdown)]
+    most, text = (_MOST, escaped_line) if markdown else (_MOST_IN_TERMINAL, str)
+    first = first_line(result)
+    rows = rows_in_order(result, most)
+    cells = [header_of(result), *(cells_of(row, markdown) for row in rows)]
+    parts = [f"### {escaped_line(first)}", ""] if markdown else [first]
+    parts += [text(main_results(result)), "", _columns(cells, markdown)]
     if result.rates:
-        rates = sorted(result.rates, key=_worst_first)[:most]
+        rates = sorted(result.rates, key=worst_first)[:most]
         parts += ["", _shares(rates, "rate of a class", "rate", markdown)]
     if more := len(result.rows) - len(rows) + max(0, len(result.rates) - most):
         parts += ["", f"{more} more rows are in the JSON (--json)."]
     if result.left_out:
-        small = listed([f"{_line(row.title)} ({row.n})" for row in result.left_out], most)
+        small = listed([f"{line_of(row.title)} ({row.n})" for row in result.left_out], most)
         parts += ["", text(f"Left out, for they have too few samples: {small}.")]
     if result.changes:
         parts += [
             "",
             _shares(
-                sorted(result.changes, key=_worst_first),
+                sorted(result.changes, key=worst_first),
                 "change of the inputs",
                 "flip rate",
                 markdown,
@@ -172,8 +173,8 @@ def _text(result: CheckResult, *, markdown: bool) -> str:
         ]
     for title, sentences in _not_passed(result, most):
         parts += ["", f"**{title}**", ""] if markdown else ["", f"{title}:"]
-        parts += [f"- {_escaped(each)}" if markdown else f"  {each}" for each in sentences]
-    notes = [f"- {_escaped(note)}" for note in result.notes]
+        parts += [f"- {escaped_line(each)}" if markdown else f"  {each}" for each in sentences]
+    notes = [f"- {escaped_line(note)}" for note in result.notes]
     if notes and markdown:
         parts += ["", "<details><summary>Notes</summary>", "", *notes, "", "</details>"]
     return without_controls("\n".join([*parts, "", text(_levels(result))]))
@@ -190,54 +191,15 @@ def _not_passed(result: CheckResult, most: int) -> Iterator[tuple[str, list[str]
     """Limits that fail or have too few samples: a title, and a sentence for each."""
     for outcome in _NOT_PASSED:
         verdicts = result.of(outcome)
-        lines = [f"{_line(row.title)}: {_sentence(verdict)}" for row, verdict in verdicts[:most]]
+        lines = [f"{line_of(row.title)}: {_sentence(verdict)}" for row, verdict in verdicts[:most]]
         lines += [f"… and {len(verdicts) - most} more in the JSON"] * (len(verdicts) > most)
         if lines:
-            yield _FIRST[outcome], lines
+            yield FIRST[outcome], lines
 
 
 def _sentence(verdict: Verdict) -> str:
     more = f"; {verdict.more}" if verdict.more else ""
     return f"{verdict.requirement}, measured {verdict.measured}{more}."
-
-
-def _main_results(result: CheckResult) -> str:
-    """Sentence with average, worst class, worst group, new errors and errors fixed."""
-    average = result.average
-    lowest = "" if average.label is None else f", lowest ({_line(average.label)})"
-    accuracies = [f"Average accuracy{lowest} {_accuracy(average)}"]
-    for kind, worst in (("class", result.worst_class), ("group", result.worst_group)):
-        if worst is None:
-            continue
-        name = _line(called(worst))
-        rows = [row for row in result.rows if row.kind == kind and row.n]
-        first = min(rows, key=lambda row: worst.value if row.before is None else row.before)
-        if worst.before is None or first is worst:
-            accuracies.append(f"worst {kind} ({name}) {_accuracy(worst)}")
-            continue
-        accuracies.append(
-            f"worst {kind} {percent(first.before, unit='')} ({_line(called(first))}) → "
-            f"{percent(worst.value)} ({name})"
-        )
-    sentence = ", ".join(accuracies) + "."
-    averages = [row for row in result.rows if row.kind == "average"]
-    n, new = sum(row.n for row in averages), len(result.new_errors)
-    if average.gained is not None and n:
-        fixed = int(sum(row.gained or 0 for row in averages))
-        of_labels = f" of {n} labels" * (average.label is not None)
-        sentence += (
-            f" {counted(new, 'new error')} ({percent(new / n)}{of_labels}), "
-            f"{counted(fixed, 'error')} fixed."
-        )
-    return sentence
-
-
-def _accuracy(row: Row) -> str:
-    """Accuracy before and after."""
-    if not row.n:
-        return "unknown"
-    was = "" if row.before is None else f"{percent(row.before, unit='')} → "
-    return f"{was}{percent(row.value)}"
 
 
 def _levels(result: CheckResult) -> str:
@@ -262,52 +224,6 @@ def _shares(rows: Sequence[Row], what: str, value: str, markdown: bool) -> str:
     for row in rows:
         share = with_interval(row.value, row.interval, row.n)
         before = [percent(row.before, unit="")] * compared
-        name, mark = _name_and_mark(called(row), row.outcome, markdown)
+        name, mark = name_and_mark(called(row), row.outcome, markdown)
         cells.append([name, str(row.n), *before, share, mark])
     return _columns(cells, markdown)
-
-
-def _name_and_mark(name: str, outcome: Outcome | None, markdown: bool) -> tuple[str, str]:
-    return (
-        (_escaped(name), _MARKS.get(outcome or "", ""))
-        if markdown
-        else (_line(name), outcome or "")
-    )
-
-
-def _cells(row: Row, markdown: bool) -> list[str]:
-    name, mark = _name_and_mark(row.title, row.outcome, markdown)
-    if row.change_interval is None:
-        return [name, str(row.n), with_interval(row.value, row.interval, row.n), mark]
-    return [
-        name,
-        str(row.n),
-        percent(row.before, unit=""),
-        percent(row.value, unit=""),
-        with_interval(row.change, row.change_interval, row.n, sign="+"),
-        str(row.lost),
-        mark,
-    ]
-
-
-def _worst_first(row: Row) -> tuple[int, float]:
-    """Rows that do not pass come first, then those that change most for the worse."""
-    worse = -1.0 if row.counts_errors else 1.0
-    before = row.before
-    change = row.value if before is None else row.value - before
-    return _RANK.get(row.outcome or "", 2), worse * change if row.n else 2.0
-
-
-def _line(text: str) -> str:
-    """A text on one line, with at most 80 characters."""
-    return shortened(one_line(without_controls(text)), 80)
-
-
-def _held_to(result: CheckResult) -> str:
-    """Words on limits that ntkit found by itself."""
-    return "" if result.held_to is None else ", held to the limits that came with this model"
-
-
-def _escaped(text: str) -> str:
-    """A text on one line, with Markdown's special characters escaped."""
-    return escaped(one_line(without_controls(text)))

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ntkit._doc import documented
+from ntkit._shown import InNotebook, Shown, ShownTable, bar_of, frame_of
 from ntkit._text import (
+    Markdown,
     counted,
     escaped,
     listed,
@@ -48,6 +50,8 @@ _SCORE_IN_WORDS = {
         "⅔ the worst class + ⅓ the worst class × correctness group"
     )
 }
+_COLUMNS: dict[str, type] = {"name": str, "chosen": bool, "n_suppressed": int, "score": float}
+_COLUMNS |= dict.fromkeys(("average", "worst_class", "worst_group", "worst_named"), float)
 _SHOWN, _OF_ALL = 2, " of {} groups"  # in a sentence
 _LOSING = attrgetter("gave_way"), attrgetter("lost")  # of named groups
 _DIFFERENT = 0.02  # shares by which two means are worth saying
@@ -124,7 +128,7 @@ def outcome_lines(outcome: RepairOutcome, by: str = "", *, deciding: bool = Fals
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judgement:
+class Judgement(InNotebook):
     """How good the candidates of a repair are, and what judged the chosen one."""
 
     estimator: Any
@@ -148,7 +152,16 @@ class Judgement:
         """Candidate: the row of the chosen head, written or not, as it was interpolated."""
         return next(c for c in self.candidates if c.chosen)
 
-    def table(self, *, markdown: bool = True) -> str:
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row for each candidate, the original head first.
+
+        Columns: ``name``, ``chosen``, ``n_suppressed``, ``score`` (on validation samples), and the
+        accuracies ``average``, ``worst_class``, ``worst_group`` and ``worst_named`` in [0, 1].
+        """
+        rows = [{name: getattr(c, name) for name in _COLUMNS} for c in self.candidates]
+        return frame_of(rows, _COLUMNS)
+
+    def table(self, *, markdown: bool = True) -> Markdown:
         """All candidates as a Markdown table, accuracies in percent; ← marks the chosen one.
 
         ``markdown=False`` leaves names unescaped, for a terminal.
@@ -192,7 +205,7 @@ class Judgement:
             f"samples{or_copies}: {after} right; with the original head {then}."
         )
 
-    def interpolation(self) -> str:
+    def interpolation(self) -> Markdown:
         """Accuracy cost of every interpolation with the original head, as a Markdown table.
 
         Accuracies are in percent on validation samples that no head has seen; ← marks
@@ -337,6 +350,16 @@ class DebiasResult(Judgement):
             cells = (_with_spread(getattr(c, key), c.spread.get(key)) for key in keys)
             rows.append([title, *cells])
         return plain_table(rows, "<" + ">" * len(keys))
+
+    def _shown(self) -> Shown:
+        groups = [row for each in deciding_groups(self.outcome.groups) for row in each.rows]
+        rows = [["group", "samples", "before, %", "after, %"]]
+        for row in groups:
+            shares = (percent(share, unit="") for share in (row.before, row.value))
+            rows.append([str(row.name), str(row.n), *shares])
+        named = ShownTable(rows, [*map(bar_of, groups)])
+        lines = [self.decision(), *self.lines(deciding=True), self._cost()]
+        return Shown(lines, [named, ShownTable(self.table(markdown=False).rows)])
 
     @property
     def others(self) -> str:
@@ -627,7 +650,7 @@ def questions_of(audit: Audit) -> tuple[Finding, ...]:
 
 
 @dataclass(frozen=True, eq=False)
-class FindingsResult:
+class FindingsResult(InNotebook):
     """Result of :func:`ntkit.debias` without a decision of a person: findings, and no new model."""
 
     model: FrozenModel
@@ -653,6 +676,11 @@ class FindingsResult:
 
     def __str__(self) -> str:
         return self.summary()
+
+    def _shown(self) -> Shown:
+        rows = [["question", "accuracy"]]
+        rows += [[question_of(finding), shares_of(finding)] for finding in self.open]
+        return Shown([self.headline()], [ShownTable(rows)] if self.open else [])
 
     def __repr__(self) -> str:
         return f"FindingsResult(state={self.state!r}, open={[f.name for f in self.open]})"

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from ntkit import DebiasSettings, FrozenModel, debias
+from ntkit._html import rendered
 from ntkit.exceptions import DeployError, InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing, read_samples
 from ntkit.pages import usage
-from ntkit.pages._offline import rendered
 from tests.cases import settings
 from tests.jobs.debias.conftest import DIGITS
 from tests.jobs.verify import services as s

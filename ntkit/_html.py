@@ -1,4 +1,4 @@
-"""Render pages and programs from the templates in this folder, and show samples on a page.
+"""Render pages and programs from the templates of ntkit.pages, and what notebooks show.
 
 A page works offline: its security policy lets the browser load nothing, send nothing, and run only
 the page's own script.
@@ -7,12 +7,10 @@ the page's own script.
 from __future__ import annotations
 
 import json
-import os
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +18,9 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, pass_eval_context
 from jinja2.nodes import EvalContext
 from markupsafe import Markup
-from PIL import Image, ImageOps
 
 from ntkit import _text
 from ntkit._text import one_line, percent
-from ntkit.attributes.word_lists import places_of
-from ntkit.inputs.image_files import decode
 
 # Characters that HTML forbids, and those that change the direction of the following text.
 _NO_TEXT = re.compile(
@@ -34,9 +29,7 @@ _NO_TEXT = re.compile(
 )
 _MARKS = re.compile(r"[\\`*\[\]<#~$|]|&(?=[#a-zA-Z])|(?<![^\W_])_|_(?![^\W_])|:(?=//)")
 _ENTITIES = {"<": "&lt;", "&": "&amp;", "|": "&#124;"}  # a backslash is not enough everywhere
-_HERE = Path(__file__).parent
-_SIDE = 176  # pixels of an image
-_AROUND = 130  # characters before and after the word
+_HERE = Path(__file__).parent / "pages"
 _MOST_COLUMNS = 6
 _LONGEST, _LONGEST_VALUE = 60, 40  # characters
 
@@ -64,6 +57,12 @@ def offline_page(template: str, /, **values: Any) -> str:
 def rendered(template: str, /, **values: Any) -> str:
     """Render a template; values are escaped only in HTML pages."""
     return _ENVIRONMENT.get_template(template).render(**values)
+
+
+def notebook_html(lines: Sequence[str], tables: Sequence[Any]) -> str:
+    """Lines and tables of a result as HTML for the output of a notebook's cell."""
+    style = Markup((_HERE / "notebook.css").read_text(encoding="utf-8"))
+    return rendered("notebook.html.jinja", lines=lines, tables=tables, style=style)
 
 
 def page_percent(share: float | None) -> str:
@@ -125,75 +124,6 @@ _ENVIRONMENT.filters |= {
 
 
 # -- samples ---------------------------------------------------------------------------------------
-
-
-def thumbnail_of(image: Any, side: int = _SIDE) -> str | None:
-    """A small image as a data URI; None if there is no image to show."""
-    try:
-        if isinstance(image, str | os.PathLike):
-            image = decode(Path(image))
-        if not isinstance(image, Image.Image):
-            image = Image.fromarray(_pixels(np.asarray(image)))
-        image = ImageOps.exif_transpose(image).convert("RGB")
-        if max(image.size) < side:  # enlarge a tiny image by a whole factor
-            factor = side // max(image.size)
-            size = image.width * factor, image.height * factor
-            image = image.resize(size, Image.Resampling.NEAREST)
-        image.thumbnail((side, side))
-        content = BytesIO()
-        image.save(content, "WEBP", quality=80)
-        return f"data:image/webp;base64,{b64encode(content.getvalue()).decode()}"
-    except (OSError, ValueError, TypeError):  # missing or damaged file, or not an image
-        return None
-
-
-def _pixels(image: Any) -> Any:
-    """Grey or RGB bytes; values from 0 to 1 are scaled, other ranges are stretched."""
-    if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,), (4,)):
-        raise ValueError("not an image")
-    if image.ndim == 3:
-        image = image[:, :, 0] if image.shape[2] == 1 else image[:, :, :3]
-    if image.dtype == np.uint8:
-        return image
-    values = np.nan_to_num(image.astype(np.float64))
-    low, high = float(values.min()), float(values.max())
-    most = 255.0 if image.dtype.kind in "iu" else 1.0
-    if low < 0 or high > most:
-        values, most = values - low, max(high - low, 1e-12)
-    return (255 * (values / most)).astype(np.uint8)
-
-
-def snippet_of(text: str, this: Iterable[str], other: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """A piece of a text around the first of some words, as parts with marks."""
-    # The mark is "", "this" (the attribute) or "other" (an opposite one); … marks a cut.
-    marks = dict.fromkeys(this, "this")
-    marks = {**marks, **{word: "other" for word in other if word not in marks}}
-    places = [*places_of(text, marks)]
-    first = [begin for begin, _, word in places if marks[word] == "this"]
-    start = next(iter(first or [begin for begin, *_ in places]), 0)
-    low, high = _between_words(text, max(0, start - _AROUND), start + _AROUND)
-    parts, at = [("… ", "")] if low else [], low
-    for begin, end, word in places:
-        if max(low, at) <= begin and end <= high:
-            parts += [(_spaced(text[at:begin]), ""), (_spaced(text[begin:end]), marks[word])]
-            at = end
-    parts.append((_spaced(text[at:high]) + (" …" if high < len(text) else ""), ""))
-    return [part for part in parts if part[0]]
-
-
-def _between_words(text: str, low: int, high: int) -> tuple[int, int]:
-    """Limits of a piece, moved to the nearest space, so that no word is cut."""
-    if low:
-        low += max(0, text[low : low + 20].find(" ") + 1)
-    space = text.rfind(" ", high - 20, high)
-    return low, (high if high >= len(text) or space < 0 else space)
-
-
-def _spaced(text: str) -> str:
-    """White space as single spaces, also at both ends."""
-    line = one_line(text)
-    before = " " if text[:1].isspace() and line else ""
-    return before + line + (" " if text[-1:].isspace() else "")
 
 
 def cells_of(

@@ -5,6 +5,13 @@ They need matplotlib (the extra ``report``), which is imported when something is
 
 from ntkit.inspection._group_accuracy_display import GroupAccuracyDisplay
 from ntkit.inspection._neuron_display import NeuronDisplay
+from ntkit.inspection._result_displays import AuditDisplay, CheckDisplay
 from ntkit.inspection._spuriousness_display import SpuriousnessDisplay
 
-__all__ = ["GroupAccuracyDisplay", "NeuronDisplay", "SpuriousnessDisplay"]
+__all__ = [
+    "AuditDisplay",
+    "CheckDisplay",
+    "GroupAccuracyDisplay",
+    "NeuronDisplay",
+    "SpuriousnessDisplay",
+]

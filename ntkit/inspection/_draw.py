@@ -18,6 +18,7 @@ from ntkit._types import Array
 from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV, SpuriousNeuronSelector
 from ntkit.exceptions import InputError, MissingDependencyError
 from ntkit.head import LinearHead
+from ntkit.metrics import Row
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -79,7 +80,7 @@ def name_rows(ax: Axes, names: Sequence[str]) -> None:
     """Give each row its name, the first one at the top, and space for one line of a legend."""
     ax.set_yticks(range(len(names)), names)
     ax.tick_params(axis="y", length=0)
-    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.set_ylim(max(1, len(names)) - 0.5, -0.5)
     headroom(ax, 1)
 
 
@@ -123,6 +124,60 @@ def show_legend(
         borderaxespad=0.2,
         handlelength=1.6,
         columnspacing=1.2,
+    )
+
+
+Entry = tuple[str, str, str, str]
+"""Marker, colour, colour of its face, and text of an entry of a legend."""
+
+
+def label_shares(
+    ax: Axes, names: Sequence[tuple[str, str]], xlabel: str, title: str, entries: Sequence[Entry]
+) -> None:
+    """Write names of rows, a percent axis and a legend; a name has an end that is never cut."""
+    from matplotlib.lines import Line2D
+    from matplotlib.ticker import MaxNLocator
+
+    label_axes(ax, xlabel=xlabel, title=title)
+    letters = int(np.clip(6 * width_of(ax), 16, 40))
+    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
+    ax.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.6)
+    ax.set_axisbelow(True)
+    name_rows(ax, [f"{short(name, letters)}{end}" for name, end in names])
+    handles = [
+        Line2D([], [], linestyle="none", marker=m, color=color, markerfacecolor=face, label=text)
+        for m, color, face, text in entries
+    ]
+    show_legend(ax, handles, "upper left", ncols=len(handles))
+
+
+Point = tuple[float, float, float]
+"""A value, and the two ends of its interval."""
+
+
+def points_of(rows: Sequence[Row]) -> list[Point]:
+    """The value of each row with its interval; NaN for a row without samples."""
+    none = (np.nan, np.nan)
+    return [(row.value, *(row.interval or none)) if row.n else (np.nan, *none) for row in rows]
+
+
+def errorbar(
+    ax: Axes, points: Sequence[Point], color: str, *, before: bool = False, offset: float = -0.16
+) -> Any:
+    """Draw values with their intervals, one below the other."""
+    accuracy, low, high = np.array(points).reshape(-1, 3).T
+    return ax.errorbar(
+        accuracy,
+        np.arange(len(points)) + offset,
+        # Rounding may put the end of an interval on the wrong side of the observed value.
+        xerr=np.maximum(0, [accuracy - low, high - accuracy]),
+        fmt="o",
+        color=color,
+        markerfacecolor="white" if before else color,
+        markersize=font_size(ax) * 0.65,
+        elinewidth=1.4,
+        capsize=0,
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.utils.validation import check_is_fitted
 
@@ -161,18 +160,17 @@ class GroupAccuracyDisplay(draw.Display):
         self.before_ = self.worst_before_ = None
         if old is not None:
             was = {row.name: row for row in old.rows if row.kind == "group"}
-            self.before_ = _errorbar(ax, [was[name] for name in places], draw.GREY, before=True)
+            self.before_ = draw.errorbar(
+                ax, draw.points_of([was[name] for name in places]), draw.GREY, before=True
+            )
             self.worst_before_ = _diamond(ax, old.worst_group, places, before=True)
         offset = 0.0 if old is None else 0.16
-        self.after_ = _errorbar(ax, self.shown_, draw.BLUE, offset=offset)
+        self.after_ = draw.errorbar(ax, draw.points_of(self.shown_), draw.BLUE, offset=offset)
         self.worst_after_ = _diamond(ax, self.report.worst_group, places, offset=offset)
         self._label(ax, len(rows))
         return self
 
     def _label(self, ax: Axes, n_groups: int) -> None:
-        from matplotlib.lines import Line2D
-        from matplotlib.ticker import MaxNLocator
-
         n, worst = len(self.shown_), self.report.worst_group
         title = f"worst group: {percent(worst.value)}"
         if worst.before is not None:
@@ -180,13 +178,6 @@ class GroupAccuracyDisplay(draw.Display):
         if n < n_groups:
             title += f" ({n} worst of {n_groups} groups)"
         coverage = f"{100 * self.report.confidence:g} % interval"
-        draw.label_axes(ax, xlabel=f"accuracy, {coverage}", title=title)
-        letters = int(np.clip(6 * draw.width_of(ax), 16, 40))
-        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        ax.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.4g} %")
-        ax.grid(axis="x", color=draw.GREY, alpha=0.25, linewidth=0.6)
-        ax.set_axisbelow(True)
-        draw.name_rows(ax, [f"{draw.short(row.name, letters)}  ({row.n})" for row in self.shown_])
         entries = [
             ("o", draw.BLUE, draw.BLUE, "accuracy"),
             ("D", draw.VERMILLION, draw.VERMILLION, "worst group"),
@@ -196,31 +187,8 @@ class GroupAccuracyDisplay(draw.Display):
                 ("o", draw.GREY, "white", "before"),
                 ("o", draw.BLUE, draw.BLUE, "after"),
             ]
-        handles = [
-            Line2D(
-                [], [], linestyle="none", marker=m, color=color, markerfacecolor=face, label=text
-            )
-            for m, color, face, text in entries
-        ]
-        draw.show_legend(ax, handles, "upper left", ncols=3)
-
-
-def _errorbar(
-    ax: Axes, rows: list[Row], color: str, *, before: bool = False, offset: float = -0.16
-) -> Any:
-    accuracy, low, high = np.array([(row.value, *(row.interval or ())) for row in rows]).T
-    return ax.errorbar(
-        accuracy,
-        np.arange(len(rows)) + offset,
-        # Rounding may put the end of an interval on the wrong side of the observed value.
-        xerr=np.maximum(0, [accuracy - low, high - accuracy]),
-        fmt="o",
-        color=color,
-        markerfacecolor="white" if before else color,
-        markersize=draw.font_size(ax) * 0.65,
-        elinewidth=1.4,
-        capsize=0,
-    )
+        names = [(str(row.name), f"  ({row.n})") for row in self.shown_]
+        draw.label_shares(ax, names, f"accuracy, {coverage}", title, entries)
 
 
 def _diamond(

@@ -13,10 +13,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import GridSearchCV
 
-from ntkit import NeuronTuneClassifier, NeuronTuneClassifierCV
+from ntkit import NeuronTuneClassifier, NeuronTuneClassifierCV, audit
 from ntkit.estimators import AFRClassifier, SpuriousNeuronSelector
 from ntkit.exceptions import InputError, MissingDependencyError, SuppressionWarning
-from ntkit.inspection import GroupAccuracyDisplay, NeuronDisplay, SpuriousnessDisplay
+from ntkit.inspection import (
+    AuditDisplay,
+    CheckDisplay,
+    GroupAccuracyDisplay,
+    NeuronDisplay,
+    SpuriousnessDisplay,
+)
+from ntkit.jobs.check import check_predictions
 from ntkit.metrics import group_report
 from ntkit.spuriousness import suppressed_neurons
 
@@ -73,6 +80,18 @@ def figures():
         plt.close("all")
 
 
+def audited(case):
+    """An audit of the original head, whose only attribute is the mark."""
+    return audit(case.y, case.clf.erm_head_.predict(case.Z), table={"mark": case.Z[:, -1]})
+
+
+def checked(case):
+    """A check of the classifier against its original head."""
+    before = case.clf.erm_head_.predict(case.Z)
+    options = {"y_pred_before": before, "limits": {"max_drop": 5}}
+    return check_predictions(case.y, case.clf.predict(case.Z), **options)
+
+
 DISPLAYS = {
     "spuriousness": lambda case, **ax: SpuriousnessDisplay.from_estimator(case.clf, **ax),
     "neuron": lambda case, **ax: NeuronDisplay.from_estimator(
@@ -81,6 +100,8 @@ DISPLAYS = {
     "group": lambda case, **ax: GroupAccuracyDisplay.from_estimator(
         case.clf, case.Z, case.y, groups=case.y, **ax
     ),
+    "audit": lambda case, **ax: AuditDisplay.from_result(audited(case), **ax),
+    "check": lambda case, **ax: CheckDisplay.from_result(checked(case), **ax),
 }
 
 
@@ -413,3 +434,57 @@ def test_unfitted_estimators_and_reports_without_groups_are_refused(two):
             GroupAccuracyDisplay.from_estimator(clf, two.Z, two.y, groups=two.groups, before=before)
     with pytest.raises(InputError, match="made without group labels"):
         GroupAccuracyDisplay(group_report(two.y, two.y)).plot()
+
+
+def test_an_audit_is_plotted_with_and_without_each_attribute(two):
+    y = np.arange(400) % 2
+    mark = np.where(np.arange(400) % 10 < 8, y, 1 - y)
+    found = audit(
+        y, np.where(np.arange(400) % 20 < 15, mark, y), table={"mark": mark.astype(float)}
+    )
+    display = AuditDisplay.from_result(found)
+    assert len(display.shown_) == len(found.findings) == 1
+    (finding,) = display.shown_
+    for errorbar, has in ((display.with_, True), (display.without_, False)):
+        (row,) = (g for g in finding.groups if g.name == finding.worst.name and g.which is has)
+        assert points(errorbar) == [row.value]
+        assert intervals(errorbar)[0] == pytest.approx(row.interval)
+    assert title_of(display) == "1 finding"
+    right = audit(two.y, two.y, table={"mark": two.Z[:, -1]})
+    assert title_of(AuditDisplay.from_result(right)) == "No findings"
+
+
+def test_a_check_is_plotted_as_changes_with_their_limits():
+    y = np.arange(400) % 2
+    new, old = y.copy(), y.copy()
+    new[:30] = 1 - y[:30]
+    old[20:26] = 1 - y[20:26]
+    options = {"y_pred_before": old, "groups": np.arange(400) // 100}
+    result = check_predictions(y, new, **options, limits={"max_drop": 5})
+    display = CheckDisplay.from_result(result)
+    assert display.shown_[0].title == "group 0"
+    assert sorted(row.title for row in display.shown_) == sorted(r.title for r in result.rows)
+    colors = dict[str, str]()
+    for at, (row, errorbar) in enumerate(zip(display.shown_, display.changes_, strict=True)):
+        assert points(errorbar) == [row.change]
+        assert intervals(errorbar)[0] == pytest.approx(row.change_interval)
+        assert display.limits_[at].get_xdata()[0] == -0.05
+        colors[row.verdicts[0].outcome] = errorbar.lines[0].get_color()
+    assert len({*colors.values()}) == len(colors) == 3
+    assert title_of(display) == "failed"
+
+
+def test_a_check_of_one_model_is_plotted_as_accuracies_with_their_minimum():
+    y = np.arange(400) % 2
+    pred = np.where(np.arange(400) < 30, 1 - y, y)
+    display = CheckDisplay.from_result(check_predictions(y, pred, limits={"worst_class": 80}))
+    assert [points(e)[0] for e in display.changes_] == [row.value for row in display.shown_]
+    assert [line.get_xdata()[0] for line in display.limits_] == [0.8, 0.8]  # of the classes
+    assert title_of(display) == "passed"
+
+
+def test_displays_of_results_refuse_other_things(two):
+    with pytest.raises(InputError, match="AuditDisplay needs an audit; got GroupReport"):
+        AuditDisplay.from_result(group_report(two.y, two.y))
+    with pytest.raises(InputError, match="CheckDisplay needs a check; got GroupReport"):
+        CheckDisplay.from_result(group_report(two.y, two.y))

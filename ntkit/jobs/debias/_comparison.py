@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
+from ntkit._key import Key
 from ntkit._types import Array
 from ntkit.attributes import Attribute
 from ntkit.attributes.feature_set import FEWEST
+from ntkit.attributes.image_statistics import CHANGES
 from ntkit.estimators import (
     AutoDebiasClassifier,
     HeadClassifier,
@@ -215,14 +217,25 @@ class Comparison:
                 of[:, change] = np.where(donors >= 0, value[donors], -1)
                 values.append(value)
                 of_copies.append(of)
-            known = [] if study.values is None else [study.values]
-            more = [] if study.values is None else [study.changed_values]
+            known, more = list[Array](), list[Array]()
+            if study.values is not None and study.changed_values is not None:
+                others = self._not_read()
+                known, more = [study.values[:, others]], [study.changed_values[:, :, others]]
             study._with["read"] = replace(
                 study,
                 values=np.column_stack([*known, *values]),
                 changed_values=np.concatenate([*more, np.stack(of_copies, axis=2)], axis=2),
             )
         return study._with["read"]
+
+    def _not_read(self) -> list[int]:
+        """Numbers of the named attributes, but for properties of images that a reader tells."""
+        # A reader tells the part better than the brightness in it, so only what it tells balances.
+        invariance = self.plan.invariance
+        assert invariance is not None
+        read = {invariance.changes[number].name for number in invariance.alphas}
+        of = [CHANGES.get(Key.of(n[0][0]).what) if n else None for n in self.plan.said.judging]
+        return [number for number, change in enumerate(of) if change not in read]
 
     def _C(self, rows: FittedOn) -> float:
         """The user's penalty, or the one that class-balanced retraining has on these rows."""

@@ -151,15 +151,17 @@ def _valley(values: Array) -> tuple[float, float] | None:
     # for two modes. Counts under two kernels are compared by Anscombe's root, as Poisson's. Let the
     # density of a mode fall towards the other mode. Then where the density is twice that of the
     # valley, at most a quarter is of the other mode. Below, a value is unknown.
-    n, low, high = len(values), float(values.min()), float(values.max())
-    quartiles = np.quantile(values, [0.25, 0.75])
-    spread = min(float(values.std()), float(np.ptp(quartiles)) / 1.34) or float(values.std())
-    width = 0.6 * spread * n**-0.2
-    n_bins = int(np.clip(8 * (high - low) / width, 256, 4096)) if width > 0 else 0
-    if not n_bins or not low < high:
+    n, x = len(values), values.astype(np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        x = (x - x.min()) / (x.max() - x.min())  # in these units, no range is too small for bins
+    if not np.isfinite(x).all():  # one value, or a range without an end
         return None
-    counts, edges = np.histogram(values, n_bins, (low, high))
-    sigma = width / (high - low) * n_bins
+    quartiles = np.quantile(x, [0.25, 0.75])
+    spread = min(float(x.std()), float(np.ptp(quartiles)) / 1.34) or float(x.std())
+    width = 0.6 * spread * n**-0.2
+    n_bins = int(np.clip(8 / width, 256, 4096))
+    at = np.minimum((x * n_bins).astype(np.intp), n_bins - 1)
+    counts, sigma = np.bincount(at, minlength=n_bins), width * n_bins
     density = gaussian_filter1d(counts.astype(np.float64), sigma, mode="constant")
     highest = np.maximum.accumulate
     mode = np.minimum(highest(density), highest(density[::-1])[::-1])  # the lower one
@@ -177,7 +179,7 @@ def _valley(values: Array) -> tuple[float, float] | None:
         np.flatnonzero(dense[:deepest])[-1] + 1,
         deepest + np.flatnonzero(dense[deepest:])[0],
     )
-    within, above = values[values >= edges[first]].min(), values[values >= edges[last]].min()
+    within, above = values[at >= first].min(), values[at >= last].min()
     unknown = np.mean((values >= within) & (values < above))
     return (float(within), float(above)) if unknown <= _MOST_UNKNOWN else None
 

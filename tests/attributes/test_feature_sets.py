@@ -238,6 +238,23 @@ def test_numbers_between_two_modes_are_unknown(share):
         assert Rule.from_dict(former | {"margin": margin}) is None
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(0.3, 0.1 + 0.2), (np.float32(0.3), np.nextafter(np.float32(0.3), np.float32(1))),
+     (False, True), (np.int8(-128), np.int8(127)), (-999.0, 5e-324), (1e300, 1.1e300)],
+)  # fmt: skip
+def test_two_values_are_two_groups_however_near_or_far(one, other):
+    high = np.random.default_rng(0).random(500) < 0.4
+    rows = array(np.where(high, other, one)[:, None], kind="input")
+    assert np.array_equal(rows.values("input #0 high"), high)
+
+
+@pytest.mark.parametrize("end", [np.inf, -np.inf])
+def test_numbers_without_an_end_have_quantiles(end):
+    X = np.append(np.random.default_rng(0).normal(size=500), [end] * 20)[:, None]
+    assert 0.2 < array(X, kind="input").values("input #0 high").mean() < 0.3
+
+
 @pytest.mark.parametrize("draw", ["normal", "random", "exponential", "lognormal"])
 def test_numbers_of_one_group_have_no_gap(draw):
     rng = np.random.default_rng(0)

@@ -29,7 +29,7 @@ class ShownTable:
 
 
 @dataclass(frozen=True)
-class Shown:
+class NotebookView:
     """The first lines of a result, and its tables."""
 
     lines: Sequence[str]
@@ -39,7 +39,7 @@ class Shown:
 class InNotebook:
     """A result that a notebook shows as its first lines and tables."""
 
-    def _shown(self) -> Shown:
+    def _shown(self) -> NotebookView:
         raise NotImplementedError
 
     def _repr_html_(self) -> str:

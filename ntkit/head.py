@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ntkit._labels import refuse_twins
-from ntkit._shown import Bar, InNotebook, Shown, ShownTable
+from ntkit._shown import Bar, InNotebook, NotebookView, ShownTable
 from ntkit.exceptions import InputError
 
 __all__ = ["LinearHead"]
@@ -235,7 +235,7 @@ class LinearHead(InNotebook):
         weights = [(a.astype(np.float64) + 0.0).tobytes() for a in (self.coef, self.intercept)]
         return hash((self.coef.shape, *weights, tuple(self.classes.tolist())))
 
-    def _shown(self) -> Shown:
+    def _shown(self) -> NotebookView:
         """A row for each logit: its bias, and the size of its weights as a bar."""
         norms = np.linalg.norm(self.coef.astype(np.float64), axis=1)
         used = (self.coef != 0).sum(axis=1)
@@ -250,7 +250,7 @@ class LinearHead(InNotebook):
         lines = [repr(self)]
         if len(classes) > _SHOWN:
             lines.append(f"First {_SHOWN} of {len(classes)} classes.")
-        return Shown(lines, [ShownTable(rows[: 1 + _SHOWN], bars)])
+        return NotebookView(lines, [ShownTable(rows[: 1 + _SHOWN], bars)])
 
     def __repr__(self) -> str:
         logits = ", one sigmoid logit" if self.n_logits == 1 else ""

@@ -20,7 +20,7 @@ from scipy.stats import norm
 
 from ntkit._checks import labels_of_one_type, rates
 from ntkit._key import Key, conditions_in
-from ntkit._shown import InNotebook, Shown, ShownTable, bar_of, ends, frame_of
+from ntkit._shown import InNotebook, NotebookView, ShownTable, bar_of, ends, frame_of
 from ntkit._text import counted, interval, percent, plain, with_interval
 from ntkit._types import Array
 from ntkit.attributes import Block, FeatureSet
@@ -472,12 +472,12 @@ class Finding(InNotebook):
         ]  # fmt: skip
         return frame_of(rows, _GROUP_COLUMNS)
 
-    def _shown(self) -> Shown:
+    def _shown(self) -> NotebookView:
         rows = [["class", "attribute", "samples", "accuracy in %, 95 % interval"]]
         for group in self.groups:
             share = with_interval(group.value, group.interval, group.n)
             rows.append([str(group.name), _with(group), str(group.n), share])
-        return Shown([str(self)], [ShownTable(rows, [*map(bar_of, self.groups)])])
+        return NotebookView([str(self)], [ShownTable(rows, [*map(bar_of, self.groups)])])
 
     def __repr__(self) -> str:
         worst = self.worst

@@ -19,7 +19,7 @@ from ntkit._disk import StrPath
 from ntkit._doc import documented
 from ntkit._labels import guarded_cell, listed_in_order
 from ntkit._output import check_file, new_file
-from ntkit._shown import Bar, InNotebook, Shown, ShownTable
+from ntkit._shown import Bar, InNotebook, NotebookView, ShownTable
 from ntkit._text import counted, listed, named_apart, percent, plain
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -82,7 +82,7 @@ class Predictions(InNotebook):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def _shown(self) -> Shown:
+    def _shown(self) -> NotebookView:
         """The first predictions, each with the probability of its class."""
         if self.labels.ndim == 2:
             having = [self.classes[has == 1].tolist() for has in self.labels[:_SHOWN]]
@@ -98,12 +98,14 @@ class Predictions(InNotebook):
 
     def _table_of(
         self, rows: list[list[str]], header: list[str], bars: Sequence[Bar] = ()
-    ) -> Shown:
+    ) -> NotebookView:
         """The first samples by name, each with some cells."""
         names = range(len(self)) if self.names is None else self.names
         named = [[str(name), *row] for name, row in zip(names, rows, strict=False)]
         more = f"First {_SHOWN} of {len(self)}." if len(self) > _SHOWN else ""
-        return Shown([self._in_short(), more], [ShownTable([["sample", *header], *named], bars)])
+        return NotebookView(
+            [self._in_short(), more], [ShownTable([["sample", *header], *named], bars)]
+        )
 
     def __repr__(self) -> str:
         return f"Predictions({self._in_short()})"

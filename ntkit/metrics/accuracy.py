@@ -22,7 +22,7 @@ from ntkit._checks import (
 )
 from ntkit._doc import documented
 from ntkit._key import group_name
-from ntkit._shown import InNotebook, Shown, ShownTable, bar_of, ends, frame_of
+from ntkit._shown import InNotebook, NotebookView, ShownTable, bar_of, ends, frame_of
 from ntkit._text import Markdown, interval, one_line, percent, plain, table, without_controls
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -298,9 +298,9 @@ class GroupReport(InNotebook):
     def __str__(self) -> str:
         return self.table(markdown=False)
 
-    def _shown(self) -> Shown:
+    def _shown(self) -> NotebookView:
         rows = ShownTable(self.table(markdown=False).rows, [*map(bar_of, self.rows)])
-        return Shown([f"{self._in_short()}."], [rows])
+        return NotebookView([f"{self._in_short()}."], [rows])
 
     def __repr__(self) -> str:
         return f"GroupReport({self._in_short()})"

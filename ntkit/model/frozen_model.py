@@ -19,7 +19,7 @@ import onnx_ir as ir
 from onnx_ir.traversal import RecursiveGraphIterator
 
 from ntkit._doc import documented
-from ntkit._shown import InNotebook, Shown, ShownTable
+from ntkit._shown import InNotebook, NotebookView, ShownTable
 from ntkit._text import listed
 from ntkit.exceptions import HeadNotFoundError, InputError, ModelError
 from ntkit.graph.files import (
@@ -316,7 +316,7 @@ class FrozenModel(InNotebook):
         name = self.path.name if self.path else "in memory"
         return f"FrozenModel({name}, embedding={self.embedding.name!r}, head={self.head!r})"
 
-    def _shown(self) -> Shown:
+    def _shown(self) -> NotebookView:
         facts = {
             "file": "in memory" if self.path is None else str(self.path),
             "embedding": self.embedding.name,
@@ -326,7 +326,7 @@ class FrozenModel(InNotebook):
             facts["label"] = self.label
         rows = [["", ""], *([name, value] for name, value in facts.items())]
         name = self.path.name if self.path else "in memory"
-        return Shown([f"FrozenModel {name}"], [ShownTable(rows)])
+        return NotebookView([f"FrozenModel {name}"], [ShownTable(rows)])
 
     def __deepcopy__(self, memo: dict[int, Any]) -> FrozenModel:
         return self  # immutable: scikit-learn's clone may share it

@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkit._doc import documented
 from ntkit._key import Key
-from ntkit._shown import InNotebook, Shown, ShownTable
+from ntkit._shown import InNotebook, NotebookView, ShownTable
 from ntkit._text import as_json, counted, escaped, listed, percent, plain_table, printable, table
 from ntkit._types import Array
 from ntkit._version import __version__
@@ -176,8 +176,8 @@ class LabelAudits(InNotebook, Mapping[str, Audit]):
         whose = "one label depend" if some == 1 else f"{some} labels depend"
         return [first, f"{tests} The errors of {whose} on some of them {passed}."]
 
-    def _shown(self) -> Shown:
-        return Shown(self.sentences(), [ShownTable(self.rows())])
+    def _shown(self) -> NotebookView:
+        return NotebookView(self.sentences(), [ShownTable(self.rows())])
 
     def __repr__(self) -> str:
         found = sum(bool(audit.findings) for audit in self.values())

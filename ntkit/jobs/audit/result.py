@@ -13,7 +13,7 @@ import numpy as np
 from ntkit._doc import documented
 from ntkit._key import Key, lacking
 from ntkit._labels import listed as listed_labels
-from ntkit._shown import InNotebook, Shown, ShownTable, bar_of, ends, frame_of
+from ntkit._shown import InNotebook, NotebookView, ShownTable, bar_of, ends, frame_of
 from ntkit._text import (
     Markdown,
     as_json,
@@ -390,18 +390,18 @@ class Audit(InNotebook):
             return "\n".join(lines)
         return "\n".join([*lines, "", plain_table(rows, "<>>" if len(rows[0]) == 3 else "<<<<>>")])
 
-    def _shown(self) -> Shown:
+    def _shown(self) -> NotebookView:
         """The same lines and rows; bars, and images that are wrong, of the findings' groups."""
         lines, rows = self._in_short()
         if not rows or not self.labelled:
-            return Shown(lines, [ShownTable(rows)] if rows else [])
+            return NotebookView(lines, [ShownTable(rows)] if rows else [])
         shown = self.shown[: len(rows) - 1]
         wrong = [finding.examples["conflicting, wrong"][:_THUMBNAILS] for finding in shown]
         images_of = (self.inputs or Inputs()).images_of([*chain(*wrong)])
         small = {row: thumbnail_of(image, _SIDE) for row, image in images_of}
         images = [[small[row] or "" for row in of if small.get(row)] for of in wrong]
         bars = [bar_of(finding.worst) for finding in shown]
-        return Shown(lines, [ShownTable(rows, bars, images if any(images) else ())])
+        return NotebookView(lines, [ShownTable(rows, bars, images if any(images) else ())])
 
     def _in_short(self) -> tuple[list[str], list[list[str]]]:
         """The first lines, and the table of the strongest findings or changes, header first."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._shown import InNotebook, Shown, ShownTable, bar_of, ends, frame_of
+from ntkit._shown import InNotebook, NotebookView, ShownTable, bar_of, ends, frame_of
 from ntkit._text import (
     as_json,
     counted,
@@ -234,11 +234,11 @@ class CheckResult(InNotebook):
         rows = [row for row in self.rows if row.kind == kind and row.n]
         return min(rows, key=lambda row: row.value, default=None)
 
-    def _shown(self) -> Shown:
+    def _shown(self) -> NotebookView:
         """The first lines and the table of the text, then all rates and changes, with bars."""
         shown = rows_in_order(self, _SHOWN)
-        rows = [header_of(self), *(cells_of(row, False) for row in shown)]
-        lines = [first_line(self), main_results(self)]
+        rows = [header_of(self), *(row_cells(row, False) for row in shown)]
+        lines = [opening_line(self), main_results(self)]
         if more := len(self.rows) - len(shown):
             lines.append(f"{more} more rows are in to_frame().")
         tables = [ShownTable(rows, [*map(bar_of, shown)])]
@@ -249,7 +249,7 @@ class CheckResult(InNotebook):
                 for r in others
             ]
             tables.append(ShownTable([header, *cells], [*map(bar_of, others)]))
-        return Shown(lines, tables)
+        return NotebookView(lines, tables)
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(self.of(each))} {each}" for each in _EXIT)
@@ -312,7 +312,7 @@ def name_and_mark(name: str, outcome: Outcome | None, markdown: bool) -> tuple[s
     )
 
 
-def cells_of(row: Row, markdown: bool) -> list[str]:
+def row_cells(row: Row, markdown: bool) -> list[str]:
     name, mark = name_and_mark(row.title, row.outcome, markdown)
     if row.change_interval is None:
         return [name, str(row.n), with_interval(row.value, row.interval, row.n), mark]
@@ -340,7 +340,7 @@ def line_of(text: str) -> str:
     return shortened(one_line(without_controls(text)), 80)
 
 
-def first_line(result: CheckResult) -> str:
+def opening_line(result: CheckResult) -> str:
     """The outcome, what was checked, and on how many samples."""
     several = f" with {len(result.labels)} labels" * (len(result.labels) > 1)
     n = counted(result.n_samples, "sample")

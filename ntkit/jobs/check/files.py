@@ -23,14 +23,14 @@ from ntkit.jobs.check._result import (
     FIRST,
     CheckResult,
     called,
-    cells_of,
     escaped_line,
-    first_line,
     header_of,
     held_to_in_words,
     line_of,
     main_results,
     name_and_mark,
+    opening_line,
+    row_cells,
     rows_in_order,
     worst_first,
 )
@@ -148,9 +148,9 @@ def summary_of(result: CheckResult) -> str:
 def _text(result: CheckResult, *, markdown: bool) -> str:
     """The outcome, a row for each subset and change, and the limits that do not pass."""
     most, text = (_MOST, escaped_line) if markdown else (_MOST_IN_TERMINAL, str)
-    first = first_line(result)
+    first = opening_line(result)
     rows = rows_in_order(result, most)
-    cells = [header_of(result), *(cells_of(row, markdown) for row in rows)]
+    cells = [header_of(result), *(row_cells(row, markdown) for row in rows)]
     parts = [f"### {escaped_line(first)}", ""] if markdown else [first]
     parts += [text(main_results(result)), "", _columns(cells, markdown)]
     if result.rates:

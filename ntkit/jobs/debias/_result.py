@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkit._doc import documented
-from ntkit._shown import InNotebook, Shown, ShownTable, bar_of, frame_of
+from ntkit._shown import InNotebook, NotebookView, ShownTable, bar_of, frame_of
 from ntkit._text import (
     Markdown,
     counted,
@@ -351,7 +351,7 @@ class DebiasResult(Judgement):
             rows.append([title, *cells])
         return plain_table(rows, "<" + ">" * len(keys))
 
-    def _shown(self) -> Shown:
+    def _shown(self) -> NotebookView:
         groups = [row for each in deciding_groups(self.outcome.groups) for row in each.rows]
         rows = [["group", "samples", "before, %", "after, %"]]
         for row in groups:
@@ -359,7 +359,7 @@ class DebiasResult(Judgement):
             rows.append([str(row.name), str(row.n), *shares])
         named = ShownTable(rows, [*map(bar_of, groups)])
         lines = [self.decision(), *self.lines(deciding=True), self._cost()]
-        return Shown(lines, [named, ShownTable(self.table(markdown=False).rows)])
+        return NotebookView(lines, [named, ShownTable(self.table(markdown=False).rows)])
 
     @property
     def others(self) -> str:
@@ -677,10 +677,10 @@ class FindingsResult(InNotebook):
     def __str__(self) -> str:
         return self.summary()
 
-    def _shown(self) -> Shown:
+    def _shown(self) -> NotebookView:
         rows = [["question", "accuracy"]]
         rows += [[question_of(finding), shares_of(finding)] for finding in self.open]
-        return Shown([self.headline()], [ShownTable(rows)] if self.open else [])
+        return NotebookView([self.headline()], [ShownTable(rows)] if self.open else [])
 
     def __repr__(self) -> str:
         return f"FindingsResult(state={self.state!r}, open={[f.name for f in self.open]})"

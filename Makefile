@@ -57,7 +57,7 @@ test-versions: $(VENV)/.installed
 	for python in $(VERSIONS); do for which in lowest-direct highest; do \
 		echo "Python $$python, $$which dependencies"; export VIRTUAL_ENV=$(VENV)-$$python-$$which; \
 		$(BIN)/uv venv -q --clear --python $$python $$VIRTUAL_ENV && \
-		$(BIN)/uv pip install -q --only-binary :all: --resolution $$which -r pyproject.toml && \
+		$(BIN)/uv pip install -q --only-binary :all: --resolution $$which -r pyproject.toml --extra gpu && \
 		$(BIN)/uv pip install -q --only-binary :all: pytest hypothesis 'pandas>=2.2.2,<3' tokenizers pyarrow && \
 		OPENBLAS_NUM_THREADS=1 $(BIN)/uv run -q --active --no-project python -m pytest -q -W ignore::DeprecationWarning $(SMOKE) || exit 1; \
 	done; done
@@ -89,7 +89,7 @@ bench-evidence: bench-data
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ntkit needs Python 3.11 or newer; name one with: make demo PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -e .
+	$(BIN)/pip install -q -e '.[gpu]'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ntkit.exceptions import InputError, MissingDependencyError
 
 EXTRAS = {
+    "onnx": ("onnx", "onnx-ir", "skl2onnx"),
     "cuda": ("onnxruntime-gpu[cuda,cudnn]",),
     "torch": ("torch", "onnxscript"),
     "text": ("tokenizers", "pyarrow"),

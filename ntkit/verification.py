@@ -279,6 +279,7 @@ def verify(
     device: str = "auto",
     tolerance: float | None = None,
     latency: bool = True,
+    verbose: bool = False,
 ) -> Verification:
     """Compare a debiased file with the original and with NumPy, on inputs.
 
@@ -306,6 +307,7 @@ def verify(
         (float16), 2e-2 (quantised) or 6e-2 (bfloat16).
     latency : bool
         Whether to measure the time of both models, which takes some seconds at most.
+    {verbose}
 
     Returns
     -------
@@ -328,7 +330,7 @@ def verify(
     >>> result.passed, result.agreement
     (True, 1.0)
     """
-    run = _run_both(original, debiased, X, head, device, latency=latency)
+    run = _run_both(original, debiased, X, head, device, latency=latency, verbose=verbose)
     first, second, Z, wanted = run.original, run.model, run.Z, run.head
     if tolerance is None:
         tolerance = tolerance_of(second, run.logits.dtype.name)
@@ -480,6 +482,7 @@ def _run_both(
     device: Any,
     *,
     latency: bool,
+    verbose: bool = False,
 ) -> RunOfFile:
     """Load two models, and run both on the samples."""
     embedder: OnnxEmbedder | None = None
@@ -498,12 +501,13 @@ def _run_both(
             "The debiased model has no head to verify; name its logits with --logits NAME."
         )
     X = ordered_inputs(X, first.inputs)
-    (Z,) = (embedder or OnnxEmbedder(first, device=device)).outputs(X, batch_size=BATCH)
+    embedder = embedder or OnnxEmbedder(first, device=device, verbose=verbose)
+    (Z,) = embedder.outputs(X, batch_size=BATCH)
     if not len(Z):
         raise InputError("There are no samples to verify on; pass some.")
     start = partial(make_session, device=device)
     session = session_of_file(second, start)
-    outputs = run_whole(session, X)
+    outputs = run_whole(session, X, verbose=verbose)
     embedding, logits = of_file(first, second, X, Z, outputs, start)
     classes = head.classes if second.head is None else second.head.classes
     if first.head is not None and {*first.head.classes.tolist()} == {*classes.tolist()}:
@@ -514,7 +518,7 @@ def _run_both(
     of_original, latencies = dict[str, Array](), [float("nan")] * 2
     if latency or compared:
         before = session_of_file(first, start)
-        of_original = run_whole(before, X) if compared else {}
+        of_original = run_whole(before, X, verbose=verbose) if compared else {}
         if latency:
             latencies = np.median(timings([session, before], X), axis=0).tolist()
     aligned = head.aligned_to(classes)

@@ -178,12 +178,29 @@ def test_inputs_may_be_left_out_on_purpose(workspace, inputs, code, outcome):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="the stand-in for python is a shell script")
-def test_ntkit_is_installed_from_the_repository(tmp_path):
+@pytest.mark.parametrize(
+    ("inputs", "runtime", "extras"),
+    [
+        ({"args": "--max-drop 2"}, False, "[cpu,text]"),
+        ({"args": "--max-drop 2"}, True, "[onnx,text]"),
+        ({"args": "--predictions new.csv --before old.csv"}, False, ""),
+        ({"args": "--predictions=new.parquet"}, True, "[text]"),
+        ({"args": "--predictions new.csv", "data": "labels.parquet"}, False, "[text]"),
+        ({"args": HOSTILE}, False, "[cpu,text]"),
+    ],
+)
+def test_the_smallest_that_runs_the_check_is_installed_from_the_repository(
+    tmp_path, inputs, runtime, extras
+):
     python = tmp_path / "bin" / "python"
     python.parent.mkdir()
-    python.write_text('#!/bin/sh\nfor word; do printf "%s\\n" "$word"; done\n')
+    imports = f'[ "$2" = -c ] && exit {0 if runtime else 1}'
+    python.write_text(f'#!/bin/sh\n{imports}\nfor word; do printf "%s\\n" "$word"; done\n')
     python.chmod(0o755)
     path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
     step = next(step for step in STEPS if step.get("name") == "Install ntkit")
-    done, _, _ = run(step, {}, tmp_path, PATH=path, GITHUB_ACTION_PATH="/actions/at $(REF)")
-    assert done.stdout.splitlines() == ["-P", "-m", "pip", "install", "/actions/at $(REF)[text]"]
+    given = {"data": "data", **inputs}
+    done, _, _ = run(step, given, tmp_path, PATH=path, GITHUB_ACTION_PATH="/actions/at $(REF)")
+    said = ["-P", "-m", "pip", "install", f"/actions/at $(REF){extras}"]
+    assert done.stdout.splitlines() == said
+    assert [*tmp_path.iterdir()] == [python.parent]

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from ntkit._progress import OF_COMMAND
 from ntkit._version import __version__
 from ntkit.cli._help import Command, as_shown, unwrapped
 from ntkit.cli._say import say
@@ -158,6 +159,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
+    OF_COMMAND.shown = "--quiet" not in arguments
     warnings.showwarning = _show_each_once()
     _say_what_can_be_said()
     try:

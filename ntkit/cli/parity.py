@@ -45,6 +45,7 @@ def command(
         None if data is None else data_options.read_inputs(data, frozen),
         preprocessing=data_options.said(frozen),
         device=device,
+        verbose=True,
     )
     o.show(parity, json=json, text=parity.summary())
     raise typer.Exit(0 if parity.matched else 1)

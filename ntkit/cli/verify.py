@@ -50,7 +50,7 @@ def command(
 
     original, second = model_options.load_pair(model, debiased)
     samples = data_options.read_inputs(data, original).as_recorded(second)
-    check = verify(original, second, samples.X, y=samples.y, device=device)
+    check = verify(original, second, samples.X, y=samples.y, device=device, verbose=True)
     facts = {**asdict(check), "latency_ratio": check.latency_ratio, "passed": check.passed}
     o.show(facts, json=json, text="\n".join(_lines(check)))
     if not check.passed:

@@ -1,5 +1,6 @@
 """From samples to embeddings: ONNX Runtime sessions, the embedder, and its engines."""
 
+from ntkit import graph  # noqa: F401 - says what is missing without ONNX
 from ntkit.extraction.embedder import OnnxEmbedder
 from ntkit.inputs.image_files import ImageFiles
 from ntkit.inputs.image_preprocessing import ImagePreprocessing

@@ -10,9 +10,9 @@ from itertools import islice, pairwise
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ntkit._extras import MappedFile, import_ray, start_ray
+from ntkit._progress import progress
 from ntkit._types import Array
 from ntkit.exceptions import DeviceError, NtkitError
 from ntkit.samples.kinds import by_input
@@ -69,9 +69,9 @@ class RayEmbedder:
                 results[part] = actor.embed.remote(*part, self._reference(X), dict(settings))
                 busy[results[part]] = actor
 
-        bar = tqdm(
-            total=stop, initial=start, unit=" samples", desc="embedding", delay=1,
-            disable=None if self._verbose else True,
+        bar = progress(
+            shown=self._verbose, desc="embedding", total=stop, unit=" samples", initial=start,
+            leave=True,
         )  # fmt: skip
         try:
             for actor in self._pool(min(self._n_actors, len(parts))):

@@ -143,10 +143,10 @@ def check_head(embedder: OnnxEmbedder, X: Any, *, tolerance: float | None = None
         )
 
 
-def run_whole(session: Any, X: Any) -> dict[str, Array]:
+def run_whole(session: Any, X: Any, *, verbose: bool = False) -> dict[str, Array]:
     """Every output of a session, by name; flat if its parts are not rows that fit together."""
     names, outputs = [output.name for output in session.get_outputs()], dict[str, Array]()
-    columns = zip(*run_batches(session, X, batch_size=BATCH), strict=True)
+    columns = zip(*run_batches(session, X, batch_size=BATCH, verbose=verbose), strict=True)
     for name, parts in zip(names, columns, strict=True):
         fit = all(part.ndim and part.shape[1:] == parts[0].shape[1:] for part in parts)
         outputs[name] = np.concatenate(parts if fit else [part.ravel() for part in parts])

@@ -14,8 +14,8 @@ from typing import Any, TypeVar
 import numpy as np
 from joblib import cpu_count
 from onnx import TensorProto
-from tqdm import tqdm
 
+from ntkit._progress import progress
 from ntkit._types import Array
 from ntkit.exceptions import DeviceError, InputError, ModelError, NtkitError
 from ntkit.extraction.session import device_of, sent_to_gpu
@@ -270,20 +270,16 @@ def run_batches(
         for begin in range(start - start % window, stop, window)
     ]
     computed = _computed(runner, windows, size, streams)
-    progress = tqdm(
-        total=n_samples,
-        initial=windows[0][0] if windows else start,
-        unit=" samples",
-        desc="embedding",
-        delay=1,
-        disable=None if verbose else True,
-    )
-    with progress, closing(computed):
+    bar = progress(
+        shown=verbose, desc="running", total=n_samples, unit=" samples",
+        initial=windows[0][0] if windows else start, leave=True,
+    )  # fmt: skip
+    with bar, closing(computed):
         for begin, end in windows:
             runs = list[Run]()
             while sum(len(part) for part, _ in runs) < end - begin:
                 runs.append(next(computed))
-                progress.update(len(runs[-1][0]))
+                bar.update(len(runs[-1][0]))
             first, last = max(start, begin), min(stop, end)
             outputs = _joined([outputs for _, outputs in runs], [len(part) for part, _ in runs])
             order = [part.rows for part, _ in runs if part.rows is not None]

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from ntkit._doc import documented
 from ntkit._labels import differing_classes, none_if_unknown
@@ -23,6 +22,7 @@ from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
+from ntkit.extraction.session import import_onnxruntime
 from ntkit.head import LinearHead
 from ntkit.jobs.command_line import commands
 from ntkit.metrics.class_order import class_order
@@ -61,7 +61,7 @@ def facts_of_job(
         facts[f"{kind.split(',')[0].lower()} as inputs"] = text
     versions = [f"ntkit {__version__}", f"Python {platform.python_version()}"]
     versions += [f"{name} {metadata.version(name)}" for name in _PACKAGES]
-    versions += [f"ONNX Runtime {onnxruntime.__version__}"]
+    versions += [f"ONNX Runtime {import_onnxruntime().__version__}"]
     return facts | {
         "embeddings computed on": device or "no device (you passed embeddings)",
         "versions": ", ".join(versions),

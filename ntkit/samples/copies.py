@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ntkit._contents import (
     CHUNK,
@@ -28,6 +27,7 @@ from ntkit._contents import (
     row_contents,
     told_apart,
 )
+from ntkit._progress import progress
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -47,14 +47,10 @@ def sample_digests(
 ) -> Digests:
     """Digest of the content of each sample, without its label."""
     stop = len(samples) if stop is None else stop
-    digests = tqdm(
+    digests = progress(
         _digests_of(samples.X, start, stop, doubles=samples.doubles),
-        desc="contents",
-        total=stop - start,
-        delay=1,
-        disable=None if verbose else True,
-        leave=False,
-    )
+        shown=verbose, desc="contents", total=stop - start, unit=" samples",
+    )  # fmt: skip
     return np.fromiter(digests, dtype=f"S{LENGTH}", count=stop - start)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from ntkit._extras import install_extra
 from ntkit._labels import meant_instead, plain_value, unguarded_cell
+from ntkit._progress import OF_COMMAND, progress
 from ntkit._text import RUN_ON, shortened
 from ntkit._types import Array
 from ntkit.exceptions import InputError, MissingDependencyError
@@ -360,7 +361,10 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
                     notes = (f"{path}: cells are separated by {_NAMES[delimiter]}.",)
             with path.open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.reader(file, delimiter=delimiter, strict=True)
-                for row, record in enumerate(reader, start=1):
+                bar = progress(
+                    reader, shown=OF_COMMAND.shown, desc=f"reading {path.name}", unit=" rows"
+                )
+                for row, record in enumerate(bar, start=1):
                     if not record:  # an empty line
                         if len(header) != 1:
                             continue

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Generator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -16,11 +16,13 @@ from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
-from ntkit.model import FrozenModel
 from ntkit.samples.copies import combined, sample_digests, sum_of_digests
 from ntkit.samples.samples import Samples, arrays_of, input_paths
 from ntkit.samples.stored import EMBEDDINGS, IDENTITY, StoredEmbeddings, difference
 from ntkit.store._fill import Progress, StoreContents, fill_store, read_rows
+
+if TYPE_CHECKING:  # embeddings are read without ONNX
+    from ntkit.model import FrozenModel
 
 _CHUNK = 8 << 20  # bytes read at once
 _ROWS = 4096  # labels hashed at once

@@ -74,14 +74,14 @@ def checkout(tmp_path_factory):
 @pytest.fixture(scope="module")
 def default(checkout, tmp_path_factory):
     environment = Environment(tmp_path_factory.mktemp("default"))
-    environment.run(block_with("pip install .  ").splitlines()[0], cwd=checkout)
+    environment.run(block_with("pip install '.[gpu]'  ").splitlines()[0], cwd=checkout)
     return environment
 
 
 @pytest.fixture(scope="module")
 def light(checkout, tmp_path_factory):
     environment = Environment(tmp_path_factory.mktemp("light"))
-    environment.run(" && ".join(block_with("pip install --no-deps .").splitlines()), cwd=checkout)
+    environment.run(block_with("pip install '.[gpu]'  ").splitlines()[1], cwd=checkout)
     return environment
 
 

@@ -91,18 +91,12 @@ def test_the_sdist_builds_the_same_wheel_and_holds_the_tests(built, tmp_path):
     assert not held & {".pyc", ".whl", ".log"}
 
 
-def test_the_light_installation_names_every_dependency_but_the_runtime():
-    text = (ROOT / "docs" / "howto" / "install.md").read_text("utf-8")
-    (command,) = re.findall(r"pip install onnxruntime \\\n((?:.*\\\n)*.*)\n", text)
-    named = re.findall(r'"([^"]+)"', command)
-    assert named == [d for d in PROJECT["dependencies"] if not d.startswith("onnxruntime")]
-
-
 def test_extras_are_named_by_packages_that_an_index_has():
     """Nothing is published under our own name, so a hint that says ntkit[text] cannot work."""
     extras = PROJECT["optional-dependencies"]
     for extra, packages in EXTRAS.items():
-        named = [re.split("[<>=;]", package)[0].strip() for package in extras[extra]]
+        others = [package for package in extras[extra] if not package.startswith("ntkit[")]
+        named = [re.split("[<>=;]", package)[0].strip() for package in others]
         assert list(packages) == named
     pages = [*ROOT.glob("docs/**/*.md"), *ROOT.glob("ntkit/**/*.py"), ROOT / "README.md"]
     assert [p for p in pages if "install 'ntkit[" in p.read_text("utf-8")] == []
@@ -124,7 +118,7 @@ def test_the_demo_is_that_of_this_checkout_whatever_is_active(tmp_path):
     )
     commands = run(["make", "--dry-run", "--always-make", "demo"]).stdout.splitlines()
     *_, install, _, demo = commands
-    assert re.fullmatch(r"\.venv/(bin|Scripts)/pip install -q -e \.", install)
+    assert re.fullmatch(r"\.venv/(bin|Scripts)/pip install -q -e '\.\[gpu\]'", install)
     assert re.fullmatch(r"\.venv/(bin|Scripts)/ntkit demo", demo)
     shown = run(["make", "--eval", 'shown:; @echo "[$$PYTHONPATH]"', "shown"]).stdout
     assert shown.strip() == "[]"

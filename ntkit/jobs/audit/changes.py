@@ -6,13 +6,14 @@ import sys
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import t
 from tqdm import tqdm
 
 from ntkit._key import Key, conditions_in, parts_of_change, touches_subject
+from ntkit._progress import progress
 from ntkit._text import counted, listed, plain
 from ntkit._types import Array
 from ntkit.attributes import words
@@ -24,13 +25,15 @@ from ntkit.changes.change import as_seen, bank_of, control_of
 from ntkit.changes.images import has_black_and_white
 from ntkit.changes.texts import has_markup
 from ntkit.exceptions import InputError
-from ntkit.extraction import OnnxEmbedder
 from ntkit.head import LinearHead
 from ntkit.jobs.audit.donor_effect import DonorEffect, donor_effect
 from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import holm
 from ntkit.samples.looks import Inputs
 from ntkit.samples.samples import Samples
+
+if TYPE_CHECKING:  # an audit of predictions needs no ONNX Runtime
+    from ntkit.extraction import OnnxEmbedder
 
 MOST_CHANGES = 5
 """Number of changes that are tested on the second half of the samples."""
@@ -271,9 +274,7 @@ def changes_of(
         samples, Z = samples.take(numbers), Z[numbers]
     order = rng.permutation(len(samples))
     first, others = np.split(order, [(len(samples) + 1) // 2])
-    bar = tqdm(
-        total=budget, unit=" copies", desc="changing", delay=1, disable=None if verbose else True
-    )
+    bar = progress(shown=verbose, desc="changing", total=budget, unit=" copies", leave=True)
     with bar:
         quiet = replace(embedder, verbose=False) if embedder.verbose else embedder
         look = _Look(quiet, head, samples, Z, numbers, seed, bar)

@@ -8,8 +8,8 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from ntkit._progress import progress
 from ntkit._text import percent
 from ntkit._types import Array
 from ntkit.attributes import Attribute
@@ -75,8 +75,8 @@ def choose(comparison: Comparison, order: Order) -> Choice:
     """Fit every candidate of the plan and choose one: by name, or by the best score."""
     rows, scores = dict[str, Candidate](), dict[str, float]()
     candidates, name = comparison.plan.candidates, comparison.plan.method
-    hidden = None if order.settings.verbose else True
-    for each in tqdm(candidates, desc="candidates", delay=1, disable=hidden, leave=False):
+    shown = order.settings.verbose
+    for each in progress(candidates, shown=shown, desc="fitting", unit=" candidates"):
         unfitted = candidates[each]
         clf, note = comparison.fit(*unfitted, as_is=each == YOURS)
         rows[each] = comparison.row(each, clf, unfitted.rows, note)

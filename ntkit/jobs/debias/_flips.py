@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import clone
-from tqdm import tqdm
 
+from ntkit._progress import progress
 from ntkit._text import listed, percent, plain
 from ntkit._types import Array
 from ntkit.attributes.word_lists import plain_words
@@ -99,11 +99,8 @@ def flip_rates(
     )
     known = {row.name for row in of_repair}
     changes, rates = [each for each in _bank(samples) if each.name not in known], [*of_repair]
-    quiet, hidden = (
-        clone(embedder).set_params(verbose=False),
-        None if order.settings.verbose else True,
-    )
-    for change in tqdm(changes, desc="changes", delay=1, disable=hidden, leave=False):
+    quiet, shown = clone(embedder).set_params(verbose=False), order.settings.verbose
+    for change in progress(changes, shown=shown, desc="flips", unit=" changes"):
         try:
             copies = embedded_copies(quiet, samples, change, rows, seed=order.settings.random_state)
         except InputError:  # the change applies to no sample

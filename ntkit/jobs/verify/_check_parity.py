@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
+from ntkit._progress import progress
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing
@@ -139,6 +140,7 @@ def check_parity(
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     device: str = "auto",
     tolerance: float | None = None,
+    verbose: bool = False,
 ) -> Parity:
     """Compare ntkit's outputs of a model with the outputs that a service recorded.
 
@@ -171,6 +173,7 @@ def check_parity(
         Largest accepted difference, relative to the spread of the recorded outputs over the
         samples. By default 2e-3, and more for a coarser model: 8e-3 (float16), 2e-2 (quantised) or
         6e-2 (bfloat16). ntkit adds the rounding of the recorded numbers.
+    {verbose}
 
     Returns
     -------
@@ -218,7 +221,7 @@ def check_parity(
                 f"{record.source} holds {len(record)} outputs, but {subject.n_samples} inputs. "
                 "Record one output per input."
             )
-        return _compared(model, record, subject, device, tolerance)
+        return _compared(model, record, subject, device, tolerance, verbose=verbose)
 
 
 def _compared(
@@ -227,14 +230,17 @@ def _compared(
     subject: Subject,
     device: Any,
     tolerance: float | None,
+    *,
+    verbose: bool,
 ) -> Parity:
     rows = np.arange(len(recorded))
     start = partial(make_session, device=device)
     run = Logits(model, subject, start, decided=recorded.kind == "labels")
-    parts = [  # all inputs may not fit into memory
-        run(subject.settings, rows[begin : begin + _SEARCHED], strict=True)
-        for begin in range(0, len(rows), _SEARCHED)
-    ]
+    parts = list[Array]()
+    with progress(shown=verbose, desc="comparing", total=len(rows), unit=" samples") as bar:
+        for begin in range(0, len(rows), _SEARCHED):  # all inputs may not fit into memory
+            parts.append(run(subject.settings, rows[begin : begin + _SEARCHED], strict=True))
+            bar.update(len(parts[-1]))
     logits = np.concatenate(parts)
     dtype = recorded.outputs.dtype.name
     within = tolerance if tolerance is not None else max(_TOLERANCE, tolerance_of(model, dtype))

@@ -1,0 +1,59 @@
+"""Progress of long work: a bar in terminals and notebooks, elsewhere a line every ten seconds."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+SECONDS = 10  # between two lines
+_LINE = "{desc}: {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {elapsed} so far, {remaining} left"
+_LINE_WITHOUT_TOTAL = "{desc}: {n_fmt}{unit}, {rate_fmt}, {elapsed} so far"
+
+
+class _Lines:
+    """A bar's file where nothing can be overwritten: each state is a line."""
+
+    def write(self, text: str) -> None:
+        if line := text.strip():
+            sys.stderr.write(f"{line}\n")
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+@dataclass
+class OfCommand:
+    """Whether the command line shows the reading of tables; in Python each call says it."""
+
+    shown: bool = False
+
+
+OF_COMMAND = OfCommand()
+
+
+def progress(
+    steps: Iterable[Any] | None = None,
+    *,
+    shown: bool,
+    desc: str,
+    total: int | None = None,
+    unit: str,
+    initial: int = 0,
+    leave: bool = False,
+) -> Any:
+    """A bar of tqdm over the steps, on stderr; hidden unless shown, and in the first second."""
+    options = {"desc": desc, "total": total, "unit": unit, "initial": initial}
+    if not shown:
+        return tqdm(steps, **options, disable=True)
+    if sys.stderr.isatty() or "ipykernel" in sys.modules:
+        return tqdm(steps, **options, delay=1, leave=leave)
+    endless = total is None and not hasattr(steps, "__len__")
+    lines: Any = _Lines()
+    return tqdm(
+        steps, **options, file=lines, bar_format=_LINE_WITHOUT_TOTAL if endless else _LINE,
+        delay=SECONDS, mininterval=SECONDS, leave=False, position=0,
+    )  # fmt: skip

@@ -22,8 +22,8 @@ from ntkit._labels import (
     unknown_labels,
     unknown_note,
 )
+from ntkit._messages import warn
 from ntkit._types import Array
-from ntkit._warn import warn
 from ntkit.exceptions import InputError
 
 UNKNOWN = -1

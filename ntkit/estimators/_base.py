@@ -28,8 +28,8 @@ from sklearn.utils.validation import (
 from ntkit._checks import check_index, check_magnitude
 from ntkit._doc import documented
 from ntkit._labels import differing_classes, unknown_labels
+from ntkit._messages import warn
 from ntkit._types import Array
-from ntkit._warn import warn
 from ntkit.estimators._scaled_head import read_head
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead

@@ -10,8 +10,8 @@ import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ntkit._doc import documented
+from ntkit._messages import warn
 from ntkit._types import Array
-from ntkit._warn import warn
 from ntkit.estimators._base import FromHead
 from ntkit.head import LinearHead
 from ntkit.study import Rows, Study, folds_of, identified, seed_of

@@ -15,8 +15,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit._checks import check_labels
 from ntkit._doc import documented
 from ntkit._labels import none_if_unknown
+from ntkit._messages import warn
 from ntkit._types import Array
-from ntkit._warn import warn
 from ntkit.estimators._base import VALIDATION_SET, FromHead
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.solver.fit_head import FittedHead

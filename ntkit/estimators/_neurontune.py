@@ -25,8 +25,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntkit._checks import rates
 from ntkit._doc import documented
+from ntkit._messages import warn
 from ntkit._types import Array
-from ntkit._warn import warn
 from ntkit.estimators._base import (
     OPTIONAL_C,
     VALIDATION_SET,

@@ -13,8 +13,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._doc import documented
+from ntkit._messages import warn
 from ntkit._types import Array
-from ntkit._warn import warn
 from ntkit.estimators._base import HEAD, FromHead, OriginalHead
 from ntkit.estimators._scaled_head import read_head
 from ntkit.exceptions import InputError

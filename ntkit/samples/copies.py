@@ -27,7 +27,7 @@ from ntkit._contents import (
     row_contents,
     told_apart,
 )
-from ntkit._progress import progress
+from ntkit._messages import progress
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError

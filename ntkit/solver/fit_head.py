@@ -40,9 +40,9 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from ntkit._extras import import_ray, install_extra
+from ntkit._messages import warn
 from ntkit._shared_switch import SharedSwitch
 from ntkit._types import Array
-from ntkit._warn import warn
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
 from ntkit.head import LinearHead
 from ntkit.solver.loss import NumpyPasses, Passes, passes_over

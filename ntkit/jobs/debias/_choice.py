@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._progress import progress
+from ntkit._messages import progress
 from ntkit._text import percent
 from ntkit._types import Array
 from ntkit.attributes import Attribute

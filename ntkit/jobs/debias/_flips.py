@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from ntkit._progress import progress
+from ntkit._messages import progress
 from ntkit._text import listed, percent, plain
 from ntkit._types import Array
 from ntkit.attributes.word_lists import plain_words

@@ -15,6 +15,7 @@ from typing import Any, Literal, ParamSpec, TypeVar
 import numpy as np
 
 from ntkit._disk import StrPath
+from ntkit._messages import warn
 from ntkit._output import (
     RECORD,
     check_folder,
@@ -23,7 +24,6 @@ from ntkit._output import (
     refuse_nested,
     updated_folder,
 )
-from ntkit._warn import warn
 from ntkit.exceptions import InputError
 from ntkit.inputs.image_preprocessing import ImagePreprocessing
 from ntkit.inputs.text_preprocessing import TextPreprocessing

@@ -1,17 +1,21 @@
-"""Progress of long work: a bar in terminals and notebooks, elsewhere a line every ten seconds."""
+"""What a user sees while it works: progress, and warnings that point at the caller's line."""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from tqdm import tqdm
 
-SECONDS = 10  # between two lines
+SECONDS = 10  # between two lines where no bar can be shown
 _LINE = "{desc}: {n_fmt} of {total_fmt}{unit}, {rate_fmt}, {elapsed} so far, {remaining} left"
 _LINE_WITHOUT_TOTAL = "{desc}: {n_fmt}{unit}, {rate_fmt}, {elapsed} so far"
+
+# A warning that points into a library tells the reader nothing, and Python then shows it only once.
+_PACKAGES = {"ntkit", "sklearn", "joblib", "threading", "concurrent", "multiprocessing"}
 
 
 class _Lines:
@@ -57,3 +61,14 @@ def progress(
         steps, **options, file=lines, bar_format=_LINE_WITHOUT_TOTAL if endless else _LINE,
         delay=SECONDS, mininterval=SECONDS, leave=False, position=0,
     )  # fmt: skip
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the first line outside ntkit and scikit-learn, such as the caller's ``fit``."""
+    frame, level = sys._getframe(), 1
+    while frame.f_globals.get("__name__", "").partition(".")[0] in _PACKAGES:
+        if frame.f_back is None:  # a thread has no caller
+            level = 2
+            break
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ntkit.extraction import OnnxEmbedder
     from ntkit.head import LinearHead
     from ntkit.jobs.audit import Audit, audit, audit_model
-    from ntkit.jobs.check import CheckResult, check
+    from ntkit.jobs.check import CheckResult, check, check_predictions
     from ntkit.jobs.debias import AccuracyCost, Candidate, DebiasResult, DebiasSettings, debias
     from ntkit.jobs.predict import Predictions, predict
     from ntkit.jobs.report import write_report
@@ -37,6 +37,7 @@ __all__ = [
     "audit",
     "audit_model",
     "check",
+    "check_predictions",
     "debias",
     "predict",
     "write_report",
@@ -60,6 +61,7 @@ _HOME = {
     "audit": "ntkit.jobs.audit",
     "audit_model": "ntkit.jobs.audit",
     "check": "ntkit.jobs.check._check",
+    "check_predictions": "ntkit.jobs.check",
     "debias": "ntkit.jobs.debias._debias",
     "predict": "ntkit.jobs.predict",
     "write_report": "ntkit.jobs.report",

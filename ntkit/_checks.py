@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ntkit._key import group_name
 from ntkit._labels import (
     cell_name,
     is_missing,
@@ -262,6 +263,23 @@ def known_labels(values: ArrayLike, name: str) -> tuple[Array, NDArray[np.bool_]
             "labels, such as 0 and 1."
         )
     return labels, known
+
+
+def combined(groups: Any, name: str) -> Any:
+    """Labels (N,) of a DataFrame of several columns: their combinations; others unchanged."""
+    columns = [*getattr(groups, "columns", ())]
+    if len(columns) < 2:
+        return groups
+    parts, all_known = list[list[Any]](), np.ones(len(groups), dtype=bool)
+    for column in columns:
+        labels, known = known_labels(groups[column], f"{name}[{column!r}]")
+        values = np.empty(len(known), dtype=object)
+        values[known] = labels.tolist()
+        parts.append(values.tolist())
+        all_known &= known
+    rows = zip(zip(*parts, strict=True), all_known.tolist(), strict=True)
+    of_row = [group_name(*values) if known else None for values, known in rows]
+    return np.array(of_row, dtype=object)
 
 
 def _unknown(array: Array) -> NDArray[np.bool_]:

@@ -39,9 +39,9 @@ sample_weight_val : array-like of shape (M,), optional
     Their weights.
 groups : array-like of shape (N,)
     Group of each sample, of any type: usually one label for every pair of class and spurious
-    attribute. ``groups=y`` uses the classes alone. An unknown group is -1, None, NaN or a text
-    such as ``unknown``. Unknown groups are inferred, and a sample then counts with the probability
-    of its group.
+    attribute. ``groups=y`` uses the classes alone. Columns of a DataFrame are combined. An unknown
+    group is -1, None, NaN or a text such as ``unknown``. Unknown groups are inferred, and a sample
+    then counts with the probability of its group.
 attribute : array-like of shape (N,), optional
     Spurious attribute, used instead of ``groups``; unknown values as there. The groups are
     then class × attribute. Inferring an attribute needs fewer labels than inferring groups, because
@@ -55,7 +55,8 @@ y_pred : array-like of shape (N,)
 evaluated.groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G)
     Group labels, for evaluation. If groups overlap, as in CivilComments, a table of which samples
     are in which group. An unknown group is -1, None, NaN or a text such as ``unknown``, and such
-    samples are left out. The columns of a DataFrame name the groups.
+    samples are left out. The columns of a DataFrame name the groups; if they hold other values than
+    yes and no, such as sex and site, the groups are their combinations.
 confidence : float, default=?
     Coverage of the intervals.
 head : LinearHead or fitted linear classifier, default=?

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from ntkit._checks import rates
+from ntkit._checks import combined, rates
 from ntkit._doc import documented
 from ntkit._key import group_name
 from ntkit._messages import warn
@@ -81,6 +81,7 @@ def completed_groups(
             f"{name} needs the group of every sample; pass groups= to fit. Usually it is one label "
             "for every pair of class and spurious attribute (groups=y balances the classes alone)."
         )
+    values = combined(values, what)
     shape = np.asarray(values, dtype=object).shape
     if shape not in ((n,), (n, 1)):
         raise InputError(f"{what} must have one label per sample, shape ({n},); got shape {shape}.")

@@ -9,8 +9,10 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ntkit._labels import composed, listed, listed_in_order, plain_label, without_case
+from ntkit._checks import check_embeddings, positions_of
+from ntkit._labels import composed, listed, listed_in_order, plain_label, spelt_as, without_case
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -21,6 +23,56 @@ TIE = 1e-6
 """Difference of probabilities that the rounding of single precision explains: neither is above."""
 _CAPITAL, _DIGIT = re.compile(r"(?<=[a-z])(?=[A-Z])"), re.compile(r"(?<=[^\W\d_])(?=\d)")
 _BETWEEN = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")
+
+
+def are_scores(values: Any, y: Array) -> bool:
+    """Whether values in the place of predicted classes are scores: two columns, or fractions."""
+    array = np.asarray(values)
+    if array.ndim == 2 and array.shape[1] > 1:
+        return array.dtype.kind in "fiu"
+    fractions = array.dtype.kind == "f" and bool((array % 1 != 0).any())
+    return fractions and not (y.dtype.kind == "f" and bool((y % 1 != 0).any()))
+
+
+def read_scores(
+    y: Array,
+    scores: ArrayLike,
+    classes: ArrayLike | None,
+    *,
+    what: str = "scores",
+    go_on: str = "",
+    strict: bool,
+) -> tuple[Array, Array, Array, list[str]]:
+    """Classes, indices of labels and of the classes with the highest score; and notes.
+
+    The columns are those of ``classes`` in this order, else of the sorted classes of ``y``.
+    """
+    values = np.asarray(scores)
+    if values.dtype.kind not in "fiub":
+        raise InputError(f"{what} must be numbers. Got an array of type {values.dtype}.")
+    values = check_embeddings(values[:, None] if values.ndim == 1 else values, len(y))
+    labels = np.unique(y) if classes is None else np.asarray(classes)
+    if values.shape[1] + (values.shape[1] == 1) != len(labels):
+        raise InputError(
+            f"{what} has {values.shape[1]} columns, and there are {len(labels)} classes: "
+            f"{listed_in_order(labels)}. Pass one column per class in this order (for two classes, "
+            "the second's alone is enough), or name the classes of the columns with classes=."
+        )
+    fix = "name every class in classes=."
+    y = spelt_as(y, labels)
+    y_index = positions_of(y, labels, what="y", where="classes", fix=fix)
+    columns = getattr(scores, "columns", None)
+    predicted, notes = class_of_scores(
+        values,
+        y,
+        labels,
+        names=None if columns is None else [*columns],
+        where=f"{what}: ",
+        fix=f"Name the classes in the order of the columns with classes=. {go_on}".strip(),
+        ordered=classes is not None,
+        strict=strict,
+    )
+    return labels, y_index, predicted, notes
 
 
 def class_of_scores(

@@ -17,11 +17,13 @@ from numpy.typing import ArrayLike
 from ntkit._checks import (
     check_labels,
     check_weight,
+    combined,
     known_labels,
     labels_and_predictions,
 )
 from ntkit._doc import documented
 from ntkit._key import group_name
+from ntkit._labels import is_missing
 from ntkit._shown import InNotebook, NotebookView, ShownTable, bar_of, ends, frame_of
 from ntkit._text import Markdown, interval, one_line, percent, plain, table, without_controls
 from ntkit._types import Array
@@ -44,6 +46,8 @@ def memberships(groups: ArrayLike, n: int, name: str = "groups") -> tuple[Subset
     matrix = np.asarray(groups)
     if matrix.ndim != 2 or (matrix.shape[1] == 1 and matrix.dtype != bool):
         return of_partial_labels(groups, n, name)
+    if hasattr(groups, "columns") and not _are_memberships(matrix):
+        return of_partial_labels(groups, n, name)
     _check_length(len(matrix), n, name)
     if matrix.dtype == object and not any(value is None for value in matrix.ravel()):
         matrix = np.array(matrix.tolist())
@@ -58,6 +62,12 @@ def memberships(groups: ArrayLike, n: int, name: str = "groups") -> tuple[Subset
     return [("group", *each) for each in zip(columns, members, strict=True)], np.empty(0, int)
 
 
+def _are_memberships(matrix: Array) -> bool:
+    """Whether all known values of a table say yes or no, True and False or 1 and 0."""
+    known = [value for value in matrix.ravel().tolist() if not is_missing(value)]
+    return all(not isinstance(value, str | bytes) and value in (0, 1) for value in {*known})
+
+
 def of_labels(labels: Array, kind: Kind = "group") -> Subsets:
     """One group for each label that occurs, in sorted order."""
     names, counts = np.unique(labels, return_counts=True)
@@ -67,7 +77,7 @@ def of_labels(labels: Array, kind: Kind = "group") -> Subsets:
 
 def of_partial_labels(labels: ArrayLike, n: int, name: str) -> tuple[Subsets, Array]:
     """One group for each label that occurs, and the samples with -1, None or NaN."""
-    known_ones, known = known_labels(labels, name)
+    known_ones, known = known_labels(combined(labels, name), name)
     _check_length(len(known), n, name)
     if not len(known_ones):
         raise InputError(f"{name} is unknown for all samples; label some of them.")
@@ -337,7 +347,8 @@ def group_report(
     {y_true, y_pred}
     groups : array-like of shape (N,), or of bool (or 0 and 1) and shape (N, G), optional
         Group labels, for evaluation; if groups overlap, a table of which samples are in which
-        group. The columns of a DataFrame name the groups. -1, None or NaN marks an unknown group:
+        group. The columns of a DataFrame name the groups; if they hold other values than yes and
+        no, the groups are their combinations. -1, None or NaN marks an unknown group:
         such a sample counts only for its class and the average.
     attribute : array-like of shape (N,), optional
         Spurious attribute, used instead of ``groups``; -1, None or NaN if it is unknown. The groups

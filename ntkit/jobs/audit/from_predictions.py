@@ -18,11 +18,10 @@ from ntkit._checks import (
     check_weight,
     index_of,
     labels_of_one_type,
-    positions_of,
 )
 from ntkit._doc import documented
 from ntkit._join import KEYS, check_positions, columns_of, in_order
-from ntkit._labels import cell_name, listed_in_order, spelt_as
+from ntkit._labels import cell_name
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet, columns, words
 from ntkit.attributes.feature_set import array, values_by_name
@@ -34,7 +33,7 @@ from ntkit.attributes.findings import (
 from ntkit.attributes.image_statistics import image_statistics
 from ntkit.exceptions import InputError
 from ntkit.jobs.audit.result import Audit, audited
-from ntkit.jobs.class_of_scores import class_of_scores
+from ntkit.jobs.class_of_scores import are_scores, read_scores
 from ntkit.metrics.class_order import order_notes
 from ntkit.samples.columns import named_like_a_prediction
 from ntkit.samples.join import without_classes
@@ -48,30 +47,8 @@ def from_scores(
     y: Array, scores: ArrayLike, classes: ArrayLike | None, weight: Array, *, strict: bool
 ) -> tuple[AuditedPredictions, list[str]]:
     """Predictions of the class with the highest score; notes on the columns and on equal scores."""
-    values = np.asarray(scores)
-    if values.dtype.kind not in "fiub":
-        raise InputError(f"scores must be numbers. Got an array of type {values.dtype}.")
-    values = check_embeddings(values[:, None] if values.ndim == 1 else values, len(y))
-    labels = np.unique(y) if classes is None else np.asarray(classes)
-    if values.shape[1] + (values.shape[1] == 1) != len(labels):
-        raise InputError(
-            f"scores has {values.shape[1]} columns, and there are {len(labels)} classes: "
-            f"{listed_in_order(labels)}. Pass one column per class in this order (for two classes, "
-            "the second's alone is enough), or name the classes of the columns with classes=."
-        )
-    fix = "name every class in classes=."
-    y = spelt_as(y, labels)
-    y_index = positions_of(y, labels, what="y", where="classes", fix=fix)
-    columns = getattr(scores, "columns", None)
-    predicted, notes = class_of_scores(
-        values,
-        y,
-        labels,
-        names=None if columns is None else [*columns],
-        where="scores: ",
-        fix=f"Name the classes in the order of the columns with classes=. {TO_GO_ON}",
-        ordered=classes is not None,
-        strict=strict,
+    labels, y_index, predicted, notes = read_scores(
+        y, scores, classes, go_on=TO_GO_ON, strict=strict
     )
     return AuditedPredictions(labels, y_index, predicted, weight), notes
 
@@ -176,6 +153,8 @@ def _predictions_of(
         raise InputError(
             f"Pass one of pred, scores and embeddings. Got {' and '.join(named) or 'none'}."
         )
+    if pred is not None and are_scores(pred, y):
+        scores, pred = pred, None
     if pred is not None:
         y, pred = labels_of_one_type(y, pred=pred)
         fix = "pass predictions as the labels in y."
@@ -256,7 +235,7 @@ def audit(
     y : array-like of shape (N,)
         Class labels.
     pred : array-like of shape (N,), optional
-        Predicted classes.
+        Predicted classes. Several columns, or fractions, are taken for ``scores``.
     scores : array-like of shape (N, C), or (N,) for two classes, optional
         Logits or probabilities. For two classes, one column is the second class's score. Columns
         of a DataFrame that are named like the classes count by name.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -129,9 +130,15 @@ def check(
     >>> ntkit.check(model, model, data, limits={"max_drop": 2}, device="cpu")
     CheckResult(pass: 7 pass, 0 fail, 0 too few; 2000 samples)
     """
+    models = [new] if old is None else [old, new]
+    if [each for each in models if not isinstance(each, FrozenModel | str | os.PathLike)]:
+        raise InputError(
+            "ntkit.check takes ONNX models. Check predictions, or fitted classifiers, so: "
+            f"{_call_on_arrays(old, new, data, limits)}."
+        )
     reader = partial(read, data, preprocessing=preprocessing, every_label=True)
     return check_read(
-        matches_of([new] if old is None else [old, new], reader, label),
+        matches_of(models, reader, label),
         limits=limits_of(limits),
         slices=slices,
         invariant=invariant,
@@ -144,6 +151,34 @@ def check(
         verbose=verbose,
         sure_of_classes=isinstance(old, FrozenModel) and old.classes_source == "given",
     )
+
+
+def _call_on_arrays(old: Any, new: Any, data: Any, limits: Any) -> str:
+    """The call of check_predictions that takes what was passed, by the names of the caller's."""
+    caller = sys._getframe(2)
+    names = {**caller.f_globals, **caller.f_locals}
+    known = {id(value): name for name, value in names.items() if not name.startswith("_")}
+    parts: dict[str, Any] = {"X": None, "y": None, "groups": None}
+    if isinstance(data, Samples):
+        parts |= {name: getattr(data, name) for name in parts}
+    elif isinstance(data, tuple):
+        parts |= zip(parts, data, strict=False)
+    elif not isinstance(data, str | os.PathLike):
+        parts["y"] = data
+    called = {name: known.get(id(value), name) for name, value in parts.items()}
+
+    def prediction(model: Any, default: str) -> str:
+        name = known.get(id(model), default)
+        of_onnx = isinstance(model, FrozenModel | str | os.PathLike)
+        return f"ntkit.predict({name}, {called['X']}).labels" if of_onnx else name
+
+    arguments = [called["y"], prediction(new, "new")]
+    arguments += [f"y_pred_before={prediction(old, 'old')}"] * (old is not None)
+    arguments += [f"X={called['X']}"] * (hasattr(new, "predict") or hasattr(old, "predict"))
+    arguments += [f"groups={called['groups']}"] * (parts["groups"] is not None)
+    limit = {"average": 90} if old is None else {"max_drop": of_samples.DEFAULT_DROP}
+    arguments.append(f"limits={limit if limits is None else known.get(id(limits), limits)}")
+    return f"ntkit.check_predictions({', '.join(arguments)})"
 
 
 def check_read(

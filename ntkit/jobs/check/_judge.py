@@ -11,13 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
-from ntkit._checks import by_names, check_index, check_predicted, known_labels, labels_of_one_type
+from ntkit._checks import (
+    by_names,
+    check_index,
+    check_labels,
+    check_predicted,
+    combined,
+    known_labels,
+    labels_of_one_type,
+)
 from ntkit._doc import documented
 from ntkit._labels import (
     alike_note,
@@ -32,6 +40,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.jobs.check._limits import KINDS, RATE_DROPS, Limits, SliceLimits, limits_of
 from ntkit.jobs.check._result import CheckResult
+from ntkit.jobs.class_of_scores import are_scores, read_scores
 from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import (
     below,
@@ -324,12 +333,59 @@ _NAMED = 1000  # listed new errors
 _ALIKE = "Both models predict alike on all samples, so no limit on losses is broken."
 
 
-@documented
+class Predictor(Protocol):
+    """A fitted classifier, or anything else that predicts."""
+
+    def predict(self, X: Any, /) -> Any:
+        """Classes or scores of samples."""
+
+
+@overload
 def check_predictions(
     y_true: ArrayLike,
     y_pred: ArrayLike,
     *,
-    y_pred_before: ArrayLike | None = None,
+    y_pred_before: ArrayLike | None = ...,
+    groups: ArrayLike | None = ...,
+    slices: Mapping[str, ArrayLike] | None = ...,
+    flips: Mapping[str, ArrayLike] | None = ...,
+    flips_before: Mapping[str, ArrayLike] | None = ...,
+    classes: ArrayLike | None = ...,
+    labels: Sequence[str] | None = ...,
+    names: Sequence[Any] | None = ...,
+    limits: Any = ...,
+    title: str = ...,
+    notes: Sequence[str] = ...,
+) -> CheckResult: ...
+
+
+@overload
+def check_predictions(
+    y_true: ArrayLike,
+    y_pred: ArrayLike | Predictor,
+    *,
+    y_pred_before: ArrayLike | Predictor | None = ...,
+    X: Any,
+    groups: ArrayLike | None = ...,
+    slices: Mapping[str, ArrayLike] | None = ...,
+    flips: Mapping[str, ArrayLike] | None = ...,
+    flips_before: Mapping[str, ArrayLike] | None = ...,
+    classes: ArrayLike | None = ...,
+    labels: Sequence[str] | None = ...,
+    names: Sequence[Any] | None = ...,
+    limits: Any = ...,
+    title: str = ...,
+    notes: Sequence[str] = ...,
+) -> CheckResult: ...
+
+
+@documented
+def check_predictions(
+    y_true: ArrayLike,
+    y_pred: ArrayLike | Predictor,
+    *,
+    y_pred_before: ArrayLike | Predictor | None = None,
+    X: Any = None,
     groups: ArrayLike | None = None,
     slices: Mapping[str, ArrayLike] | None = None,
     flips: Mapping[str, ArrayLike] | None = None,
@@ -345,11 +401,17 @@ def check_predictions(
 
     Parameters
     ----------
-    {y_true, y_pred}
-    y_pred_before : array-like of shape (N,), optional
-        Predictions of the old model for the same samples.
-    groups : array-like of shape (N,), optional
-        Group labels; -1, None, NaN or a text such as ``unknown`` if unknown.
+    {y_true}
+    y_pred : array-like of shape (N,) or (N, C), or fitted classifier
+        Predicted classes. Several columns, or fractions, are scores as in :func:`ntkit.audit`:
+        a column for each class, or that of the second class alone. A classifier predicts ``X``.
+    y_pred_before : array-like of shape (N,) or (N, C), or fitted classifier, optional
+        The same of the old model.
+    X : array-like or DataFrame of shape (N, ·), optional
+        Samples that classifiers predict.
+    groups : array-like of shape (N,), or DataFrame, optional
+        Group labels; -1, None, NaN or a text such as ``unknown`` if unknown. Several columns of a
+        DataFrame are combined.
     slices : mapping of str to array-like of shape (N,), or DataFrame, optional
         Membership in each named slice: 1 or True, 0 or False, −1, NaN or None if unknown. The
         slice's largest drop also applies to each class within the slice.
@@ -357,7 +419,8 @@ def check_predictions(
         For each named change, whether the prediction flips under the new and the old model: 1 or
         True, 0 or False, −1 without a changed copy.
     classes : array-like, optional
-        All classes, also those without samples; by default those of ``y_true``.
+        All classes, also those without samples, in the order of columns of scores; by default
+        those of ``y_true``.
     labels : sequence of str, optional
         Names of K labels that every sample has or not. ``y_true`` is then 1, 0, or NaN if unknown,
         (N, K); predictions are 1 or 0, (N, K), and flips have this shape. Columns of DataFrames
@@ -388,16 +451,17 @@ def check_predictions(
     The new model has two new errors among 300 samples, and the limit is a drop of 3 points:
 
     >>> import numpy as np
-    >>> from ntkit.jobs.check import check_predictions
+    >>> import ntkit
     >>> y = np.arange(300) % 2
     >>> after = np.where(np.arange(300) < 2, 1 - y, y)
-    >>> result = check_predictions(y, after, y_pred_before=y, limits={"max_drop": 3})
+    >>> result = ntkit.check_predictions(y, after, y_pred_before=y, limits={"max_drop": 3})
     >>> result
     CheckResult(too few: 1 pass, 0 fail, 2 too few; 300 samples)
     >>> result.row("class 1").verdicts[0].more
     '258 such samples would decide'
     """
-    given = {"y_true": y_true, "y_pred": y_pred, "y_pred_before": y_pred_before, "groups": groups}
+    given = {"y_true": y_true, "y_pred": y_pred, "y_pred_before": y_pred_before, "X": X}
+    given["groups"] = groups
     slices, flips = _by_name(slices, "slices"), _by_name(flips, "flips")
     flips_before = _by_name(flips_before, "flips_before")
     arrays_by_name = {"slices": slices, "flips": flips, "flips_before": flips_before}
@@ -405,9 +469,14 @@ def check_predictions(
     limit = limits_of(limits).with_changes(flips)
     before = y_pred_before is not None
     check_limits(limit, compared=before, grouped=groups is not None)
-    preds, by_model = {"y_pred": y_pred}, {"flips": flips}
+    models, by_model = {"y_pred": y_pred}, {"flips": flips}
     if y_pred_before is not None:
-        preds["y_pred_before"], by_model["flips_before"] = y_pred_before, flips_before
+        models["y_pred_before"], by_model["flips_before"] = y_pred_before, flips_before
+    preds = _predicted(models, X)
+    groups = combined(groups, "groups")
+    if labels is None:
+        preds, of_scores = _without_scores(preds, y_true, classes)
+        notes = [*notes, *of_scores]
     if labels is None:
         problems = [_only_problem(y_true, preds, classes)]
     else:
@@ -445,6 +514,33 @@ def check_predictions(
         tuple(row for row in rows if isinstance(row, ClassRate)),
         left_out=left_out,
     )
+
+
+def _predicted(models: Mapping[str, Any], X: Any) -> dict[str, Any]:
+    """Predictions by their names, those of classifiers on the samples X."""
+    classifiers = {name: each for name, each in models.items() if hasattr(each, "predict")}
+    for name, each in classifiers.items():
+        if X is None:
+            raise InputError(
+                f"{name} is a {type(each).__name__}. Pass the samples that it predicts as X=, or "
+                "pass its predictions."
+            )
+    if X is not None and not classifiers:
+        raise InputError("X is for classifiers, and only predictions are passed. Leave X out.")
+    return {**models, **{name: each.predict(X) for name, each in classifiers.items()}}
+
+
+def _without_scores(
+    preds: Mapping[str, Any], y_true: ArrayLike, classes: ArrayLike | None
+) -> tuple[dict[str, Any], list[str]]:
+    """Predictions with the classes of scores in their place, and notes on these."""
+    notes, (y,) = list[str](), check_labels(y_true=y_true)
+    predicted = dict(preds)
+    for name, values in preds.items():
+        if are_scores(values, y):
+            labels, _, at, more = read_scores(y, values, classes, what=name, strict=classes is None)
+            predicted[name], notes = labels[at], [*notes, *more]
+    return predicted, notes
 
 
 def _of_size(

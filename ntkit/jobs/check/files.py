@@ -114,9 +114,9 @@ def write_check(
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from ntkit.jobs.check import check_predictions
+    >>> import ntkit
     >>> from ntkit.jobs.check.files import write_check
-    >>> result = check_predictions([0, 1] * 20, [0, 1] * 20, limits={"average": 90})
+    >>> result = ntkit.check_predictions([0, 1] * 20, [0, 1] * 20, limits={"average": 90})
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = Path(folder) / "check.md"
     ...     write_check(result, markdown=file)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkit._checks import check_embeddings, positions_of
+from ntkit._checks import positions_of
 from ntkit._labels import composed, listed, listed_in_order, plain_label, spelt_as, without_case
 from ntkit._text import counted
 from ntkit._types import Array
@@ -30,8 +30,12 @@ def are_scores(values: Any, y: Array) -> bool:
     array = np.asarray(values)
     if array.ndim == 2 and array.shape[1] > 1:
         return array.dtype.kind in "fiu"
-    fractions = array.dtype.kind == "f" and bool((array % 1 != 0).any())
-    return fractions and not (y.dtype.kind == "f" and bool((y % 1 != 0).any()))
+    return _has_fractions(array) and not _has_fractions(y)
+
+
+def _has_fractions(values: Array) -> bool:
+    """Whether numbers are not all whole, apart from missing ones."""
+    return values.dtype.kind == "f" and bool((values[np.isfinite(values)] % 1 != 0).any())
 
 
 def read_scores(
@@ -50,7 +54,13 @@ def read_scores(
     values = np.asarray(scores)
     if values.dtype.kind not in "fiub":
         raise InputError(f"{what} must be numbers. Got an array of type {values.dtype}.")
-    values = check_embeddings(values[:, None] if values.ndim == 1 else values, len(y))
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or len(values) != len(y):
+        raise InputError(f"{what} needs a row for each of {len(y)} labels. Got {values.shape}.")
+    if not np.isfinite(values).all():
+        raise InputError(f"There are NaN or infinite values in {what}.")
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float64)
     labels = np.unique(y) if classes is None else np.asarray(classes)
     if values.shape[1] + (values.shape[1] == 1) != len(labels):
         raise InputError(

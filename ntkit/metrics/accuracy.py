@@ -47,7 +47,7 @@ def memberships(groups: ArrayLike, n: int, name: str = "groups") -> tuple[Subset
     if matrix.ndim != 2 or (matrix.shape[1] == 1 and matrix.dtype != bool):
         return of_partial_labels(groups, n, name)
     if hasattr(groups, "columns") and not _are_memberships(matrix):
-        return of_partial_labels(groups, n, name)
+        return of_partial_labels(combined(groups, name), n, name)
     _check_length(len(matrix), n, name)
     if matrix.dtype == object and not any(value is None for value in matrix.ravel()):
         matrix = np.array(matrix.tolist())
@@ -77,7 +77,7 @@ def of_labels(labels: Array, kind: Kind = "group") -> Subsets:
 
 def of_partial_labels(labels: ArrayLike, n: int, name: str) -> tuple[Subsets, Array]:
     """One group for each label that occurs, and the samples with -1, None or NaN."""
-    known_ones, known = known_labels(combined(labels, name), name)
+    known_ones, known = known_labels(labels, name)
     _check_length(len(known), n, name)
     if not len(known_ones):
         raise InputError(f"{name} is unknown for all samples; label some of them.")
@@ -500,7 +500,7 @@ def _groups_of(
         return memberships(groups, len(y_true))
     if attribute is None:
         return None
-    values, unknown = of_partial_labels(attribute, len(y_true), "attribute")
+    values, unknown = of_partial_labels(combined(attribute, "attribute"), len(y_true), "attribute")
     pairs = [(label, *each[1:]) for label in np.unique(y_true).tolist() for each in values]
     return [
         ("group", group_name(label, value), inside[y_true[inside] == label])

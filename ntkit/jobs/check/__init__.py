@@ -3,7 +3,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ntkit.jobs.check._judge import check_predictions
 from ntkit.jobs.check._limits import KINDS as KINDS
 from ntkit.jobs.check._limits import REPAIR_LIMITS as REPAIR_LIMITS
 from ntkit.jobs.check._limits import ChangeLimits as ChangeLimits
@@ -14,6 +13,7 @@ from ntkit.jobs.check._limits import limits_of_project as limits_of_project
 from ntkit.jobs.check._limits import limits_of_repair as limits_of_repair
 from ntkit.jobs.check._limits import limits_with as limits_with
 from ntkit.jobs.check._limits import toml_of as toml_of
+from ntkit.jobs.check._predictions import check_predictions
 from ntkit.jobs.check._result import CheckResult
 from ntkit.metrics.rows import Verdict as Verdict
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -19,14 +19,10 @@ from scipy.special import ndtri
 
 from ntkit._checks import (
     by_names,
-    check_index,
-    check_labels,
     check_predicted,
-    combined,
     known_labels,
     labels_of_one_type,
 )
-from ntkit._doc import documented
 from ntkit._labels import (
     alike_note,
     is_missing,
@@ -40,7 +36,6 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.jobs.check._limits import KINDS, RATE_DROPS, Limits, SliceLimits, limits_of
 from ntkit.jobs.check._result import CheckResult
-from ntkit.jobs.class_of_scores import are_scores, read_scores
 from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import (
     below,
@@ -333,150 +328,29 @@ _NAMED = 1000  # listed new errors
 _ALIKE = "Both models predict alike on all samples, so no limit on losses is broken."
 
 
-class Predictor(Protocol):
-    """A fitted classifier, or anything else that predicts."""
-
-    def predict(self, X: Any, /) -> Any:
-        """Classes or scores of samples."""
-
-
-@overload
-def check_predictions(
+def check_classes(
     y_true: ArrayLike,
     y_pred: ArrayLike,
     *,
-    y_pred_before: ArrayLike | None = ...,
-    groups: ArrayLike | None = ...,
-    slices: Mapping[str, ArrayLike] | None = ...,
-    flips: Mapping[str, ArrayLike] | None = ...,
-    flips_before: Mapping[str, ArrayLike] | None = ...,
-    classes: ArrayLike | None = ...,
-    labels: Sequence[str] | None = ...,
-    names: Sequence[Any] | None = ...,
-    limits: Any = ...,
-    title: str = ...,
-    notes: Sequence[str] = ...,
-) -> CheckResult: ...
-
-
-@overload
-def check_predictions(
-    y_true: ArrayLike,
-    y_pred: ArrayLike | Predictor,
-    *,
-    y_pred_before: ArrayLike | Predictor | None = ...,
-    X: Any,
-    groups: ArrayLike | None = ...,
-    slices: Mapping[str, ArrayLike] | None = ...,
-    flips: Mapping[str, ArrayLike] | None = ...,
-    flips_before: Mapping[str, ArrayLike] | None = ...,
-    classes: ArrayLike | None = ...,
-    labels: Sequence[str] | None = ...,
-    names: Sequence[Any] | None = ...,
-    limits: Any = ...,
-    title: str = ...,
-    notes: Sequence[str] = ...,
-) -> CheckResult: ...
-
-
-@documented
-def check_predictions(
-    y_true: ArrayLike,
-    y_pred: ArrayLike | Predictor,
-    *,
-    y_pred_before: ArrayLike | Predictor | None = None,
-    X: Any = None,
-    groups: ArrayLike | None = None,
-    slices: Mapping[str, ArrayLike] | None = None,
-    flips: Mapping[str, ArrayLike] | None = None,
-    flips_before: Mapping[str, ArrayLike] | None = None,
-    classes: ArrayLike | None = None,
-    labels: Sequence[str] | None = None,
-    names: Sequence[Any] | None = None,
-    limits: Any = None,
-    title: str = "the predictions",
-    notes: Sequence[str] = (),
+    y_pred_before: ArrayLike | None,
+    groups: ArrayLike | None,
+    slices: Mapping[str, ArrayLike],
+    flips: Mapping[str, ArrayLike],
+    flips_before: Mapping[str, ArrayLike],
+    classes: ArrayLike | None,
+    labels: Sequence[str] | None,
+    names: Sequence[Any] | None,
+    limits: Any,
+    title: str,
+    notes: Sequence[str],
 ) -> CheckResult:
-    """Check predictions of one or two models against limits.
-
-    Parameters
-    ----------
-    {y_true}
-    y_pred : array-like of shape (N,) or (N, C), or fitted classifier
-        Predicted classes. Several columns, or fractions, are scores as in :func:`ntkit.audit`:
-        a column for each class, or that of the second class alone. A classifier predicts ``X``.
-    y_pred_before : array-like of shape (N,) or (N, C), or fitted classifier, optional
-        The same of the old model.
-    X : array-like or DataFrame of shape (N, ·), optional
-        Samples that classifiers predict.
-    groups : array-like of shape (N,), or DataFrame, optional
-        Group labels; -1, None, NaN or a text such as ``unknown`` if unknown. Several columns of a
-        DataFrame are combined.
-    slices : mapping of str to array-like of shape (N,), or DataFrame, optional
-        Membership in each named slice: 1 or True, 0 or False, −1, NaN or None if unknown. The
-        slice's largest drop also applies to each class within the slice.
-    flips, flips_before : mapping of str to array-like of shape (N,), or DataFrame, optional
-        For each named change, whether the prediction flips under the new and the old model: 1 or
-        True, 0 or False, −1 without a changed copy.
-    classes : array-like, optional
-        All classes, also those without samples, in the order of columns of scores; by default
-        those of ``y_true``.
-    labels : sequence of str, optional
-        Names of K labels that every sample has or not. ``y_true`` is then 1, 0, or NaN if unknown,
-        (N, K); predictions are 1 or 0, (N, K), and flips have this shape. Columns of DataFrames
-        count by name. Each label is checked on the samples where it is known, with one correction
-        for all.
-    names : sequence of length N, optional
-        Names of the samples; by default their rows.
-    limits : Limits, mapping or path-like
-        As in :func:`ntkit.check`.
-    title : str
-        Name of the checked model.
-    notes : sequence of str
-        Assumptions, for the files.
-
-    Returns
-    -------
-    CheckResult
-        As :func:`ntkit.check` returns it.
-
-    Raises
-    ------
-    InputError
-        If lengths or types of labels differ, if there is no limit, or if a limit needs groups or
-        predictions of an old model that are not passed.
-
-    Examples
-    --------
-    The new model has two new errors among 300 samples, and the limit is a drop of 3 points:
-
-    >>> import numpy as np
-    >>> import ntkit
-    >>> y = np.arange(300) % 2
-    >>> after = np.where(np.arange(300) < 2, 1 - y, y)
-    >>> result = ntkit.check_predictions(y, after, y_pred_before=y, limits={"max_drop": 3})
-    >>> result
-    CheckResult(too few: 1 pass, 0 fail, 2 too few; 300 samples)
-    >>> result.row("class 1").verdicts[0].more
-    '258 such samples would decide'
-    """
-    given = {"y_true": y_true, "y_pred": y_pred, "y_pred_before": y_pred_before, "X": X}
-    given["groups"] = groups
-    slices, flips = _by_name(slices, "slices"), _by_name(flips, "flips")
-    flips_before = _by_name(flips_before, "flips_before")
-    arrays_by_name = {"slices": slices, "flips": flips, "flips_before": flips_before}
-    notes = [*check_index(**given, names=names, **arrays_by_name), *notes]
+    """Check predicted classes, as :func:`check_predictions` does predictions in any form."""
     limit = limits_of(limits).with_changes(flips)
     before = y_pred_before is not None
     check_limits(limit, compared=before, grouped=groups is not None)
-    models, by_model = {"y_pred": y_pred}, {"flips": flips}
+    preds, by_model = {"y_pred": y_pred}, {"flips": flips}
     if y_pred_before is not None:
-        models["y_pred_before"], by_model["flips_before"] = y_pred_before, flips_before
-    preds = _predicted(models, X)
-    groups = combined(groups, "groups")
-    if labels is None:
-        preds, of_scores = _without_scores(preds, y_true, classes)
-        notes = [*notes, *of_scores]
+        preds["y_pred_before"], by_model["flips_before"] = y_pred_before, flips_before
     if labels is None:
         problems = [_only_problem(y_true, preds, classes)]
     else:
@@ -514,33 +388,6 @@ def check_predictions(
         tuple(row for row in rows if isinstance(row, ClassRate)),
         left_out=left_out,
     )
-
-
-def _predicted(models: Mapping[str, Any], X: Any) -> dict[str, Any]:
-    """Predictions by their names, those of classifiers on the samples X."""
-    classifiers = {name: each for name, each in models.items() if hasattr(each, "predict")}
-    for name, each in classifiers.items():
-        if X is None:
-            raise InputError(
-                f"{name} is a {type(each).__name__}. Pass the samples that it predicts as X=, or "
-                "pass its predictions."
-            )
-    if X is not None and not classifiers:
-        raise InputError("X is for classifiers, and only predictions are passed. Leave X out.")
-    return {**models, **{name: each.predict(X) for name, each in classifiers.items()}}
-
-
-def _without_scores(
-    preds: Mapping[str, Any], y_true: ArrayLike, classes: ArrayLike | None
-) -> tuple[dict[str, Any], list[str]]:
-    """Predictions with the classes of scores in their place, and notes on these."""
-    notes, (y,) = list[str](), check_labels(y_true=y_true)
-    predicted = dict(preds)
-    for name, values in preds.items():
-        if are_scores(values, y):
-            labels, _, at, more = read_scores(y, values, classes, what=name, strict=classes is None)
-            predicted[name], notes = labels[at], [*notes, *more]
-    return predicted, notes
 
 
 def _of_size(
@@ -708,16 +555,6 @@ def _without(problems: Sequence[_Problem]) -> list[str]:
     none = [t for p in problems for label, t in p.titles.items() if not (p.y == label).any()]
     said = f"No sample is known to be {listed(map(repr, none), 12, ' ({} in all)')}."
     return [said] * bool(none)
-
-
-def _by_name(values: Any, what: str) -> dict[str, ArrayLike]:
-    """Columns of a mapping or a DataFrame, by their names."""
-    if values is not None and not isinstance(values, Mapping) and not hasattr(values, "columns"):
-        raise InputError(
-            f"{what} must be a mapping or a DataFrame; got {type(values).__name__}. Pass "
-            "{'NAME': values} with one value per sample."
-        )
-    return {} if values is None else {str(name): column for name, column in values.items()}
 
 
 def _subsets(

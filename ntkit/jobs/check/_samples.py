@@ -20,7 +20,7 @@ from ntkit.attributes.named import NobodyHas, value_named
 from ntkit.attributes.word_lists import one_spelling
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
-from ntkit.jobs.check._judge import check_predictions
+from ntkit.jobs.check._judge import check_classes
 from ntkit.jobs.check._limits import Limits, SliceLimits, over_default
 from ntkit.jobs.check._result import CheckResult
 from ntkit.jobs.label_tables import labels_of_entries
@@ -241,13 +241,13 @@ def _of_classes(
 def checked(
     samples: Samples, predicted: Sequence[Array], slices: Mapping[str, Array], limits: Limits,
     names: Sequence[str], notes: Sequence[str], *,
-    labels: Sequence[str], one: str | None, classes: Any = None, flips: Any = (None, None),
+    labels: Sequence[str], one: str | None, classes: Any = None, flips: Any = ({}, {}),
 ) -> CheckResult:  # fmt: skip
     """Check predictions of samples, those of the old model first, against limits."""
     copies = copies_in(samples.y, labels) if labels else ()
-    before, before_flips = (predicted[0], flips[0]) if len(predicted) == 2 else (None, None)
+    before, before_flips = (predicted[0], flips[0]) if len(predicted) == 2 else (None, {})
     title = " compared with ".join(reversed(names))
-    result = check_predictions(
+    result = check_classes(
         samples.y, predicted[-1], y_pred_before=before, slices=slices,
         groups=samples.groups, flips=flips[-1],
         flips_before=before_flips, classes=classes, labels=labels or None,

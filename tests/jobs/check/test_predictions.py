@@ -75,6 +75,22 @@ def test_probabilities_of_the_second_class(labels):
         ntkit.check_predictions(NAMES[Y], p, limits=limits)
 
 
+@pytest.mark.parametrize(
+    ("scores", "problem"),
+    [
+        (np.where(Y[:, None] == [0, 1, 2], 0.9, np.nan), "There are NaN or infinite values in {}"),
+        (X[:-1], r"{} needs a row for each of 400 labels. Got \(399, 3\)"),
+        ([*Y[:-1], None], "{} contains NaN or missing entries"),
+    ],
+)
+def test_predictions_that_are_missing_are_refused_by_their_name(scores, problem):
+    with pytest.raises(InputError, match=problem.format("y_pred")):
+        ntkit.check_predictions(Y, scores, limits={"average": 50})
+    of_audit = "scores" if np.ndim(scores) == 2 else "pred"
+    with pytest.raises(InputError, match=problem.format(of_audit)):
+        ntkit.audit(Y, scores, table={"site": GROUPS.site})
+
+
 def test_classifiers_need_samples_and_samples_a_classifier():
     clf = LogisticRegression().fit(X, Y)
     with pytest.raises(InputError, match=r"y_pred is a LogisticRegression\. Pass the .* as X="):

@@ -25,7 +25,7 @@ from ntkit._text import counted, interval, percent, plain, with_interval
 from ntkit._types import Array
 from ntkit.attributes import Block, FeatureSet
 from ntkit.attributes.feature_set import FEWEST, both_of, values_by_name
-from ntkit.attributes.image_statistics import OF_CELL
+from ntkit.attributes.image_statistics import CHANGES, OF_CELL, OF_COLOUR
 from ntkit.metrics import Row, compare, mean_of_rows, unrelated_shares
 from ntkit.metrics.bounds import holm
 from ntkit.metrics.contrasts import (
@@ -192,6 +192,7 @@ class Pairs:
         kept, values = [*range(len(block.names))], block.values
         if not feature_set.exact:
             kept = [i for i in kept if not block.origin(i).startswith(OF_CELL)]
+            kept = [i for i in kept if block.origin(i) not in OF_COLOUR]
             values = values[:, kept]
         self.n_offered += len(kept)
         score = surprise(values, self._excess).max(axis=1)
@@ -580,6 +581,11 @@ def led_by_names(
         ):
             of_border = (i for i in members if origins[i] == "image:border brightness")
             nearest = max(of_border, key=lambda i: correlation[i, leader], default=leader)
+            leader = nearest if correlation[nearest, leader] >= _SAME else leader
+        # "Orange" says more than "redness", but not where a mark is.
+        if CHANGES.get(Key.of(origins[leader]).what) in ("image:border", "image:grey"):
+            of_colour = (i for i in members if origins[i] in OF_COLOUR)
+            nearest = max(of_colour, key=lambda i: correlation[i, leader], default=leader)
             leader = nearest if correlation[nearest, leader] >= _SAME else leader
         led.append([leader, *(i for i in members if i != leader)])
     return sorted(led)

@@ -24,6 +24,7 @@ from ntkit.attributes.findings import (
     AuditedPredictions,
     Finding,
 )
+from ntkit.attributes.image_statistics import OF_COLOUR
 from ntkit.attributes.word_lists import places_of
 from ntkit.metrics import Row
 from ntkit.pages.change_cards import KEEPS_THE_CLASS, ShownChange, bar, change_card, change_in_words
@@ -40,6 +41,11 @@ _BRIGHT = {  # of a part of an image: adjective, which samples, and the opposite
     " high": ("a bright", "the highest part", "a darker"),
     " low": ("a dark", "the lowest part", "a brighter"),
     " above the median": ("a fairly bright", "the upper half", "a darker"),
+}
+_MUCH = {  # of a colour: how much, which samples, and the opposite
+    " high": ("much {}", "the highest part", "less {}"),
+    " low": ("little {}", "the lowest part", "more {}"),
+    " above the median": ("more {} than usual", "the upper half", "less {}"),
 }
 _CONDITIONS = {  # of a column: the title, what has it, and what lacks it
     " missing": ("{} is missing", "a missing {}", "a known {}"),
@@ -123,7 +129,7 @@ def question_of(finding: Finding, columns: Collection[str] = ()) -> str:
         [wording(name, finding.feature_set, columns, (), finding.conditions).noun for name in some]
         for some in (names, [name for value in others for name in value])
     )
-    if finding.feature_set == "image":  # two thresholds of the same statistic
+    if finding.feature_set == "image" and first[0].startswith("a"):  # of the same statistic
         same = f" {first[0].split(' ', 2)[-1]}"
         rest = [noun.replace(same, " one") for noun in rest]
     against = f" (against {_listed(rest, shown=0)})" if rest else ""
@@ -166,6 +172,12 @@ def _of_a_number(key: Key) -> Wording:
         adjective, which, opposite = _BRIGHT[key.condition]
         noun = f"{adjective} {part}"
         return Wording(_capital(noun), noun, f"with {noun} ({which})", f"with {opposite} {part}")
+    if key.origin in OF_COLOUR:
+        *border, colour = what.split()
+        much, which, less = (of.format(colour) for of in _MUCH[key.condition])
+        where = f"in the {'border' if border else 'image'}"
+        noun = f"{much} {where}"
+        return Wording(_capital(noun), noun, f"with {noun} ({which})", f"with {less} {where}")
     adjective, which, opposite = _HEIGHT[key.condition]
     noun, hint = f"{adjective} {what} of the image", ""
     title = f"{_capital(what)} of the image: {height}"

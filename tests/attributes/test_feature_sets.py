@@ -10,9 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ntkit._key import Key
 from ntkit.attributes import Attribute, columns, metadata, words
 from ntkit.attributes.feature_set import Rule, array, values_of
-from ntkit.attributes.image_statistics import STATISTICS, image_statistics, statistics_of_image
+from ntkit.attributes.image_statistics import (
+    OF_COLOUR,
+    STATISTICS,
+    image_statistics,
+    statistics_of_image,
+)
 from ntkit.attributes.named import attribute_named
 from ntkit.attributes.word_lists import holding
 from ntkit.exceptions import InputError
@@ -295,6 +301,54 @@ def test_picture_statistics_mean_what_they_say():
     transparent = np.asarray(Image.new("RGBA", (5, 4), (10, 20, 30, 0)))
     assert np.isfinite(statistics_of_image(transparent)).all()
     assert np.isfinite(statistics_of_image(np.ones((1, 1)))).all()
+
+
+@pytest.mark.parametrize(
+    ("colour", "name"),
+    [
+        ((240, 110, 20), "orange"),
+        ((250, 180, 90), "orange"),
+        ((200, 20, 20), "red"),
+        ((250, 235, 40), "yellow"),
+        ((40, 140, 40), "green"),
+        ((10, 20, 110), "blue"),
+        ((160, 205, 245), "blue"),
+        ((120, 30, 150), "purple"),
+        ((250, 170, 200), "pink"),
+        ((100, 60, 20), "brown"),
+        ((130, 128, 126), None),
+        ((12, 10, 10), None),
+        ((250, 250, 246), None),
+    ],
+)
+def test_colours_have_the_names_that_people_use(colour, name):
+    """A framed grey image has a share of the frame's colour, which is the whole border."""
+    image = np.full((20, 20, 3), 128, np.uint8)
+    image[[0, -1]] = image[:, [0, -1]] = colour
+    found = dict(zip(STATISTICS, statistics_of_image(image), strict=True))
+    colours = [each for each in found if f"border {each}" in found and each != "brightness"]
+    assert len(colours) == 8
+    for each in colours:
+        assert found[f"border {each}"] == (each == name)
+        assert (found[each] > 0) == (each == name)
+
+
+def test_grey_images_have_no_colours_and_rare_colours_are_not_tested():
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, (300, 12, 12)).astype(np.uint8)
+    framed = np.repeat(grey[..., None], 3, axis=3)
+    framed[:150, [0, -1]] = framed[:150, :, [0, -1]] = (240, 110, 20)
+    framed[150:154, [0, -1]] = framed[150:154, :, [0, -1]] = (20, 40, 200)  # four images
+
+    def colours(images):
+        return {n for n in names_of(image_statistics(images, 300)) if Key.of(n).origin in OF_COLOUR}
+
+    assert colours(grey) == colours(np.repeat(grey[..., None], 3, axis=3)) == set()
+    assert colours(framed)
+    assert {Key.of(name).what.split()[-1] for name in colours(framed)} == {"orange"}
+    assert colours((framed / 255 - 0.4) / 0.2) == set()  # without black and white
+    light = rng.integers(180, 220, (40, 40, 3)).astype(np.uint8)
+    assert statistics_of_image(light)[-len(OF_COLOUR) :].max() < 0.02  # noise
 
 
 def test_a_mark_is_in_the_part_that_is_named():

@@ -296,6 +296,12 @@ image:border brightness high | image | A bright border \
 image:row 2 column 7 of 8 brightness high | image | A bright cell in row 2, column 7 of 8 \
     | with a bright cell in row 2, column 7 of 8 (the highest part) \
     | with a darker cell in row 2, column 7 of 8
+image:border orange high | image | Much orange in the border \
+    | with much orange in the border (the highest part) | with less orange in the border
+image:blue low | image | Little blue in the image \
+    | with little blue in the image (the lowest part) | with more blue in the image
+image:green above the median | image | More green than usual in the image \
+    | with more green than usual in the image (the upper half) | with less green in the image
 image:top left brightness low | image | A dark top left part \
     | with a dark top left part (the lowest part) | with a brighter top left part
 layer:relu_1 #3 mean above the median | layer | A learned feature | with more of it \
@@ -322,6 +328,8 @@ column | column:sex=F / column:sex=M | the value "F" of "sex" (against the value
 column | column:age>=40 | "age" of 40 or more
 metadata | metadata:site missing | a missing "site"
 image | image:size high / image:size low | a high size of the image (against a low one)
+image | image:border orange high / image:border blue high \
+    | much orange in the border (against much blue in the border)
 image | image:border brightness high / image:border brightness low | a bright border (against a dark one)
 clip | clip #5 above the median | an above-median value of clip "#5"
 layer | layer:relu #3 mean high, embedding #1 high / layer:relu #4 mean high | this learned feature

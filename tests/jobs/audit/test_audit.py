@@ -11,6 +11,8 @@ import ntkit
 from ntkit._key import Key
 from ntkit._text import counted
 from ntkit.attributes import words
+from ntkit.attributes.image_statistics import OF_COLOUR, image_statistics
+from ntkit.attributes.named import attribute_named
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import check_predictions
 from tests.attributes.findings.builders import planted
@@ -427,6 +429,37 @@ def test_values_between_two_modes_count_in_no_group_and_are_counted():
     apart = ntkit.audit(y, pred, images=marked_images(noise=0.01)[0])
     assert apart.findings[0].n_unknown == 0
     assert "nknown" not in f"{apart.findings[0]} {apart}"
+
+
+@pytest.mark.parametrize("place", ["border", "patch"])
+def test_a_coloured_mark_is_called_by_its_colour(place):
+    """An orange border or patch for a blue one: as bright, and called by the colour."""
+    images, y, marked, pred = marked_images(side=28)
+    rng, colours = np.random.default_rng(1), np.array([(10, 80, 230), (240, 115, 10)]) / 255
+    tone = rng.uniform(0.75, 1.05, (len(y), 1, 1, 1)) * colours[marked][:, None, None]
+    coloured = np.repeat(images[..., None], 3, axis=3)
+    if place == "patch":
+        coloured[:, 4:12, 15:23] = tone
+    else:
+        coloured[:, [0, 1, -2, -1]] = coloured[:, :, [0, 1, -2, -1]] = tone
+    found = ntkit.audit(y, pred, images=coloured)
+    first, name = found.findings[0], "border orange" if place == "border" else "orange"
+    assert first.name in (f"image:{name} high", f"image:{name} above the median")
+    assert np.mean(found.values(first.name) == marked) > 0.99
+    again = attribute_named(first.name, images=image_statistics(coloured, len(y)))
+    assert again.tolist() == found.values(first.name).tolist()
+    of_grey = ntkit.audit(y, pred, images=images)
+    assert not any(Key.of(each.name).origin in OF_COLOUR for each in of_grey.findings)
+    errors = np.where(rng.random(len(y)) < 0.1, 1 - y, y)
+    assert not ntkit.audit(y, errors, images=coloured).findings
+
+
+def test_a_bright_border_is_not_called_by_a_colour():
+    """Grey in images of three channels has no name."""
+    images, y, marked, pred = marked_images(side=16)
+    images[:, [0, -1]] = images[:, :, [0, -1]] = 0.3 + 0.3 * marked[:, None, None]
+    found = ntkit.audit(y, pred, images=np.repeat(images[..., None], 3, axis=3))
+    assert Key.of(found.findings[0].name).what == "border brightness"
 
 
 def test_missing_values_are_counted_in_the_finding():

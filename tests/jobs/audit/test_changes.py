@@ -418,6 +418,8 @@ def finding(name, *same, opposed=()):
         (["image:border evenness low"], [], "image:border"),
         (["image:sharpness high"], [], "image:blur"),
         (["image:colourfulness high"], [], "image:grey"),
+        (["image:border orange high"], [], "image:border"),
+        (["image:orange high"], [], "image:grey"),
         (["layer:conv #3 mean high", "image:sharpness high"], [], "image:blur"),
         (["image:size high"], [], None),
         (["image:aspect ratio low"], [], None),

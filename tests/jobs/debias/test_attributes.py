@@ -13,7 +13,7 @@ from sklearn.neural_network import MLPClassifier
 import ntkit
 from ntkit import DebiasSettings, FrozenModel, debias
 from ntkit.attributes.answers import Answer, Answers
-from ntkit.attributes.feature_set import FEWEST
+from ntkit.attributes.feature_set import FEWEST, Rule
 from ntkit.attributes.image_statistics import STATISTICS
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
@@ -552,6 +552,22 @@ def test_images_of_arrays_are_measured_on_one_scale(one):
         alike = one == other or {one, other} == {"whole", "decimal"}
         with nullcontext() if alike else pytest.raises(InputError, match="on different scales"):
             assert_array_equal(both.values(name, cut), np.tile(bright > np.median(bright), 2))
+
+
+def test_a_colour_is_cut_at_one_place_whether_cells_are_read_or_not():
+    name, X = "image:border orange high", np.full((40, 3, 8, 8), 0.5, np.float32)
+    framed = np.arange(40) % 3 == 0
+    X[framed] = np.array([0.95, 0.45, 0.1])[:, None, None]
+    X[:, :, 1:-1, 1:-1] = 0.3
+    X[0, :, 1, 1], X[1, :, 1, 1] = 0, 1  # black and white
+    reader = AttributeReader([Samples(X, np.zeros(40))])
+    rule = reader.rule(name)
+    assert_array_equal(reader.values(name), framed)
+    (of_images,) = (each for each in reader.feature_sets() if each.kind == "image")
+    assert_array_equal(of_images.values(name), framed)
+    assert of_images.rule(name).is_like(rule)
+    other = AttributeReader([Samples(X[:2], np.zeros(2))])
+    assert_array_equal(other.values(name, {name: Rule.from_dict(rule.as_dict())}), framed[:2])
 
 
 def test_a_cut_of_images_does_not_hold_in_normalised_ones():

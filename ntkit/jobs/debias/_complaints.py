@@ -534,13 +534,14 @@ def fix_complaints(
     new, debiased = _moved(model, repair, traffic) if repair.helps else (head, model)
     result = ComplaintsResult(debiased, new, repair, len(traffic), out, tuple(notes), "")
     result = replace(result, next=_next(result, model, complaints, traffic))
-    if out is None or not result.written:
+    if out is None:
         return result
     with new_folder(out, force=force) as place:
-        check = save_verified(
-            debiased, place / MODEL_FILE, original=embedder, X=inputs, head=new, device=device
-        )
-        result = replace(result, verification=check)
+        if result.written:
+            check = save_verified(
+                debiased, place / MODEL_FILE, original=embedder, X=inputs, head=new, device=device
+            )
+            result = replace(result, verification=check)
         _write_files(place, result, model)
     return result
 
@@ -582,8 +583,9 @@ def _without_copies(
 
 
 def _write_files(place: Path, result: ComplaintsResult, model: FrozenModel) -> None:
-    """Write what stands next to the new model."""
-    write_heads(place / HEADS_FILE, model, {"complaints": result.head})
+    """Write the result, and the head if the repair has one."""
+    if result.written:
+        write_heads(place / HEADS_FILE, model, {"complaints": result.head})
     (place / "table.md").write_text(result.summary(verbose=True) + "\n", encoding="utf-8")
     (place / "result.json").write_text(as_json(result.as_dict()), encoding="utf-8")
     for name, text in settings_files().items():

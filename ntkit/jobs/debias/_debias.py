@@ -535,6 +535,9 @@ def _read_on_test(
                 f"The test set has {twins[0]!r}, and the other sets have {twins[1]!r}. Write one "
                 "value in one way in all."
             )
+        if not {*own.names} & {*each.names}:  # nobody can say which groups the shortcut helps
+            why = f"no value of {each.name} in it is one of theirs"
+            return [], [f"{no} validation samples do: {why}."]
     names = [name for names in said.judging for name in chain(*names)]
     of_columns = (n for n in reader.column_notes(names) if n not in data.notes)
     notes = [note for each in read for note in each.few_note("The test set")]

@@ -27,6 +27,7 @@ BETTER, PROBABLY, WORSE, NONE = "better", "probably better", "worse", "no differ
 WORDS = (WORSE, NONE, PROBABLY, BETTER)
 """Words for the outcome, the worst first."""
 _SURE, _LIKELY = 0.025, 0.15  # on a side
+_MISSING = 0.05  # largest share of groups without a sample; the interval allows for any accuracy
 FEW = 10
 """Samples below which groups of several classes are joined."""
 _CERTAIN = 1e-3  # least probability that an inferred value is another one
@@ -107,8 +108,11 @@ class NamedGroups:
 
     @cached_property
     def first(self) -> Row | None:
-        """Accuracy if class and attribute were unrelated; None if a group has no sample."""
-        if len(self.filled) < len(self.rows) or not self.shares:
+        """Accuracy if class and attribute were unrelated; None if groups have too few samples."""
+        empty = [share for row, share in zip(self.rows, self.shares, strict=False) if not row.n]
+        at_most = _MISSING if (self.source, self.fewest) == ("read", 1) else 0.0
+        few = len(self.rows) - len(self.filled) - len(empty)
+        if not self.shares or few or sum(empty) > at_most:
             return None
         return mean_of_rows(self.rows, self.shares, name=f"{self.name} unrelated to the class")
 
@@ -122,6 +126,13 @@ class NamedGroups:
     def worst(self) -> Row:
         """Accuracy of the worst group."""
         return worst_of_rows(self.filled)
+
+    @property
+    def without_samples(self) -> str:
+        """A sentence on the groups that have too few samples; empty if all have enough."""
+        few = [row.name for row in self.rows if row.n < self.fewest]
+        no = "No sample shows" if self.fewest == 1 else f"Fewer than {self.fewest} samples show"
+        return f"{no} {listed(few, 2)}." if few else ""
 
     @property
     def level(self) -> float:
@@ -287,6 +298,8 @@ class RepairOutcome:
         if self.gain is not None and self.gain.change_interval is not None:
             low, high = (100 * bound for bound in self.gain.change_interval)
             text = f": {100 * (self.gain.change or 0):+.1f} points [{low:.1f}, {high:.1f}]"
+        elif none := " ".join(filter(None, (each.without_samples for each in self.groups))):
+            text = f". {none.rstrip('.')}"
         if self.groups[0].source == "labelled":
             rare = sorted(self.groups[0].rows, key=lambda row: row.n)[:2]
             shown = listed([f"{row.name} ({row.n} labelled)" for row in rare], 2)

@@ -84,10 +84,9 @@ def groups_sentence(groups: NamedGroups) -> str:
             f"If {groups.name} and the class were unrelated, on data otherwise like this: "
             f"{shares}{beside}."
         )
+        parts += [groups.without_samples] if groups.without_samples else []
     elif groups.source != "classes":
-        empty = [row.name for row in groups.rows if row.n < groups.fewest]
-        no = "No sample shows" if groups.fewest == 1 else f"Fewer than {groups.fewest} samples show"
-        none = f"{no} {listed(empty, 2)}. " if empty else ""
+        none = f"{groups.without_samples} ".lstrip()
         what = _MEAN_OF[groups.source] if groups.of_parts is None else _OF_PARTS
         what += joined.rstrip(",")
         parts.append(f"{none}Mean of {what}: {shares_in_words(mean.before, mean.value)}.")

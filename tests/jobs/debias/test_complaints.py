@@ -93,14 +93,26 @@ def test_the_original_model_comes_back(folder, digits, tmp_path, monkeypatch):
         refused("debias", "--from", tmp_path / "run", *more, says=says)
 
 
-def test_unrelated_errors_are_refused_and_nothing_is_written(folder, monkeypatch):
+def test_unrelated_errors_are_refused_and_no_model_is_written(folder, monkeypatch):
     monkeypatch.chdir(folder)
     options = ["unrelated.npz", "--keep", "traffic.npz", "-o", "none", "--device", "cpu"]
     code, out, _ = ntkit("debias", MODEL, *options)
     assert code == 1
     assert "found no common direction of these 30 complaints" in out.splitlines()[0]
-    assert not (folder / "none").exists()
+    assert json.loads((folder / "none" / "result.json").read_text("utf-8"))["state"] == "kept"
+    assert "no common direction" in (folder / "none" / "table.md").read_text("utf-8")
+    assert not [*(folder / "none").glob("*.onnx")]
     done(*shlex.split(out.splitlines()[-1].split("ntkit ")[-1]))
+
+
+def test_a_repair_that_keeps_the_original_leaves_no_earlier_one(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    options = ["--keep", "traffic.npz", "-o", "again", "--device", "cpu", "--force"]
+    assert ntkit("debias", MODEL, "complaints.npz", *options)[0] == 0
+    assert (folder / "again" / "debiased.onnx").exists()
+    assert ntkit("debias", MODEL, "unrelated.npz", *options)[0] == 1
+    assert not (folder / "again" / "debiased.onnx").exists()
+    assert json.loads((folder / "again" / "result.json").read_text("utf-8"))["state"] == "kept"
 
 
 @pytest.fixture(scope="module")

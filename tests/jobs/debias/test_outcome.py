@@ -131,6 +131,30 @@ def test_a_group_without_a_sample_has_no_first_number():
     assert "Fewer than 5 samples show dog × border." in groups_sentence(scarce)
 
 
+@pytest.mark.parametrize(("rare", "word"), [(8, "better"), (200, "no difference")])
+def test_a_rare_value_of_one_class_alone_widens_the_first_number(rare, word):
+    """A hospital with eight samples, all of one class, does not stop the repair of the others."""
+    n, values = [[500, 60, 0], [40, 400, rare]], ("A", "B", "C")
+    before, after = ([[*row, 0.9] for row in rights] for rights in (BIASED, REPAIRED))
+    attribute, y, right = samples(n, before, after, values=values)
+    groups = named_groups(attribute, y, right, {("cat", "A"), ("dog", "B")}, CLASSES)
+    assert "No sample shows cat × C." in groups_sentence(groups)
+    outcome = told(groups)
+    assert outcome.word == word
+    if word != "better":
+        assert groups.first is None
+        assert outcome.change_in_words() == ". No sample shows cat × C"
+        return
+    kept = attribute.value < 2
+    known = replace(attribute, value=attribute.value[kept], names=values[:2])
+    of_kept = tuple(each[kept] for each in right)
+    without = named_groups(known, y[kept], of_kept, {("cat", "A"), ("dog", "B")}, CLASSES).first
+    assert groups.first.value == pytest.approx(without.value, abs=0.01)
+    (low, high), (inner, outer) = groups.first.change_interval, without.change_interval
+    assert low < inner
+    assert outer < high
+
+
 @pytest.mark.parametrize("source", ["labelled", "copies"])
 def test_what_is_not_read_is_never_better(source):
     groups = groups_of(N, BIASED, REPAIRED, HELPED, source=source)

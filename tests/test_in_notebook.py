@@ -175,3 +175,12 @@ def test_a_model_in_memory_and_several_labels(tmp_path):
     path = ntkit.datasets.marked_digits_model_path()
     model = FrozenModel.load(path)
     assert "in memory" in model.with_head(model.head)._repr_html_()
+
+
+def test_the_probability_shown_is_that_of_the_predicted_class():
+    """With a threshold below a half it is not the largest."""
+    names, probabilities = np.array(["calm", "urgent"]), np.array([[0.7, 0.3], [0.9, 0.1]])
+    labels = ntkit.Predictions(names, names[[1, 0]], probabilities, np.array([0.4, 0.8]))
+    rows = parsed(labels._repr_html_()).findall(".//tbody/tr")
+    cells = [[cell.text for cell in row.findall("td")][1:3] for row in rows]
+    assert cells == [["urgent", "30.0 %"], ["calm", "90.0 %"]]

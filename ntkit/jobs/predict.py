@@ -88,11 +88,11 @@ class Predictions(InNotebook):
             having = [self.classes[has == 1].tolist() for has in self.labels[:_SHOWN]]
             return self._table_of([[listed(some, 5) or "none"] for some in having], ["labels"])
         right = [] if self.y is None else ["true"]
-        rows, bars = list[list[str]](), list[Bar]()
-        for i, margin in enumerate(self.margins[:_SHOWN].tolist()):
-            share = float(self.probabilities[i].max())
+        rows, bars, classes = list[list[str]](), list[Bar](), self.classes.tolist()
+        for i, label in enumerate(self.labels[:_SHOWN].tolist()):
+            share = float(self.probabilities[i, classes.index(label)])  # below a half at thresholds
             true = [] if self.y is None else [str(self.y[i])]
-            rows.append([str(self.labels[i]), percent(share), f"{margin:.3g}", *true])
+            rows.append([str(label), percent(share), f"{self.margins[i]:.3g}", *true])
             bars.append(Bar(share))
         return self._table_of(rows, ["predicted", "probability", "margin", *right], bars)
 

@@ -60,10 +60,11 @@ def without_classes(which: str, columns: Mapping[str, Array]) -> tuple[dict[str,
 
 
 def table_of(samples: Samples) -> Mapping[str, Array] | None:
-    """All columns of single values of the table that samples were read from, or of their index."""
-    if samples.index:
-        return _columns_of_index(samples) or None
-    return None if samples.table is None else _single(samples.table.columns)
+    """All columns of single values of the table that samples were read from, file or DataFrame."""
+    if samples.table is not None:
+        return _single(samples.table.columns) | _columns_of_index(samples)
+    more = dict(samples.further or {}) | _columns_of_index(samples)
+    return (samples.data.table() or {}) | more if more else None
 
 
 def _single(columns: Mapping[str, Array]) -> dict[str, Array]:
@@ -308,10 +309,18 @@ class Metadata:
                 f"--id-column (key= in Python), or pass a row for each{first}."
             )
         look = {title: values[places] for title, values in look.items()}
-        check_order(look, sets, name)
+        own = pooled([_named_columns(samples) for samples in sets]) or {}
+        classes = {n: columns[n][places] for n in MADE_OF_CLASSES if n in columns and n in own}
+        moved = {n: v for n, v in classes.items() if _counts(v) == _counts(own[n])}
+        check_order(look | moved, sets, name)
         who = "not every set has" if named else "the samples have no"
         unused = f", because {who} names for its column {chosen!r}"
         return cls(look, f"{name} is matched row by row{unused * (chosen in look)}.")
+
+
+def _counts(values: Array) -> Counter[str]:
+    """How often each value occurs: equal for the same values in another order."""
+    return Counter(map(cell_name, values.tolist()))
 
 
 _ON_FEW = (

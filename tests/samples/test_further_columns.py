@@ -164,3 +164,27 @@ def test_questions_about_a_data_frame_have_its_names(model, frame, tmp_path):
     asked = pd.read_csv(tmp_path / "asked" / "questions-1.csv")
     of_id = named.set_index("id").loc[asked.id]
     np.testing.assert_allclose(asked.f, of_id.f, atol=1e-3)
+
+
+def test_an_index_with_a_name_hides_no_column(model, frame):
+    """``set_index("id")`` is a habit: columns of the model and further ones are still named."""
+    y = frame.label
+    plain, indexed = frame.drop(columns=["id", "label"]), frame.drop(columns="label")
+    for X in (plain, indexed.set_index("id"), plain.rename_axis("patient")):
+        data = X, y.set_axis(X.index)
+        slices = ["column:site=north", "column:f>=0.5"]
+        done = ntkit.check(None, model, data, slices=slices, limits={"average": 10}, **CPU)
+        found = {row.title: row.n for row in done.rows if row.kind == "slice"}
+        counts = [(frame.site == "north").sum(), (frame.f >= 0.5).sum()]
+        assert found == dict(zip(slices, counts, strict=True))
+
+
+def test_labels_in_another_order_say_that_rows_are(model, frame, tmp_path):
+    """A metadata table without names may repeat the labels; corrected ones are not another order."""
+    frame[["f", "cue", "label"]].to_csv(tmp_path / "data.csv", index=False)
+    facts = frame[["site", "label"]]
+    found = rate(model, tmp_path / "data.csv", facts)[0]
+    with pytest.raises(InputError, match="another order, by its column 'label'"):
+        rate(model, tmp_path / "data.csv", facts[::-1].reset_index(drop=True))
+    corrected = facts.assign(label=facts.label.where(np.arange(N) % 50 > 0, "pos"))
+    assert rate(model, tmp_path / "data.csv", corrected)[0] == found

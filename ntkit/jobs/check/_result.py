@@ -243,7 +243,7 @@ class CheckResult(InNotebook):
             lines.append(f"{more} more rows are in to_frame().")
         tables = [ShownTable(rows, [*map(bar_of, shown)])]
         if others := [*self.rates, *self.changes]:
-            header = ["rate or change of the inputs", "samples", "share, 95 % interval", "limits"]
+            header = ["rate or change of the inputs", "samples", "share [bounds]", "limits"]
             cells = [
                 [called(r), str(r.n), with_interval(r.value, r.interval, r.n), r.outcome or ""]
                 for r in others

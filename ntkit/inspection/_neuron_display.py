@@ -168,7 +168,10 @@ class NeuronDisplay(draw.Display):
         self.shown_ = draw.first_of(parts, _MOST, lambda part: -len(part.misclassified))
         sides = [(part.correct, part.misclassified) for part in self.shown_]
         everything = np.concatenate([side for pair in sides for side in pair]).astype(float)
-        edges = np.histogram_bin_edges(everything, _BINS)
+        low, high = float(everything.min()), float(everything.max())
+        pad = _BINS * float(np.spacing(max(-low, high, 1e-300)))  # NumPy refuses narrower bins
+        wider = (low - pad, high + pad) if low < high < low + pad else None
+        edges = np.histogram_bin_edges(everything, _BINS, wider)
         shares = [[np.histogram(v, edges)[0] / max(1, len(v)) for v in pair] for pair in sides]
         scale = _HEIGHT / max(float(side.max()) for pair in shares for side in pair)
         self.histograms_, self.medians_ = list[Any](), list[Any]()

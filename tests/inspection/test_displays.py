@@ -488,3 +488,15 @@ def test_displays_of_results_refuse_other_things(two):
         AuditDisplay.from_result(group_report(two.y, two.y))
     with pytest.raises(InputError, match="CheckDisplay needs a check; got GroupReport"):
         CheckDisplay.from_result(group_report(two.y, two.y))
+
+
+def test_a_neuron_whose_values_differ_by_rounding_is_drawn():
+    y = np.arange(200) % 2
+    Z = np.column_stack(
+        [y + 0.1 * np.arange(200) % 1, np.where(np.arange(200) % 3, 0.1 + 0.2, 0.3)]
+    )
+    clf = NeuronTuneClassifier(max_cost=None, random_state=0).fit(Z, y)
+    for values in (Z[:, 1], np.where(np.arange(200) % 3, 5e-324, 0.0), np.full(200, 7.0)):
+        Z[:, 1] = values
+        display = NeuronDisplay.from_estimator(clf, Z, y, neuron=1)
+        assert display.medians_

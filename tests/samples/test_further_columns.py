@@ -180,7 +180,7 @@ def test_an_index_with_a_name_hides_no_column(model, frame):
 
 
 def test_labels_in_another_order_say_that_rows_are(model, frame, tmp_path):
-    """A metadata table without names may repeat the labels; corrected ones are not another order."""
+    """A table of metadata may repeat the labels; corrected ones are not another order."""
     frame[["f", "cue", "label"]].to_csv(tmp_path / "data.csv", index=False)
     facts = frame[["site", "label"]]
     found = rate(model, tmp_path / "data.csv", facts)[0]

@@ -182,14 +182,13 @@ def _read_sets(
         yield array(X, kind=name)
 
 
-def _matched(metadata: Any, table: Any, ids: Sequence[str] | None) -> dict[str, Array]:
-    """Metadata in the order of the samples: by their names, which the table may have, or by row."""
-    own = {} if table is None else columns_of(table)
-    key = _key_of(metadata, ids)
-    if ids is None and key in own and key in columns_of(metadata, *KEYS):
-        names = [*map(cell_name, own[key].tolist())]
-        ids = names if len({*names}) == len(names) else None  # else of persons, not of samples
-    return in_order(metadata, ids, key)
+def _names_of(metadata: Any, table: Any) -> list[str] | None:
+    """Names of the samples in the table by which metadata are matched; None if by row."""
+    own, key = {} if table is None else columns_of(table), _key_of(metadata, None)
+    if key not in own or key not in columns_of(metadata, *KEYS):
+        return None
+    names = [*map(cell_name, own[key].tolist())]
+    return names if len({*names}) == len(names) else None  # else of persons, not of samples
 
 
 def _key_of(metadata: Any, ids: Sequence[str] | None) -> str:
@@ -296,12 +295,15 @@ def audit(
     """
     given = {"y": y, "pred": pred, "scores": scores, "texts": texts, "table": table, "ids": ids}
     given |= {"embeddings": embeddings, "images": images, "arrays": arrays}
-    given |= {} if metadata is None or ids is not None else {"metadata": metadata}
+    by_name = ids if ids is not None or metadata is None else _names_of(metadata, table)
+    given |= {} if metadata is None or by_name is not None else {"metadata": metadata}
     of_index = check_index(**given, sample_weight=sample_weight)
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))
     notes_on_columns = list[str]()
-    matched = None if metadata is None else _matched(metadata, table, ids)
+    matched = None
+    if metadata is not None:
+        matched = in_order(metadata, by_name, _key_of(metadata, ids))
     if table is not None:
         _check_order(table, matched, ids, len(labels))
         table, notes_on_columns = without_classes("table", columns_of(table))

@@ -47,20 +47,21 @@ def helped_groups(
 ) -> frozenset[Cell]:
     """Groups class × value in which the shortcut helps the original model.
 
-    It is surely more often right there than on the other values of the class.
+    It is surely more often right there than on the other values of the class, or on one of them:
+    the shortcut may be several values.
     """
     cells = [(k, v) for k in np.unique(y).tolist() for v in range(len(attribute.names))]
     helped = set[Cell]()
     for label, v in cells:
         of_class = (y == label) & (attribute.value >= 0)
-        inside = attribute.value == v
-        parts: list[tuple[Kind, Any, Array]] = [
-            ("group", v, of_class & inside),
-            ("group", v, of_class & ~inside),
-        ]
-        own, others = told([right], parts)
-        level = _SURE / len(cells)
-        if own.n and others.n and _surely_above(own.counts, others.counts, level):
+        others = [attribute.value != v]
+        if len(attribute.names) > 2:
+            others += [attribute.value == w for w in range(len(attribute.names)) if w != v]
+        inside = [attribute.value == v, *others]
+        parts: list[tuple[Kind, Any, Array]] = [("group", v, of_class & each) for each in inside]
+        own, *rows = told([right], parts)
+        level = _SURE / len(cells) / len(others)
+        if own.n and any(r.n and _surely_above(own.counts, r.counts, level) for r in rows):
             helped.add((label, attribute.names[v]))
     return frozenset(helped)
 

@@ -521,3 +521,16 @@ def test_the_audit_holds_every_finding_that_it_counts():
     assert found.answers(last.name).answers[0].values == last.values
     of_values = {group.partition(" × ")[2] for group in found.groups(last.name)}
     assert of_values == {"other", *(first for first, *_ in last.values)}
+
+
+def test_metadata_that_the_table_names_are_not_said_to_go_by_position():
+    rng = np.random.default_rng(0)
+    y, ids = pd.Series(rng.integers(0, 2, 400)), [f"p{i}" for i in range(400)]
+    site = np.where(rng.random(400) < 0.9, y, 1 - y)
+    pred = np.where(rng.random(400) < 0.4, site, y)
+    facts = pd.DataFrame({"site": np.array(["A", "B"])[site]}, index=pd.Index(ids, name="id"))
+    table = pd.DataFrame({"id": ids, "x": rng.normal(size=400)})
+    for of_samples in (facts, facts[::-1]):
+        found = ntkit.audit(y, pred, table=table, metadata=of_samples)
+        assert found.findings[0].name in ("metadata:site=A", "metadata:site=B")
+        assert not any("by position" in note for note in found.notes)

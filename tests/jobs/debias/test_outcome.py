@@ -79,6 +79,19 @@ def test_the_shortcut_helps_where_the_original_is_surely_more_often_right():
     assert helped_groups(equal[0], equal[1], equal[2][1]) == set()
 
 
+def test_of_several_values_that_the_shortcut_helps_each_is_helped():
+    """Nine of ten hospitals go with the class: next to these, one of them stands out of nothing."""
+    values = [f"h{v}" for v in range(10)]
+    n, before = [[90] * 9 + [60], [8] * 9 + [400]], [[0.97] * 9 + [0.4], [0.3] * 9 + [0.95]]
+    attribute, y, right = samples(n, before, before, values=values)
+    helped = helped_groups(attribute, y, right[1])
+    assert {("cat", value) for value in values[:9]} <= helped
+    assert ("cat", "h9") not in helped
+    same = [[0.8] * 10, [0.8] * 10]
+    attribute, y, right = samples(n, same, same, values=values)
+    assert not helped_groups(attribute, y, right[1])
+
+
 def test_better_needs_a_test_set_a_sure_gain_and_no_misled_group_that_loses():
     groups = groups_of(N, BIASED, REPAIRED, HELPED)
     assert told(groups).word == "better"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable
@@ -103,6 +105,19 @@ def _distinct(labels: Any, *, ordered: bool = True) -> list[Any]:
 def guarded_cell(text: str) -> str:
     """A text as a spreadsheet cell that is not read as a formula: with an apostrophe first."""
     return f"'{text}" if text.startswith(_FORMULA) and not _is_number(text) else text
+
+
+def spreadsheet(rows: Iterable[Iterable[str]]) -> str:
+    """Rows of cells as a CSV table, in which a spreadsheet reads no text as a formula."""
+    file = io.StringIO(newline="")
+    cells = ([guarded_cell(_in_utf8(cell)) for cell in row] for row in rows)
+    csv.writer(file).writerows(cells)
+    return file.getvalue()
+
+
+def _in_utf8(text: str) -> str:
+    """A text without the characters that a file of UTF-8, or a spreadsheet, cannot hold."""
+    return text.replace("\x00", "").encode(errors="replace").decode()
 
 
 def unguarded_cell(cell: Any) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkit import _text
-from ntkit._checks import check_labels, known_labels
+from ntkit._checks import check_labels, check_weight, known_labels
 from ntkit._key import OF_A_LAYER, Key, group_name, lacking, names_apart
 from ntkit._shown import frame_of
 from ntkit._text import counted, interval, percent
@@ -200,17 +200,19 @@ class Attribute:
         from sklearn.base import clone
 
         fitted = clone(inference).fit(feature_sets, y, self.labels, sample_weight=sample_weight)
-        q = fitted.label_distributions_
-        weight = fitted.weights_
+        source = self.source if fitted.feature_set_ is None else "inferred"
+        known = self.value >= 0
         return replace(
-            self,
-            value=np.where(weight > 0, q.argmax(axis=1), -1),
-            names=tuple(fitted.classes_.tolist()),
-            source=self.source if fitted.feature_set_ is None else "inferred",
-            weight=weight,
-            known=self.value >= 0,
-            inference=fitted,
+            self.of_inference(self.name, fitted), source=source, known=known, few=self.few
         )
+
+    @classmethod
+    def of_inference(cls, name: str, inference: Any) -> Attribute:
+        """Make an attribute of the values that a fitted GroupInference says are likeliest."""
+        q, weight = inference.label_distributions_, inference.weights_
+        value = np.where(weight > 0, q.argmax(axis=1), -1)
+        names = tuple(inference.classes_.tolist())
+        return cls(name, value, names, "inferred", weight=weight, inference=inference)
 
     # -- results ---------------------------------------------------------------------------
 
@@ -292,6 +294,51 @@ class Attribute:
             names.append(group_name(classes[y_index[row]], *of_group))
         name = " and ".join(each.name for each in attributes)
         return replace(self, name=name, value=number, names=tuple(names))
+
+    def weights(self, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Array:
+        """Weights of samples for a fit of your own, such as of trees.
+
+        The classes weigh alike, and within a class its values. A sample whose value is unknown
+        weighs 0; an inferred one counts with its probability. No weight exceeds 50 times that of
+        balanced classes, so a group of very few samples may weigh less than the others.
+
+        Parameters
+        ----------
+        y : array-like of shape (N,)
+            Class of each sample.
+        sample_weight : array-like of shape (N,), optional
+            Weights to start from.
+
+        Returns
+        -------
+        ndarray of shape (N,)
+            Weights of the same sum as those of the samples whose value is known.
+
+        Raises
+        ------
+        InputError
+            If lengths differ, or the value is unknown for all samples of a class.
+
+        Examples
+        --------
+        >>> from ntkit.attributes import Attribute
+        >>> site = Attribute.from_labels("site", ["A", "A", "A", "B", "A", "B", None])
+        >>> site.weights(["cat", "cat", "cat", "cat", "dog", "dog", "dog"]).tolist()
+        [0.5, 0.5, 0.5, 1.5, 1.5, 1.5, 0.0]
+        """
+        from ntkit.study import group_balanced
+
+        y = check_labels(y=y, **{f"attribute {self.name!r}": self.value})[0]
+        weight = check_weight(sample_weight, len(y)) * (self.value >= 0)
+        weight *= 1.0 if self.weight is None else self.weight
+        classes, y_index = np.unique(y, return_inverse=True)
+        mass = np.bincount(y_index, weights=weight)
+        if not mass.all():
+            raise InputError(
+                f"{self.name!r} is unknown for all samples of class {classes[mass == 0][0]!s}. "
+                "Label some of them, or leave the class out."
+            )
+        return group_balanced(weight, y_index, self.value[:, None])
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with a row for each value, or group: ``name`` and ``samples``."""

@@ -180,24 +180,28 @@ def _of_model(
 def _next_step(audit: Any, out: Path, model: Path | None, repair: str, check: str) -> str:
     """The output folder, and the next command, with these samples and options."""
     from ntkit.jobs.audit import LabelAudits
+    from ntkit.jobs.audit.files import WEIGHTS
     from ntkit.jobs.command_line import quoted
 
-    page, asked = quoted(out / "audit.html"), audit
+    folder, asked = out, audit
     if isinstance(audit, LabelAudits):
         if audit.strongest is None:
-            return f"Written: {out}\nNext: open {page}"
+            return f"Written: {out}\nNext: open {quoted(folder / 'audit.html')}"
         label = audit.strongest[0]
-        page = quoted(out / audit.folders[label] / "audit.html")
+        folder = out / audit.folders[label]
         asked = audit.audits[label]
         repair = f"{repair} --label {quoted(label)}"
     elif model is None or not audit.all_findings:
-        return f"Written: {out}\nNext: open {page}"
+        return f"Written: {out}\nNext: open {quoted(folder / 'audit.html')}"
+    page = quoted(folder / "audit.html")
     n = counted(len(asked.questions), "question")
     written = f"Written: {out}. Answer {n} on {page}, which saves answers.json.\n"
     if not asked.repairable:
+        weights = folder / WEIGHTS
+        how = f" {quoted(weights)} has weights for it." if weights.exists() else ""
         return (
             f"{written}ntkit debias cannot repair this model: no linear last layer decides. Train "
-            f"another one.\nNext: ntkit check {quoted(model)} NEW.onnx {check} --answers "
+            f"another one.{how}\nNext: ntkit check {quoted(model)} NEW.onnx {check} --answers "
             "answers.json"
         )
     if asked.label is not None and asked.class_order is not None:

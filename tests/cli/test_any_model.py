@@ -72,6 +72,9 @@ def test_the_next_step_after_an_audit_is_a_check(folder, tmp_path):
     out, _ = done("audit", *arguments, "-o", tmp_path / "audit", *QUIET)
     assert "Findings, accuracies in %" in out
     assert "ntkit debias cannot repair this model" in out
+    table = tmp_path / "audit" / "weights.csv"
+    assert f"Train another one. {table} has weights" in out
+    assert len(read_csv(table)) == len(label)
     assert re.search(r"Next: ntkit check \S+forest.onnx NEW.onnx \S+ --answers", out)
     page = (tmp_path / "audit" / "audit.html").read_text(encoding="utf-8")
     assert "ntkit check forest.onnx NEW.onnx DATA --answers answers.json" in page

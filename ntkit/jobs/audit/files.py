@@ -8,10 +8,12 @@ from dataclasses import replace
 
 from ntkit._disk import StrPath
 from ntkit._doc import documented
+from ntkit._labels import spreadsheet
 from ntkit._output import check_folder, new_folder
 from ntkit._text import as_json
 from ntkit.attributes.feature_set import values_by_name
 from ntkit.attributes.findings import SHOWN
+from ntkit.exceptions import InputError
 from ntkit.jobs.audit.changes import change_for
 from ntkit.jobs.audit.labels import LabelAudits
 from ntkit.jobs.audit.result import Audit
@@ -21,6 +23,8 @@ from ntkit.pages.change_cards import ShownChange
 from ntkit.samples.looks import Inputs
 
 __all__ = ["write_audit"]
+
+WEIGHTS = "weights.csv"
 
 
 @documented
@@ -37,7 +41,9 @@ def write_audit(
 
     The page is for an expert on the subject. It shows each finding in words, with examples and
     three buttons. It works offline and saves ``answers.json`` for :func:`read_answers`. The audits
-    of several labels get a folder each, and these files with a summary of all labels.
+    of several labels get a folder each, and these files with a summary of all labels. If no last
+    layer can be retrained, ``weights.csv`` has a weight of each sample for each of these findings,
+    from :meth:`ntkit.Audit.weights`, to train another model with.
 
     Parameters
     ----------
@@ -70,7 +76,7 @@ def write_audit(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_audit(audit, Path(folder) / "audit")
     ...     sorted(file.name for file in (Path(folder) / "audit").iterdir())
-    ['.ntkit.json', 'audit.html', 'audit.json', 'table.md']
+    ['.ntkit.json', 'audit.html', 'audit.json', 'table.md', 'weights.csv']
     """
     check_folder(path, force=force)
     if isinstance(audit, LabelAudits):
@@ -83,7 +89,7 @@ def write_audit(
         files |= settings_files()
         for name, text in files.items():
             (folder / name).parent.mkdir(exist_ok=True)
-            (folder / name).write_text(text, encoding="utf-8")
+            (folder / name).write_text(text, encoding="utf-8", newline="")
 
 
 def audit_files(
@@ -97,7 +103,26 @@ def audit_files(
     content = audit.to_json()
     digest = hashlib.sha256(content.encode()).hexdigest()[:16]
     page = _page(audit, digest, inputs or audit.inputs or Inputs(), title)
-    return {"audit.html": audit_html(replace(page, go_on=go_on)), "audit.json": f"{content}\n"}
+    files = {"audit.html": audit_html(replace(page, go_on=go_on)), "audit.json": f"{content}\n"}
+    weights = {} if audit.model and audit.repairable else _weights(audit)
+    if weights:
+        ids = page.inputs.ids
+        ids = range(len(audit.predictions.y_index)) if ids is None else ids
+        columns = [map(str, ids), *weights.values()]
+        header = ["id", *(f"sample_weight {name}" for name in weights)]
+        files[WEIGHTS] = spreadsheet([header, *zip(*columns, strict=True)])
+    return files
+
+
+def _weights(audit: Audit) -> dict[str, list[str]]:
+    """Weights for an own fit by each finding that is asked about, if its value is known enough."""
+    weights = dict[str, list[str]]()
+    for finding in audit.questions:
+        try:
+            weights[finding.name] = [f"{each:.6g}" for each in audit.weights(finding.name)]
+        except InputError:  # unknown for a whole class
+            continue
+    return weights
 
 
 def _page(audit: Audit, digest: str, inputs: Inputs, title: str) -> AuditPage:

@@ -206,11 +206,36 @@ class Audit(InNotebook):
         ------
         {attribute.InputError}
         """
+        return self._crossed(*names)[0].labels
+
+    def weights(self, *names: str) -> Array:
+        """Weights of all samples for a fit of your own, which make the :meth:`groups` weigh alike.
+
+        Parameters
+        ----------
+        *names : str
+            As of :meth:`groups`.
+
+        Returns
+        -------
+        ndarray of shape (N,)
+            As :meth:`ntkit.attributes.Attribute.weights` returns them: 0 for a sample whose
+            attribute is unknown.
+
+        Raises
+        ------
+        {attribute.InputError}
+        """
+        groups, y = self._crossed(*names)
+        return groups.weights(y, self.predictions.weight)
+
+    def _crossed(self, *names: str) -> tuple[Attribute, Array]:
+        """Groups class × attributes, and the class of each sample."""
         if not names:
             raise InputError("Groups are class × attribute. Name at least one attribute.")
         y = self.predictions.classes[self.predictions.y_index]
         first, *others = (Attribute.from_labels(name, self._values(name)) for name in names)
-        return first.crossed(y, *others).labels
+        return first.crossed(y, *others), y
 
     def answers(self, *names: str) -> Answers:
         """Answers that confirm attributes as shortcuts, as a person would on the page.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +21,7 @@ from ntkit._disk import (
     sha256_of,
 )
 from ntkit._join import NameIndex, samples_named
-from ntkit._labels import guarded_cell, listed, meant_instead, plain_label, spelling
+from ntkit._labels import listed, meant_instead, plain_label, spelling, spreadsheet
 from ntkit._output import new_file, refuse_folder_of_inputs
 from ntkit._text import counted
 from ntkit.attributes.answers import (
@@ -56,18 +54,13 @@ def questions_table(
     answers: Mapping[int, str] = MappingProxyType({}),
 ) -> bytes:
     """A CSV table with a row per sample to label, and a column for the labels, empty at first."""
-    # A spreadsheet may take a text for a formula, so an apostrophe stands before such a text.
     if question in columns:
         raise InputError(f"{question!r} is already a column. Choose another name for the question.")
     table = [
         [*columns, question],
         *([*(str(v[i]) for v in columns.values()), answers.get(i, "")] for i in rows),
     ]
-    file = io.StringIO(newline="")
-    csv.writer(file).writerows(
-        [[guarded_cell(cell.replace("\x00", "")) for cell in row] for row in table]
-    )
-    return file.getvalue().encode()
+    return spreadsheet(table).encode()
 
 
 def read_filled_in(path: Path, question: str) -> list[Entry]:

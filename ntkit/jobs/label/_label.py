@@ -12,10 +12,10 @@ import numpy as np
 
 from ntkit._disk import StrPath
 from ntkit._doc import documented
-from ntkit._labels import without_case
+from ntkit._labels import spreadsheet, without_case
 from ntkit._types import Array
 from ntkit.attributes.answers import CONTENT, Labels, answer_in, content_cell
-from ntkit.attributes.attribute import Group
+from ntkit.attributes.attribute import Attribute, Group
 from ntkit.estimators import GroupInference
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
@@ -43,6 +43,7 @@ from ntkit.samples.samples import input_paths
 from ntkit.store.kept import keep, kept_or_computed
 
 _KEPT = "embedded.npz"
+_WEIGHTS = "weights.csv"
 _COLUMNS = 40  # largest number of columns in a table to fill in
 _LONGEST = 2000  # characters of a text in the table
 
@@ -71,8 +72,9 @@ def label_samples(
     offline page: one key press per sample. ``questions-1.csv`` is a table of the same samples. Each
     further call reads the new labels: the page's ``labels.csv`` and the tables. It infers the
     attribute for all samples, and writes the next batch. ``answers.json`` holds all labels for
-    :func:`ntkit.debias`. ``embedded.npz`` holds the model's embeddings. ntkit asks about a sample
-    once, and never replaces a file with a person's labels.
+    :func:`ntkit.debias`. ``embedded.npz`` holds the model's embeddings. Once samples of each class
+    have a value, ``weights.csv`` has that of every sample and its weight, to train a model of your
+    own with. ntkit asks about a sample once, and never replaces a file with a person's labels.
 
     ntkit matches labels to samples by their contents, even if a file has a new name. Rows that are
     too coarse to tell samples apart need the same id as well. If a sample changes, its label is not
@@ -173,6 +175,7 @@ def label_samples(
         table = f"questions-{number}.csv"
         shown = replace(samples.looks(), ids=names)
         files = files_of(labels, rows, shown, contents, table) if len(rows) else {}
+        files |= _weights(labels, inference, y, [names[row] for row in order.tolist()])
         folder.write(labels, number, files)
         if computed:
             keep(folder.path / _KEPT, embedded)
@@ -213,6 +216,23 @@ def _inferred(
     inference = GroupInference(random_state=seed)
     inference.fit(feature_sets, y, labels.of_contents(contents))
     return inference
+
+
+def _weights(
+    labels: Labels, inference: GroupInference | None, y: Array, names: Sequence[str]
+) -> dict[str, bytes]:
+    """A table with the value and the weight of each sample, if each class has known values."""
+    if inference is None:
+        return {}
+    inferred = Attribute.of_inference(labels.question, inference)
+    try:
+        weights = inferred.weights(y)
+    except InputError:  # unknown for a whole class
+        return {}
+    values = [value or "" for value in inferred.labels.tolist()]
+    rows = zip(names, [f"{each:.6g}" for each in weights.tolist()], values, strict=True)
+    table = [["id", "sample_weight", labels.question], *sorted(rows)]
+    return {_WEIGHTS: spreadsheet(table).encode()}
 
 
 def labels_in(

@@ -201,6 +201,15 @@ def test_answers_are_taken_and_nothing_is_asked_twice(model, asked, asked_once):
     assert answers == {name: None if value == "?" else value for name, value in given.items()}
     assert not {*second.asked} & {*given}
     assert sum(group.n_known for group in second.groups) == 11
+    weighed = [*csv.DictReader((out / "weights.csv").read_text().splitlines())]
+    assert [*weighed[0]] == ["id", "sample_weight", QUESTION]
+    assert len(weighed) == len(Y)
+    totals = Counter[tuple[int, str]]()
+    for row in weighed:
+        totals[Y[int(row["id"])], row[QUESTION]] += float(row["sample_weight"])
+    assert totals.pop((0, ""), 0) + totals.pop((1, ""), 0) == 0  # unknown
+    assert len(totals) == 4
+    assert [*totals.values()] == pytest.approx([sum(totals.values()) / 4] * 4, rel=1e-4)
     for name in ("labels.csv", "questions-1.csv"):  # a person's
         assert kept(out)[name] == before[name]
     assert "questions-2.csv" in kept(out)

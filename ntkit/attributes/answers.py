@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -366,15 +366,15 @@ def note_on_names(
 def entries_of_table(
     columns: Mapping[str, Array], key: str, question: str, at: Callable[[int], str]
 ) -> list[Entry]:
-    """Labels in the rows of a table; labels that differ only in case are the same."""
+    """Labels in the rows of a table; yes and YES are one, and so are 1 and 1.0."""
     # `at` names the position of a row.
-    entries, spelling = list[Entry](), dict[str, str]()
+    entries, written = list[Entry](), dict[str, str]()
     contents = columns.get(CONTENT, np.full(len(columns[key]), None))
     cells = zip(columns[key], columns[question], contents, strict=True)
     for row, (name, value, content) in enumerate(cells):
         answer = answer_in(value)
         if answer is not None:
-            answer = spelling.setdefault(without_case(answer), answer)
+            answer = written.setdefault(_as_one(answer), answer)
         elif cell_text(value) == "":
             continue
         cell = cell_text(content)
@@ -409,6 +409,22 @@ def note_on_unknown(where: StrPath, cells: Iterable[Any]) -> str:
     counts = Counter(text for text in map(cell_text, cells) if text and answer_in(text) is None)
     written = _text.listed([f"{n} {text!r}" for text, n in counts.most_common()], 6)
     return f"{where}: these cells mean that the label is unknown: {written}." if counts else ""
+
+
+def _as_one(answer: str) -> str:
+    """The form in which two labels are compared."""
+    return without_case(re.sub(r"^(-?\d+)\.0+$", r"\1", spelling(answer)))
+
+
+def note_on_writing(where: StrPath, cells: Iterable[Any]) -> str:
+    """A sentence on labels that differ only in how they are written, or none."""
+    counts = Counter(answer for cell in cells if (answer := answer_in(cell)) is not None)
+    of_one = defaultdict[str, list[str]](list)
+    for answer, n in counts.items():
+        of_one[_as_one(answer)].append(f"{answer!r} ({n})")
+    twins = [_text.listed(written, 3) for written in of_one.values() if len(written) > 1]
+    one = "are written in several ways and count as one label; rename one if they are two"
+    return f"{where}: {_text.listed(twins, 3)} {one}." if twins else ""
 
 
 # -- the file ----------------------------------------------------------------------------------

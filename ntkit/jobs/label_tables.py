@@ -22,6 +22,7 @@ from ntkit.attributes.answers import (
     entries_of_table,
     note_on_names,
     note_on_unknown,
+    note_on_writing,
 )
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
@@ -68,6 +69,7 @@ class AnswerTable(NamedTuple):
         """Value of each sample, None if the table has none, and a note on unused rows."""
         where, columns, at, key, column, source = self
         left, unknown = "", note_on_unknown(where, columns[column])
+        case = note_on_writing(where, columns[column])
         if key is not None and key in columns:
             entries = entries_of_table(columns, key, column, at)
             if CONTENT not in columns:
@@ -90,7 +92,7 @@ class AnswerTable(NamedTuple):
                 f"column {' or '.join(map(repr, KEYS))} (or --id-column). Add the names of the "
                 f"samples, or one row per sample{first}."
             )
-        return _some(values, where, reader), " ".join(filter(None, [left, unknown]))
+        return _some(values, where, reader), " ".join(filter(None, [left, unknown, case]))
 
 
 def key_in(columns: Collection[str]) -> str | None:

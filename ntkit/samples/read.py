@@ -82,7 +82,7 @@ def read(
             options |= {"other_labels": model.label_names}
         samples = read_samples(Path(data), labels=labels, **options)
     else:
-        data = _in_memory(data, model, labels)
+        data = _in_memory(data, model, "some" if keep_unknown else labels)
         if model.label is not None:
             data = _of_label(data, model.label, model.label_names, keep_unknown)
         elif every_label and model.label_names:
@@ -114,6 +114,8 @@ def _in_memory(data: Any, model: FrozenModel, labels: Labels) -> Samples:
     notes = (*data.notes, *check_index(**given))
     index = {name: of for name, each in given.items() if (of := index_of(each)) is not None}
     y = _labels_by_name(y, model) if model.label_names else _one_for_each(y)
+    if y is not None and not model.label_names:
+        y = _known(np.asarray(y), labels)
     y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
     if y is not None and y.ndim == 2 and y.dtype == object:  # pandas' types with missing values
         with suppress(TypeError, ValueError):  # other values are refused later
@@ -270,6 +272,17 @@ def _one_for_each(y: Any) -> Any:
             "y.argmax(axis=1) of columns with a 1 for the class."
         )
     return of_one_type(array)
+
+
+def _known(y: Array, labels: Labels) -> Array:
+    """Labels (N,) without an unknown one, unless some may be: these are empty, or NaN."""
+    unknown = [is_missing(label) or label == "" for label in y.tolist()]
+    if any(unknown) and labels != "some":
+        raise InputError(
+            f"The labels (y) have no class for {counted(sum(unknown), 'sample')}, first in row "
+            f"{unknown.index(True) + 1}. Pass labelled samples alone."
+        )
+    return _of_one_type(y) if any(unknown) and y.dtype.kind == "O" else y
 
 
 def _labels_by_name(y: Any, model: FrozenModel) -> Any:

@@ -188,3 +188,16 @@ def test_labels_in_another_order_say_that_rows_are(model, frame, tmp_path):
         rate(model, tmp_path / "data.csv", facts[::-1].reset_index(drop=True))
     corrected = facts.assign(label=facts.label.where(np.arange(N) % 50 > 0, "pos"))
     assert rate(model, tmp_path / "data.csv", corrected)[0] == found
+
+
+@pytest.mark.parametrize("missing", [None, np.nan, ""])
+def test_a_missing_label_is_refused_where_labels_are_needed(model, frame, missing):
+    """A cell that pandas reads as NaN, or that fillna emptied, is not a class."""
+    X, y = frame[["f", "cue"]], frame.label.astype(object)
+    y.loc[3:5] = missing
+    says = "have no class for 3 samples, first in row 4"
+    with pytest.raises(InputError, match=says):
+        ntkit.check(None, model, (X, y), limits={"average": 10}, **CPU)
+    with pytest.raises(InputError, match=says):
+        ntkit.debias(model, (X, frame.label), (X, y), spurious="column:f>=0.5", **CPU)
+    assert len(ntkit.predict(model, (X, y), **CPU)) == N

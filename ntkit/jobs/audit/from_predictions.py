@@ -18,6 +18,7 @@ from ntkit._checks import (
     check_weight,
     index_of,
     labels_of_one_type,
+    numbers_rows,
 )
 from ntkit._doc import documented
 from ntkit._join import KEYS, check_positions, columns_of, in_order
@@ -114,15 +115,16 @@ _BY_IDS = (
 
 
 def _check_order(
-    table: Any, metadata: Mapping[str, Array] | None, ids: Sequence[str] | None, n: int
+    table: Any, metadata: Mapping[str, Array] | None, ids: Sequence[str] | None, y: Any
 ) -> None:
-    """Raise an error for a table with the samples of ids, or of metadata, in another order."""
+    """Raise an error for a table with the samples of ids, y or metadata in another order."""
+    whose, n = "ids=", len(y)
     if ids is None:
         own = columns_of(table, *KEYS)
         facts = {k: v for k, v in (metadata or {}).items() if not named_like_a_prediction(k)}
         if {*map(len, own.values()), *map(len, facts.values())} == {n}:
             check_positions(facts, None, own, "The metadata", n, fix=_BY_IDS)
-        return
+        whose, ids = "the index of y", _index_of(y) or ()
     named = {"Its index": index_of(table), **columns_of(table)}
     for where in ("Its index", *KEYS):
         if (names := named.get(where)) is None:
@@ -130,8 +132,8 @@ def _check_order(
         one, other = ([*map(str, values)] for values in (names, ids))
         if one != other and sorted(one) == sorted(other):
             raise InputError(
-                f"The table has the samples of ids= in another order ({where}). Pass its rows in "
-                "the order of ids."
+                f"The table has the samples of {whose} in another order ({where}). Sort its rows, "
+                "so that they are in one order."
             )
 
 
@@ -182,13 +184,20 @@ def _read_sets(
         yield array(X, kind=name)
 
 
-def _names_of(metadata: Any, table: Any) -> list[str] | None:
-    """Names of the samples in the table by which metadata are matched; None if by row."""
+def _names_of(metadata: Any, table: Any, y: Any) -> list[str] | None:
+    """Names in the table, or the index of y, by which metadata are matched; None if by row."""
     own, key = {} if table is None else columns_of(table), _key_of(metadata, None)
-    if key not in own or key not in columns_of(metadata, *KEYS):
+    if key not in (columns := columns_of(metadata, *KEYS)):
         return None
-    names = [*map(cell_name, own[key].tolist())]
-    return names if len({*names}) == len(names) else None  # else of persons, not of samples
+    names = [*map(cell_name, own[key].tolist())] if key in own else _index_of(y) or []
+    known = key in own or {*names} <= {*map(cell_name, columns[key].tolist())}
+    return names if known and len({*names}) == len(names) > 0 else None  # else of persons
+
+
+def _index_of(y: Any) -> list[str] | None:
+    """Names of samples in the index of a pandas object; None if it numbers rows."""
+    names = [*map(cell_name, index)] if (index := index_of(y)) is not None else []
+    return None if numbers_rows(names) else names
 
 
 def _key_of(metadata: Any, ids: Sequence[str] | None) -> str:
@@ -295,7 +304,7 @@ def audit(
     """
     given = {"y": y, "pred": pred, "scores": scores, "texts": texts, "table": table, "ids": ids}
     given |= {"embeddings": embeddings, "images": images, "arrays": arrays}
-    by_name = ids if ids is not None or metadata is None else _names_of(metadata, table)
+    by_name = ids if ids is not None or metadata is None else _names_of(metadata, table, y)
     given |= {} if metadata is None or by_name is not None else {"metadata": metadata}
     of_index = check_index(**given, sample_weight=sample_weight)
     (labels,) = check_labels(y=y)
@@ -305,7 +314,7 @@ def audit(
     if metadata is not None:
         matched = in_order(metadata, by_name, _key_of(metadata, ids))
     if table is not None:
-        _check_order(table, matched, ids, len(labels))
+        _check_order(table, matched, ids, y)
         table, notes_on_columns = without_classes("table", columns_of(table))
     if matched is not None:
         matched, left = without_classes("metadata", matched)

@@ -534,3 +534,18 @@ def test_metadata_that_the_table_names_are_not_said_to_go_by_position():
         found = ntkit.audit(y, pred, table=table, metadata=of_samples)
         assert found.findings[0].name in ("metadata:site=A", "metadata:site=B")
         assert not any("by position" in note for note in found.notes)
+
+
+def test_the_index_of_y_names_samples_next_to_a_column_of_names():
+    rng = np.random.default_rng(0)
+    y, ids = rng.integers(0, 2, 400), pd.Index([f"p{i}" for i in range(400)], name="id")
+    site = np.where(rng.random(400) < 0.9, y, 1 - y)
+    pred, named = np.where(rng.random(400) < 0.4, site, y), pd.Series(y, ids)
+    facts = pd.DataFrame({"id": ids, "site": np.array(["A", "B"])[site]})
+    shuffled = facts.sample(frac=1, random_state=0, ignore_index=True)
+    expected = ntkit.audit(y, pred, metadata=facts).findings[0].groups
+    assert ntkit.audit(named, pred, metadata=shuffled).findings[0].groups == expected
+    with pytest.raises(InputError, match=r"the samples of the index of y in another order \(id\)"):
+        ntkit.audit(named, pred, table=shuffled)
+    with pytest.raises(InputError, match=r"the samples of ids= in another order \(id\)"):
+        ntkit.audit(y, pred, table=shuffled, ids=ids)

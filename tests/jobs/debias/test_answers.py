@@ -176,8 +176,14 @@ def test_tables_are_matched_by_name(tmp_path):
     assert known.left == (
         f"ntkit left out 1 of 4 labels of {path}, which belongs to none of the "
         "training and validation samples: 'none.png'. "
-        f"{path}: these cells mean that the label is unknown: 1 '?'."
+        f"{path}: these cells mean that the label is unknown: 1 '?'. "
+        f"{path}: 'yes' (2), 'YES' (1) are written in several ways and count as one label; rename "
+        "one if they are two."
     )
+    write_rows(path, [["file_name", "Is it?"], *lines])
+    assert "several ways" not in partly_known(pool(NAMES), answers=path, key=None).left
+    write_rows(path, [["file_name", "g"], ("a/1.png", "1"), ("b/20.png", "1.0"), ("a/2.png", "0")])
+    assert values_of(pool(NAMES), groups=path) == placed(_1="1", _2="0", _12="1")
 
 
 @pytest.mark.parametrize("cell", ["-1", "-1.0", " ?", "NA", "NaN", "n/a", "<NA>", "Unknown"])

@@ -382,7 +382,7 @@ def _judged(
 
 def _below_the_worst(groups: NamedGroups) -> Row | None:
     """The first group that ends surely below the worst one of the original model."""
-    if len(groups.filled) < len(groups.rows):  # another one may be the worst
+    if len(groups.filled) < len(groups.rows) and groups.first is None:  # another may be the worst
         return None
     worst = min(groups.filled, key=lambda row: row.before or 0.0)
     n, right, lost, gained = worst.counts

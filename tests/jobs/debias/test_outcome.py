@@ -168,6 +168,17 @@ def test_a_rare_value_of_one_class_alone_widens_the_first_number(rare, word):
     assert outer < high
 
 
+def test_a_rare_value_of_one_class_alone_hides_no_group_that_ends_below_the_worst():
+    n, values = [[500, 170, 0], [300, 800, 8]], ("A", "B", "C")
+    before = [[0.95, 0.63, 0.9], [0.48, 0.95, 0.9]]
+    after = [[0.95, 0.2, 0.9], [0.95, 0.95, 0.9]]
+    attribute, y, right = samples(n, before, after, values=values)
+    helped = {("cat", "B"), ("cat", "A"), ("dog", "B")}  # its loss alone is not a reason
+    outcome = told(named_groups(attribute, y, right, helped, CLASSES))
+    assert outcome.word == "worse"
+    assert outcome.reason == "cat × B ends at 20.0 %, surely below the worst group before"
+
+
 @pytest.mark.parametrize("source", ["labelled", "copies"])
 def test_what_is_not_read_is_never_better(source):
     groups = groups_of(N, BIASED, REPAIRED, HELPED, source=source)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_overloads
 
 import pytest
 
@@ -87,3 +88,14 @@ def test_imports_are_light():
             assert not {*(heavy if name else light)} & {*sys.modules}, name
     """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("function", [ntkit.audit, ntkit.check_predictions])
+def test_overloads_have_the_parameters_of_the_function(function):
+    """An editor shows a call for each kind of predictions; together they leave out nothing."""
+    own = inspect.signature(function).parameters
+    shown = [inspect.signature(each).parameters for each in get_overloads(function)]
+    assert len(shown) >= 2
+    assert {name for each in shown for name in each} == {*own}
+    for each in shown:
+        assert all(each[name].kind is own[name].kind for name in each if name != "pred")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -42,6 +43,12 @@ from ntkit.samples.samples import Match
 _CHECKED_ON = 8  # samples
 _MOST_KEPT = 1 << 30  # bytes of embeddings that wait for the other model
 _NEW_HEAD = "ntkit.new_head"
+
+
+ModelLike = FrozenModel | OnnxEmbedder | str | os.PathLike[str]
+"""What the jobs take as a model; a path is that of an ONNX file or of its folder."""
+DataLike = Samples | tuple[Any, ...] | str | os.PathLike[str]
+"""What the jobs take as labelled samples; a tuple is (X, y) or (X, y, groups)."""
 
 
 def running(models: Sequence[Match], *, n_sets: int = 1, **options: Any) -> list[OnnxEmbedder]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -209,6 +209,66 @@ def _key_of(metadata: Any, ids: Sequence[str] | None) -> str:
             "Rename its column, or omit ids= if its rows are in the order of the samples."
         )
     return there[0] if there else KEYS[0]
+
+
+@overload
+def audit(
+    y: ArrayLike,
+    pred: ArrayLike,
+    *,
+    texts: Sequence[str] | None = ...,
+    table: Any = ...,
+    metadata: Any = ...,
+    ids: Sequence[str] | None = ...,
+    images: Iterable[Any] | None = ...,
+    arrays: Mapping[str, ArrayLike] | None = ...,
+    feature_sets: Iterable[FeatureSet] = ...,
+    classes: ArrayLike | None = ...,
+    sample_weight: ArrayLike | None = ...,
+    trust_inputs: bool = ...,
+    alpha: float = ...,
+    random_state: int = ...,
+) -> Audit: ...
+
+
+@overload
+def audit(
+    y: ArrayLike,
+    *,
+    scores: ArrayLike,
+    texts: Sequence[str] | None = ...,
+    table: Any = ...,
+    metadata: Any = ...,
+    ids: Sequence[str] | None = ...,
+    images: Iterable[Any] | None = ...,
+    arrays: Mapping[str, ArrayLike] | None = ...,
+    feature_sets: Iterable[FeatureSet] = ...,
+    classes: ArrayLike | None = ...,
+    sample_weight: ArrayLike | None = ...,
+    trust_inputs: bool = ...,
+    alpha: float = ...,
+    random_state: int = ...,
+) -> Audit: ...
+
+
+@overload
+def audit(
+    y: ArrayLike,
+    *,
+    embeddings: ArrayLike,
+    texts: Sequence[str] | None = ...,
+    table: Any = ...,
+    metadata: Any = ...,
+    ids: Sequence[str] | None = ...,
+    images: Iterable[Any] | None = ...,
+    arrays: Mapping[str, ArrayLike] | None = ...,
+    feature_sets: Iterable[FeatureSet] = ...,
+    classes: ArrayLike | None = ...,
+    sample_weight: ArrayLike | None = ...,
+    trust_inputs: bool = ...,
+    alpha: float = ...,
+    random_state: int = ...,
+) -> Audit: ...
 
 
 @documented

@@ -26,6 +26,8 @@ from ntkit.jobs.check._limits import Limits, limits_of
 from ntkit.jobs.check._result import CheckResult
 from ntkit.jobs.class_of_scores import TIE
 from ntkit.jobs.matching import (
+    DataLike,
+    ModelLike,
     decisions_of,
     labels_compared,
     matched,
@@ -43,9 +45,9 @@ from ntkit.samples.samples import Match, Samples
 
 @documented
 def check(
-    old: Any,
-    new: Any,
-    data: Any,
+    old: ModelLike | None,
+    new: ModelLike,
+    data: DataLike,
     *,
     label: str | None = None,
     limits: Any = None,

@@ -77,6 +77,7 @@ from ntkit.jobs.debias._result import DebiasResult, FindingsResult, open_finding
 from ntkit.jobs.debias._settings import ANSWERS_FILE, DebiasSettings, Order, with_former_keywords
 from ntkit.jobs.debias._write_candidate import check_label, label_of_run, other_labels_note
 from ntkit.jobs.label import feature_sets_of
+from ntkit.jobs.matching import DataLike
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
 from ntkit.samples.columns import named_like_a_prediction
@@ -92,10 +93,10 @@ Ask = Callable[[Audit, tuple[Finding, ...]], Iterable[Answer]]
 @documented
 def debias(
     model: FrozenModel | str | os.PathLike[str],
-    train: Any,
-    validation: Any = None,
+    train: DataLike,
+    validation: DataLike | None = None,
     *,
-    test: Any = None,
+    test: DataLike | None = None,
     keep: Any = None,
     spurious: Any = None,
     invariant: Any = None,

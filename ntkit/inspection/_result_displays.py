@@ -121,8 +121,8 @@ class CheckDisplay(draw.Display):
     """Change of each subset of a check, with its interval and its limit.
 
     A line marks the largest drop that the limits allow. Of one model alone, the accuracy and its
-    minimum are drawn. Blue rows pass, vermillion ones fail; a grey row has too few samples, or no
-    such limit. Of more than 12 subsets only the worst are drawn.
+    minimum are drawn. Blue rows pass, vermillion ones fail one of their limits; a grey row has
+    too few samples, or no limit. Of more than 12 subsets only the worst are drawn.
 
     Make it with :meth:`from_result`; the parameter becomes an attribute.
 
@@ -189,7 +189,7 @@ class CheckDisplay(draw.Display):
         self.changes_, self.limits_ = list[Any](), list[Any]()
         for at, row in enumerate(self.shown_):
             limit = next((v for v in row.verdicts if v.limit == _LIMIT[row.change is None]), None)
-            color = _COLORS.get("" if limit is None else limit.outcome, draw.GREY)
+            color = _COLORS.get(row.outcome or "", draw.GREY)
             self.changes_.append(draw.errorbar(ax, [_point(row)], color, offset=at))
             if limit is not None:
                 bound = limit.bound if row.change is None else -limit.bound

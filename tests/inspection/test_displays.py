@@ -474,6 +474,20 @@ def test_a_check_is_plotted_as_changes_with_their_limits():
     assert title_of(display) == "failed"
 
 
+def test_a_row_that_fails_another_limit_than_that_drawn_is_not_blue():
+    y = np.arange(400) % 2
+    wrong = np.where(np.arange(400) % 4 < 2, y, 1 - y)
+    limits = {"max_drop": 5, "average": 80}
+    result = check_predictions(y, wrong, y_pred_before=wrong, limits=limits)
+    display = CheckDisplay.from_result(result)
+    colors = {
+        r.outcome: e.lines[0].get_color()
+        for r, e in zip(display.shown_, display.changes_, strict=True)
+    }
+    assert {"pass", "fail"} <= {*colors}
+    assert colors["fail"] != colors["pass"]
+
+
 def test_a_check_of_one_model_is_plotted_as_accuracies_with_their_minimum():
     y = np.arange(400) % 2
     pred = np.where(np.arange(400) < 30, 1 - y, y)

@@ -62,7 +62,9 @@ def without_classes(which: str, columns: Mapping[str, Array]) -> tuple[dict[str,
 def table_of(samples: Samples) -> Mapping[str, Array] | None:
     """All columns of single values of the table that samples were read from, file or DataFrame."""
     if samples.table is not None:
-        return _single(samples.table.columns) | _columns_of_index(samples)
+        return _single(samples.table.columns)
+    if not (samples.index or samples.further):
+        return None
     more = dict(samples.further or {}) | _columns_of_index(samples)
     return (samples.data.table() or {}) | more if more else None
 

@@ -114,7 +114,7 @@ def _in_memory(data: Any, model: FrozenModel, labels: Labels) -> Samples:
     notes = (*data.notes, *check_index(**given))
     index = {name: of for name, each in given.items() if (of := index_of(each)) is not None}
     y = _labels_by_name(y, model) if model.label_names else _one_for_each(y)
-    if y is not None and not model.label_names:
+    if y is not None and not model.label_names and np.asarray(y).dtype.kind not in "iub":
         y = _known(np.asarray(y), labels)
     y, groups = (None if values is None else np.asarray(values) for values in (y, groups))
     if y is not None and y.ndim == 2 and y.dtype == object:  # pandas' types with missing values

@@ -34,6 +34,7 @@ from ntkit.jobs.debias._outcome import (
     WORSE,
     NamedGroups,
     RepairOutcome,
+    are_worse,
     outcome_of,
     tell_first,
 )
@@ -232,7 +233,9 @@ def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
         of_test = choice.after == test.y, comparison.original.predict(test.X) == test.y
         on_test = card.groups(plan.on_test, test.y, of_test, rows)
         # If the test set has too few of a group, validation samples or their copies judge.
-        if tell_first(on_test) or not (by_copies or tell_first(groups)):
+        # What it shows of its other groups can still refuse.
+        judges = tell_first(on_test) or not (by_copies or tell_first(groups))
+        if judges or are_worse(on_test, order.max_cost):
             where, y, right, groups, instead = TEST, test.y, of_test, on_test, None
     if not groups:
         of_classes = compare(right, [("class", str(k), y == k) for k in card.classes])

@@ -418,7 +418,11 @@ def _planned(
     """Decide how the repair goes, and read and embed what it needs; notes join the samples."""
     # The values of a changed word or column are known, so their groups can be balanced too.
     said = with_judging(said, reader, data.model)
-    on_test, left = ([], []) if partly is not None else _read_on_test(data, said, reader)
+    on_test, left = list[Attribute](), list[str]()
+    if partly is None:
+        on_test, left = _read_on_test(data, said, reader)
+    elif "test" in data.sets:
+        left = ["The test set does not judge, but labelled training and validation samples do."]
     few = [note for each in said.read for note in each.few_note("Training and validation set")]
     data = data.noting(*left, *few, cautions=() if on_test else left)
     invariance = None

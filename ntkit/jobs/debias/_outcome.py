@@ -351,6 +351,14 @@ def outcome_of(
     return RepairOutcome(word, tuple(groups), average, where, gain, reason)
 
 
+def are_worse(groups: Sequence[NamedGroups], max_cost: float) -> bool:
+    """Whether some groups are surely worse, though there may be too few samples to be better."""
+    judged = [
+        _judged(each, None, max_cost, False) for each in deciding_groups(groups) if each.filled
+    ]
+    return any(word == WORSE for word, _, _ in judged)
+
+
 def _judged(
     groups: NamedGroups, instead: Row | None, max_cost: float, fresh: bool
 ) -> tuple[str, Row | None, str]:

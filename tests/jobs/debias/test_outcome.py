@@ -14,6 +14,7 @@ from ntkit.jobs.debias._outcome import (
     TEST,
     Labelled,
     NamedGroups,
+    are_worse,
     crossed_groups,
     deciding_groups,
     helped_groups,
@@ -177,6 +178,13 @@ def test_a_rare_value_of_one_class_alone_hides_no_group_that_ends_below_the_wors
     outcome = told(named_groups(attribute, y, right, helped, CLASSES))
     assert outcome.word == "worse"
     assert outcome.reason == "cat × B ends at 20.0 %, surely below the worst group before"
+
+
+def test_a_test_set_that_lacks_a_group_still_refuses_a_sure_loss_of_another():
+    n = [[500, 60], [0, 400]]
+    assert not are_worse([groups_of(n, BIASED, REPAIRED, HELPED)], 0.05)
+    before, after = [[0.98, 0.9], [0.4, 0.97]], [[0.98, 0.4], [0.9, 0.97]]
+    assert are_worse([groups_of(n, before, after, HELPED)], 0.05)
 
 
 @pytest.mark.parametrize("source", ["labelled", "copies"])

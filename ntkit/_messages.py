@@ -39,7 +39,7 @@ class OfCommand:
 OF_COMMAND = OfCommand()
 
 
-def progress(
+def progress_bar(
     steps: Iterable[Any] | None = None,
     *,
     shown: bool,

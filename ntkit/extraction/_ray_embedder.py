@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._extras import MappedFile, import_ray, start_ray
-from ntkit._messages import progress
+from ntkit._messages import progress_bar
 from ntkit._types import Array
 from ntkit.exceptions import DeviceError, NtkitError
 from ntkit.samples.kinds import by_input
@@ -69,7 +69,7 @@ class RayEmbedder:
                 results[part] = actor.embed.remote(*part, self._reference(X), dict(settings))
                 busy[results[part]] = actor
 
-        bar = progress(
+        bar = progress_bar(
             shown=self._verbose, desc="embedding", total=stop, unit=" samples", initial=start,
             leave=True,
         )  # fmt: skip

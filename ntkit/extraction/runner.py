@@ -15,7 +15,7 @@ import numpy as np
 from joblib import cpu_count
 from onnx import TensorProto
 
-from ntkit._messages import progress
+from ntkit._messages import progress_bar
 from ntkit._types import Array
 from ntkit.exceptions import DeviceError, InputError, ModelError, NtkitError
 from ntkit.extraction.session import device_of, sent_to_gpu
@@ -270,7 +270,7 @@ def run_batches(
         for begin in range(start - start % window, stop, window)
     ]
     computed = _computed(runner, windows, size, streams)
-    bar = progress(
+    bar = progress_bar(
         shown=verbose, desc="running", total=n_samples, unit=" samples",
         initial=windows[0][0] if windows else start, leave=True,
     )  # fmt: skip

@@ -27,7 +27,7 @@ from ntkit._contents import (
     row_contents,
     told_apart,
 )
-from ntkit._messages import progress
+from ntkit._messages import progress_bar
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -47,7 +47,7 @@ def sample_digests(
 ) -> Digests:
     """Digest of the content of each sample, without its label."""
     stop = len(samples) if stop is None else stop
-    digests = progress(
+    digests = progress_bar(
         _digests_of(samples.X, start, stop, doubles=samples.doubles),
         shown=verbose, desc="contents", total=stop - start, unit=" samples",
     )  # fmt: skip

@@ -17,7 +17,7 @@ import numpy as np
 
 from ntkit._extras import install_extra
 from ntkit._labels import meant_instead, plain_value, unguarded_cell
-from ntkit._messages import OF_COMMAND, progress
+from ntkit._messages import OF_COMMAND, progress_bar
 from ntkit._text import RUN_ON, shortened
 from ntkit._types import Array
 from ntkit.exceptions import InputError, MissingDependencyError
@@ -361,7 +361,7 @@ def read_delimited(path: Path, delimiter: str | None, expected: Collection[str])
                     notes = (f"{path}: cells are separated by {_NAMES[delimiter]}.",)
             with path.open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.reader(file, delimiter=delimiter, strict=True)
-                bar = progress(
+                bar = progress_bar(
                     reader, shown=OF_COMMAND.shown, desc=f"reading {path.name}", unit=" rows"
                 )
                 for row, record in enumerate(bar, start=1):

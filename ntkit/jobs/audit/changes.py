@@ -13,7 +13,7 @@ from scipy.stats import t
 from tqdm import tqdm
 
 from ntkit._key import Key, conditions_in, parts_of_change, touches_subject
-from ntkit._messages import progress
+from ntkit._messages import progress_bar
 from ntkit._text import counted, listed, plain
 from ntkit._types import Array
 from ntkit.attributes import words
@@ -274,7 +274,7 @@ def changes_of(
         samples, Z = samples.take(numbers), Z[numbers]
     order = rng.permutation(len(samples))
     first, others = np.split(order, [(len(samples) + 1) // 2])
-    bar = progress(shown=verbose, desc="changing", total=budget, unit=" copies", leave=True)
+    bar = progress_bar(shown=verbose, desc="changing", total=budget, unit=" copies", leave=True)
     with bar:
         quiet = replace(embedder, verbose=False) if embedder.verbose else embedder
         look = _Look(quiet, head, samples, Z, numbers, seed, bar)

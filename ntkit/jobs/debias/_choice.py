@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._messages import progress
+from ntkit._messages import progress_bar
 from ntkit._text import percent
 from ntkit._types import Array
 from ntkit.attributes import Attribute
@@ -77,7 +77,7 @@ def choose(comparison: Comparison, order: Order) -> Choice:
     rows, scores = dict[str, Candidate](), dict[str, float]()
     candidates, name = comparison.plan.candidates, comparison.plan.method
     shown = order.settings.verbose
-    for each in progress(candidates, shown=shown, desc="fitting", unit=" candidates"):
+    for each in progress_bar(candidates, shown=shown, desc="fitting", unit=" candidates"):
         unfitted = candidates[each]
         clf, note = comparison.fit(*unfitted, as_is=each == YOURS)
         rows[each] = comparison.row(each, clf, unfitted.rows, note)

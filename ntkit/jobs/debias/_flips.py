@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from ntkit._messages import progress
+from ntkit._messages import progress_bar
 from ntkit._text import listed, percent, plain
 from ntkit._types import Array
 from ntkit.attributes.word_lists import plain_words
@@ -100,7 +100,7 @@ def flip_rates(
     known = {row.name for row in of_repair}
     changes, rates = [each for each in _bank(samples) if each.name not in known], [*of_repair]
     quiet, shown = clone(embedder).set_params(verbose=False), order.settings.verbose
-    for change in progress(changes, shown=shown, desc="flips", unit=" changes"):
+    for change in progress_bar(changes, shown=shown, desc="flips", unit=" changes"):
         try:
             copies = embedded_copies(quiet, samples, change, rows, seed=order.settings.random_state)
         except InputError:  # the change applies to no sample

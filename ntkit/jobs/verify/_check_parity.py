@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._messages import progress
+from ntkit._messages import progress_bar
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing
@@ -237,7 +237,7 @@ def _compared(
     start = partial(make_session, device=device)
     run = Logits(model, subject, start, decided=recorded.kind == "labels")
     parts = list[Array]()
-    with progress(shown=verbose, desc="comparing", total=len(rows), unit=" samples") as bar:
+    with progress_bar(shown=verbose, desc="comparing", total=len(rows), unit=" samples") as bar:
         for begin in range(0, len(rows), _SEARCHED):  # all inputs may not fit into memory
             parts.append(run(subject.settings, rows[begin : begin + _SEARCHED], strict=True))
             bar.update(len(parts[-1]))

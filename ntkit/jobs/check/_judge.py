@@ -8,6 +8,7 @@ only if all limits pass. So it passes wrongly with a probability of at most α, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -23,6 +24,7 @@ from ntkit._checks import (
     known_labels,
     labels_of_one_type,
 )
+from ntkit._key import TIMES, group_name
 from ntkit._labels import (
     alike_note,
     is_missing,
@@ -31,7 +33,7 @@ from ntkit._labels import (
     spelt_as,
     unknown_note,
 )
-from ntkit._text import listed
+from ntkit._text import counted, listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.jobs.check._limits import KINDS, RATE_DROPS, Limits, SliceLimits, limits_of
@@ -364,8 +366,13 @@ def check_classes(
     subsets = [*_subsets(n, none_if_unknown(groups), slices, limit)]
     _check_subjects(limit, problems, subsets)
     parts = [part for problem in problems for part in problem.parts(subsets)]
+    rates, none = list[ClassRate](), list[ClassRate]()
     for problem in problems:
-        parts += problem.rates(subsets, limit)
+        for those, more in zip((rates, none), problem.rates_there(subsets, limit), strict=True):
+            those += more
+    _check_rates(rates, none, limit)
+    parts += rates
+    notes = [*notes, *_note_on_rates(none)]
     for name, arrays in _checked_flips(limit, by_model, n, labels):
         parts += [p.changed(name, [a[:, i] for a in arrays]) for i, p in enumerate(problems)]
     alike = before and all((each.predicted[0] == each.predicted[1]).all() for each in problems)
@@ -474,6 +481,37 @@ class _Problem:
         inside = np.min(flips, axis=0) >= 0
         return self._part("change", name, inside, [values != 1 for values in flips])
 
+    def classes_of(self, subsets: Sequence[tuple[Kind, str, Array]]) -> dict[tuple[str, str], str]:
+        """The class of each group and slice that is class × value, by kind and name."""
+        # A mixed group may lack a class by chance. So every group must have one class, and a class
+        # two groups. A slice must have the class in its name.
+        seen, found = dict[tuple[str, str], list[str]](), dict[tuple[str, str], str]()
+        for kind, name, inside in subsets:
+            values = np.unique(self.y[inside & self.known]).tolist()
+            classes = seen[kind, name] = [self.titles[value] for value in values]
+            if kind == "slice" and len(classes) < 2:
+                for title in classes or self.titles.values():
+                    if name.startswith(f"{group_name(title)}{TIMES}"):
+                        found[kind, name] = title
+        groups = {key: of for key, of in seen.items() if key[0] == "group" and of}
+        one_each = all(len(of) == 1 for of in groups.values())
+        if one_each and 1 < len({of[0] for of in groups.values()}) < len(groups):
+            found |= {key: of[0] for key, of in groups.items()}
+        return found
+
+    def rates_there(
+        self, subsets: Sequence[tuple[Kind, str, Array]], limits: Limits
+    ) -> tuple[list[ClassRate], list[ClassRate]]:
+        """Rates that have a limit, and those that class × value cannot have, as it is one class."""
+        rates = [row for row in self.rates(subsets, limits) if isinstance(row, ClassRate)]
+        whose = self.classes_of(subsets) if rates else {}
+        there, none = list[ClassRate](), list[ClassRate]()
+        for row in rates:
+            of = whose.get((row.kind, row.name))
+            own = {"recall": of == row.of_class, "false positive rate": of != row.of_class}
+            (there if of is None or own.get(row.rate) else none).append(row)
+        return there, none
+
     def rates(self, subsets: Sequence[tuple[Kind, str, Array]], limits: Limits) -> Iterator[Row]:
         """Counts of all rates that have a limit: of all samples, and of each group and slice."""
         whole: tuple[Kind, str, Array] = ("average", "average", np.ones(len(self.y), bool))
@@ -517,6 +555,39 @@ class _Problem:
         subset = (kind, name, inside & self.known)
         outcomes = self.right if right is None else right
         return compare(outcomes, [subset], label=self.label, **more)[0]
+
+
+_NEVER_THERE = {
+    "recall": "no sample there is of this class",
+    "false positive rate": "every sample there is of this class",
+    "precision": "where all samples are of one class, it is always 0 or 100 %",
+}
+
+
+def _check_rates(rates: Sequence[ClassRate], none: Sequence[ClassRate], limits: Limits) -> None:
+    """Raise an error if a limit on a rate holds nowhere, because all its subsets are of a class."""
+    for row in none:
+        of_groups = row.kind == "group"
+        stated = limits.groups if of_groups else limits.slices.get(row.name, SliceLimits())
+        for limit in row.limits:
+            value, others = getattr(stated, limit), rates
+            if row.of_class in value if isinstance(value, Mapping) else value is not None:
+                others = [each for each in rates if of_groups and each.kind == "group"]
+            whose = row.label, row.of_class
+            if not any((o.label, o.of_class) == whose and limit in o.limits for o in others):
+                where = "any group" if of_groups else f"the slice {row.name!r}"
+                raise InputError(
+                    f"{limit} of {row.of_class!r} cannot be judged in {where}: "
+                    f"{_NEVER_THERE[row.rate]}. Set it for all samples, or leave it out."
+                )
+
+
+def _note_on_rates(none: Sequence[ClassRate]) -> list[str]:
+    """A sentence on rates that are not judged, because a subset is of one class; or none."""
+    places = Counter((f"{row.rate} of {row.of_class}", row.kind) for row in none)
+    each = [f"{rate} in {counted(n, kind)}" for (rate, kind), n in places.items()]
+    said = f"Not judged where all samples are of one class: {listed(each, 12)}."
+    return [said] * bool(each)
 
 
 def _only_problem(

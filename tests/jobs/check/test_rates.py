@@ -146,6 +146,69 @@ def test_drops_hold_in_groups_and_slices_unless_over_names_others():
     ]  # fmt: skip
 
 
+CLASS_AND_SITE = np.char.add(np.char.add(Y, " at "), GROUPS)
+RARELY = np.where(np.arange(1000) % 50 == 0, np.where(Y == "fine", "toxic", "fine"), Y)
+
+
+def told(found):
+    return {row.title: row.outcome for row in found.rates}
+
+
+@pytest.mark.parametrize(
+    ("limits", "titles", "said"),
+    [
+        ({"max_recall_drop": 10}, ["recall of toxic, group toxic at A"], "recall of toxic in 2"),
+        ({"max_false_positive_increase": 10}, ["false positive rate of toxic, group fine at A"],
+         "false positive rate of toxic in 2"),
+        ({"groups": {"min_recall": {"fine": 90, "toxic": 90}}},
+         ["recall of fine, group fine at B", "recall of toxic, group toxic at B"],
+         "recall of toxic in 2 groups, recall of fine in 2"),
+        ({"max_precision_drop": 10}, ["precision of toxic"], "precision of toxic in 4"),
+    ],
+)  # fmt: skip
+def test_class_and_value_is_judged_by_the_rates_that_it_has(limits, titles, said):
+    found = check(limits, RARELY, Y, groups=CLASS_AND_SITE)
+    assert {*told(found).values()} == {"pass"}
+    assert {*titles} <= {*told(found)}
+    assert all(row.n for row in found.rates)
+    (note,) = [note for note in found.notes if "one class" in note]
+    assert note == f"Not judged where all samples are of one class: {said} groups."
+    failed = check(limits, np.where(GROUPS == "B", "fine", "toxic"), Y, groups=CLASS_AND_SITE)
+    assert failed.outcome == "fail"
+
+
+def test_slices_of_answers_are_judged_by_the_rates_that_they_have():
+    slices = {f"{k} × site B": f"{k} at B" == CLASS_AND_SITE for k in ("fine", "toxic")}
+    found = check({"max_recall_drop": 10}, RARELY, Y, slices=slices)
+    assert told(found) == {"recall of toxic": "pass", "recall of toxic, toxic × site B": "pass"}
+    empty = {**slices, "toxic × site B": np.zeros(1000)}  # no sample is in it
+    assert check({"max_recall_drop": 10}, RARELY, Y, slices=empty).outcome == "too few"
+    mixed = {"site B": CLASS_AND_SITE == "fine at B"}  # nothing says that it is class × value
+    assert check({"max_recall_drop": 10}, RARELY, Y, slices=mixed).outcome == "too few"
+
+
+def test_a_limit_on_a_rate_never_passes_because_nothing_has_it():
+    slices = {"fine × site B": CLASS_AND_SITE == "fine at B"}
+    for limits, message in (
+        ({"groups": {"min_precision": 5}}, "min_precision of 'toxic' .* in any group: .* 0 or 100"),
+        ({"max_recall_drop": 5, "groups": {"max_precision_drop": {"fine": 5}}}, "0 or 100 %"),
+        ({"max_precision_drop": 5, "over": "group"}, "max_precision_drop of 'toxic' cannot be"),
+        ({"slices": {"fine × site B": {"min_recall": 5}}}, "slice 'fine × site B': no sample"),
+    ):
+        with pytest.raises(InputError, match=f"{message}.*Set it for all samples"):
+            check(limits, RARELY, Y, groups=CLASS_AND_SITE, slices=slices)
+    with pytest.raises(InputError, match="min_recall of 'rare' cannot be judged in any group"):
+        check(
+            {"groups": {"min_recall": {"rare": 5, "fine": 5}}}, RARELY, groups=CLASS_AND_SITE,
+            classes=["fine", "rare", "toxic"],
+        )  # fmt: skip
+    # A site that lacks one class is not class × site: more samples are needed.
+    lost = np.where(CLASS_AND_SITE == "toxic at A", "B", GROUPS)
+    assert check({"max_recall_drop": 10}, RARELY, Y, groups=lost).outcome == "too few"
+    of_class = np.where(Y == "toxic", "B", "A")  # each site has one class left
+    assert check({"max_recall_drop": 10}, RARELY, Y, groups=of_class).outcome == "too few"
+
+
 def test_false_alarms_and_their_increase():
     alarms = np.where(np.arange(1000) < 60, "toxic", Y)  # 10 % of the others
     found = check({"max_false_positive_rate": 20, "max_false_positive_increase": 2}, alarms, Y)

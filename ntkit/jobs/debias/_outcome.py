@@ -207,19 +207,24 @@ def _values_of_class(
 
     ``joins`` says whether small groups are joined, and ``alone`` whether a value names a group.
     """
-    groups, small = list[tuple[str, list[int], bool]](), {True: list[int](), False: list[int]()}
+    groups = list[tuple[str, list[int], bool]]()
+    small: dict[bool | None, list[int]] = {True: [], False: [], None: []}  # None: without a sample
     for v, value in enumerate(attribute.names):
         is_helped = (label, value) in helped
-        if joins and (of_class & (attribute.value == v)).sum() < FEW:
-            small[is_helped].append(v)
+        n = int((of_class & (attribute.value == v)).sum())
+        if joins and n < FEW:
+            small[is_helped if n else None].append(v)
         else:
             name = str(value) if alone else group_name(label, value)
             groups.append((name, [v], is_helped))
     for is_helped, some in small.items():
         if some:
             others = str(attribute.names[some[0]]) if len(some) == 1 else f"{len(some)} others"
-            others += ", helped" * (is_helped and min(map(len, small.values())) > 1)
-            groups.append((group_name(label, others), some, is_helped))
+            if len(some) > 1 and is_helped is None:
+                others += " without a sample"
+            elif len(some) > 1 and is_helped and len(small[False]) > 1:
+                others += ", helped"
+            groups.append((group_name(label, others), some, bool(is_helped)))
     return groups
 
 

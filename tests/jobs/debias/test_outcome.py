@@ -222,6 +222,24 @@ def test_small_groups_of_several_classes_are_joined_by_what_the_shortcut_does():
     assert groups.joined == {"c × 2 others"}
 
 
+@pytest.mark.parametrize("few", [9, 10])
+@pytest.mark.parametrize("empty", [1, 2])
+def test_groups_without_a_sample_hide_in_no_joined_group(few, empty):
+    """A third of the first number would be of groups that nobody has seen."""
+    classes, values = ["a", "b", "c"], ("w", "x", "y", "z")[: 2 + empty]
+    n = [[100, few, 0, 0], [0, 100, few, 0], [few, 0, 100, 100]]
+    n = [row[: len(values)] for row in n]
+    shape = np.full(np.shape(n), 0.5), np.full(np.shape(n), 0.9)
+    attribute, y, right = samples(n, *shape, classes, values)
+    groups = named_groups(attribute, y, right, (), classes)
+    assert sum(row.n for row in groups.rows) == np.sum(n)
+    unseen = sum(share for row, share in zip(groups.rows, groups.shares, strict=True) if not row.n)
+    assert unseen > 0.15
+    assert groups.first is None
+    assert told(groups).word == "no difference"
+    assert "No sample shows a × " in groups_sentence(groups)
+
+
 def test_a_mean_of_joined_groups_is_called_so():
     """The cost counts each of them by itself."""
     n = [[200, 5, 5], [100, 90, 4], [100, 3, 60]]

@@ -217,14 +217,14 @@ def _values_of_class(
         else:
             name = str(value) if alone else group_name(label, value)
             groups.append((name, [v], is_helped))
-    for is_helped, some in small.items():
+    for kind, some in small.items():
         if some:
             others = str(attribute.names[some[0]]) if len(some) == 1 else f"{len(some)} others"
-            if len(some) > 1 and is_helped is None:
+            if len(some) > 1 and kind is None:
                 others += " without a sample"
-            elif len(some) > 1 and is_helped and len(small[False]) > 1:
+            elif len(some) > 1 and kind and len(small[False]) > 1:
                 others += ", helped"
-            groups.append((group_name(label, others), some, bool(is_helped)))
+            groups.append((group_name(label, others), some, bool(kind)))
     return groups
 
 

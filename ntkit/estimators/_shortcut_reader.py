@@ -335,6 +335,27 @@ class ShortcutReader(StudyClassifier):
         tested = [np.flatnonzero(study.folds == number) for number in np.unique(study.folds)]
         return self._read(study.both, Z[at], donors[at], at, tested)
 
+    def tells_more(self, study: Study, values: Array) -> bool:
+        """Whether it tells the donor's class among donors of equal value, by its 95 % interval.
+
+        Else the values (N,) hold all that the part tells of the class. After ``read_study``.
+        """
+        donors, tested = self._donors, self._told >= 0
+        y_index, value = (of[donors[tested]] for of in (study.both.y_index, values))
+        first, number = distinct(donors[tested])
+        right = self._told[tested] == y_index
+        of_donor, _ = rates(right, number, np.ones(len(right)))
+        y_index, value = y_index[first], value[first]
+        above = variance = 0.0  # above guessing, which is right for one class of those there
+        for each in np.unique(value):
+            there = np.unique(y_index[value == each])
+            if len(there) > 1:
+                parts = [_share(of_donor[(value == each) & (y_index == k)]) for k in there]
+                share, error = np.mean(parts, axis=0).tolist()
+                above += share - 1 / len(there)
+                variance += error / len(there)
+        return bool(above > _HALF * np.sqrt(variance))
+
     def _read(
         self, originals: Rows, Z: Array, donors: Array, subjects: Array, tested: Sequence[Array]
     ) -> Reading:
@@ -344,6 +365,7 @@ class ShortcutReader(StudyClassifier):
             fold[rows] = number
         copies = Rows.of(Z, originals.y[donors], classes=originals.classes)
         heads = self._cross_fit(copies, donors, np.stack([fold[donors], fold[subjects]]))
+        self._donors = donors
         logits, _ = logits_of_folds(originals, [(rows, rows) for rows in tested], heads)
         values = logits.argmax(axis=1)
         own = values == originals.y_index
@@ -380,7 +402,8 @@ class ShortcutReader(StudyClassifier):
         penalties = [alpha for alpha in alphas for _ in folds]
         heads = copies.heads(weights * len(alphas), alphas=penalties, **options)
         of_folds = [heads[i * len(folds) : (i + 1) * len(folds)] for i in range(len(alphas))]
-        scores, errors = np.transpose([_score(copies, donors, folds, each) for each in of_folds])
+        told = [_told(copies, folds, each) for each in of_folds]
+        scores, errors = np.transpose([_score(copies, donors, each) for each in told])
         if np.isnan(scores).any():  # nothing to choose by: the penalty nearest to 1
             chosen = int(np.abs(np.log(alphas)).argmin())
         else:
@@ -392,6 +415,7 @@ class ShortcutReader(StudyClassifier):
         low, high = np.clip(scores[chosen] + [-half, half], 0, 1).tolist()
         self.balanced_accuracy_interval_ = low, high
         self.reads_ = low > 1 / len(copies.classes)
+        self._told = told[chosen]
         self._set_head(copies.heads([copies.balanced()], alphas=[self.alpha_], **options)[0])
         return of_folds[chosen]
 
@@ -425,26 +449,36 @@ def _balanced_without(copies: Rows, fit: Array, number: int) -> Array:
     return replace(copies, weight=weight).balanced()
 
 
-def _score(
-    copies: Rows, donors: Array, folds: Sequence[Fold], heads: Sequence[LinearHead]
-) -> tuple[float, float]:
-    """Accuracy of the heads of folds on donors' classes, and its standard error."""
-    if not folds:
+def _told(copies: Rows, folds: Sequence[Fold], heads: Sequence[LinearHead]) -> Array:
+    """The class that the head of its fold tells of each copy, by its number; −1 without one."""
+    told = np.full(len(copies), -1)
+    if folds:
+        logits, tested = logits_of_folds(copies, folds, heads)
+        told[tested] = logits[tested].argmax(axis=1)
+    return told
+
+
+def _score(copies: Rows, donors: Array, told: Array) -> tuple[float, float]:
+    """Accuracy of what heads tell of the donors' classes, and its standard error."""
+    tested = np.flatnonzero(told >= 0)
+    if not len(tested):
         return np.nan, np.nan
-    logits, tested = logits_of_folds(copies, folds, heads)
-    right = logits.argmax(axis=1) == copies.y_index
+    right = told[tested] == copies.y_index[tested]
     first, number = distinct(donors[tested])
-    of_donor, _ = rates(right[tested], number, copies.weight[tested])
+    of_donor, _ = rates(right, number, copies.weight[tested])
     y_index, n_classes = copies.y_index[tested][first], len(copies.classes)
     shares, variance = np.full(n_classes, np.nan), np.zeros(n_classes)
     for label in np.unique(y_index):
-        each = of_donor[y_index == label]
-        shares[label] = each.mean()
-        # With a donor more that is right and one that is wrong, so that a few donors that are all
-        # right have a variance (Agresti and Coull, The American Statistician 52, 1998).
-        variance[label] = np.append(each, [0, 1]).var() / (len(each) + 2)
+        shares[label], variance[label] = _share(of_donor[y_index == label])
     # The order of a sum must not break a tie.
     return round(float(shares.mean()), 12), float(np.sqrt(variance.sum())) / n_classes
+
+
+def _share(of_donor: Array) -> tuple[float, float]:
+    """Mean over donors, and its variance."""
+    # With a donor more that is right and one that is wrong, so that a few donors that are all
+    # right have a variance (Agresti and Coull, The American Statistician 52, 1998).
+    return of_donor.mean(), np.append(of_donor, [0, 1]).var() / (len(of_donor) + 2)
 
 
 def _numbered(samples: dict[str, Any], n: int) -> dict[str, Array]:

@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from ntkit._key import Key
 from ntkit._types import Array
 from ntkit.attributes import Attribute
 from ntkit.attributes.feature_set import FEWEST
-from ntkit.attributes.image_statistics import CHANGES
 from ntkit.estimators import (
     AutoDebiasClassifier,
     HeadClassifier,
@@ -28,7 +26,7 @@ from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
 from ntkit.jobs.debias._accuracy_cost import STEPS, AccuracyCost, accuracy_cost_of, mixed
 from ntkit.jobs.debias._candidates import Candidate, FittedOn, n_suppressed
-from ntkit.jobs.debias._invariance import CopiesOf
+from ntkit.jobs.debias._invariance import CopiesOf, part_of
 from ntkit.jobs.debias._judge import Judge, Likeness, judge_of, likeness_of
 from ntkit.jobs.debias._outcome import deciding_groups
 from ntkit.jobs.debias._plan import Plan
@@ -205,26 +203,30 @@ class Comparison:
 
     def _read(self, study: Study) -> Study:
         """A study with the values that are read from its copies as further attributes."""
-        assert self.plan.invariance is not None
+        invariance = self.plan.invariance
+        assert invariance is not None
         assert study.donors is not None
         if "read" not in study._with:
-            n_changes = study.donors.shape[1]
-            values, of_copies = list[Array](), list[Array]()
-            for change, reading in self.plan.invariance.readings(study).items():
-                value = np.searchsorted(study.train.classes, reading.values)
-                of = np.repeat(value[:, None], n_changes, axis=1)
+            n_changes, n_named = study.donors.shape[1], len(self.plan.said.read)
+            values, of_copies = dict[int, Array](), dict[int, Array]()
+            for at in self._not_read():  # what a part does not tell stays in a copy
+                assert study.values is not None
+                assert study.changed_values is not None
+                values[at] = study.values[:, at]
+                known = study.changed_values[:, :, at]
+                of_copies[at] = np.where(known < 0, values[at][:, None], known)
+            for change, reading in invariance.readings(study, again=False).items():
+                at = n_named + change
+                values[at] = np.searchsorted(study.train.classes, reading.values)
+                of_copies[at] = np.repeat(values[at][:, None], n_changes, axis=1)
+            for change in invariance.alphas:
+                at = invariance.known.get(change, n_named + change)
                 donors = study.donors[:, change]
-                of[:, change] = np.where(donors >= 0, value[donors], -1)
-                values.append(value)
-                of_copies.append(of)
-            known, more = list[Array](), list[Array]()
-            if study.values is not None and study.changed_values is not None:
-                others = self._not_read()
-                known, more = [study.values[:, others]], [study.changed_values[:, :, others]]
+                of_copies[at][:, change] = np.where(donors >= 0, values[at][donors], -1)
             study._with["read"] = replace(
                 study,
-                values=np.column_stack([*known, *values]),
-                changed_values=np.concatenate([*more, np.stack(of_copies, axis=2)], axis=2),
+                values=np.column_stack([*values.values()]),
+                changed_values=np.stack([*of_copies.values()], axis=2),
             )
         return study._with["read"]
 
@@ -234,8 +236,8 @@ class Comparison:
         invariance = self.plan.invariance
         assert invariance is not None
         read = {invariance.changes[number].name for number in invariance.alphas}
-        of = [CHANGES.get(Key.of(n[0][0]).what) if n else None for n in self.plan.said.judging]
-        return [number for number, change in enumerate(of) if change not in read]
+        known, parts = {*invariance.known.values()}, map(part_of, self.plan.said.judging)
+        return [at for at, part in enumerate(parts) if part not in read or at in known]
 
     def _C(self, rows: FittedOn) -> float:
         """The user's penalty, or the one that class-balanced retraining has on these rows."""
@@ -428,10 +430,11 @@ class Comparison:
             return []
         values = self._read(self.with_copies.on("both")).values
         assert values is not None
-        n = len(invariance.alphas)
+        changes = [number for number in invariance.alphas if number not in invariance.known]
+        of_readers = values[rows].T[values.shape[1] - len(changes) :]
         return [
             Attribute(name, value, tuple(f"{name} of class {label}" for label in self.classes))
-            for change, value in zip(invariance.alphas, values[rows].T[-n:], strict=True)
+            for change, value in zip(changes, of_readers, strict=True)
             for name in [invariance.changes[change].name]
         ]
 

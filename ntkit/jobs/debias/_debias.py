@@ -467,7 +467,7 @@ def _with_copies(
 ) -> tuple[Prepared, Invariance]:
     """Copies of the samples by the changes, and the readers of these; notes join the samples."""
     invariance = copies_made(data, said, order)
-    invariance = invariance.with_readers(data.pool, order.settings.random_state)
+    invariance = invariance.with_readers(data.pool, order.settings.random_state, said)
     if order.method == READ and not invariance.alphas:
         why = " ".join(note for note in invariance.notes if note.startswith("No groups"))
         raise InputError(

@@ -237,13 +237,19 @@ class CopiesOf:
         return cls(*map(np.concatenate, arrays))
 
 
+def part_of(names: Names) -> str | None:
+    """The change of the part that a property of images is about; None for other attributes."""
+    return CHANGES.get(Key.of(names[0][0]).what) if names else None
+
+
 @dataclass(frozen=True, eq=False)
 class Invariance:
     """Changes that keep the true class, and changed copies of all samples of a pool."""
 
     # The copies of the training set come first. `folds` has the fold of each sample. `alphas` has
     # the penalty of the reader of each change (by number) from whose copies groups are read. `veto`
-    # says why no head of these changes should be written.
+    # says why no head of these changes should be written. `known` has the number of the named
+    # attribute, for changes whose part tells no more of the class than the attribute does.
 
     changes: tuple[Change, ...]
     copies: CopiesOf
@@ -251,19 +257,20 @@ class Invariance:
     notes: tuple[str, ...] = ()
     alphas: Mapping[int, float] = field(default_factory=dict)
     veto: str = ""
+    known: Mapping[int, int] = field(default_factory=dict)
 
-    def with_readers(self, pool: Pool, seed: int) -> Invariance:
+    def with_readers(self, pool: Pool, seed: int, said: NamedAttributes) -> Invariance:
         """The same with readers of the parts of other samples, and notes on them."""
         # Validation samples judge, so they do not tune.
         rows = pool.of_train
         of_train = Invariance(self.changes, self.of(rows), self.folds[rows])
         study = of_train.added_to(Study(pool.train))
-        alphas, notes, veto = dict[int, float](), list[str](), ""
+        alphas, known, notes, veto = dict[int, float](), dict[int, int](), list[str](), ""
         assert study.donors is not None
         assert study.changed_values is not None
         for number, change in enumerate(self.changes):
-            known = (study.changed_values[:, number] >= 0).any()  # no reader is needed
-            if known or (study.donors[:, number] < 0).all():
+            no_reader = (study.changed_values[:, number] >= 0).any()  # the values are known
+            if no_reader or (study.donors[:, number] < 0).all():
                 continue
             reader = ShortcutReader(random_state=seed)
             try:
@@ -281,18 +288,30 @@ class Invariance:
                     )
                 continue
             alphas[number] = reader.alpha_
+            groups = "ntkit reads groups from it"
+            for at, (each, names) in enumerate(zip(said.read, said.judging, strict=True)):
+                if part_of(names) == change.name:  # only what is read balances
+                    continue
+                if not reader.tells_more(study, each.value[rows]):
+                    known[number] = at
+                    groups = f"{each.name} tells as much, so its groups are used"
+                    break
             notes.append(
                 f"From copies changed by {change.name}, the class of the other sample can be told "
                 f"in {percent(reading.balanced_accuracy, 0)} (guessing: "
-                f"{percent(1 / len(pool.train.classes), 0)}). ntkit reads groups from it."
+                f"{percent(1 / len(pool.train.classes), 0)}). {groups}."
             )
-        return replace(self, alphas=alphas, veto=veto, notes=(*self.notes, *notes))
+        return replace(self, alphas=alphas, known=known, veto=veto, notes=(*self.notes, *notes))
 
-    def readings(self, study: Study) -> dict[int, Reading]:
-        """What the reader of each change (by number) tells of a study's rows, cross-fitted."""
+    def readings(self, study: Study, *, again: bool = True) -> dict[int, Reading]:
+        """What the reader of each change (by number) tells of a study's rows, cross-fitted.
+
+        ``again`` says whether also where a named attribute tells as much.
+        """
         return {
             change: ShortcutReader(alphas=(alpha,), min_donors=1).read_study(study, change)
             for change, alpha in self.alphas.items()
+            if again or change not in self.known
         }
 
     def of(self, rows: slice) -> CopiesOf:

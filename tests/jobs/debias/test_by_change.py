@@ -9,6 +9,7 @@ from itertools import product
 
 import numpy as np
 import onnxruntime as ort
+import pandas as pd
 import pytest
 
 import ntkit
@@ -85,6 +86,32 @@ def test_groups_that_a_reader_tells_are_balanced_and_judge_nothing(digits, sets,
     line = next(s for s in by_change.by_change.sentences() if s.startswith("Estimated"))
     worst = min(estimated, key=lambda row: row.value)
     assert f"→ {100 * worst.value:.1f} % ({worst.name}, {worst.n} validation samples)" in line
+
+
+@pytest.mark.more
+def test_an_attribute_that_is_the_part_takes_the_place_of_what_is_read(digits, sets):
+    """Crossed with it, the reader's errors would be groups; an unrelated one is balanced too."""
+    mark = np.concatenate([digits.groups_train[:900], digits.groups_validation[:600]]) % 2
+    coin = np.random.default_rng(0).integers(0, 2, len(mark))
+    found = {}
+    for name, value in {"mark": mark, "coin": coin}.items():
+        facts = pd.DataFrame({name: np.array(["no", "yes"])[value]})
+        result = debias(
+            DIGITS, *sets[:2], test=sets[2], spurious=f"metadata:{name}", metadata=facts,
+            invariant="image:top left", **QUICK,
+        )  # fmt: skip
+        (told,) = (note for note in result.notes if note.startswith("From copies changed by"))
+        candidates = {each.name: each.worst_group for each in result.candidates}
+        found[name] = told, candidates, result.by_change.estimated
+    told, candidates, estimated = found["mark"]
+    assert told.endswith("metadata:mark tells as much, so its groups are used.")
+    assert not estimated
+    assert candidates["groups read"] > candidates["group-balanced"]
+    assert candidates["groups read"] > 0.8
+    told, candidates, estimated = found["coin"]
+    assert told.endswith("ntkit reads groups from it.")
+    assert len(estimated) == 4
+    assert candidates["groups read"] > 0.85
 
 
 @pytest.fixture(scope="session")

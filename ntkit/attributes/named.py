@@ -178,6 +178,13 @@ def _at_least(name: str, cut: str, column: Column) -> Array:
                 f"{name!r} has the threshold {cut!r}, but the column has dates; write a date such "
                 "as 2026-11-30."
             )
+        if not np.isnan(seconds_of(cut)):
+            _, cells = column.categories
+            other = next((each for each in cells if np.isnan(seconds_of(each))), "")
+            raise InputError(
+                f"{name!r} has a date, but the column has cells such as {other!r:.40}, which are "
+                "not read as dates. Write all dates such as 2026-11-30."
+            )
         raise InputError(
             f"{name!r} has the threshold {cut!r}, which is not a number; write a number."
         )

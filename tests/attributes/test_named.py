@@ -119,6 +119,11 @@ SEVEN = {name: [0] for name in [*"abcdef", "year_income_in_currency_of_1990"]}
         ("column:sex=Q", {"table": {"sex": ["F", "M"]}}, "it has 'F', 'M'"),
         ("column:sex>=3", {"table": {"sex": ["F", "M"]}}, "no number"),
         ("column:age>=x", {"table": {"age": [1, 2]}}, "which is not a number"),
+        (
+            "column:day>=2026-11-30",
+            {"table": {"day": ["2026-11-30", "30.11.2026", "1.12.2026"]}},
+            "cells such as '(30.11|1.12).2026', which are not read as dates. Write all dates such",
+        ),
         ("column:age", {"table": {"age": [1, 2]}}, "write column:age=VALUE"),
         ("column:a=" + "x" * 59 + "…", {"table": {"a": ["x" * 70, "x" * 80]}}, "in full"),
         ("metadata:site=B", {"texts": ["a"]}, "needs metadata, and these samples have word:"),

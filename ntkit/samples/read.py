@@ -82,7 +82,8 @@ def read(
             options |= {"other_labels": model.label_names}
         samples = read_samples(Path(data), labels=labels, **options)
     else:
-        data = _in_memory(data, model, "some" if keep_unknown else labels)
+        some = keep_unknown and model.label is not None  # else every sample needs its class
+        data = _in_memory(data, model, "some" if some else labels)
         if model.label is not None:
             data = _of_label(data, model.label, model.label_names, keep_unknown)
         elif every_label and model.label_names:

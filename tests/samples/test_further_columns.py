@@ -200,4 +200,6 @@ def test_a_missing_label_is_refused_where_labels_are_needed(model, frame, missin
         ntkit.check(None, model, (X, y), limits={"average": 10}, **CPU)
     with pytest.raises(InputError, match=says):
         ntkit.debias(model, (X, frame.label), (X, y), spurious="column:f>=0.5", **CPU)
+    with pytest.raises(InputError, match=says):
+        ntkit.audit_model(model, (X, y), **CPU)
     assert len(ntkit.predict(model, (X, y), **CPU)) == N

@@ -554,7 +554,7 @@ def _read(
         raise InputError(problem)
     steps = settings.preprocessing
     match = read(complaints, model, preprocessing=steps).fit_to(model)
-    samples = read(traffic, match.model, labels="optional", keep_unknown=True, preprocessing=steps)
+    samples = read(traffic, match.model, labels="some", keep_unknown=True, preprocessing=steps)
     samples = replace(samples.with_columns_as_in(match.samples), y=None)
     return match.model, match.samples, samples, [*match.notes]
 

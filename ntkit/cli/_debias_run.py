@@ -391,6 +391,7 @@ def going_on(folder: Path, arguments: Mapping[str, Any], given: set[str]) -> dic
     """Arguments of the run in a folder; options that are given now replace them."""
     file = folder / RUN_FILE
     if not file.is_file():
+        check_candidates(folder)  # a repair by complaints has no such file
         raise InputError(
             f"{folder} holds no {RUN_FILE}, so there is no run to continue; give the folder that "
             "ntkit debias -o wrote."

@@ -81,10 +81,13 @@ def write_candidate(
 
 def check_candidates(run: Path) -> None:
     """Raise an error if a run was a repair by complaints, which compares no candidates."""
-    if "n_complaints" in _record(run):
+    record = _record(run)
+    if "n_complaints" in record:
+        original = f"For the original model: ntkit export --undo {quoted(run)} -o original.onnx"
+        if not record.get("written"):
+            original = "It kept the original model. Name other complaints or traffic in a new run."
         raise InputError(
-            f"{run} holds a repair by complaints, which has no other candidates. For the original "
-            f"model: ntkit export --undo {quoted(run)} -o original.onnx"
+            f"{run} holds a repair by complaints, which has no other candidates. {original}"
         )
 
 

@@ -102,6 +102,9 @@ def test_unrelated_errors_are_refused_and_no_model_is_written(folder, monkeypatc
     assert json.loads((folder / "none" / "result.json").read_text("utf-8"))["state"] == "kept"
     assert "no common direction" in (folder / "none" / "table.md").read_text("utf-8")
     assert not [*(folder / "none").glob("*.onnx")]
+    told = ntkit("debias", MODEL, "--from", "none", "--method", "auto", "-o", "other")
+    assert told[0] == 2
+    assert "has no other candidates. It kept the original model." in " ".join(told[2].split())
     done(*shlex.split(out.splitlines()[-1].split("ntkit ")[-1]))
 
 

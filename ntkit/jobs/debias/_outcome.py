@@ -82,8 +82,11 @@ class NamedGroups:
     joined : frozenset of str
         Names of the rows that join several small groups.
     shares : tuple of float
-        P(class) · P(value) of each row, as frequent as in these samples. Empty for a mean in which
+        P(class) · P(value) of each cell, as frequent as in these samples. Empty for a mean in which
         each group counts alike.
+    cells : tuple of Row
+        A row of each class × value that the first number is made of; none is joined. By default
+        the rows.
     source : str
         What the groups are: "read" from the samples, "crossed" of several attributes that are read,
         "labelled" by a person, changed "copies" and originals, or the "classes" alone.
@@ -101,6 +104,10 @@ class NamedGroups:
     source: Source = "read"
     fewest: int = 1
     of_parts: Row | None = None
+    cells: tuple[Row, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cells", self.cells or self.rows)
 
     @property
     def filled(self) -> list[Row]:
@@ -110,12 +117,12 @@ class NamedGroups:
     @cached_property
     def first(self) -> Row | None:
         """Accuracy if class and attribute were unrelated; None if groups have too few samples."""
-        empty = [share for row, share in zip(self.rows, self.shares, strict=False) if not row.n]
+        empty = [share for row, share in zip(self.cells, self.shares, strict=False) if not row.n]
         at_most = _MISSING if (self.source, self.fewest) == ("read", 1) else 0.0
-        few = len(self.rows) - len(self.filled) - len(empty)
+        few = sum(0 < row.n < self.fewest for row in self.cells)
         if not self.shares or few or sum(empty) > at_most:
             return None
-        return mean_of_rows(self.rows, self.shares, name=f"{self.name} unrelated to the class")
+        return mean_of_rows(self.cells, self.shares, name=f"{self.name} unrelated to the class")
 
     @cached_property
     def mean(self) -> Row:
@@ -131,7 +138,7 @@ class NamedGroups:
     @property
     def without_samples(self) -> str:
         """A sentence on the groups that have too few samples; empty if all have enough."""
-        few = [row.name for row in self.rows if row.n < self.fewest]
+        few = [row.name for row in self.cells if row.n < self.fewest]
         no = "No sample shows" if self.fewest == 1 else f"Fewer than {self.fewest} samples show"
         return f"{no} {listed(few, 2)}." if few else ""
 
@@ -172,9 +179,9 @@ def named_groups(
     # Labels may name groups of one class each: values that no other class has.
     pairs = {*zip(y[known].tolist(), attribute.value[known].tolist(), strict=True)}
     of_one_class = source == "labelled" and len(pairs) == len({v for _, v in pairs})
-    subsets, of_subsets = list[tuple[Kind, Any, Array]](), list[float]()
+    subsets = list[tuple[Kind, Any, Array]]()
     of_helped, of_several = set[str](), set[str]()
-    for k, label in enumerate(classes):
+    for label in classes:
         joins = len(classes) > 2
         for name, values, is_helped in _values_of_class(
             attribute, y == label, label, helped, joins=joins, alone=of_one_class
@@ -183,15 +190,30 @@ def named_groups(
             if of_one_class and not inside.any():
                 continue
             subsets.append(("group", name, inside))
-            of_subsets.append(float(shares[k, values].sum()))
             of_helped |= {name} if is_helped else set()
             of_several |= {name} if len(values) > 1 else set()
-    rows = told(right, subsets)
-    of_cells = tuple(of_subsets) if source == "read" else ()
-    origins = {Key.of(str(value)).origin for value in attribute.names}
-    name = origins.pop() if len(origins) == 1 else attribute.name
-    helps, several = frozenset(of_helped), frozenset(of_several)
-    return NamedGroups(name, tuple(rows), helps, several, of_cells, source, fewest)
+    of_cells, cells, names = (), list[Row](), attribute.names
+    if source == "read":
+        of_cells = tuple(np.ravel(shares).tolist())
+        cells = told(
+            right,
+            [
+                ("group", group_name(label, name), (y == label) & (attribute.value == v))
+                for label in classes
+                for v, name in enumerate(names)
+            ],
+        )
+    origins = {Key.of(str(value)).origin for value in names}
+    return NamedGroups(
+        origins.pop() if len(origins) == 1 else attribute.name,
+        tuple(told(right, subsets)),
+        frozenset(of_helped),
+        frozenset(of_several),
+        of_cells,
+        source,
+        fewest,
+        cells=tuple(cells),
+    )
 
 
 def _values_of_class(
@@ -208,23 +230,19 @@ def _values_of_class(
     ``joins`` says whether small groups are joined, and ``alone`` whether a value names a group.
     """
     groups = list[tuple[str, list[int], bool]]()
-    small: dict[bool | None, list[int]] = {True: [], False: [], None: []}  # None: without a sample
+    small = {True: list[int](), False: list[int]()}
     for v, value in enumerate(attribute.names):
         is_helped = (label, value) in helped
-        n = int((of_class & (attribute.value == v)).sum())
-        if joins and n < FEW:
-            small[is_helped if n else None].append(v)
+        if joins and (of_class & (attribute.value == v)).sum() < FEW:
+            small[is_helped].append(v)
         else:
             name = str(value) if alone else group_name(label, value)
             groups.append((name, [v], is_helped))
-    for kind, some in small.items():
+    for is_helped, some in small.items():
         if some:
             others = str(attribute.names[some[0]]) if len(some) == 1 else f"{len(some)} others"
-            if len(some) > 1 and kind is None:
-                others += " without a sample"
-            elif len(some) > 1 and kind and len(small[False]) > 1:
-                others += ", helped"
-            groups.append((group_name(label, others), some, bool(kind)))
+            others += ", helped" * (is_helped and min(map(len, small.values())) > 1)
+            groups.append((group_name(label, others), some, is_helped))
     return groups
 
 

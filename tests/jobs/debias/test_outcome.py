@@ -233,11 +233,28 @@ def test_groups_without_a_sample_hide_in_no_joined_group(few, empty):
     attribute, y, right = samples(n, *shape, classes, values)
     groups = named_groups(attribute, y, right, (), classes)
     assert sum(row.n for row in groups.rows) == np.sum(n)
-    unseen = sum(share for row, share in zip(groups.rows, groups.shares, strict=True) if not row.n)
+    assert sum(row.n for row in groups.cells) == np.sum(n)
+    unseen = sum(share for row, share in zip(groups.cells, groups.shares, strict=True) if not row.n)
     assert unseen > 0.15
     assert groups.first is None
     assert told(groups).word == "no difference"
     assert "No sample shows a × " in groups_sentence(groups)
+
+
+@pytest.mark.parametrize("few", [4, 9, 10])
+def test_the_first_number_weighs_each_group_by_itself_also_where_some_are_joined(few):
+    """Of nine samples that are right and one that is wrong, the one may stand for as many."""
+    classes, values = ["a", "b", "c"], ("w", "x", "y")
+    n = np.array([[100, few, 1], [1, 100, few], [few, 1, 100]])
+    before = np.where(n == 1, 0.0, 0.5)
+    after = np.where(n == 1, 0.0, 1.0)
+    attribute, y, right = samples(n.tolist(), before, after, classes, values)
+    groups = named_groups(attribute, y, right, (), classes)
+    assert bool(groups.joined) == (few < FEW)
+    shares = n.sum(axis=1, keepdims=True) * n.sum(axis=0) / n.sum() ** 2
+    seen = [np.mean(right[0][(y == k) & (attribute.value == v)]) for k in classes for v in range(3)]
+    assert groups.first.value == pytest.approx(float(np.ravel(shares) @ seen))
+    assert groups.first.value == pytest.approx(2 / 3)
 
 
 def test_a_mean_of_joined_groups_is_called_so():

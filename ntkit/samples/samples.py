@@ -237,7 +237,7 @@ class Samples:
 
     def looks(self, prose: Collection[str] = ()) -> Inputs:
         """Looks of the samples for a person, row by row, if they are available."""
-        ids = None if self.ids is None else [str(name) for name in self.ids]
+        ids = None if self.named_by == "row" and self.rows is None else self.names
         if (images := self.data.images()) is not None:
             return Inputs(images=images, ids=ids)
         # A word of a sample occurs in any of its texts.

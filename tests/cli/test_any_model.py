@@ -83,6 +83,22 @@ def test_the_next_step_after_an_audit_is_a_check(folder, tmp_path):
         refused("audit", *arguments, "-o", tmp_path / "x", option, says="no embedding to test")
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_weights_of_an_audit_have_the_ids_of_the_samples_else_their_rows(folder, tmp_path, named):
+    label = np.where(zoo.X[:, 1] > 0.5, "low", zoo.NAMES[zoo.Y])
+    again = np.r_[np.arange(5), np.arange(len(label))]  # the first five stand there twice
+    numbers = dict(zip(zoo.COLUMNS, zoo.X[again].T.tolist(), strict=True))
+    ids = np.random.default_rng(0).permutation(len(again)) + 7 if named else np.arange(len(again))
+    columns = {"id": ids} if named else {}
+    write_csv(tmp_path / "t.csv", {**columns, **numbers, "label": label[again]})
+    arguments = folder / "forest.onnx", tmp_path / "t.csv", "-o", tmp_path / "audit"
+    done("audit", *arguments, "--columns", ",".join(zoo.COLUMNS), *QUIET)
+    written = [int(row["id"]) for row in read_csv(tmp_path / "audit" / "weights.csv")]
+    contents = [tuple(zoo.X[again][ids.tolist().index(each)]) for each in written]
+    assert len(written) == len({*map(tuple, zoo.X.tolist())})  # each content once
+    assert len({*contents}) == len(written)
+
+
 def test_without_labels_of_samples_changes_are_tried(folder, tmp_path):
     bare = write_csv(tmp_path / "t.csv", dict(zip(zoo.COLUMNS, zoo.X.T.tolist(), strict=True)))
     done("audit", folder / "forest.onnx", bare, "-o", tmp_path / "audit", *QUIET)

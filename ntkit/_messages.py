@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,16 @@ class _Lines:
         sys.stderr.flush()
 
 
+class _Nowhere:
+    """A bar's file if a watcher alone sees the bar."""
+
+    def write(self, text: str) -> None:
+        """Write nothing."""
+
+    def flush(self) -> None:
+        """Write nothing."""
+
+
 @dataclass
 class OfCommand:
     """Whether the command line shows the reading of tables; in Python each call says it."""
@@ -37,6 +48,31 @@ class OfCommand:
 
 
 OF_COMMAND = OfCommand()
+
+
+Watcher = Callable[[str, float, float | None], None]
+"""Takes what is done, how much of it, and how much there is."""
+_WATCHERS = list[Watcher]()
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Tell a watcher of all progress inside, whether or not bars are shown."""
+    _WATCHERS.append(watcher)
+    try:
+        yield
+    finally:
+        _WATCHERS.remove(watcher)
+
+
+class _Watched(tqdm):
+    """A bar that tells the watchers what it shows, and shows it if it has a file."""
+
+    def display(self, *args: Any, **kwargs: Any) -> Any:
+        """Tell the state."""
+        for watcher in _WATCHERS:
+            watcher(self.desc.removesuffix(": "), self.n, self.total)
+        return super().display(*args, **kwargs)
 
 
 def progress_bar(
@@ -51,10 +87,13 @@ def progress_bar(
 ) -> Any:
     """A bar of tqdm over the steps, on stderr; hidden unless shown, and in the first second."""
     options = {"desc": desc, "total": total, "unit": unit, "initial": initial}
+    if _WATCHERS and not (shown and sys.stderr.isatty()):
+        return _Watched(steps, **options, file=_Nowhere(), leave=False)
+    bar = _Watched if _WATCHERS else tqdm
     if not shown:
         return tqdm(steps, **options, disable=True)
     if sys.stderr.isatty() or "ipykernel" in sys.modules:
-        return tqdm(steps, **options, delay=1, leave=leave)
+        return bar(steps, **options, delay=0 if _WATCHERS else 1, leave=leave)
     endless = total is None and not hasattr(steps, "__len__")
     lines: Any = _Lines()
     return tqdm(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes.answers import Answers
 from ntkit.cli import _options as o
 from ntkit.cli._questions import asks_in_terminal, can_ask
+from ntkit.cli._window import Idle, Window, refuse_browser
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import DeployError, InputError
 from ntkit.jobs.command_line import options_again, quoted, started_by
@@ -51,7 +53,7 @@ _OF_ONE_RUN = frozenset(
         "interpolation",
         "even_if_worse",
     }
-    | {"force", "quiet", "verbose", "json"}
+    | {"force", "quiet", "verbose", "json", "browser", "idle", "allow_host"}
 )
 """Options that the next run in the folder does not take over."""
 _MUCH = 1000  # samples; a run that embeds so many and cannot write a model says so first
@@ -73,12 +75,14 @@ def run_debias(options: o.DebiasOptions, context: typer.Context) -> None:
     _check_sets(a, out)
     assert a.sets.model is not None
     assert out is not None
+    if a.window.browser:
+        refuse_browser(no_input=a.said.no_input, json=a.running.json)
     _check_outputs(a, out)
     model = _loaded(a.sets.model, a.model_options, new_head=a.fit.new_head)
     method = _ordered(a.fit, a.running.seed)
     samples = _read(a, model)
     asks = not (a.said.no_input or a.running.json) and can_ask()
-    if not asks and not _is_told(a):
+    if not asks and not a.window.browser and not _is_told(a):
         _tell_cost(samples, a)
     merged = {**a.values, **vars(a.model_options), **vars(a.data_options), **vars(a.fit.neurontune)}
     failed: DeployError | None = None
@@ -86,7 +90,13 @@ def run_debias(options: o.DebiasOptions, context: typer.Context) -> None:
         settings = o.settings_of(context, merged)
         with started_by(o.command_line(), plain_arguments(arguments), settings):
             told = answers or arguments["labels"]
-            result = _repaired(a, model, samples, out, method, told, asks=asks)
+            with _window(a, out) as window:
+                result = _repaired(a, model, samples, out, method, told, window, asks=asks)
+                if window is not None:
+                    window.finish(result.headline())
+    except Idle as error:
+        o.say(str(error))
+        raise typer.Exit(OPEN) from None
     except DeployError as error:
         result, failed = error.result, error
     new = isinstance(result, DebiasResult) and result.verification is not None
@@ -159,12 +169,16 @@ def _repaired(
     out: Path,
     method: Any,
     answers: Any,
+    window: Window | None,
     *,
     asks: bool,
 ) -> DebiasResult | FindingsResult | ComplaintsResult:
     """Run debias with the options."""
     said, fit, running = a.said, a.fit, a.running
     otherwise: Literal["original", "new head"] | None = "original" if fit.keep_original else None
+    ask: Any = asks_in_terminal(out / "audit.html") if asks else None
+    if window is not None:
+        ask = window.ask
     return debias(
         model,
         *(samples[name] for name in ("train", "validation") if name in samples),
@@ -175,7 +189,7 @@ def _repaired(
         spurious=said.spurious,
         invariant=said.invariant,
         answers=answers,
-        ask=asks_in_terminal(out / "audit.html") if asks else None,
+        ask=ask,
         groups=None if said.groups is None else _groups(said.groups, a.data_options),
         metadata=None if said.metadata is None else _beside(said.metadata, a.data_options),
         device=running.device,
@@ -195,8 +209,17 @@ def _repaired(
             batch_size=running.batch_size,
             random_state=running.seed,
             verbose=not running.quiet,
+            review=None if window is None else window.review,
         ),
     )
+
+
+def _window(a: o.DebiasOptions, out: Path) -> Window | nullcontext[None]:
+    """The window of the run, if one is wanted."""
+    if not a.window.browser:
+        return nullcontext()
+    title = "" if a.sets.model is None else a.sets.model.name
+    return Window(out, title, a.window.allow_host or (), a.window.idle)
 
 
 def _show(result: Any, options: o.DebiasOptions) -> None:

@@ -453,6 +453,19 @@ class DebiasSaid:
 
 
 @dataclass(frozen=True)
+class WindowOptions:
+    """A run in the person's browser."""
+
+    browser: bool = switch("--browser", "Answer and choose in your browser.")
+    idle: float | None = of_output(
+        "With --browser: end after N minutes without an answer.", "N", min=0
+    )
+    allow_host: list[str] | None = of_output(
+        "With --browser: another name of this machine; repeatable.", "NAME"
+    )
+
+
+@dataclass(frozen=True)
 class DebiasFit:
     """How a head is fitted and chosen."""
 
@@ -485,6 +498,7 @@ class DebiasOptions:
     model_options: ModelOptions
     data_options: DataOptions
     running: RunOptions
+    window: WindowOptions
     verbose: bool = switch("--verbose", "Print all candidates, groups and notes.", OUTPUT)
 
     @property

@@ -16,7 +16,7 @@ from ntkit.jobs.audit import Audit
 from ntkit.jobs.audit.changes import ChangeFinding, change_for
 from ntkit.jobs.debias import shares_of
 from ntkit.pages.audit_page import question_of
-from ntkit.pages.change_cards import KEEPS_THE_CLASS, SEEN, change_in_words
+from ntkit.pages.change_cards import KEEPS_THE_CLASS, SEEN, change_in_words, may_confirm
 
 _MOST = 3  # questions of a run
 _EXAMPLES, _MORE = 2, 6  # of each value
@@ -74,8 +74,7 @@ def _shown_change(audit: Audit, finding: Finding) -> ChangeFinding | None:
 
 def _on_change(change: ChangeFinding, page: Path) -> list[Answer] | None:
     """The answer on a change of images, none for later or unseen; None if the input has ended."""
-    every = range(len(change.examples))
-    if min(len([*each.images_of(every)]) for each in (change.before, change.after)) < SEEN:
+    if not may_confirm(change.row.name, n_seen(change)):
         return []  # nobody can look at three copies
     flips = f"{100 * change.row.value:.0f} % of the predictions flip"
     _say(f"\n{change_in_words(change.row.name)}: {flips}. {SEEN} copies are on the page: {page}")
@@ -88,6 +87,12 @@ def _on_change(change: ChangeFinding, page: Path) -> list[Answer] | None:
     if stays is None:
         return None
     return [Answer.on_change(change.row.name, stays).signed()] if stays else []
+
+
+def n_seen(change: ChangeFinding) -> int:
+    """Number of examples of which original and copy can be shown."""
+    every = range(len(change.examples))
+    return min(len([*each.images_of(every)]) for each in (change.before, change.after))
 
 
 def _answer_on(audit: Audit, finding: Finding, page: Path) -> str | None:

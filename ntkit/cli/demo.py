@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,7 @@ def command(
     method: str | None = o.option(
         "Order a method instead of answering, such as neurontune.", "NAME"
     ),
+    window: o.WindowOptions,
     force: o.Force = False,
     json: o.Json = False,
 ) -> None:
@@ -43,11 +46,17 @@ def command(
     import numpy as np
 
     from ntkit import FrozenModel
+    from ntkit.cli._window import Window, refuse_browser
     from ntkit.datasets import load_scanned_digits
+    from ntkit.exceptions import InputError
     from ntkit.jobs.check import check
     from ntkit.jobs.check.files import summary_of
-    from ntkit.jobs.debias import DebiasResult, debias
+    from ntkit.jobs.debias import DebiasResult, DebiasSettings, debias
 
+    if window.browser and out is None:
+        raise InputError("--browser needs -o FOLDER, where the demo keeps your answers.")
+    if window.browser:
+        refuse_browser(no_input=False, json=json)
     if force and out is not None:
         _forget(out)
     digits = load_scanned_digits()
@@ -56,17 +65,24 @@ def command(
     model = FrozenModel.load(digits.model_path, classes=[*names])
     test = digits.X_test, names[digits.y_test], groups[digits.groups_test]
     o.say(_STORY, err=json)
-    result = debias(
-        model,
-        (digits.X_train, names[digits.y_train]),
-        (digits.X_validation, names[digits.y_validation]),
-        test=test,
-        method=method,
-        ask=lambda audit, findings: _answered(findings, audit, quiet=json),
-        device="cpu",
-        out=out,
-        force=force,
-    )
+    opened: Window | nullcontext[None] = nullcontext()
+    if window.browser and out is not None:
+        opened = Window(out, "demo", window.allow_host or (), window.idle)
+    with opened as shown:
+        result = debias(
+            model,
+            (digits.X_train, names[digits.y_train]),
+            (digits.X_validation, names[digits.y_validation]),
+            test=test,
+            method=method,
+            ask=partial(_answered, quiet=json) if shown is None else shown.ask,
+            device="cpu",
+            out=out,
+            force=force,
+            settings=DebiasSettings(review=None if shown is None else shown.review),
+        )
+        if shown is not None:
+            shown.finish(result.headline())
     o.show(result, json=json, text=result.summary())
     if json:
         return
@@ -78,7 +94,7 @@ def command(
         o.say(f"\nntkit check, as continuous integration would run it:\n{passed}\n{accuracies}")
 
 
-def _answered(findings: tuple[Finding, ...], audit: Audit, *, quiet: bool) -> Iterator[Answer]:
+def _answered(audit: Audit, findings: tuple[Finding, ...], *, quiet: bool) -> Iterator[Answer]:
     """Answer yes on the strongest finding, as a person at the keyboard would."""
     from ntkit.jobs.debias import shares_of
     from ntkit.pages.audit_page import question_of

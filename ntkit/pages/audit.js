@@ -13,11 +13,16 @@
   const command = document.getElementById("command");
   const WORDS = {spurious: "ignore it", legitimate: "it matters", unsure: "decide later", invariant: "keeps the class"};
   const KEYS = {1: "spurious", y: "spurious", 2: "legitimate", n: "legitimate", 3: "unsure", u: "unsure"};
+  const server = window.parent !== window ? window.parent.ntkit : undefined; // of a run that waits
   let given = new Map();
   let kept = true;
 
   function load() {
     given = new Map();
+    if (server) {
+      given = new Map(Object.entries(server.state?.answers ?? {}));
+      return;
+    }
     try {
       const found = JSON.parse(localStorage.getItem(place) ?? "[]");
       for (const [finding, {answer, at}] of Array.isArray(found) ? found : [])
@@ -28,9 +33,15 @@
     }
   }
 
-  function keep() {
+  function keep(news) {
+    if (server && news) {
+      server.say("answer", {...news, by: name.value}).catch((error) => {
+        load();
+        show(error.message);
+      });
+    }
     try {
-      localStorage.setItem(place, JSON.stringify([...given]));
+      if (!server) localStorage.setItem(place, JSON.stringify([...given]));
       localStorage.setItem("ntkit-name", name.value);
     } catch {
       kept = false;
@@ -47,7 +58,8 @@
     const answers = [...given.values()].map((said) => said.answer);
     const when = answers.some((said) => said === "spurious" || said === "invariant") ? "spurious" : answers.length ? "others" : "none";
     for (const part of document.querySelectorAll("[data-when]")) part.hidden = part.dataset.when !== when;
-    save.disabled = !given.size;
+    save.disabled = server ? !server.state?.writes : !given.size;
+    if (server) save.textContent = when === "spurious" ? "Repair the model" : "End without a repair";
     const changes = [...given.keys()].filter((finding) => finding.startsWith("change ")).length;
     const questions = document.querySelectorAll(".finding").length;
     const counted = `${given.size - changes} of ${questions} answered${changes ? `, and ${changes} on changes` : ""}.`;
@@ -59,10 +71,23 @@
     const finding = entries[i].name;
     if (!cards[i].querySelector(`[data-answer="${value}"]`)) value = "invariant"; // the yes for a change
     const again = given.get(finding)?.answer === value;
+    if (server && !server.state?.writes) {
+      show("Another window answers.");
+      return;
+    }
     if (again) given.delete(finding);
     else given.set(finding, {answer: value, at: new Date().toISOString()});
-    keep();
+    keep({name: finding, answer: again ? null : value});
     show(again ? "Answer removed." : "");
+  }
+
+  function done() {
+    if (!server) {
+      download();
+      return;
+    }
+    save.disabled = true;
+    server.say("repair", {}).catch((error) => show(error.message));
   }
 
   function download() {
@@ -108,9 +133,9 @@
     for (const button of card.querySelectorAll("[data-answer]"))
       button.addEventListener("click", () => answer(i, button.dataset.answer));
   });
-  save.addEventListener("click", download);
+  save.addEventListener("click", done);
   copy.addEventListener("click", copied);
-  name.addEventListener("input", keep);
+  name.addEventListener("input", () => keep());
   document.addEventListener("keydown", (event) => {
     if (!keys.checked || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, summary")) return;
     const at = current();
@@ -119,12 +144,16 @@
     else if (value) show("Go to a finding first, with j.");
     else if (event.key === "j" || event.key === "ArrowRight") move(1);
     else if (event.key === "k" || event.key === "ArrowLeft") move(-1);
-    else if (event.key === "s" && given.size) download();
+    else if (event.key === "s" && !save.disabled) done();
     else return;
     event.preventDefault();
   });
   window.addEventListener("storage", (event) => {
     if (event.key !== place) return;
+    load();
+    show();
+  });
+  window.addEventListener("ntkit", () => { // the run has news
     load();
     show();
   });

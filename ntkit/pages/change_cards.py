@@ -75,6 +75,11 @@ SEEN = 3
 """Number of examples that a person must see to answer whether a change keeps the class."""
 
 
+def may_confirm(name: str, n_seen: int) -> bool:
+    """Whether a person who sees so many copies may say that a change keeps the class."""
+    return parts_of_change(name)[0].kind == "image" and n_seen >= SEEN
+
+
 def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
     """A change in words, with its bars and examples; a change of images can have a question."""
     facts, pairs = change.facts, _pairs(change)
@@ -84,7 +89,7 @@ def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
     if flips:
         sentence = f"{flips} of {n} predictions flip, {more} more than under the control."
     n_seen = sum(all(look["image"] for look in pair["looks"]) for pair in pairs)
-    asked = asks and parts_of_change(name)[0].kind == "image" and n_seen >= SEEN
+    asked = asks and may_confirm(name, n_seen)
     return {
         "name": brief(name),
         "entry": json.dumps({"name": f"change {name}", "values": [[name]]}) if asked else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import ceil
 from typing import Any
 
@@ -72,6 +72,19 @@ class Choice:
     scores: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step of the interpolation, as validation samples judge it; no test sample is read."""
+
+    cost: AccuracyCost
+    outcome: RepairOutcome
+    chosen: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """All values for JSON."""
+        return {"cost": asdict(self.cost), "outcome": self.outcome.as_dict(), "chosen": self.chosen}
+
+
 def choose(comparison: Comparison, order: Order) -> Choice:
     """Fit every candidate of the plan and choose one: by name, or by the best score."""
     rows, scores = dict[str, Candidate](), dict[str, float]()
@@ -121,6 +134,11 @@ def _interpolated(
     options = {"learnable": learnable, "largest_gain": comparison.pool.one_set}
     best = taken(() if unjudged else among, order.max_cost, **options)
     cost = best or among[-1]  # else of the whole new head
+    if (review := order.settings.review) is not None:
+        steps = [
+            Step(each, _outcome_at(comparison, order, name, each.t), each is cost) for each in costs
+        ]
+        cost = costs[review(steps)]
     head = mixed(comparison.original, head_of(clf), cost.t, comparison.train.X)
     after = pred = comparison.validation_predictions(name, cost.t)
     if comparison.test is not None:
@@ -215,11 +233,18 @@ def best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, d
 
 def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
     """How the new head compares with the original one, by the groups of what was named."""
-    comparison = choice.comparison
+    t = choice.accuracy_cost.t
+    return _outcome_at(choice.comparison, order, choice.name, t, choice.after)
+
+
+def _outcome_at(
+    comparison: Comparison, order: Order, name: str, t: float, tested: Array | None = None
+) -> RepairOutcome:
+    """Outcome of a step of the interpolation; without predictions of the test set, it is unread."""
     plan, card, test = comparison.plan, comparison.scorecard, comparison.test
-    name, t, where = choice.name, choice.accuracy_cost.t, "validation set"
     pool, rows, of_average = comparison.pool, comparison.pool.of_validation, slice(None)
-    after = choice.pred == card.y[rows]
+    where = "validation set"
+    after = comparison.validation_predictions(name, t) == card.y[rows]
     of_copies = comparison.right_copies(name, t)
     by_copies = card.by_copies((after, card.before[rows]), of_copies)
     if plan.judges is Judges.LABELS and not pool.one_set:  # labels of both sets
@@ -229,8 +254,8 @@ def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
     y, right, read = card.y[rows], (after, card.before[rows]), [a.take(rows) for a in card.said]
     groups = card.groups(read, y, right, rows, by_copies)
     instead = by_copies[0].mean if by_copies else None
-    if test is not None and plan.judges is Judges.TEST:
-        of_test = choice.after == test.y, comparison.original.predict(test.X) == test.y
+    if tested is not None and test is not None and plan.judges is Judges.TEST:
+        of_test = tested == test.y, comparison.original.predict(test.X) == test.y
         on_test = card.groups(plan.on_test, test.y, of_test, rows)
         # If the test set has too few of a group, validation samples or their copies judge.
         # What it shows of its other groups can still refuse.
@@ -241,7 +266,8 @@ def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
         of_classes = compare(right, [("class", str(k), y == k) for k in card.classes])
         groups = [NamedGroups("class", tuple(of_classes), source="classes")]
     (average,) = compare(right, [("average", "average", np.arange(len(y))[of_average])])
-    fresh = order.settings.interpolation is None  # else a person may have chosen by these samples
+    # Else a person may have chosen the share by these samples.
+    fresh = order.settings.interpolation is None and not order.has_shown_test
     return outcome_of(groups, average, where, order.max_cost, instead, fresh=fresh)
 
 
@@ -262,6 +288,8 @@ def why_kept(
     against a repair by change.
     """
     name, cost, limit = choice.name, choice.accuracy_cost, f"{100 * max_cost:g}"
+    if not cost.t:
+        return "a person kept the original head"
     if not ordered:
         return "no method was ordered and no shortcut was named"
     if shared > MOST_SHARED:

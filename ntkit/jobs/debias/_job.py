@@ -171,6 +171,11 @@ def _with_notes(result: DebiasResult, order: Order, data: Prepared, choice: Choi
             f"perhaps by results on the {result.evaluated_on}. "
             f"So the outcome is at most {PROBABLY!r}."
         )
+    if order.has_shown_test:
+        by_person.append(
+            f"A person chose the share of the new head after seeing the {result.evaluated_on}, in "
+            f"an earlier report. So the outcome is at most {PROBABLY!r}."
+        )
     notes += by_person
     if order.settings.new_head and original.head is not None:
         before, now = len(original.head.classes), len(result.head.classes)

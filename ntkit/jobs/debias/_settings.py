@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields, replace
 from functools import wraps
@@ -89,6 +89,11 @@ class DebiasSettings:
         Seed of folds and random masks.
     verbose : bool
         Show progress bars.
+    review : callable, optional
+        Function that chooses the step to write: its argument is a list of steps of the
+        interpolation with their results on validation samples, and it returns the number of one
+        of them. 0 is the original head. Nothing is written before, and the test set is read for
+        this step alone.
     """
 
     deploy: str | os.PathLike[str] | None = None
@@ -106,6 +111,7 @@ class DebiasSettings:
     batch_size: int | None = None
     random_state: int = 0
     verbose: bool = False
+    review: Callable[[Sequence[Any]], int] | None = None
 
     @classmethod
     def of(cls, settings: Any) -> DebiasSettings:
@@ -203,6 +209,13 @@ class Order:
     def going_on(self) -> Order:
         """The order after its folder was written for the first time."""
         return replace(self, goes_on=self.out is not None)
+
+    @property
+    def has_shown_test(self) -> bool:
+        """Whether who chooses the step can know results on the test set, from an earlier report."""
+        if self.settings.review is None or self.resume is None:
+            return False
+        return (self.resume / REPORT_FILE).is_file()
 
     def opened(self) -> AbstractContextManager[Path]:
         """An empty folder; its files move to the output folder if the block succeeds."""

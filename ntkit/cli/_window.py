@@ -1,0 +1,247 @@
+"""A run in the person's browser: progress, questions, the steps to choose from, the result."""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import tempfile
+import threading
+import time
+import webbrowser
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ntkit._html import policy_of
+from ntkit._messages import watched
+from ntkit._text import shortened
+from ntkit.attributes.answers import Answer
+from ntkit.attributes.findings import Finding
+from ntkit.cli._questions import n_seen
+from ntkit.cli._say import say
+from ntkit.cli._server import Server
+from ntkit.exceptions import InputError
+from ntkit.jobs.audit import Audit
+from ntkit.jobs.command_line import from_here, quoted
+from ntkit.jobs.debias import REPORT_FILE, Step
+from ntkit.pages.change_cards import may_confirm
+from ntkit.pages.window_page import steps_html, window_html
+
+_LONGEST_NAME = 200
+_CHANCE = 15  # seconds that a window has to fetch the last page
+_TEXT_BROWSERS = ("www-browser", "links", "elinks", "lynx", "w3m")
+
+
+class Idle(Exception):
+    """Nobody answered for as long as the person allowed."""
+
+
+class Window:
+    """Shows a run in a browser on this machine, and hands on what the person says there.
+
+    ``idle`` is in minutes; by default the run waits for ever.
+    """
+
+    def __init__(
+        self, out: Path, title: str, hosts: Collection[str] = (), idle: float | None = None
+    ) -> None:
+        self.out, self.title, self.idle = out, title, idle
+        self.phase, self.version = "working", 0
+        self.progress: dict[str, Any] | None = None
+        self.answers: dict[str, dict[str, Any]] = {}
+        self.content, self.message = "", ""
+        self._allowed: dict[str, Callable[[Mapping[str, Any]], Any]] = {}
+        self._said = queue.Queue[tuple[Any, threading.Event]]()
+        self._done: threading.Event | None = None
+        self._told = 0  # times that a window heard of the end
+        page = window_html(title)
+        policy = policy_of("window", "audit", "label", "report", "steps")
+        policy += "; connect-src 'self'; frame-ancestors 'none'"
+        hears = self._hears
+        self.server = Server(page, policy, self._state, lambda: self.content, hears, hosts)
+
+    def __enter__(self) -> Window:
+        self.server.start()
+        self._watching = watched(self._progressed)
+        self._watching.__enter__()
+        self._opened = self._open()
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, *_: object) -> None:
+        self._watching.__exit__(None, None, None)
+        if isinstance(error, Exception) and not isinstance(error, Idle):
+            self._show("ended", message="The run failed. The terminal says why.")
+        if kind is None or isinstance(error, Exception):
+            self._let_go()
+        self.server.close()
+        with suppress(OSError):
+            self._opened.unlink()
+        with suppress(OSError):
+            self._opened.parent.rmdir()
+
+    # -- what a run calls --------------------------------------------------------------------
+
+    def ask(self, audit: Audit, findings: tuple[Finding, ...]) -> Iterator[Answer]:
+        """Yield what the person answers on the page, until the repair begins."""
+        new = () if audit.retraining is None else audit.retraining.findings
+        made: dict[str, Answer] = {}
+        for finding in (*audit.findings, *new):
+            made |= {each.name: each for each in audit.answers(finding.name).answers}
+        for change in () if audit.changes is None else audit.changes.changes:
+            if may_confirm(change.row.name, n_seen(change)):
+                answer = Answer.on_change(change.row.name, "unsure")
+                made[answer.name] = answer
+
+        def answered(values: Mapping[str, Any]) -> Answer:
+            name, answer, by = (values.get(key) for key in ("name", "answer", "by"))
+            yes = "invariant" if str(name).startswith("change ") else "spurious"
+            if name not in made or answer not in (None, yes, "legitimate", "unsure"):
+                raise ValueError("no such question")
+            who = shortened(by.strip(), _LONGEST_NAME) if isinstance(by, str) else ""
+            given = replace(made[name], answer=answer or "unsure").signed()
+            if answer is None:
+                self.answers.pop(name, None)
+            else:
+                self.answers[name] = {"answer": answer, "at": given.at}
+            return replace(given, by=who) if who else given
+
+        page = (self.out / "audit.html").read_text(encoding="utf-8")
+        self._show("asking", page, {"answer": answered, "repair": lambda values: None})
+        while (answer := self._next()) is not None:
+            yield answer
+        self._show("working")
+
+    def review(self, steps: Sequence[Step]) -> int:
+        """The number of the step that the person keeps; 0 is the original head."""
+
+        def kept(values: Mapping[str, Any]) -> int:
+            number = values.get("step")
+            if type(number) is not int or not 0 <= number < len(steps):
+                raise ValueError("no such step")
+            return number
+
+        page = steps_html(self.title, [step.as_dict() for step in steps])
+        self._show("deciding", page, {"keep": kept})
+        number = int(self._next())
+        self._show("working")
+        return number
+
+    def finish(self, message: str) -> None:
+        """Show the report, if there is one, and what the run decided."""
+        report = self.out / REPORT_FILE
+        page = report.read_text(encoding="utf-8") if report.is_file() else self.content
+        self._show("ended", page, message=message)
+
+    # -- what the server calls ---------------------------------------------------------------
+
+    def _state(self) -> dict[str, Any]:
+        with self.server.lock:
+            self._told += self.phase == "ended"
+            return {
+                "phase": self.phase,
+                "version": self.version,
+                "progress": self.progress,
+                "answers": dict(self.answers),
+                "message": self.message,
+                "has_page": bool(self.content),
+            }
+
+    def _hears(self, word: str, values: Mapping[str, Any]) -> None:
+        """Hand on a word of the person, and wait until the run has kept it."""
+        with self.server.lock:
+            if word not in self._allowed:
+                raise ValueError("not now")
+            said, done = self._allowed[word](values), threading.Event()
+            self._said.put((said, done))
+        done.wait(_CHANCE)
+
+    def _progressed(self, what: str, n: float, total: float | None) -> None:
+        self.progress = {"what": what, "n": n, "total": total}
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _show(
+        self,
+        phase: str,
+        content: str = "",
+        allowed: Mapping[str, Callable[[Mapping[str, Any]], Any]] | None = None,
+        message: str = "",
+    ) -> None:
+        with self.server.lock:
+            self.phase, self.content, self.message = phase, content, message
+            self._allowed, self.progress = dict(allowed or {}), None
+            self.version += 1
+        if not allowed:  # the run goes on
+            self._handled()
+
+    def _next(self) -> Any:
+        """The next word of the person, waited for; what was said before it is kept by now."""
+        self._handled()
+        while True:
+            with suppress(queue.Empty):
+                said, self._done = self._said.get(timeout=0.5)
+                return said
+            idle = time.monotonic() - self.server.last
+            if self.idle is not None and idle > 60 * self.idle:
+                self._show("ended", self.content, message="Nobody answered, so the run ended.")
+                raise Idle(f"Nobody answered. Continue: ntkit open {quoted(from_here(self.out))}")
+
+    def _handled(self) -> None:
+        """Let the window know that its last word is kept."""
+        if self._done is not None:
+            self._done.set()
+
+    def _let_go(self) -> None:
+        """Wait until a window has the last page, if one is open."""
+        end = time.monotonic() + _CHANCE
+        while self.server.has_window and self._told < 2 and time.monotonic() < end:
+            time.sleep(0.1)
+
+    def _open(self) -> Path:
+        """Open the browser, and print the address for where none opens."""
+        address = f"http://127.0.0.1:{self.server.port}/"
+        secret = f"{address}#{self.server.secret}"
+        # The file keeps the secret out of the list of processes. Only this user can read it.
+        folder = Path(tempfile.mkdtemp(prefix="ntkit-"))
+        file = folder / "open.html"
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as to:
+            to.write(
+                '<!doctype html><meta charset="utf-8"><title>ntkit</title>'
+                f'<meta http-equiv="refresh" content="0; url={secret}">'
+            )
+        say(f"In your browser: {secret}", err=True)
+        say(
+            f"From another machine, first: ssh -L {self.server.port}:127.0.0.1:{self.server.port} "
+            "THIS_MACHINE",
+            err=True,
+        )
+        if _has_browser():
+            threading.Thread(
+                target=webbrowser.open, args=(file.as_uri(),), daemon=True
+            ).start()  # some wait until the browser is closed
+        return file
+
+
+def _has_browser() -> bool:
+    """Whether a browser with windows can open here; a text browser would take the terminal."""
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    ):
+        return False
+    try:
+        name = str(getattr(webbrowser.get(), "name", ""))
+    except webbrowser.Error:
+        return False
+    return Path(name).name not in _TEXT_BROWSERS
+
+
+def refuse_browser(*, no_input: bool, json: bool) -> None:
+    """Raise an error if nobody can sit at a browser."""
+    if no_input or json or os.environ.get("CI", "").lower() not in ("", "0", "false"):
+        raise InputError(
+            "--browser waits for a person. Omit it with --no-input, --json and in CI, and name "
+            "what must not matter: --spurious NAME or --answers FILE."
+        )

@@ -1,0 +1,85 @@
+"use strict";
+(() => {
+  const said = document.getElementById("said");
+  const frame = document.getElementById("page");
+  const working = document.getElementById("working");
+  const doing = document.getElementById("doing");
+  const progress = document.getElementById("progress");
+  const count = document.getElementById("count");
+  const WAIT = 700; // milliseconds between two looks
+  const WORDS = {working: "ntkit works.", asking: "Your answers are kept at once.", deciding: "Choose a step.", ended: "ntkit has ended."};
+  let secret = location.hash.slice(1);
+  let tab = "";
+  let version = -1;
+  let state = null;
+  let over = false;
+
+  try {
+    if (secret) sessionStorage.setItem("ntkit-secret", secret);
+    else secret = sessionStorage.getItem("ntkit-secret") ?? ""; // the page was loaded again
+    tab = sessionStorage.getItem("ntkit-tab") ?? crypto.randomUUID();
+    sessionStorage.setItem("ntkit-tab", tab);
+  } catch {
+    tab = tab || crypto.randomUUID();
+  }
+  history.replaceState(null, "", "/");
+
+  async function asked(path, values) {
+    const headers = {"X-Ntkit-Secret": secret, "X-Ntkit-Tab": tab};
+    const options = values ? {method: "POST", body: JSON.stringify(values), headers} : {headers};
+    return fetch(path, {...options, credentials: "omit", redirect: "error", referrerPolicy: "no-referrer"});
+  }
+
+  // What the pages inside call; a page without it is the offline page.
+  window.ntkit = {
+    get state() { return state; },
+    async say(word, values) {
+      const answer = await asked(`/${word}`, values);
+      const content = await answer.json();
+      if (!answer.ok) throw new Error(content.error);
+      take(content);
+    },
+  };
+
+  function take(news) {
+    state = news;
+    const readsOnly = state.writes ? "" : " Another window answers; this one only reads.";
+    said.textContent = (state.message || WORDS[state.phase]) + readsOnly;
+    const of = state.progress;
+    doing.textContent = of ? `${of.what} …` : "Working …";
+    if (of?.total) progress.value = of.n / of.total;
+    else progress.removeAttribute("value");
+    count.textContent = of ? [of.n, of.total].filter((n) => n !== null).join(" of ") : "";
+    working.hidden = state.has_page;
+    frame.hidden = !state.has_page;
+    if (!frame.hidden) frame.contentWindow?.dispatchEvent(new Event("ntkit"));
+    over = state.phase === "ended";
+  }
+
+  async function look() {
+    try {
+      const answer = await asked("/state");
+      if (answer.status === 403) {
+        said.textContent = "This address is not valid. Open the one that ntkit printed last.";
+        return;
+      }
+      const news = await answer.json();
+      if (news.version !== version && news.has_page) {
+        const page = await asked("/page");
+        frame.srcdoc = await page.text();
+        await new Promise((loaded) => frame.addEventListener("load", loaded, {once: true}));
+      }
+      version = news.version;
+      take(news);
+      if (over) {
+        await asked("/state"); // tells that the last page is here
+        return;
+      }
+      setTimeout(look, WAIT);
+    } catch {
+      said.textContent = "ntkit has stopped. Continue in the terminal: ntkit open FOLDER";
+      setTimeout(look, 3 * WAIT);
+    }
+  }
+  look();
+})();

@@ -1,0 +1,22 @@
+"""The window of a run: the empty page that asks for the others, and the steps to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ntkit._html import offline_page
+
+_SHOWN = 8  # groups of a step
+
+
+def window_html(title: str) -> str:
+    """The page that asks the run for its state and shows the run's pages."""
+    return offline_page("window", title=title)
+
+
+def steps_html(title: str, steps: Sequence[Mapping[str, Any]]) -> str:
+    """The page on which a person moves between the original and the new head, and keeps one."""
+    # All numbers are of validation samples, cross-fitted.
+    chosen = next(number for number, step in enumerate(steps) if step["chosen"])
+    return offline_page("steps", title=title, steps=steps, chosen=chosen, most=_SHOWN)

@@ -27,6 +27,7 @@ GROUPS = {
     },
     "Repair": {
         "debias": "Find shortcuts and retrain the last layer.",
+        "open": "Go on with a run in your browser.",
         "export": "Write a head into a model.",
     },
     "Check": {

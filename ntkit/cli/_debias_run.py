@@ -93,7 +93,7 @@ def run_debias(options: o.DebiasOptions, context: typer.Context) -> None:
             with _window(a, out) as window:
                 result = _repaired(a, model, samples, out, method, told, window, asks=asks)
                 if window is not None:
-                    window.finish(result.headline())
+                    window.finish(result)
     except Idle as error:
         o.say(str(error))
         raise typer.Exit(OPEN) from None
@@ -356,7 +356,7 @@ def _groups(path: Path, options: o.DataOptions) -> dict[str, Any]:
 def _goes_on(run: Path, typed: set[str]) -> bool:
     """Whether to repeat a decided run, rather than to write another row of its table."""
     again = {"answers", "spurious", "invariant", "groups", "max_cost", "interpolation"}
-    if typed & (again | {"even_if_worse"}):
+    if typed & (again | {"even_if_worse", "browser"}):
         return True
     return "out" not in typed and ("method" in typed or (run / ANSWERS_FILE).is_file())
 

@@ -18,15 +18,15 @@ from typing import Any
 from ntkit._html import policy_of
 from ntkit._messages import watched
 from ntkit._text import shortened
-from ntkit.attributes.answers import Answer
+from ntkit.attributes.answers import Answer, read_answers
 from ntkit.attributes.findings import Finding
 from ntkit.cli._questions import n_seen
 from ntkit.cli._say import say
 from ntkit.cli._server import Server
-from ntkit.exceptions import InputError
+from ntkit.exceptions import InputError, NtkitError
 from ntkit.jobs.audit import Audit
 from ntkit.jobs.command_line import from_here, quoted
-from ntkit.jobs.debias import REPORT_FILE, Step
+from ntkit.jobs.debias import ANSWERS_FILE, REPORT_FILE, DebiasResult, Step
 from ntkit.pages.change_cards import may_confirm
 from ntkit.pages.window_page import steps_html, window_html
 
@@ -35,7 +35,7 @@ _CHANCE = 15  # seconds that a window has to fetch the last page
 _TEXT_BROWSERS = ("www-browser", "links", "elinks", "lynx", "w3m")
 
 
-class Idle(Exception):
+class Idle(NtkitError):
     """Nobody answered for as long as the person allowed."""
 
 
@@ -108,7 +108,10 @@ class Window:
                 self.answers[name] = {"answer": answer, "at": given.at}
             return replace(given, by=who) if who else given
 
-        page = (self.out / "audit.html").read_text(encoding="utf-8")
+        page, file = (self.out / "audit.html").read_text(encoding="utf-8"), self.out / ANSWERS_FILE
+        for given in read_answers(file).answers if file.is_file() else ():
+            if given.name in made:
+                self.answers[given.name] = {"answer": given.answer, "at": given.at}
         self._show("asking", page, {"answer": answered, "repair": lambda values: None})
         while (answer := self._next()) is not None:
             yield answer
@@ -129,11 +132,12 @@ class Window:
         self._show("working")
         return number
 
-    def finish(self, message: str) -> None:
-        """Show the report, if there is one, and what the run decided."""
-        report = self.out / REPORT_FILE
-        page = report.read_text(encoding="utf-8") if report.is_file() else self.content
-        self._show("ended", page, message=message)
+    def finish(self, result: Any) -> None:
+        """Show the report, or the findings without one, and what the run decided."""
+        pages = (self.out / name for name in (REPORT_FILE, "audit.html"))
+        page = next((each.read_text(encoding="utf-8") for each in pages if each.is_file()), "")
+        tells = result.decision if isinstance(result, DebiasResult) else result.headline
+        self._show("ended", page, message=f"{tells()} ntkit has ended.")
 
     # -- what the server calls ---------------------------------------------------------------
 

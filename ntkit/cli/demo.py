@@ -82,7 +82,7 @@ def command(
             settings=DebiasSettings(review=None if shown is None else shown.review),
         )
         if shown is not None:
-            shown.finish(result.headline())
+            shown.finish(result)
     o.show(result, json=json, text=result.summary())
     if json:
         return

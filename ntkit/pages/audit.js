@@ -13,7 +13,14 @@
   const command = document.getElementById("command");
   const WORDS = {spurious: "ignore it", legitimate: "it matters", unsure: "decide later", invariant: "keeps the class"};
   const KEYS = {1: "spurious", y: "spurious", 2: "legitimate", n: "legitimate", 3: "unsure", u: "unsure"};
-  const server = window.parent !== window ? window.parent.ntkit : undefined; // of a run that waits
+  let server; // of a run that waits, if the page is in its window
+  try {
+    server = window.parent.ntkit;
+  } catch {
+    server = undefined; // in a frame of somebody else
+  }
+  const waits = () => server.state.writes && server.state.phase === "asking";
+  document.body.classList.toggle("waits", Boolean(server));
   let given = new Map();
   let kept = true;
 
@@ -49,6 +56,7 @@
   }
 
   function show(news = "") {
+    for (const button of document.querySelectorAll("[data-answer]")) button.disabled = server ? !waits() : false;
     cards.forEach((card, i) => {
       const answer = given.get(entries[i].name)?.answer;
       card.querySelector(".state").textContent = answer ? `✓ ${WORDS[answer]}` : "";
@@ -58,7 +66,7 @@
     const answers = [...given.values()].map((said) => said.answer);
     const when = answers.some((said) => said === "spurious" || said === "invariant") ? "spurious" : answers.length ? "others" : "none";
     for (const part of document.querySelectorAll("[data-when]")) part.hidden = part.dataset.when !== when;
-    save.disabled = server ? !server.state?.writes : !given.size;
+    save.disabled = server ? !waits() : !given.size;
     if (server) save.textContent = when === "spurious" ? "Repair the model" : "End without a repair";
     const changes = [...given.keys()].filter((finding) => finding.startsWith("change ")).length;
     const questions = document.querySelectorAll(".finding").length;
@@ -71,10 +79,7 @@
     const finding = entries[i].name;
     if (!cards[i].querySelector(`[data-answer="${value}"]`)) value = "invariant"; // the yes for a change
     const again = given.get(finding)?.answer === value;
-    if (server && !server.state?.writes) {
-      show("Another window answers.");
-      return;
-    }
+    if (server && !waits()) return;
     if (again) given.delete(finding);
     else given.set(finding, {answer: value, at: new Date().toISOString()});
     keep({name: finding, answer: again ? null : value});

@@ -294,7 +294,10 @@ def debias(
     partly = partly and partly.without_copies(places)
     said = gather_named(spurious, changes_given(invariant), on_findings, model, reader)
     said.check(reader, early=True)
-    asks = not (method is not None or said or partly is not None or settings.new_head)
+    ordered = method is not None or partly is not None or settings.new_head
+    # Who sits at a window can change what was answered before.
+    again = settings.review is not None and spurious is None and invariant is None
+    asks = not ordered and (again or not said)
     looked_at = () if ask is None or method is not None or settings.new_head else said.unseen
     unseen = [*map(change_named, looked_at)]
     _check_method(order, said, partly, asks=asks)
@@ -620,7 +623,8 @@ def _asked(
         names = [change.name for change in changes]
         tested = tuple(each for each in audit.changes.changes if each.row.name in names)
         audit = replace(audit, changes=replace(audit.changes, changes=tested))
-    if ask is None or not (changes or findings):
+    again = order.settings.review is not None and audit.questions
+    if ask is None or not (changes or findings or again):
         return result
     before, out = result.answers.answers, order.out
     for answer in ask(audit, findings):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from ntkit.exceptions import MissingDependencyError
@@ -47,6 +48,21 @@ class InNotebook:
 
         shown = self._shown()
         return notebook_html(shown.lines, shown.tables)
+
+
+class PageInNotebook:
+    """A page inside a notebook's cell; it works offline and cannot reach the notebook."""
+
+    def __init__(self, page: str, height: int) -> None:
+        self.page, self.height = page, height
+
+    def _repr_html_(self) -> str:
+        # Without allow-same-origin, scripts of the page see nothing outside their frame.
+        return (
+            '<iframe title="ntkit" sandbox="allow-scripts allow-downloads" '
+            f'style="width: 100%; height: {self.height:d}px; border: 0" '
+            f'srcdoc="{escape(self.page)}"></iframe>'
+        )
 
 
 def bar_of(row: Any) -> Bar | None:

@@ -420,10 +420,18 @@ def _steps(order: Order, data: Prepared, result: DebiasResult) -> list[tuple[str
     old, copy = quoted(from_here(original.path)), "copy" if os.name == "nt" else "cp"
     folder = from_here(folder)
     back = f"ntkit export --undo {quoted(folder)} -o {old} --force"
-    return [
+    steps = [
         ("Keep it", "Replace the original model.", f"{copy} {quoted(new)} {old}"),
         ("Go back", f"Put the original back; the folder {folder} keeps its head.", back),
     ]
+    sources = data.sets["test"].sources if "test" in data.sets else ()
+    if sources and result.check_command and " with samples as TEST" not in result.check_command:
+        of_file = {"old": original.path, "new": folder / MODEL_FILE, "data": sources[0]}
+        paths = [f"\n    {n}: {json.dumps(str(from_here(path)))}" for n, path in of_file.items()]
+        job = f"- uses: OWNER/ntkit@REF\n  with:{''.join(paths)}"
+        ci = "This command fails if the new model is worse. Below it, a step for GitHub Actions."
+        steps.append(("Check it in CI", ci, f"{result.check_command}\n\n{job}"))
+    return steps
 
 
 def _another_share(order: Order, choice: Choice) -> str:

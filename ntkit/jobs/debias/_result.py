@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ntkit._doc import documented
-from ntkit._shown import InNotebook, NotebookView, ShownTable, bar_of, frame_of
+from ntkit._shown import InNotebook, NotebookView, PageInNotebook, ShownTable, bar_of, frame_of
 from ntkit._text import (
     Markdown,
     counted,
@@ -25,8 +25,10 @@ from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.attributes.feature_set import FEWEST
 from ntkit.attributes.findings import NAMELESS, Finding
+from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.jobs.audit import Answers, Audit
+from ntkit.jobs.audit.files import audit_files
 from ntkit.jobs.check import Limits
 from ntkit.jobs.command_line import quoted
 from ntkit.jobs.debias._accuracy_cost import AccuracyCost
@@ -42,6 +44,7 @@ from ntkit.jobs.debias._outcome import (
 )
 from ntkit.jobs.debias._settings import AUDIT_FILES, MODEL_FILE, REPORT_FILE
 from ntkit.model import FrozenModel
+from ntkit.model.frozen_model import name_of
 from ntkit.pages.audit_page import question_of
 from ntkit.verification import Verification
 
@@ -349,6 +352,12 @@ class DebiasResult(Judgement):
             cells = (_with_spread(getattr(c, key), c.spread.get(key)) for key in keys)
             rows.append([title, *cells])
         return plain_table(rows, "<" + ">" * len(keys))
+
+    def show(self, height: int = 800) -> PageInNotebook:
+        """The report inside a notebook's cell; ``height`` is in pixels. It needs ``out=``."""
+        if self.path is None:
+            raise InputError("A repair without out= has no report to show. Pass out=FOLDER.")
+        return PageInNotebook((self.path / REPORT_FILE).read_text(encoding="utf-8"), height)
 
     def _shown(self) -> NotebookView:
         groups = [row for each in deciding_groups(self.outcome.groups) for row in each.rows]
@@ -675,6 +684,11 @@ class FindingsResult(InNotebook):
 
     def __str__(self) -> str:
         return self.summary()
+
+    def show(self, height: int = 800) -> PageInNotebook:
+        """The page of questions inside a notebook's cell; ``height`` is in pixels."""
+        files = audit_files(self.audit, title=name_of(self.model))
+        return PageInNotebook(files["audit.html"], height)
 
     def _shown(self) -> NotebookView:
         rows = [["question", "accuracy"]]

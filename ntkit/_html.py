@@ -39,7 +39,8 @@ def offline_page(template: str, /, **values: Any) -> str:
     # Pages with a script share a further style. Values are escaped, and forbidden characters are
     # replaced.
     style, script = _parts(template)
-    values |= {"policy": policy_of(template), "style": Markup(style), "script": Markup(script)}
+    parts = {"policy": policy_of(template), "style": Markup(style), "script": Markup(script)}
+    values = parts | values
     return rendered(f"{template}.html.jinja", **values)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes.answers import Answers
 from ntkit.cli import _options as o
 from ntkit.cli._questions import asks_in_terminal, can_ask
-from ntkit.cli._window import Idle, Window, refuse_browser
+from ntkit.cli._window import Idle, Window
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import DeployError, InputError
 from ntkit.jobs.command_line import options_again, quoted, started_by
@@ -75,8 +74,7 @@ def run_debias(options: o.DebiasOptions, context: typer.Context) -> None:
     _check_sets(a, out)
     assert a.sets.model is not None
     assert out is not None
-    if a.window.browser:
-        refuse_browser(no_input=a.said.no_input, json=a.running.json)
+    a.window.check(json=a.running.json, no_input=a.said.no_input)
     _check_outputs(a, out)
     model = _loaded(a.sets.model, a.model_options, new_head=a.fit.new_head)
     method = _ordered(a.fit, a.running.seed)
@@ -90,7 +88,7 @@ def run_debias(options: o.DebiasOptions, context: typer.Context) -> None:
         settings = o.settings_of(context, merged)
         with started_by(o.command_line(), plain_arguments(arguments), settings):
             told = answers or arguments["labels"]
-            with _window(a, out) as window:
+            with a.window.opened(out, a.sets.model.name) as window:
                 result = _repaired(a, model, samples, out, method, told, window, asks=asks)
                 if window is not None:
                     window.finish(result)
@@ -212,14 +210,6 @@ def _repaired(
             review=None if window is None else window.review,
         ),
     )
-
-
-def _window(a: o.DebiasOptions, out: Path) -> Window | nullcontext[None]:
-    """The window of the run, if one is wanted."""
-    if not a.window.browser:
-        return nullcontext()
-    title = "" if a.sets.model is None else a.sets.model.name
-    return Window(out, title, a.window.allow_host or (), a.window.idle)
 
 
 def _show(result: Any, options: o.DebiasOptions) -> None:

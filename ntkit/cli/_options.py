@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import inspect
 import io
+import os
 import re
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import nullcontext
 from copy import copy
 from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from functools import partial, wraps
@@ -31,6 +33,7 @@ from ntkit.cli._settings import settings_of as settings_of  # for the commands
 from ntkit.exceptions import InputError
 
 if TYPE_CHECKING:  # a library of these takes seconds to import, which --help need not wait for
+    from ntkit.cli._window import Window
     from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing
     from ntkit.head import LinearHead
     from ntkit.jobs.tables import TableRoles
@@ -456,13 +459,30 @@ class DebiasSaid:
 class WindowOptions:
     """A run in the person's browser."""
 
-    browser: bool = switch("--browser", "Answer and choose in your browser.")
+    browser: bool = switch("--browser", "Answer and choose in your browser.", OUTPUT)
     idle: float | None = of_output(
         "With --browser: end after N minutes without an answer.", "N", min=0
     )
     allow_host: list[str] | None = of_output(
         "With --browser: another name of this machine; repeatable.", "NAME"
     )
+
+    def check(self, *, json: bool, no_input: bool = False) -> None:
+        """Raise an error if nobody can sit at a browser."""
+        if self.browser and (
+            no_input or json or os.environ.get("CI", "").lower() not in ("", "0", "false")
+        ):
+            raise InputError(
+                "--browser waits for a person. Omit it with --no-input, --json and in CI, and name "
+                "what must not matter: --spurious NAME or --answers FILE."
+            )
+
+    def opened(self, out: Path, title: str) -> Window | nullcontext[None]:
+        """The window of a run, if one is wanted."""
+        from ntkit.cli._window import Window
+
+        hosts = self.allow_host or ()
+        return Window(out, title, hosts, self.idle) if self.browser else nullcontext()
 
 
 @dataclass(frozen=True)

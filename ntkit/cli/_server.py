@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 SECRET, TAB = "X-Ntkit-Secret", "X-Ntkit-Tab"
 """Headers of each request: the secret, and the number that a window gave itself."""
-_LARGEST = 1 << 16  # bytes of what a window sends
+_LARGEST = 1 << 20  # bytes of what a window sends
 _PATIENCE = 10  # seconds until a silent connection is closed, or the writing window counts as gone
 _MOST_CONNECTIONS = 64
 Heard = Callable[[str, Mapping[str, Any]], None]

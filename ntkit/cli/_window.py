@@ -15,20 +15,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ntkit._html import policy_of
 from ntkit._messages import watched
+from ntkit._output import new_file
 from ntkit._text import shortened
 from ntkit.attributes.answers import Answer, read_answers
 from ntkit.attributes.findings import Finding
 from ntkit.cli._questions import n_seen
 from ntkit.cli._say import say
 from ntkit.cli._server import Server
-from ntkit.exceptions import InputError, NtkitError
+from ntkit.exceptions import NtkitError
 from ntkit.jobs.audit import Audit
 from ntkit.jobs.command_line import from_here, quoted
 from ntkit.jobs.debias import ANSWERS_FILE, REPORT_FILE, DebiasResult, Step
+from ntkit.jobs.label import PAGE
 from ntkit.pages.change_cards import may_confirm
-from ntkit.pages.window_page import steps_html, window_html
+from ntkit.pages.window_page import WINDOW_POLICY, steps_html, window_html
 
 _LONGEST_NAME = 200
 _CHANCE = 15  # seconds that a window has to fetch the last page
@@ -58,8 +59,7 @@ class Window:
         self._done: threading.Event | None = None
         self._told = 0  # times that a window heard of the end
         page = window_html(title)
-        policy = policy_of("window", "audit", "label", "report", "steps")
-        policy += "; connect-src 'self'; frame-ancestors 'none'"
+        policy = f"{WINDOW_POLICY}; frame-ancestors 'none'"
         hears = self._hears
         self.server = Server(page, policy, self._state, lambda: self.content, hears, hosts)
 
@@ -131,6 +131,21 @@ class Window:
         number = int(self._next())
         self._show("working")
         return number
+
+    def label(self, table: Path) -> bool:
+        """Keep the labels of a batch in a table at once; whether to ask about the next samples."""
+
+        def kept(values: Mapping[str, Any]) -> None:
+            with new_file(table) as file:
+                file.write_text(str(values["table"]), encoding="utf-8", newline="")
+
+        page = (self.out / PAGE).read_text(encoding="utf-8")
+        said = {"labels": kept, "next": lambda values: True, "end": lambda values: False}
+        self._show("labelling", page, said)
+        while (more := self._next()) is None:
+            pass
+        self._show("working" if more else "ended", "" if more else page)
+        return bool(more)
 
     def finish(self, result: Any) -> None:
         """Show the report, or the findings without one, and what the run decided."""
@@ -240,12 +255,3 @@ def _has_browser() -> bool:
     except webbrowser.Error:
         return False
     return Path(name).name not in _TEXT_BROWSERS
-
-
-def refuse_browser(*, no_input: bool, json: bool) -> None:
-    """Raise an error if nobody can sit at a browser."""
-    if no_input or json or os.environ.get("CI", "").lower() not in ("", "0", "false"):
-        raise InputError(
-            "--browser waits for a person. Omit it with --no-input, --json and in CI, and name "
-            "what must not matter: --spurious NAME or --answers FILE."
-        )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +45,6 @@ def command(
     import numpy as np
 
     from ntkit import FrozenModel
-    from ntkit.cli._window import Window, refuse_browser
     from ntkit.datasets import load_scanned_digits
     from ntkit.exceptions import InputError
     from ntkit.jobs.check import check
@@ -55,8 +53,7 @@ def command(
 
     if window.browser and out is None:
         raise InputError("--browser needs -o FOLDER, where the demo keeps your answers.")
-    if window.browser:
-        refuse_browser(no_input=False, json=json)
+    window.check(json=json)
     if force and out is not None:
         _forget(out)
     digits = load_scanned_digits()
@@ -65,10 +62,7 @@ def command(
     model = FrozenModel.load(digits.model_path, classes=[*names])
     test = digits.X_test, names[digits.y_test], groups[digits.groups_test]
     o.say(_STORY, err=json)
-    opened: Window | nullcontext[None] = nullcontext()
-    if window.browser and out is not None:
-        opened = Window(out, "demo", window.allow_host or (), window.idle)
-    with opened as shown:
+    with window.opened(out or Path(), "demo") as shown:
         result = debias(
             model,
             (digits.X_train, names[digits.y_train]),

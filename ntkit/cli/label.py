@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ def command(
     model_options: o.ModelOptions,
     data_options: o.DataOptions,
     run: o.RunOptions,
+    window: o.WindowOptions,
     context: typer.Context,
 ) -> None:
     """Ask a person to label some samples.
@@ -54,11 +57,15 @@ def command(
     ntkit asks about the model's errors first, and about no sample twice. The file answers.json in
     OUT keeps all labels, for ntkit debias --answers.
 
+    With --browser, a page opens by itself. ntkit keeps each label at once, and asks about the next
+    samples until you end.
+
     With --check, ntkit asks about twelve samples of a table that a program filled in. It compares
     the labels with the table's answers, and says whether to use the table.
 
     Example: ntkit label classifier.onnx images/train -o water/ --check water.csv
     """
+    from ntkit.cli._window import Idle
     from ntkit.jobs.command_line import started_by
     from ntkit.jobs.label import check_table, label_samples, of_one_label
     from ntkit.jobs.label_tables import AnswerTable
@@ -73,7 +80,10 @@ def command(
         "random_state": run.seed,
         "verbose": not run.quiet,
     }
+    window.check(json=run.json)
     if asked.check is not None:
+        if window.browser:
+            raise InputError("--browser cannot be combined with --check. Omit one of them.")
         if asked.batch is not None:
             raise InputError("--batch cannot be combined with --check, which asks about twelve.")
         of_check = samples if run.json else replace(samples, notes=())  # the reader printed them
@@ -88,4 +98,14 @@ def command(
     shared |= run.running
     with started_by(None, settings=o.settings_of(context)):
         asking = label_samples(frozen, samples, out, **shared)
+        with window.opened(out, model.name) as shown, suppress(Idle):
+            more = shown is not None
+            while shown is not None and more and asking.asked:
+                more = shown.label(_free(out))
+                asking = label_samples(frozen, samples, out, **shared)
     o.show(asking, json=run.json, notes=asking.notes[len(samples.notes) :])
+
+
+def _free(out: Path) -> Path:
+    """A file for labels that does not exist yet."""
+    return next(file for n in count(1) if not (file := out / f"labels-{n}.csv").exists())

@@ -10,6 +10,14 @@
   const saving = document.getElementById("save");
   const place = `ntkit-label-${settings.digest}`;
   const shown = [...settings.values, "cannot tell"];
+  let server; // of a run that waits, if the page is in its window
+  try {
+    server = window.parent.ntkit;
+  } catch {
+    server = undefined; // in a frame of somebody else
+  }
+  document.body.classList.toggle("waits", Boolean(server));
+  const ending = document.getElementById("end");
   let log = []; // [sample, value] of every key press, in order; the last one of a sample counts
   let at = 0;
   let kept = true;
@@ -36,6 +44,8 @@
     } catch {
       kept = false;
     }
+    if (server)
+      server.say("labels", {table: table()}).catch((error) => show(error.message));
   }
 
   function next(from) {
@@ -55,10 +65,14 @@
       button.setAttribute("aria-pressed", String(done.get(at) === Number(button.dataset.value)));
     document.querySelector("progress").value = done.size;
     undoing.disabled = saving.disabled = !log.length;
+    if (server) {
+      saving.firstChild.textContent = "Next samples ";
+      saving.disabled = ending.disabled = !server.state.writes || server.state.phase !== "labelling";
+    }
     viewing.firstChild.textContent = main.classList.contains("grid") ? "One at a time " : "Grid ";
     const all = done.size === samples.length;
-    const counted = all ? `All ${samples.length} labelled.${saved ? "" : " Save them."}` : `${done.size} of ${samples.length} labelled.`;
-    const warning = kept || saved ? "" : " This browser does not keep labels. Save them before you close the page.";
+    const counted = all ? `All ${samples.length} labelled.${saved || server ? "" : " Save them."}` : `${done.size} of ${samples.length} labelled.`;
+    const warning = kept || saved || server ? "" : " This browser does not keep labels. Save them before you close the page.";
     said.textContent = [counted, news].filter(Boolean).join(" ") + warning;
     if (main.classList.contains("grid")) samples[at].scrollIntoView({block: "nearest"});
     else window.scrollTo(0, 0);
@@ -98,12 +112,25 @@
     return second < 0 ? samples.length : second;
   }
 
-  function download() {
-    if (!log.length) return;
+  function table() {
     const done = given();
     const cell = (i) => (done.has(i) ? settings.cells[done.get(i)] ?? "?" : "");
     const lines = names.map((name, i) => `${name},${cell(i)}`);
-    const file = new Blob(["\ufeff", [settings.header, ...lines, ""].join("\r\n")], {type: "text/csv"});
+    return `\ufeff${[settings.header, ...lines, ""].join("\r\n")}`;
+  }
+
+  function go_on(word) {
+    saving.disabled = ending.disabled = true;
+    server.say(word, {}).catch((error) => show(error.message));
+  }
+
+  function download() {
+    if (server) {
+      go_on("next");
+      return;
+    }
+    if (!log.length) return;
+    const file = new Blob([table()], {type: "text/csv"});
     const link = document.createElement("a");
     link.href = URL.createObjectURL(file);
     link.download = "labels.csv";
@@ -119,6 +146,8 @@
   undoing.addEventListener("click", undo);
   viewing.addEventListener("click", view);
   saving.addEventListener("click", download);
+  ending.addEventListener("click", () => go_on("end"));
+  window.addEventListener("ntkit", () => show());
   document.addEventListener("keydown", (event) => {
     const digit = /^[0-9]$/.test(event.key);
     if ((event.ctrlKey || event.metaKey) && event.key === "z") undo();

@@ -7,7 +7,7 @@
   const progress = document.getElementById("progress");
   const count = document.getElementById("count");
   const WAIT = 700; // milliseconds between two looks
-  const WORDS = {working: "ntkit works.", asking: "Your answers are kept at once.", deciding: "Choose a step.", ended: "ntkit has ended."};
+  const WORDS = {working: "ntkit works.", asking: "Your answers are kept at once.", labelling: "Your labels are kept at once.", deciding: "Choose a step.", ended: "ntkit has ended."};
   let secret = location.hash.slice(1);
   let tab = "";
   let version = -1;
@@ -65,6 +65,7 @@
       }
       const news = await answer.json();
       if (news.version !== version && news.has_page) {
+        state = news; // for the page as it begins
         const page = await asked("/page");
         frame.srcdoc = await page.text();
         await new Promise((loaded) => frame.addEventListener("load", loaded, {once: true}));

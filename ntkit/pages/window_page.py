@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ntkit._html import offline_page
+from ntkit._html import offline_page, policy_of
 
 _SHOWN = 8  # groups of a step
 
 
+WINDOW_POLICY = f"{policy_of('window', 'audit', 'label', 'report', 'steps')}; connect-src 'self'"
+"""What the window may do: what its pages may, and ask the server that it comes from."""
+
+
 def window_html(title: str) -> str:
     """The page that asks the run for its state and shows the run's pages."""
-    return offline_page("window", title=title)
+    return offline_page("window", title=title, policy=WINDOW_POLICY)
 
 
 def steps_html(title: str, steps: Sequence[Mapping[str, Any]]) -> str:

@@ -22,7 +22,7 @@ from ntkit.jobs.debias._complaints import LIMIT
 COMMANDS = typer.main.get_command(app).commands
 GROUPS = {
     "Look": ["audit", "label", "inspect"],
-    "Repair": ["debias", "export"],
+    "Repair": ["debias", "open", "export"],
     "Check": ["check", "predict", "verify", "parity"],
     "Steps": ["embed", "merge", "fit"],
     "Help": ["demo", "doctor"],

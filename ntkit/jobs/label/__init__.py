@@ -3,6 +3,7 @@
 from ntkit.attributes.answers import Labels
 from ntkit.attributes.answers import read_labels as read_labels
 from ntkit.jobs.label._check import check_table as check_table  # for the command line
+from ntkit.jobs.label._files import PAGE as PAGE
 from ntkit.jobs.label._label import label_samples
 from ntkit.jobs.label._label import of_one_label as of_one_label
 from ntkit.jobs.label._progress import Labelling, margins_of, next_questions, progress

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import fields, is_dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import typer
 
-from ntkit._disk import read_json
+from ntkit._disk import alone_in, read_json
 from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes.answers import Answers
 from ntkit.cli import _options as o
-from ntkit.cli._questions import asks_in_terminal, can_ask
-from ntkit.cli._window import Idle, Window
+from ntkit.cli._questions import ToBrowser, asks_in_terminal, can_ask
+from ntkit.cli._window import REPAIR, Idle, Window
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import DeployError, InputError
 from ntkit.jobs.command_line import options_again, quoted, started_by
@@ -88,10 +90,15 @@ def run_debias(options: o.DebiasOptions, context: typer.Context) -> None:
         settings = o.settings_of(context, merged)
         with started_by(o.command_line(), plain_arguments(arguments), settings):
             told = answers or arguments["labels"]
-            with a.window.opened(out, a.sets.model.name) as window:
+            # Two windows on one run would write the same answers.
+            alone = alone_in(out) if a.window.browser and out.exists() else nullcontext()
+            with alone, a.window.opened(out, a.sets.model.name) as window:
                 result = _repaired(a, model, samples, out, method, told, window, asks=asks)
                 if window is not None:
                     window.finish(result)
+    except ToBrowser:
+        go_on_in_browser(out)
+        return
     except Idle as error:
         o.say(str(error))
         raise typer.Exit(OPEN) from None
@@ -107,6 +114,20 @@ def run_debias(options: o.DebiasOptions, context: typer.Context) -> None:
         raise typer.Exit(OPEN)
     if isinstance(result, DebiasResult) and not new:
         raise typer.Exit(NOT_BETTER)
+
+
+def go_on_in_browser(run: Path, idle: float | None = None, hosts: Sequence[str] = ()) -> None:
+    """Go on with a run in the browser; a second repair goes to a folder inside the run's."""
+    from ntkit.cli import main  # it imports this module when it runs
+
+    words = ["debias", "--from", str(run), "--browser"]
+    if (run / HEADS_FILE).is_file():
+        number = next(n for n in count(2) if not (run / f"{REPAIR}{n}").exists())
+        words += ["--out", str(run / f"{REPAIR}{number}")]
+    words += [] if idle is None else ["--idle", f"{idle:g}"]
+    for name in hosts:
+        words += ["--allow-host", name]
+    main(words)
 
 
 def _arguments(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import webbrowser
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,11 @@ from ntkit.pages.change_cards import KEEPS_THE_CLASS, SEEN, change_in_words, may
 _MOST = 3  # questions of a run
 _EXAMPLES, _MORE = 2, 6  # of each value
 _LONGEST = 160  # characters of a text
-_CHOICES = "[y]es, ignore it / [n]o, it matters / [?] show more / [o]pen the page / Enter: later"
+_CHOICES = "[y]es, ignore it / [n]o, it matters / [?] show more / [o]pen a browser / Enter: later"
+
+
+class ToBrowser(Exception):
+    """The person wants to go on in a browser."""
 
 
 def can_ask() -> bool:
@@ -47,7 +50,7 @@ def asks_in_terminal(page: Path) -> Callable[[Audit, tuple[Finding, ...]], Itera
             _say(f"\nQuestion {number} of {len(findings)}, on {subject}:")
             _say(f"  {shares_of(finding)}")
             _show(audit, finding, _EXAMPLES)
-            answer_text = _answer_on(audit, finding, page)
+            answer_text = _answer_on(audit, finding)
             if answer_text is None:
                 return
             if answer_text:
@@ -80,9 +83,8 @@ def _on_change(change: ChangeFinding, page: Path) -> list[Answer] | None:
     _say(f"\n{change_in_words(change.row.name)}: {flips}. {SEEN} copies are on the page: {page}")
     stays = _replied(
         f"{KEEPS_THE_CLASS} If it does, changed copies repair the model as well.\n"
-        "[y]es / [n]o, the change touches the subject / [o]pen the page / Enter: later: ",
+        "[y]es / [n]o, the change touches the subject / [o]pen a browser / Enter: later: ",
         {"": "", "y": "invariant", "n": "legitimate"},
-        page,
     )
     if stays is None:
         return None
@@ -95,18 +97,17 @@ def n_seen(change: ChangeFinding) -> int:
     return min(len([*each.images_of(every)]) for each in (change.before, change.after))
 
 
-def _answer_on(audit: Audit, finding: Finding, page: Path) -> str | None:
+def _answer_on(audit: Audit, finding: Finding) -> str | None:
     """The answer on a finding; empty for later, None if the input has ended."""
     return _replied(
         f"{question_of(finding)}\n{_CHOICES}: ",
         {"": "", "y": "spurious", "n": "legitimate"},
-        page,
         lambda: _show(audit, finding, _MORE),
     )
 
 
 def _replied(
-    prompt: str, answers: Mapping[str, str], page: Path, show: Callable[[], None] | None = None
+    prompt: str, answers: Mapping[str, str], show: Callable[[], None] | None = None
 ) -> str | None:
     """The answer that a typed reply stands for; None if the input has ended."""
     while True:
@@ -119,8 +120,7 @@ def _replied(
         if reply in ("", "y", "yes", "n", "no"):
             return answers[reply[:1]]
         if reply in ("o", "open"):
-            webbrowser.open(page.resolve().as_uri())
-            _say(f"The page: {page}")
+            raise ToBrowser
         elif reply == "?" and show is not None:
             show()
             _say("")

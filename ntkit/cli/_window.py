@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ntkit._disk import read_json
 from ntkit._messages import watched
 from ntkit._output import new_file
 from ntkit._text import shortened
@@ -31,8 +32,11 @@ from ntkit.jobs.label import PAGE
 from ntkit.pages.change_cards import may_confirm
 from ntkit.pages.window_page import WINDOW_POLICY, steps_html, window_html
 
+REPAIR = "repair-"
+"""Folders of further repairs inside that of a run begin so."""
 _LONGEST_NAME = 200
 _CHANCE = 15  # seconds that a window has to fetch the last page
+_LARGEST, RESULT = 16 << 20, "result.json"
 _TEXT_BROWSERS = ("www-browser", "links", "elinks", "lynx", "w3m")
 
 
@@ -53,7 +57,7 @@ class Window:
         self.phase, self.version = "working", 0
         self.progress: dict[str, Any] | None = None
         self.answers: dict[str, dict[str, Any]] = {}
-        self.content, self.message = "", ""
+        self.content, self.message, self.repairs = "", "", list[list[str]]()
         self._allowed: dict[str, Callable[[Mapping[str, Any]], Any]] = {}
         self._said = queue.Queue[tuple[Any, threading.Event]]()
         self._done: threading.Event | None = None
@@ -152,6 +156,7 @@ class Window:
         pages = (self.out / name for name in (REPORT_FILE, "audit.html"))
         page = next((each.read_text(encoding="utf-8") for each in pages if each.is_file()), "")
         tells = result.decision if isinstance(result, DebiasResult) else result.headline
+        self.repairs = _repairs(self.out)
         self._show("ended", page, message=f"{tells()} ntkit has ended.")
 
     # -- what the server calls ---------------------------------------------------------------
@@ -166,6 +171,7 @@ class Window:
                 "answers": dict(self.answers),
                 "message": self.message,
                 "has_page": bool(self.content),
+                "repairs": self.repairs,
             }
 
     def _hears(self, word: str, values: Mapping[str, Any]) -> None:
@@ -242,6 +248,17 @@ class Window:
                 target=webbrowser.open, args=(file.as_uri(),), daemon=True
             ).start()  # some wait until the browser is closed
         return file
+
+
+def _repairs(out: Path) -> list[list[str]]:
+    """Folder and first line of each repair of a run, if there are several."""
+    run = out.parent if out.name.startswith(REPAIR) else out
+    told = list[list[str]]()
+    for folder in (run, *sorted(run.glob(f"{REPAIR}*"))):
+        with suppress(NtkitError, KeyError, TypeError):
+            record = read_json(folder / RESULT, largest=_LARGEST, wanted="the result of a repair")
+            told.append([str(from_here(folder)), str(record["headline"])])
+    return told if len(told) > 1 else []
 
 
 def _has_browser() -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from pathlib import Path
 
 from ntkit.cli import _options as o
@@ -25,14 +24,6 @@ def command(
 
     Exit codes: as for ntkit debias.
     """
-    from ntkit.cli import main
-    from ntkit.jobs.debias import HEADS_FILE
+    from ntkit.cli._debias_run import go_on_in_browser
 
-    words = ["debias", "--from", str(run), "--browser"]
-    if (run / HEADS_FILE).is_file():
-        number = next(n for n in count(2) if not (run / f"repair-{n}").exists())
-        words += ["--out", str(run / f"repair-{number}")]
-    words += [] if window.idle is None else ["--idle", f"{window.idle:g}"]
-    for name in window.allow_host or ():
-        words += ["--allow-host", name]
-    main(words)
+    go_on_in_browser(run, window.idle, window.allow_host or ())

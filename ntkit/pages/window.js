@@ -53,6 +53,13 @@
     working.hidden = state.has_page;
     frame.hidden = !state.has_page;
     if (!frame.hidden) frame.contentWindow?.dispatchEvent(new Event("ntkit"));
+    const repairs = document.getElementById("repairs");
+    repairs.hidden = !state.repairs.length;
+    repairs.lastElementChild.replaceChildren(...state.repairs.flatMap((pair) => ["dt", "dd"].map((kind, i) => {
+      const item = document.createElement(kind);
+      item.textContent = pair[i];
+      return item;
+    })));
     over = state.phase === "ended";
   }
 

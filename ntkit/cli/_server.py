@@ -109,7 +109,7 @@ class _Threads(ThreadingHTTPServer):
             self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that breaks is no error of the run."""
+        """A connection that breaks does not end the run."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -38,36 +38,29 @@ def offline_page(template: str, /, **values: Any) -> str:
     """Render a page with the style and the script of the same name, if there is a script."""
     # Pages with a script share a further style. Values are escaped, and forbidden characters are
     # replaced.
-    style, script = _parts(template)
-    parts = {"policy": policy_of(template), "style": Markup(style), "script": Markup(script)}
-    values = parts | values
+    style, script, policy = parts_of(template)
+    values = {"policy": policy, "style": Markup(style), "script": Markup(script)} | values
     return rendered(f"{template}.html.jinja", **values)
 
 
-def _parts(template: str) -> tuple[str, str]:
-    """The style and the script of a page."""
-    style, script = (_HERE / f"{template}.css").read_text(encoding="utf-8"), ""
-    if (_HERE / f"{template}.js").is_file():
-        style = (_HERE / "offline.css").read_text(encoding="utf-8") + style
-        script = (_HERE / f"{template}.js").read_text(encoding="utf-8")
-    return style, script
-
-
-def policy_of(*templates: str) -> str:
-    """The security policy of pages: only their own styles and scripts, and images inside them."""
-    styles, scripts = zip(*map(_parts, templates), strict=True)
+def parts_of(*templates: str) -> tuple[str, str, str]:
+    """Style and script of the last page, and the policy that lets all pages run theirs alone."""
+    styles, scripts = list[str](), list[str]()
+    for template in templates:
+        styles.append((_HERE / f"{template}.css").read_text(encoding="utf-8"))
+        if (_HERE / f"{template}.js").is_file():
+            styles[-1] = (_HERE / "offline.css").read_text(encoding="utf-8") + styles[-1]
+            scripts.append((_HERE / f"{template}.js").read_text(encoding="utf-8"))
     of_styles, of_scripts = (
-        " ".join(
-            f"'sha256-{b64encode(sha256(each.encode()).digest()).decode()}'"
-            for each in filter(None, parts)
-        )
+        " ".join(f"'sha256-{b64encode(sha256(each.encode()).digest()).decode()}'" for each in parts)
         for parts in (styles, scripts)
     )
     of_scripts = of_scripts or "'none'"
-    return (
+    policy = (
         f"default-src 'none'; img-src data:; style-src {of_styles}; "
         f"script-src {of_scripts}; base-uri 'none'; form-action 'none'"
     )
+    return styles[-1], "".join(scripts[-1:]), policy
 
 
 def rendered(template: str, /, **values: Any) -> str:

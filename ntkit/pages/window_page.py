@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ntkit._html import offline_page, policy_of
+from ntkit._html import offline_page, parts_of
 
 _SHOWN = 8  # groups of a step
 
 
-WINDOW_POLICY = f"{policy_of('window', 'audit', 'label', 'report', 'steps')}; connect-src 'self'"
+WINDOW_POLICY = f"{parts_of('window', 'audit', 'label', 'report', 'steps')[-1]}; connect-src 'self'"
 """What the window may do: what its pages may, and ask the server that it comes from."""
 
 

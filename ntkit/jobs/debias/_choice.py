@@ -136,7 +136,8 @@ def _interpolated(
     cost = best or among[-1]  # else of the whole new head
     if (review := order.settings.review) is not None:
         steps = [
-            Step(each, _outcome_at(comparison, order, name, each.t), each is cost) for each in costs
+            Step(each, repair_outcome(comparison, order, name, each.t), each is cost)
+            for each in costs
         ]
         cost = costs[review(steps)]
     head = mixed(comparison.original, head_of(clf), cost.t, comparison.train.X)
@@ -231,16 +232,13 @@ def best_by_change(comparison: Comparison, names: Sequence[str]) -> tuple[str, d
     return min(good, key=lambda name: flips[name]), scores
 
 
-def repair_outcome(choice: Choice, order: Order) -> RepairOutcome:
-    """How the new head compares with the original one, by the groups of what was named."""
-    t = choice.accuracy_cost.t
-    return _outcome_at(choice.comparison, order, choice.name, t, choice.after)
-
-
-def _outcome_at(
+def repair_outcome(
     comparison: Comparison, order: Order, name: str, t: float, tested: Array | None = None
 ) -> RepairOutcome:
-    """Outcome of a step of the interpolation; without predictions of the test set, it is unread."""
+    """How a step of the interpolation compares with the original head, by what was named.
+
+    ``tested`` are its predictions of the test set, which is not read without them.
+    """
     plan, card, test = comparison.plan, comparison.scorecard, comparison.test
     pool, rows, of_average = comparison.pool, comparison.pool.of_validation, slice(None)
     where = "validation set"

@@ -79,7 +79,10 @@ def drafted(
 ) -> DebiasResult:
     """Result of a repair, before anything is written or verified."""
     comparison, clf, new_head = choice.comparison, choice.estimator, order.settings.new_head
-    plan, outcome = comparison.plan, repair_outcome(choice, order)
+    plan, outcome = (
+        comparison.plan,
+        repair_outcome(comparison, order, choice.name, choice.accuracy_cost.t, choice.after),
+    )
     if plan.judges is Judges.TEST and outcome.where != TEST:
         told = "The test set does not judge, but validation samples do: it has too few of a group."
         data = data.noting(told, cautions=[told])

@@ -151,7 +151,11 @@ _KEPT = (*AUDIT_FILES, RUN_FILE, *map(embeddings_file, ("train", "validation", "
 
 @dataclass(frozen=True)
 class Order:
-    """A repair as its caller ordered it; ``goes_on`` if an earlier run wrote the output folder."""
+    """A repair as its caller ordered it.
+
+    ``goes_on`` says whether an earlier run wrote the output folder, and ``has_shown_test`` whether
+    who chooses the step can know results on the test set from an earlier report.
+    """
 
     method: Any
     max_cost: float
@@ -162,6 +166,7 @@ class Order:
     force: bool
     settings: DebiasSettings
     goes_on: bool
+    has_shown_test: bool
 
     @classmethod
     def of(
@@ -204,18 +209,13 @@ class Order:
             check_folder(deploy, force=force)
             if out is not None:
                 refuse_nested(out, deploy)
-        return cls(method, max_cost, out, resume, deploy, device, force, settings, goes_on)
+        shown = settings.review is not None and resume is not None
+        shown &= (Path(resume or "") / REPORT_FILE).is_file()
+        return cls(method, max_cost, out, resume, deploy, device, force, settings, goes_on, shown)
 
     def going_on(self) -> Order:
         """The order after its folder was written for the first time."""
         return replace(self, goes_on=self.out is not None)
-
-    @property
-    def has_shown_test(self) -> bool:
-        """Whether who chooses the step can know results on the test set, from an earlier report."""
-        if self.settings.review is None or self.resume is None:
-            return False
-        return (self.resume / REPORT_FILE).is_file()
 
     def opened(self) -> AbstractContextManager[Path]:
         """An empty folder; its files move to the output folder if the block succeeds."""

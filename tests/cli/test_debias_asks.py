@@ -192,6 +192,34 @@ def test_ctrl_c_at_a_question_exits_with_130_and_keeps_the_answers(going_on):
     os.close(keyboard)
 
 
+@pytest.mark.more
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_the_key_o_goes_on_in_the_browser_with_the_answers(going_on):
+    import pty
+
+    out, again = going_on
+    keyboard, terminal = pty.openpty()
+    code = "from ntkit.cli import main; main()"
+    hidden = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "CI": ""}  # no browser opens here
+    run = subprocess.Popen(
+        [sys.executable, "-c", code, *again], stdin=terminal, stdout=subprocess.DEVNULL,
+        stderr=terminal, start_new_session=True, env=os.environ | hidden,
+    )  # fmt: skip
+    os.close(terminal)
+    _read_until(keyboard, b"later: ")
+    os.write(keyboard, b"n\n")
+    _read_until(keyboard, b"later: ")
+    os.write(keyboard, b"o\n")
+    address = _read_until(keyboard, b"ssh -L")
+    assert b"http://127.0.0.1:" in address
+    assert run.poll() is None  # it waits for the person
+    kept = json.loads((out / "answers.json").read_text())
+    assert [answer["answer"] for answer in kept["answers"]] == ["legitimate"]
+    run.terminate()
+    run.wait(120)
+    os.close(keyboard)
+
+
 def _read_until(keyboard, wanted, seconds=300):
     """What a terminal shows until it shows that."""
     seen, end = b"", time.monotonic() + seconds

@@ -461,10 +461,10 @@ class WindowOptions:
 
     browser: bool = switch("--browser", "Answer and choose in your browser.", OUTPUT)
     idle: float | None = of_output(
-        "With --browser: end after N minutes without an answer.", "N", min=0
+        "In a browser: end after N minutes without an answer.", "N", min=0
     )
     allow_host: list[str] | None = of_output(
-        "With --browser: another name of this machine; repeatable.", "NAME"
+        "In a browser: another name of this machine; repeatable.", "NAME"
     )
 
     def check(self, *, json: bool, no_input: bool = False) -> None:

@@ -26,9 +26,13 @@ def command(options: o.DebiasOptions, *, context: typer.Context) -> None:
     Without an answer ntkit writes no new model. It writes a page with the findings, and asks about
     the strongest in the terminal. The answer y means that the model must ignore it.
 
-    You can also answer on the page, name a shortcut with --spurious, or label single samples with
-    ntkit label. You can name a change that must not matter with --invariant, or choose a method
-    yourself with --method.
+    With --browser a page asks, with images, and shows each step between the two heads.
+
+    Example: ntkit debias classifier.onnx images/ -o debiased/ --browser
+
+    You can also answer on the saved page, name a shortcut with --spurious, or label single samples
+    with ntkit label. You can name a change that must not matter with --invariant, or choose a
+    method yourself with --method.
 
     Example: ntkit debias --from debiased/ --answers answers.json
 

@@ -40,6 +40,10 @@ def command(
 
     Example: ntkit demo -o ntkit-demo/
 
+    With --browser you answer yourself, and choose how much of the new last layer to keep.
+
+    Example: ntkit demo --browser -o ntkit-demo/
+
     Example: ntkit demo --method neurontune
     """
     import numpy as np

@@ -60,6 +60,8 @@ def command(
     With --browser, a page opens by itself. ntkit keeps each label at once, and asks about the next
     samples until you end.
 
+    Example: ntkit label classifier.onnx images/train -o water/ --browser
+
     With --check, ntkit asks about twelve samples of a table that a program filled in. It compares
     the labels with the table's answers, and says whether to use the table.
 

@@ -15,10 +15,13 @@ def command(
 ) -> None:
     """Go on with a run in your browser.
 
-    The page shows the questions of the run and what was answered. You can change answers, repair,
-    and choose the step to keep. Nothing is embedded again.
+    A window shows the questions of the run and what was answered. You can change answers, repair,
+    and choose the step to keep. Nothing is embedded again. The address is printed, with a line for
+    SSH from another machine.
 
     Example: ntkit open debiased/
+
+    Example: ntkit open debiased/ --idle 30
 
     If FOLDER holds a repair, another one goes to a folder inside it: repair-2, repair-3 and so on.
 

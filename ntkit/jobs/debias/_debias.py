@@ -249,15 +249,32 @@ def debias(
     >>> result = debias(marked_digits_model_path(), *sets, device="cpu")
     >>> result.state, result.open[0].name
     ('open', 'image:row 2 column 2 of 8 brightness high')
+    >>> yes = result.audit.answers(result.open[0].name)
     >>> result = debias(
     ...     marked_digits_model_path(),
     ...     *sets,
     ...     test=(d.X_test, d.y_test, d.groups_test),
-    ...     answers=result.audit.answers(result.open[0].name),
+    ...     answers=yes,
     ...     device="cpu",
     ... )
     >>> result.state, result.chosen.worst_group > result.candidates[0].worst_group + 0.2
     ('written', True)
+
+    A function may choose how much of the new head to write, by validation samples. Here it is the
+    largest share that costs less than 1 % of average accuracy:
+
+    >>> from ntkit import DebiasSettings
+    >>> def careful(steps):
+    ...     return max(n for n, step in enumerate(steps) if step.cost.cost < 0.01)
+    >>> result = debias(
+    ...     marked_digits_model_path(),
+    ...     *sets,
+    ...     answers=yes,
+    ...     settings=DebiasSettings(review=careful),
+    ...     device="cpu",
+    ... )
+    >>> result.accuracy_cost.t
+    0.8
     """
     settings = DebiasSettings.of(settings)
     if keep is not None:

@@ -354,7 +354,23 @@ class DebiasResult(Judgement):
         return plain_table(rows, "<" + ">" * len(keys))
 
     def show(self, height: int = 800) -> PageInNotebook:
-        """The report inside a notebook's cell; ``height`` is in pixels. It needs ``out=``."""
+        """The report, for a notebook's cell.
+
+        Parameters
+        ----------
+        height : int
+            Height of the frame in pixels.
+
+        Returns
+        -------
+        PageInNotebook
+            The report in a frame that sees nothing of the notebook, and works offline.
+
+        Raises
+        ------
+        InputError
+            If the repair had no ``out=``, so that there is no report.
+        """
         if self.path is None:
             raise InputError("A repair without out= has no report to show. Pass out=FOLDER.")
         return PageInNotebook((self.path / REPORT_FILE).read_text(encoding="utf-8"), height)
@@ -686,7 +702,18 @@ class FindingsResult(InNotebook):
         return self.summary()
 
     def show(self, height: int = 800) -> PageInNotebook:
-        """The page of questions inside a notebook's cell; ``height`` is in pixels."""
+        """The page of questions, for a notebook's cell; its button saves ``answers.json``.
+
+        Parameters
+        ----------
+        height : int
+            Height of the frame in pixels.
+
+        Returns
+        -------
+        PageInNotebook
+            The page in a frame that sees nothing of the notebook, and works offline.
+        """
         files = audit_files(self.audit, title=name_of(self.model))
         return PageInNotebook(files["audit.html"], height)
 

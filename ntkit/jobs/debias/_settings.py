@@ -90,10 +90,12 @@ class DebiasSettings:
     verbose : bool
         Show progress bars.
     review : callable, optional
-        Function that chooses the step to write: its argument is a list of steps of the
-        interpolation with their results on validation samples, and it returns the number of one
-        of them. 0 is the original head. Nothing is written before, and the test set is read for
-        this step alone.
+        Function that chooses the share of the new head to write. It takes a list of steps, from the
+        original head to the new one, and returns the number of a step. Each step has ``cost``, an
+        :class:`AccuracyCost` whose ``t`` is the share; ``outcome``, how validation samples judge
+        it; and ``chosen``, whether ntkit would choose it. A head that suppresses neurons has two
+        steps. Step 0 keeps the original head. Nothing is written before, and the test set is read
+        for the chosen step alone. :func:`ntkit.debias` has an example.
     """
 
     deploy: str | os.PathLike[str] | None = None

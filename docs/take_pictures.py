@@ -2,8 +2,9 @@
 
 It needs Chromium. It repairs the model of ``ntkit demo``, with names for classes and groups, and
 takes images of the pages that this writes: ``audit.png``, ``label.png``, ``report.png``, and
-``repair.png``, which shows a finding next to its groups before and after the repair. Each image
-keeps lines that its readers must find in the text next to it, and a test compares them.
+``repair.png``, which shows a finding next to its groups before and after the repair. In the browser
+it would show ``steps.png``. Each image keeps lines that its readers must find in the text next to
+it, and a test compares them.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ import numpy as np
 from PIL import Image, ImageChops
 from PIL.PngImagePlugin import PngInfo
 
-from ntkit import FrozenModel, debias
+from ntkit import DebiasSettings, FrozenModel, debias
 from ntkit._text import percent
 from ntkit.datasets import load_scanned_digits
-from ntkit.jobs.debias import DebiasResult
+from ntkit.jobs.debias import DebiasResult, Step
 from ntkit.jobs.label import label_samples
+from ntkit.pages.window_page import steps_html
 
 STATIC = Path(__file__).resolve().parent / "_static"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -155,8 +157,19 @@ def save(image: Image.Image, name: str, lines: Sequence[str]) -> None:
     small.save(STATIC / name, optimize=True, pnginfo=note)
 
 
+def looked_at(steps: Sequence[Step]) -> int:
+    """Write the page of the steps, and choose as ntkit does."""
+    page = steps_html(MODEL, [step.as_dict() for step in steps])
+    # Its script needs a run in the browser; it only moves the slider.
+    page = re.sub("<script>.*?</script>", "", page, flags=re.DOTALL)
+    number = next(n for n, step in enumerate(steps) if step.chosen)
+    share = re.findall('data-share="(.*?)"', page)[number]
+    Path("steps.html").write_text(page.replace("</output>", f"{share}</output>"), "utf-8")
+    return number
+
+
 def repaired() -> DebiasResult:
-    """The repair of the demo, with names for its classes and groups; it writes both pages."""
+    """The repair of the demo, with names for its classes and groups; it writes all pages."""
     digits = load_scanned_digits()
     classes = np.array([name.replace("-", "–") for name in digits.target_names])
     groups = np.array([name.replace("-", "–") for name in digits.group_names])
@@ -168,6 +181,7 @@ def repaired() -> DebiasResult:
         ask=lambda audit, findings: audit.answers(findings[0].name).answers,
         device="cpu",
         out="repaired",
+        settings=DebiasSettings(review=looked_at),
     )
     assert isinstance(result, DebiasResult)
     assert result.written
@@ -271,6 +285,7 @@ def main() -> None:
         audit = (folder / "repaired" / "audit.html").read_text("utf-8")
         report = (folder / "repaired" / "report.html").read_text("utf-8")
         label = (folder / "labels" / "label.html").read_text("utf-8")
+        steps = (folder / "steps.html").read_text("utf-8")
         old, new = result.candidates[0], result.chosen
         assert old.worst_group is not None
         assert new.worst_group is not None
@@ -281,6 +296,7 @@ def main() -> None:
         save(taken(finding, WIDTH, folder), "audit.png", [question])
         save(taken(report_page(report), WIDTH, folder), "report.png", numbers)
         save(taken(label, WIDTH, folder, height=640), "label.png", [QUESTION])
+        save(taken(steps, WIDTH, folder), "steps.png", [])
         of_all = [percent(old.average), percent(new.average)]
         save(halves(audit, report, of_all, folder), "repair.png", numbers)
 

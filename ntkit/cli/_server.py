@@ -7,16 +7,19 @@ header that no other site can send. It serves values that the run hands over, an
 from __future__ import annotations
 
 import json
+import re
 import secrets
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from typing import Any
-from urllib.parse import urlsplit
 
-LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
+LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
 SECRET, TAB = "X-Ntkit-Secret", "X-Ntkit-Tab"
 """Headers of each request: the secret, and the number that a window gave itself."""
 _LARGEST = 1 << 20  # bytes of what a window sends
@@ -43,7 +46,7 @@ class Server:
         self,
         page: str,
         policy: str,
-        state: Callable[[], Mapping[str, Any]],
+        state: Callable[[str], Mapping[str, Any]],
         content: Callable[[], str],
         heard: Heard,
         hosts: Collection[str] = (),
@@ -51,10 +54,9 @@ class Server:
         self.page, self.policy, self.state, self.content = page, policy, state, content
         self.heard, self.hosts = heard, LOCAL | {each.lower() for each in hosts}
         self.secret, self.last = secrets.token_urlsafe(32), time.monotonic()
-        self._writer, self._seen = "", -float("inf")
+        self._writer, self._seen = "", dict[str, float]()
         self.lock = threading.RLock()
-        self._connections = threading.BoundedSemaphore(_MOST_CONNECTIONS)
-        self._server = _Threads(("127.0.0.1", 0), self._handler(), self._connections)
+        self._server = _Threads(("127.0.0.1", 0), self._handler())
         self.port = int(self._server.server_address[1])
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
 
@@ -71,42 +73,57 @@ class Server:
         self._server.server_close()
 
     @property
-    def has_window(self) -> bool:
-        """Whether a window asked for something just now."""
-        return time.monotonic() - self._seen < _PATIENCE
+    def windows(self) -> set[str]:
+        """Windows that asked for something just now."""
+        with self.lock:
+            now = time.monotonic()
+            return {tab for tab, at in self._seen.items() if now - at < _PATIENCE}
 
     def may_write(self, tab: str) -> bool:
         """Whether a window is the one that writes; the first one is, until it is gone."""
         with self.lock:
-            now = time.monotonic()
-            if tab != self._writer and self._writer and now - self._seen < _PATIENCE:
-                return False
-            self._writer, self._seen = tab, now
-            return True
+            if self._writer not in self.windows:
+                self._writer = tab
+            self._seen[tab] = time.monotonic()
+            return tab == self._writer
 
 
 class _Threads(ThreadingHTTPServer):
     """A thread for each connection, and no more connections than allowed."""
 
     daemon_threads = True
+    request_queue_size = _MOST_CONNECTIONS
+    allow_reuse_address = allow_reuse_port = False  # no other program shares the port
 
-    def __init__(self, address: Any, handler: Any, connections: threading.Semaphore) -> None:
+    def __init__(self, address: Any, handler: Any) -> None:
+        self._open = set[Any]()
         super().__init__(address, handler)
-        self._free = connections
+
+    def server_bind(self) -> None:
+        """Take the port for this program alone, and ask nobody for the name of the machine."""
+        if sys.platform == "win32":  # elsewhere a port in use is never given away
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        TCPServer.server_bind(self)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Begin a thread, or close the connection if there are too many."""
-        if not self._free.acquire(blocking=False):
+        if len(self._open) >= _MOST_CONNECTIONS:
             self.shutdown_request(request)
             return
+        self._open.add(request)
         super().process_request(request, client_address)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer, and count the connection no more."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection, and count it no more."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Close all connections, also those that a browser keeps for its next request."""
+        super().server_close()
+        for each in tuple(self._open):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that breaks does not end the run."""
@@ -119,6 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _PATIENCE
     server_version, sys_version = "ntkit", ""
     protocol_version = "HTTP/1.1"
+    default_request_version = "HTTP/1.0"  # answers to what nobody understands have headers too
 
     def do_GET(self) -> None:
         """The empty page, the state, or the content that the window shows."""
@@ -129,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
             if self.path == "/page":
                 self._answer(200, self.of.content(), "text/html")
             else:
-                self._answer(200, {**self.of.state(), "writes": writes})
+                self._answer(200, {**self.of.state(self.headers[TAB]), "writes": writes})
         else:
             self._refuse()
 
@@ -140,6 +158,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         try:
             size = int(self.headers["Content-Length"])
+            if "Transfer-Encoding" in self.headers:
+                raise ValueError("the length counts for nothing")
         except (TypeError, ValueError):
             self._answer(411, {"error": "The request does not say how long it is."})
             return
@@ -158,24 +178,27 @@ class _Handler(BaseHTTPRequestHandler):
         except (ValueError, RecursionError):  # JSON and UTF-8 errors as well
             self._answer(400, {"error": "This cannot be done now."})
             return
-        self._answer(200, {**self.of.state(), "writes": True})
+        self._answer(200, {**self.of.state(""), "writes": True})
 
     def _is_for_us(self) -> bool:
         """Whether the host is allowed, so that no other name leads here."""
-        with suppress(ValueError):
-            return urlsplit(f"//{self.headers.get('Host', '')}").hostname in self.of.hosts
-        return False
+        name = re.sub(r":\d+\Z", "", self.headers.get("Host", ""))  # forwarding has another port
+        return name.lower() in self.of.hosts
 
     def _is_allowed(self) -> bool:
         """Whether a window of ours asks: by host, origin, secret and number."""
         given = self.headers.get(SECRET, "").encode("latin-1", "replace")
-        origin, tab = self.headers.get("Origin"), self.headers.get(TAB, "")
-        same = origin is None or urlsplit(origin).netloc == self.headers.get("Host")
+        host, tab = self.headers.get("Host"), self.headers.get(TAB, "")
+        same = self.headers.get("Origin") in (None, f"http://{host}", f"https://{host}")
         known = secrets.compare_digest(given, self.of.secret.encode())
         return self._is_for_us() and same and known and 0 < len(tab) <= _LONGEST_TAB
 
     def _refuse(self) -> None:
         self._answer(403, {"error": "Open the address that ntkit printed."})
+
+    def send_error(self, code: int, message: Any = None, explain: Any = None) -> None:
+        """Refuse what Python's server refuses by itself, with the headers of every answer."""
+        self._answer(code, {"error": "Nobody understands this request."})
 
     def _answer(self, status: int, content: Any, kind: str = "application/json") -> None:
         """Send a status and a content; no browser keeps it, frames it or guesses its kind."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import fields, is_dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Literal
 
 import typer
 
-from ntkit._disk import alone_in, read_json
+from ntkit._disk import read_json
 from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes.answers import Answers
 from ntkit.cli import _options as o
@@ -20,7 +19,7 @@ from ntkit.cli._questions import ToBrowser, asks_in_terminal, can_ask
 from ntkit.cli._window import REPAIR, Idle, Window
 from ntkit.estimators import NeuronTuneClassifier
 from ntkit.exceptions import DeployError, InputError
-from ntkit.jobs.command_line import options_again, quoted, started_by
+from ntkit.jobs.command_line import from_here, options_again, quoted, started_by
 from ntkit.jobs.debias import (
     ANSWERS_FILE,
     HEADS_FILE,
@@ -90,9 +89,8 @@ def run_debias(options: o.DebiasOptions, context: typer.Context) -> None:
         settings = o.settings_of(context, merged)
         with started_by(o.command_line(), plain_arguments(arguments), settings):
             told = answers or arguments["labels"]
-            # Two windows on one run would write the same answers.
-            alone = alone_in(out) if a.window.browser and out.exists() else nullcontext()
-            with alone, a.window.opened(out, a.sets.model.name) as window:
+            go_on = f"ntkit open {quoted(from_here(out))}"
+            with a.window.opened(out, a.sets.model.name, go_on) as window:
                 result = _repaired(a, model, samples, out, method, told, window, asks=asks)
                 if window is not None:
                     window.finish(result)

@@ -477,12 +477,12 @@ class WindowOptions:
                 "what must not matter: --spurious NAME or --answers FILE."
             )
 
-    def opened(self, out: Path, title: str) -> Window | nullcontext[None]:
+    def opened(self, out: Path, title: str, go_on: str = "") -> Window | nullcontext[None]:
         """The window of a run, if one is wanted."""
         from ntkit.cli._window import Window
 
         hosts = self.allow_host or ()
-        return Window(out, title, hosts, self.idle) if self.browser else nullcontext()
+        return Window(out, title, hosts, self.idle, go_on) if self.browser else nullcontext()
 
 
 @dataclass(frozen=True)

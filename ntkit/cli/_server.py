@@ -25,6 +25,7 @@ SECRET, TAB = "X-Ntkit-Secret", "X-Ntkit-Tab"
 _LARGEST = 1 << 20  # bytes of what a window sends
 _PATIENCE = 10  # seconds until a silent connection is closed, or the writing window counts as gone
 _MOST_CONNECTIONS = 64
+_CLOSING = 0.05  # seconds until the server sees that it ends
 Heard = Callable[[str, Mapping[str, Any]], None]
 """What takes a word of the person and its values; ValueError refuses it."""
 
@@ -58,7 +59,9 @@ class Server:
         self.lock = threading.RLock()
         self._server = _Threads(("127.0.0.1", 0), self._handler())
         self.port = int(self._server.server_address[1])
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(_CLOSING,), daemon=True
+        )
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         return type("Handler", (_Handler,), {"of": self})

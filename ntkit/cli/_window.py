@@ -9,13 +9,14 @@ import tempfile
 import threading
 import time
 import webbrowser
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ntkit._disk import read_json
+from ntkit._disk import alone_in, read_json
 from ntkit._messages import watched
 from ntkit._output import new_file
 from ntkit._text import shortened
@@ -26,7 +27,7 @@ from ntkit.cli._say import say
 from ntkit.cli._server import Server
 from ntkit.exceptions import NtkitError
 from ntkit.jobs.audit import Audit
-from ntkit.jobs.command_line import from_here, quoted
+from ntkit.jobs.command_line import from_here
 from ntkit.jobs.debias import ANSWERS_FILE, REPORT_FILE, DebiasResult, Step
 from ntkit.jobs.label import PAGE
 from ntkit.pages.change_cards import may_confirm
@@ -37,6 +38,7 @@ REPAIR = "repair-"
 _LONGEST_NAME = 200
 _CHANCE = 15  # seconds that a window has to fetch the last page
 _LARGEST, RESULT = 16 << 20, "result.json"
+_LAST = frozenset({"repair", "keep", "next", "end"})  # words after which the run goes on
 _TEXT_BROWSERS = ("www-browser", "links", "elinks", "lynx", "w3m")
 
 
@@ -47,13 +49,19 @@ class Idle(NtkitError):
 class Window:
     """Shows a run in a browser on this machine, and hands on what the person says there.
 
-    ``idle`` is in minutes; by default the run waits for ever.
+    ``idle`` is in minutes; by default the run waits for ever. ``go_on`` is the command that goes on
+    with a run that has ended.
     """
 
     def __init__(
-        self, out: Path, title: str, hosts: Collection[str] = (), idle: float | None = None
+        self,
+        out: Path,
+        title: str,
+        hosts: Collection[str] = (),
+        idle: float | None = None,
+        go_on: str = "",
     ) -> None:
-        self.out, self.title, self.idle = out, title, idle
+        self.out, self.title, self.idle, self.go_on = out, title, idle, go_on
         self.phase, self.version = "working", 0
         self.progress: dict[str, Any] | None = None
         self.answers: dict[str, dict[str, Any]] = {}
@@ -61,7 +69,9 @@ class Window:
         self._allowed: dict[str, Callable[[Mapping[str, Any]], Any]] = {}
         self._said = queue.Queue[tuple[Any, threading.Event]]()
         self._done: threading.Event | None = None
-        self._told = 0  # times that a window heard of the end
+        self._told = Counter[str]()  # times that a window heard of the end
+        # Two runs that ask about one folder would write the same answers.
+        self._alone, self._is_alone = ExitStack(), False
         page = window_html(title)
         policy = f"{WINDOW_POLICY}; frame-ancestors 'none'"
         hears = self._hears
@@ -81,6 +91,7 @@ class Window:
         if kind is None or isinstance(error, Exception):
             self._let_go()
         self.server.close()
+        self._alone.close()
         with suppress(OSError):
             self._opened.unlink()
         with suppress(OSError):
@@ -101,9 +112,11 @@ class Window:
 
         def answered(values: Mapping[str, Any]) -> Answer:
             name, answer, by = (values.get(key) for key in ("name", "answer", "by"))
-            yes = "invariant" if str(name).startswith("change ") else "spurious"
-            if name not in made or answer not in (None, yes, "legitimate", "unsure"):
+            if not isinstance(name, str) or name not in made:
                 raise ValueError("no such question")
+            yes = "invariant" if name.startswith("change ") else "spurious"
+            if answer not in (None, yes, "legitimate", "unsure"):
+                raise ValueError("no such answer")
             who = shortened(by.strip(), _LONGEST_NAME) if isinstance(by, str) else ""
             given = replace(made[name], answer=answer or "unsure").signed()
             if answer is None:
@@ -141,7 +154,7 @@ class Window:
 
         def kept(values: Mapping[str, Any]) -> None:
             with new_file(table) as file:
-                file.write_text(str(values["table"]), encoding="utf-8", newline="")
+                file.write_text(str(values.get("table")), encoding="utf-8", newline="")
 
         page = (self.out / PAGE).read_text(encoding="utf-8")
         said = {"labels": kept, "next": lambda values: True, "end": lambda values: False}
@@ -161,9 +174,9 @@ class Window:
 
     # -- what the server calls ---------------------------------------------------------------
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self, tab: str) -> dict[str, Any]:
         with self.server.lock:
-            self._told += self.phase == "ended"
+            self._told[tab] += self.phase == "ended"
             return {
                 "phase": self.phase,
                 "version": self.version,
@@ -172,6 +185,7 @@ class Window:
                 "message": self.message,
                 "has_page": bool(self.content),
                 "repairs": self.repairs,
+                "go_on": self.go_on,
             }
 
     def _hears(self, word: str, values: Mapping[str, Any]) -> None:
@@ -180,6 +194,8 @@ class Window:
             if word not in self._allowed:
                 raise ValueError("not now")
             said, done = self._allowed[word](values), threading.Event()
+            if word in _LAST:
+                self._allowed = {}
             self._said.put((said, done))
         done.wait(_CHANCE)
 
@@ -195,10 +211,14 @@ class Window:
         allowed: Mapping[str, Callable[[Mapping[str, Any]], Any]] | None = None,
         message: str = "",
     ) -> None:
+        if allowed and not self._is_alone:
+            self._alone.enter_context(alone_in(self.out))
+            self._is_alone = True
         with self.server.lock:
             self.phase, self.content, self.message = phase, content, message
             self._allowed, self.progress = dict(allowed or {}), None
             self.version += 1
+            self.server.last = time.monotonic()  # nobody could answer before
         if not allowed:  # the run goes on
             self._handled()
 
@@ -212,7 +232,8 @@ class Window:
             idle = time.monotonic() - self.server.last
             if self.idle is not None and idle > 60 * self.idle:
                 self._show("ended", self.content, message="Nobody answered, so the run ended.")
-                raise Idle(f"Nobody answered. Continue: ntkit open {quoted(from_here(self.out))}")
+                go_on = f" Continue: {self.go_on}" if self.go_on else ""
+                raise Idle(f"Nobody answered.{go_on}")
 
     def _handled(self) -> None:
         """Let the window know that its last word is kept."""
@@ -220,9 +241,9 @@ class Window:
             self._done.set()
 
     def _let_go(self) -> None:
-        """Wait until a window has the last page, if one is open."""
+        """Wait until each open window has the last page."""
         end = time.monotonic() + _CHANCE
-        while self.server.has_window and self._told < 2 and time.monotonic() < end:
+        while any(self._told[tab] < 2 for tab in self.server.windows) and time.monotonic() < end:
             time.sleep(0.1)
 
     def _open(self) -> Path:

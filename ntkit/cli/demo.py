@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from ntkit._text import percent
 from ntkit.cli import _options as o
 
@@ -49,6 +51,9 @@ def command(
     import numpy as np
 
     from ntkit import FrozenModel
+    from ntkit._output import check_folder
+    from ntkit.cli._debias_run import OPEN
+    from ntkit.cli._window import Idle
     from ntkit.datasets import load_scanned_digits
     from ntkit.exceptions import InputError
     from ntkit.jobs.check import check
@@ -60,27 +65,33 @@ def command(
     window.check(json=json)
     if force and out is not None:
         _forget(out)
+    if window.browser and out is not None:  # before it opens
+        check_folder(out, force=force)
     digits = load_scanned_digits()
     names = np.array([name.replace("-", "–") for name in digits.target_names])
     groups = np.array([name.replace("-", "–") for name in digits.group_names])
     model = FrozenModel.load(digits.model_path, classes=[*names])
     test = digits.X_test, names[digits.y_test], groups[digits.groups_test]
     o.say(_STORY, err=json)
-    with window.opened(out or Path(), "demo") as shown:
-        result = debias(
-            model,
-            (digits.X_train, names[digits.y_train]),
-            (digits.X_validation, names[digits.y_validation]),
-            test=test,
-            method=method,
-            ask=partial(_answered, quiet=json) if shown is None else shown.ask,
-            device="cpu",
-            out=out,
-            force=force,
-            settings=DebiasSettings(review=None if shown is None else shown.review),
-        )
-        if shown is not None:
-            shown.finish(result)
+    try:
+        with window.opened(out or Path(), "demo") as shown:
+            result = debias(
+                model,
+                (digits.X_train, names[digits.y_train]),
+                (digits.X_validation, names[digits.y_validation]),
+                test=test,
+                method=method,
+                ask=partial(_answered, quiet=json) if shown is None else shown.ask,
+                device="cpu",
+                out=out,
+                force=force,
+                settings=DebiasSettings(review=None if shown is None else shown.review),
+            )
+            if shown is not None:
+                shown.finish(result)
+    except Idle as error:
+        o.say(str(error))
+        raise typer.Exit(OPEN) from None
     o.show(result, json=json, text=result.summary())
     if json:
         return

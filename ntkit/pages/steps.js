@@ -33,6 +33,6 @@
   keep.addEventListener("click", () => kept(Number(slider.value)));
   original.addEventListener("click", () => kept(0));
   window.addEventListener("ntkit", () => { if (!slider.disabled) show(); });
+  window.addEventListener("focus", () => slider.focus(), {once: true});
   show();
-  slider.focus();
 })();

@@ -14,10 +14,13 @@
   let state = null;
   let over = false;
 
+  // A tab that was duplicated has the number of the other one, and another address may be typed.
+  const again = performance.getEntriesByType("navigation")[0]?.type === "reload";
+  addEventListener("hashchange", () => location.reload());
   try {
     if (secret) sessionStorage.setItem("ntkit-secret", secret);
     else secret = sessionStorage.getItem("ntkit-secret") ?? ""; // the page was loaded again
-    tab = sessionStorage.getItem("ntkit-tab") ?? crypto.randomUUID();
+    tab = (again && sessionStorage.getItem("ntkit-tab")) || crypto.randomUUID();
     sessionStorage.setItem("ntkit-tab", tab);
   } catch {
     tab = tab || crypto.randomUUID();
@@ -34,7 +37,9 @@
   window.ntkit = {
     get state() { return state; },
     async say(word, values) {
-      const answer = await asked(`/${word}`, values);
+      const answer = await asked(`/${word}`, values).catch(() => {
+        throw new Error("ntkit has stopped, so this is not kept.");
+      });
       const content = await answer.json();
       if (!answer.ok) throw new Error(content.error);
       take(content);
@@ -71,7 +76,8 @@
         return;
       }
       const news = await answer.json();
-      if (news.version !== version && news.has_page) {
+      const turns = news.version !== version && news.has_page;
+      if (turns) {
         state = news; // for the page as it begins
         const page = await asked("/page");
         frame.srcdoc = await page.text();
@@ -79,13 +85,15 @@
       }
       version = news.version;
       take(news);
+      if (turns) frame.contentWindow.focus(); // its keys work at once
       if (over) {
         await asked("/state"); // tells that the last page is here
         return;
       }
       setTimeout(look, WAIT);
     } catch {
-      said.textContent = "ntkit has stopped. Continue in the terminal: ntkit open FOLDER";
+      if (over) return; // it has all
+      said.textContent = `ntkit has stopped.${state?.go_on ? ` Continue in the terminal: ${state.go_on}` : ""}`;
       setTimeout(look, 3 * WAIT);
     }
   }

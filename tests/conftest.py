@@ -20,6 +20,7 @@ from ntkit import FrozenModel
 from ntkit.datasets import load_marked_digits
 from tests import models
 from tests.cases import own, reviews, user  # noqa: F401
+from tests.pages.browser import Browser, found
 from tests.several_labels import five_labels
 
 # A busy machine does not cause an error.
@@ -96,6 +97,16 @@ def model(zoo, tmp_path):
 def digits():
     """The embedded demo data."""
     return load_marked_digits()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """A browser for pages, where there is one."""
+    if found() is None:
+        pytest.skip("no Chromium is installed (or named by NTKIT_CHROMIUM)")
+    running = Browser(tmp_path_factory.mktemp("profile"))
+    yield running
+    running.close()
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ FLAGS = (
     "--disable-extensions",
     "--remote-debugging-pipe",
 )
+CODES = {"Enter": 13, "Tab": 9, " ": 32, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}
 PATIENCE = 120  # seconds until a condition counts as never true; a busy machine takes some
 WIDE = """[...document.querySelectorAll("main *, .bar *")].filter((e) => {
     const box = e.getBoundingClientRect();
@@ -178,6 +179,18 @@ class Page:
             "Page.lifecycleEvent", self.session, {"name": "load", "loaderId": loader}
         )
 
+    def reload(self):
+        """Load the page once more, as a person does who presses the key for it."""
+        frame = self.send("Page.getFrameTree")["frameTree"]["frame"]
+
+        def loads():
+            events = self._mine("Page.lifecycleEvent")
+            return sum(e["frameId"] == frame["id"] and e["name"] == "load" for e in events)
+
+        before = loads()
+        self.send("Page.reload")
+        until(lambda: loads() > before)
+
     def reload_until(self, condition):
         """Load the page again until it is as wanted: the browser keeps storage a moment later."""
 
@@ -201,7 +214,7 @@ class Page:
     def press(self, *keys):
         """Press keys, one after another: a letter, a digit, or a name as ArrowRight."""
         for key in keys:
-            code = {"Enter": 13, "Tab": 9, "ArrowRight": 39, "ArrowLeft": 37, " ": 32}.get(key)
+            code = CODES.get(key)
             code = ord(key.upper()) if code is None and len(key) == 1 else code or 0
             text = {"Enter": "\r"}.get(key, key if len(key) == 1 else "")
             down = {"type": "keyDown" if text else "rawKeyDown", "key": key, "text": text}

@@ -1,4 +1,4 @@
-"""A browser for pages, where there is one."""
+"""A repair whose report the tests of pages share."""
 
 import shutil
 from pathlib import Path
@@ -7,16 +7,6 @@ import pytest
 
 from ntkit import debias
 from ntkit.datasets import marked_digits_model_path
-from tests.pages.browser import Browser, found
-
-
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    if found() is None:
-        pytest.skip("no Chromium is installed (or named by NTKIT_CHROMIUM)")
-    running = Browser(tmp_path_factory.mktemp("profile"))
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="session")

@@ -69,6 +69,7 @@ class Window:
         self._allowed: dict[str, Callable[[Mapping[str, Any]], Any]] = {}
         self._said = queue.Queue[tuple[Any, threading.Event]]()
         self._done: threading.Event | None = None
+        self._n_states = 0  # numbers the states, which may arrive in another order
         self._told = Counter[str]()  # times that a window heard of the end
         # Two runs that ask about one folder would write the same answers.
         self._alone, self._is_alone = ExitStack(), False
@@ -177,7 +178,9 @@ class Window:
     def _state(self, tab: str) -> dict[str, Any]:
         with self.server.lock:
             self._told[tab] += self.phase == "ended"
+            self._n_states += 1
             return {
+                "n": self._n_states,
                 "phase": self.phase,
                 "version": self.version,
                 "progress": self.progress,

@@ -13,6 +13,9 @@
   let version = -1;
   let state = null;
   let over = false;
+  let latest = null; // of all states that came, in whatever order
+  let on_their_way = 0; // words of the person
+  const later = (one, other) => (other && other.n > one.n ? other : one);
 
   // A tab that was duplicated has the number of the other one, and another address may be typed.
   const again = performance.getEntriesByType("navigation")[0]?.type === "reload";
@@ -37,12 +40,18 @@
   window.ntkit = {
     get state() { return state; },
     async say(word, values) {
-      const answer = await asked(`/${word}`, values).catch(() => {
-        throw new Error("ntkit has stopped, so this is not kept.");
-      });
-      const content = await answer.json();
-      if (!answer.ok) throw new Error(content.error);
-      take(content);
+      on_their_way += 1;
+      try {
+        const answer = await asked(`/${word}`, values).catch(() => {
+          throw new Error("ntkit has stopped, so this is not kept.");
+        });
+        const content = await answer.json();
+        if (!answer.ok) throw new Error(content.error);
+        latest = later(content, latest);
+      } finally {
+        on_their_way -= 1;
+        if (!on_their_way) take(latest);
+      }
     },
   };
 
@@ -84,7 +93,8 @@
         await new Promise((loaded) => frame.addEventListener("load", loaded, {once: true}));
       }
       version = news.version;
-      take(news);
+      latest = later(news, latest);
+      if (!on_their_way) take(latest); // else the page is ahead of it
       if (turns) frame.contentWindow.focus(); // its keys work at once
       if (over) {
         await asked("/state"); // tells that the last page is here

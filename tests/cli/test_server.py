@@ -43,7 +43,7 @@ class Running:
 
     def hear(self, word, values):
         if word == "refused":
-            raise ValueError(f"{WHERE} is no good")
+            raise ValueError(f"{WHERE} is wrong")
         self.words.append((word, values))
 
     def headers(self, others):

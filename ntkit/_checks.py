@@ -23,7 +23,7 @@ from ntkit._labels import (
     unknown_labels,
     unknown_note,
 )
-from ntkit._messages import warn
+from ntkit._process import warn
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 

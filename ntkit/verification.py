@@ -339,7 +339,10 @@ def verify(
     embedding_difference, agrees, heads = relative_difference(run.embedding, Z), float("nan"), None
     if own is not None:
         others = run.embedding if run.embedding.shape == Z.shape else Z
-        agrees = _agreement(of_label(own), of_label(wanted), Z, others)
+        before, after = of_label(own), of_label(wanted)
+        if {*before.classes.tolist()} != {*after.classes.tolist()}:
+            before, after = _numbered(before), _numbered(after)
+        agrees = float((before.predict(Z) == after.predict(others)).mean())
         heads = (own, wanted) if embedding_difference <= tolerance else None
     of_head = head_differences(run, tolerance)
     return Verification(
@@ -427,13 +430,6 @@ def _no_class_moved(
         return True
     crossed = correlation[moved, best[moved]].mean()
     return not (crossed >= 0.9 and correlation[moved, moved].mean() <= 0.5)
-
-
-def _agreement(first: LinearHead, second: LinearHead, Z: Array, others: Array) -> float:
-    """Share of samples on which two models of the same classes predict the same one."""
-    if set(first.classes.tolist()) != set(second.classes.tolist()):
-        first, second = _numbered(first), _numbered(second)
-    return float((first.predict(Z) == second.predict(others)).mean())
 
 
 def _notes_on(

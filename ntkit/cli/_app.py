@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ntkit._messages import OF_COMMAND
+from ntkit._process import OF_COMMAND
 from ntkit._version import __version__
 from ntkit.cli._help import Command, as_shown, unwrapped
 from ntkit.cli._say import say

@@ -98,7 +98,7 @@ _WORDS = {
 
 def _fit(clf: Any, train: Samples, validation: dict[str, Any]) -> None:
     """Fit an estimator; its warnings name options of the command line."""
-    from ntkit._messages import warn
+    from ntkit._process import warn
     from ntkit.exceptions import SuppressionWarning
 
     with warnings.catch_warnings(record=True) as caught:

@@ -28,7 +28,7 @@ from sklearn.utils.validation import (
 from ntkit._checks import check_index, check_magnitude
 from ntkit._doc import documented
 from ntkit._labels import differing_classes, unknown_labels
-from ntkit._messages import warn
+from ntkit._process import warn
 from ntkit._types import Array
 from ntkit.estimators._scaled_head import read_head
 from ntkit.exceptions import InputError
@@ -467,7 +467,7 @@ def _is_standardized(rows: Array) -> bool:
 _FITS_A_FOLD = {"_fit_and_score", "_fit_and_predict"}
 
 
-def _call_of_scikit_learn() -> FrameType | None:
+def call_of_scikit_learn() -> FrameType | None:
     """The innermost call of scikit-learn's that fits a fold, or that runs a search."""
     frame: FrameType | None = sys._getframe()
     while frame is not None:
@@ -480,19 +480,11 @@ def _call_of_scikit_learn() -> FrameType | None:
     return frame
 
 
-def part_of_search() -> str | None:
-    """Which part of a search of scikit-learn's fits: "fold", "refit" of the chosen, or None."""
-    frame = _call_of_scikit_learn()
-    if frame is None or frame.f_code.co_name == "fit":
-        return frame and "refit"
-    return "fold" if frame.f_locals.get("candidate_progress") else None
-
-
 def warn_if_split(n: int, n_val: int) -> None:
     """Warn if scikit-learn's cross-validation has split X_val as if it were a part of X."""
     # It splits every array with as many rows as X. Both then have the same length again, so only
     # the call that fits the fold tells: it holds the arrays as they were before.
-    frame = _call_of_scikit_learn() if n == n_val else None
+    frame = call_of_scikit_learn() if n == n_val else None
     if frame is None or frame.f_code.co_name == "fit" or frame.f_back is None:
         return
     call = frame.f_back.f_locals

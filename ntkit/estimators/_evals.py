@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval
 
 from ntkit._checks import rates
 from ntkit._doc import documented
-from ntkit._messages import warn
+from ntkit._process import warn
 from ntkit._types import Array
 from ntkit.estimators._base import FromHead
 from ntkit.estimators._l1_head import l1_head, on_raw_units, without_convergence_warnings

@@ -20,7 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit._checks import combined, rates
 from ntkit._doc import documented
 from ntkit._key import group_name
-from ntkit._messages import warn
+from ntkit._process import warn
 from ntkit._types import Array
 from ntkit.attributes import Attribute
 from ntkit.estimators._base import OPTIONAL_C, StudyClassifier

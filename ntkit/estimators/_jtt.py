@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils._param_validation import HasMethods, Interval, StrOptions
 
 from ntkit._doc import documented
-from ntkit._messages import warn
+from ntkit._process import warn
 from ntkit._types import Array
 from ntkit.estimators._base import FromHead
 from ntkit.head import LinearHead

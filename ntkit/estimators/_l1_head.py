@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from ntkit._shared_switch import SharedSwitch
+from ntkit._process import SharedSwitch
 from ntkit._types import Array
 from ntkit.head import LinearHead
 from ntkit.solver.fit_head import FittedHead

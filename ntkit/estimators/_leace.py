@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ntkit._checks import check_labels
 from ntkit._doc import documented
 from ntkit._labels import none_if_unknown
-from ntkit._messages import warn
+from ntkit._process import warn
 from ntkit._types import Array
 from ntkit.estimators._base import VALIDATION_SET, FromHead
 from ntkit.exceptions import InputError, SuppressionWarning

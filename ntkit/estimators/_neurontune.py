@@ -25,7 +25,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ntkit._checks import rates
 from ntkit._doc import documented
-from ntkit._messages import warn
+from ntkit._process import warn
 from ntkit._types import Array
 from ntkit.estimators._base import (
     OPTIONAL_C,
@@ -33,7 +33,7 @@ from ntkit.estimators._base import (
     FitsRows,
     HeadClassifier,
     OriginalHead,
-    part_of_search,
+    call_of_scikit_learn,
 )
 from ntkit.exceptions import InputError, SuppressionWarning
 from ntkit.head import LinearHead
@@ -619,9 +619,11 @@ def _warn(message: str, fix: str = "", *, in_search: str = "") -> None:
     """Warn of a mask, unless :func:`without_words` keeps this thread silent."""
     # A search of scikit-learn's tries masks like a path, so only its chosen candidate warns, and
     # says `in_search` in place of `fix`.
-    if _SILENT.get() or (part := part_of_search()) == "fold":
+    call = call_of_scikit_learn()
+    if _SILENT.get() or (call and call.f_locals.get("candidate_progress")):
         return
-    warn(message + (in_search or fix if part else fix), SuppressionWarning)
+    is_chosen = call is not None and call.f_code.co_name == "fit"
+    warn(message + (in_search or fix if is_chosen else fix), SuppressionWarning)
 
 
 @documented

@@ -13,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ntkit._doc import documented
-from ntkit._messages import warn
+from ntkit._process import warn
 from ntkit._types import Array
 from ntkit.estimators._base import HEAD, FromHead, OriginalHead
 from ntkit.estimators._scaled_head import read_head

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._extras import MappedFile, import_ray, start_ray
-from ntkit._messages import progress_bar
+from ntkit._process import progress_bar
 from ntkit._types import Array
 from ntkit.exceptions import DeviceError, NtkitError
 from ntkit.samples.kinds import by_input

@@ -6,7 +6,6 @@ from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import KW_ONLY, dataclass
 from numbers import Integral
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -291,11 +290,6 @@ class OnnxEmbedder(TransformerMixin, BaseEstimator):
             running = self.__dict__["_running"] = (model, key, {})
         sessions: dict[tuple[Layer, ...], Any] = running[2]
         return sessions
-
-    def session_of(self, model: bytes | str, *, folder: Path | None = None) -> Any:
-        """A session of another file or graph, on the embedder's device."""
-        options: dict[str, Any] = {"device": self.device, "providers": self.providers}
-        return make_session(model, folder=folder, **options)
 
     def _session(self, layers: tuple[Layer, ...] = ()) -> Any:
         sessions = self._sessions()

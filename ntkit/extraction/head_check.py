@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from ntkit._types import Array
 from ntkit.exceptions import InputError, VerificationError
 from ntkit.extraction.embedder import OnnxEmbedder
 from ntkit.extraction.runner import run_batches
+from ntkit.extraction.session import make_session
 from ntkit.head import LinearHead
 from ntkit.model.frozen_model import FrozenModel, outputs_from_logits
 from ntkit.model.model_pair import same_network
@@ -124,7 +126,8 @@ def check_head(embedder: OnnxEmbedder, X: Any, *, tolerance: float | None = None
     (Z,) = embedder.outputs(X, batch_size=BATCH)
     if not len(Z):
         raise InputError("There are no samples to verify on; pass some.")
-    start = embedder.session_of
+    where: dict[str, Any] = {"device": embedder.device, "providers": embedder.providers}
+    start = partial(make_session, **where)
     outputs = run_whole(session_of_file(model, start), X)
     embedding, logits = of_file(model, model, X, Z, outputs, start)
     within = tolerance_of(model, logits.dtype.name) if tolerance is None else tolerance

@@ -15,7 +15,7 @@ import numpy as np
 from joblib import cpu_count
 from onnx import TensorProto
 
-from ntkit._messages import progress_bar
+from ntkit._process import progress_bar
 from ntkit._types import Array
 from ntkit.exceptions import DeviceError, InputError, ModelError, NtkitError
 from ntkit.extraction.session import device_of, sent_to_gpu

@@ -16,7 +16,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from ntkit._shared_switch import SharedSwitch
+from ntkit._process import SharedSwitch
 from ntkit._types import Array
 from ntkit.exceptions import HeadNotFoundError, InputError
 

@@ -27,7 +27,7 @@ from ntkit._contents import (
     row_contents,
     told_apart,
 )
-from ntkit._messages import progress_bar
+from ntkit._process import progress_bar
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError

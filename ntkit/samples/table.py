@@ -17,7 +17,7 @@ import numpy as np
 
 from ntkit._extras import install_extra
 from ntkit._labels import meant_instead, plain_value, unguarded_cell
-from ntkit._messages import OF_COMMAND, progress_bar
+from ntkit._process import OF_COMMAND, progress_bar
 from ntkit._text import RUN_ON, shortened
 from ntkit._types import Array
 from ntkit.exceptions import InputError, MissingDependencyError

@@ -40,8 +40,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from ntkit._extras import import_ray, install_extra
-from ntkit._messages import warn
-from ntkit._shared_switch import SharedSwitch
+from ntkit._process import SharedSwitch, warn
 from ntkit._types import Array
 from ntkit.exceptions import DeviceError, InputError, MissingDependencyError
 from ntkit.head import LinearHead

@@ -13,7 +13,7 @@ from scipy.stats import t
 from tqdm import tqdm
 
 from ntkit._key import Key, conditions_in, parts_of_change, touches_subject
-from ntkit._messages import progress_bar
+from ntkit._process import progress_bar
 from ntkit._text import counted, listed, plain
 from ntkit._types import Array
 from ntkit.attributes import words

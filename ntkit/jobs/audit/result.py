@@ -404,16 +404,14 @@ class Audit(InNotebook):
 
         ``verbose=True`` and ``markdown=True`` return all results in Markdown, as in ``table.md``.
         """
-        return self._complete() if verbose or markdown else self._short()
-
-    __str__ = summary
-
-    def _short(self) -> str:
-        """At most five lines, and a table of the strongest findings or changes."""
+        if verbose or markdown:
+            return self._complete()
         lines, rows = self._in_short()
         if not rows:
             return "\n".join(lines)
         return "\n".join([*lines, "", plain_table(rows, "<>>" if len(rows[0]) == 3 else "<<<<>>")])
+
+    __str__ = summary
 
     def _shown(self) -> NotebookView:
         """The same lines and rows; bars, and images that are wrong, of the findings' groups."""

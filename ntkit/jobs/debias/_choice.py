@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ntkit._messages import progress_bar
+from ntkit._process import progress_bar
 from ntkit._text import percent
 from ntkit._types import Array
 from ntkit.attributes import Attribute

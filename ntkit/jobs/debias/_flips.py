@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.base import clone
 
-from ntkit._messages import progress_bar
+from ntkit._process import progress_bar
 from ntkit._text import listed, percent, plain
 from ntkit._types import Array
 from ntkit.attributes.word_lists import plain_words

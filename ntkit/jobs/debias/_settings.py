@@ -15,7 +15,6 @@ from typing import Any, Literal, ParamSpec, TypeVar
 import numpy as np
 
 from ntkit._disk import StrPath
-from ntkit._messages import warn
 from ntkit._output import (
     RECORD,
     check_folder,
@@ -24,6 +23,7 @@ from ntkit._output import (
     refuse_nested,
     updated_folder,
 )
+from ntkit._process import warn
 from ntkit.exceptions import InputError
 from ntkit.inputs.image_preprocessing import ImagePreprocessing
 from ntkit.inputs.text_preprocessing import TextPreprocessing

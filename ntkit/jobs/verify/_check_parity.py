@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._messages import progress_bar
+from ntkit._process import progress_bar
 from ntkit._types import Array
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, TextPreprocessing

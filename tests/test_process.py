@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ntkit import FrozenModel, _messages
+from ntkit import FrozenModel, _process
 from ntkit.cli import main
 from ntkit.datasets import marked_digits_model_path
 from ntkit.jobs.verify import check_parity
@@ -17,7 +17,7 @@ from ntkit.verification import verify
 @pytest.fixture
 def lines(monkeypatch, capsys):
     """What stderr gets where a line is due at once."""
-    monkeypatch.setattr(_messages, "SECONDS", 0)
+    monkeypatch.setattr(_process, "SECONDS", 0)
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
 
     def read():
@@ -27,7 +27,7 @@ def lines(monkeypatch, capsys):
 
 
 def steps(n, seconds=0.02, **options):
-    for _ in _messages.progress_bar(range(n), shown=True, desc="fitting", unit=" heads", **options):
+    for _ in _process.progress_bar(range(n), shown=True, desc="fitting", unit=" heads", **options):
         time.sleep(seconds)
 
 
@@ -41,16 +41,16 @@ def test_a_pipe_gets_lines_with_counts_and_rates(lines):
 
 
 def test_an_unknown_total_is_left_out(lines):
-    for _ in _messages.progress_bar(iter("abc"), shown=True, desc="reading", unit=" rows"):
+    for _ in _process.progress_bar(iter("abc"), shown=True, desc="reading", unit=" rows"):
         time.sleep(0.02)
     assert all(re.match(r"reading: \d rows, ", line) for line in lines())
 
 
 def test_short_and_quiet_work_is_silent(lines, monkeypatch):
-    for _ in _messages.progress_bar(range(5), shown=False, desc="fitting", unit=" heads"):
+    for _ in _process.progress_bar(range(5), shown=False, desc="fitting", unit=" heads"):
         time.sleep(0.02)
     assert lines() == []
-    monkeypatch.setattr(_messages, "SECONDS", 10)
+    monkeypatch.setattr(_process, "SECONDS", 10)
     steps(5)
     assert lines() == []
 

@@ -1,12 +1,14 @@
-"""What a user sees while it works: progress, and warnings that point at the caller's line."""
+"""What ntkit does to its process: progress and warnings on stderr, and settings of threads."""
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any
 
 from tqdm import tqdm
@@ -111,3 +113,39 @@ def warn(message: str, category: type[Warning] = UserWarning) -> None:
             break
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+class SharedSwitch:
+    """A setting that the first thread in need of it switches on, and the last one switches off."""
+
+    # A thread that saved the setting by itself would undo the change of another thread. `setting`
+    # makes a context in which it is on.
+
+    def __init__(self, setting: Callable[[], AbstractContextManager[object]]) -> None:
+        self._setting, self._lock, self._users = setting, Lock(), 0
+        self._on = list[AbstractContextManager[object]]()  # at most one
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Context in which the setting is on."""
+        with self._lock:
+            if not self._users:
+                context = self._setting()
+                context.__enter__()
+                self._on.append(context)
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                if self._users == 1:
+                    self._on.pop().__exit__(None, None, None)
+                self._users = max(0, self._users - 1)  # 0 in a child process forked meanwhile
+
+    def _after_fork(self) -> None:
+        """In a child process no other thread is left to switch it off or to release a lock."""
+        self._lock, self._users = Lock(), 0
+        while self._on:
+            self._on.pop().__exit__(None, None, None)

@@ -90,9 +90,9 @@ def test_imports_are_light():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("function", [ntkit.audit, ntkit.check_predictions])
+@pytest.mark.parametrize("function", [ntkit.audit, ntkit.check, ntkit.check_predictions])
 def test_overloads_have_the_parameters_of_the_function(function):
-    """An editor shows a call for each kind of predictions; together they leave out nothing."""
+    """An editor shows a call for each kind of input; together they leave out nothing."""
     own = inspect.signature(function).parameters
     shown = [inspect.signature(each).parameters for each in get_overloads(function)]
     assert len(shown) >= 2

@@ -45,7 +45,7 @@ _MOST_KEPT = 1 << 30  # bytes of embeddings that wait for the other model
 _NEW_HEAD = "ntkit.new_head"
 
 
-ModelLike = FrozenModel | OnnxEmbedder | str | os.PathLike[str]
+ModelLike = FrozenModel | str | os.PathLike[str]
 """What the jobs take as a model; a path is that of an ONNX file or of its folder."""
 DataLike = Samples | tuple[Any, ...] | str | os.PathLike[str]
 """What the jobs take as labelled samples; a tuple is (X, y) or (X, y, groups)."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from ntkit._doc import documented
 from ntkit._key import Key
-from ntkit._shown import InNotebook, NotebookView, ShownTable
+from ntkit._shown import InNotebook, NotebookView, ShownTable, frame_of
 from ntkit._text import as_json, counted, escaped, listed, percent, plain_table, printable, table
 from ntkit._types import Array
 from ntkit._version import __version__
@@ -19,7 +19,7 @@ from ntkit.attributes import Block, FeatureSet
 from ntkit.attributes.column_values import origins_of
 from ntkit.attributes.feature_set import common_enough
 from ntkit.attributes.findings import Finding
-from ntkit.jobs.audit.result import Audit
+from ntkit.jobs.audit.result import COLUMNS, Audit
 from ntkit.metrics import compare
 
 _RARE = 0.02  # share of samples up to which a note compares with an answer that never changes
@@ -112,6 +112,18 @@ class LabelAudits(InNotebook, Mapping[str, Audit]):
     def to_json(self) -> str:
         """The summary as JSON text."""
         return as_json(self.as_dict())
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row for each finding of a label.
+
+        Columns: ``label``, and those of :meth:`ntkit.Audit.to_frame`.
+        """
+        rows = [
+            {"label": name, **audit.facts_of(i)}
+            for name, audit in self.items()
+            for i in range(len(audit.findings))
+        ]
+        return frame_of(rows, {"label": str, **COLUMNS})
 
     def rows(self) -> list[list[str]]:
         """The table of the labels as texts, with its header first; accuracies in percent."""

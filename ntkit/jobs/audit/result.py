@@ -49,7 +49,7 @@ from ntkit.jobs.audit.changes import (
 from ntkit.metrics import Row
 from ntkit.samples.looks import Inputs, Unlabelled, thumbnail_of
 
-_COLUMNS: dict[str, type] = {
+COLUMNS: dict[str, type] = {
     "name": str, "feature_set": str, "exact": bool, "shown": bool, "correlated_with": object,
     "present": bool, "score": float, "p_value": float, "samples": int, "worst_class": object,
     "worst_with_it": bool, "worst_samples": int, "accuracy": float, "low": float, "high": float,
@@ -345,9 +345,9 @@ class Audit(InNotebook):
         ``low``, ``high``; ``accuracy_rest`` of its class; ``accuracy_if_unrelated``, ``same`` and
         ``opposed``.
         """
-        return frame_of([self._facts_of(i) for i in range(len(self.findings))], _COLUMNS)
+        return frame_of([self.facts_of(i) for i in range(len(self.findings))], COLUMNS)
 
-    def _facts_of(self, i: int) -> dict[str, Any]:
+    def facts_of(self, i: int) -> dict[str, Any]:
         """A finding as a row of a frame."""
         finding = self.findings[i]
         worst, unrelated = finding.worst, finding.unrelated

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -41,6 +41,47 @@ from ntkit.samples.copies import without_copies
 from ntkit.samples.join import Metadata, named_by_column
 from ntkit.samples.read import read
 from ntkit.samples.samples import Match, Samples
+
+
+@overload
+def check(
+    old: ModelLike | None,
+    new: ModelLike,
+    data: str | os.PathLike[str],
+    *,
+    label: str | None = ...,
+    limits: Any = ...,
+    slices: Sequence[str] = ...,
+    invariant: Any = ...,
+    answers: str | os.PathLike[str] | None = ...,
+    threshold: float | Sequence[float] | None = ...,
+    metadata: Any = ...,
+    key: str | None = ...,
+    preprocessing: ImagePreprocessing | TextPreprocessing | None = ...,
+    device: str = ...,
+    batch_size: int | None = ...,
+    verbose: bool = ...,
+) -> CheckResult: ...
+
+
+@overload
+def check(
+    old: ModelLike | None,
+    new: ModelLike,
+    data: Samples | tuple[Any, ...],
+    *,
+    label: str | None = ...,
+    limits: Any = ...,
+    slices: Sequence[str] = ...,
+    invariant: Any = ...,
+    answers: str | os.PathLike[str] | None = ...,
+    threshold: float | Sequence[float] | None = ...,
+    metadata: Any = ...,
+    key: str | None = ...,
+    device: str = ...,
+    batch_size: int | None = ...,
+    verbose: bool = ...,
+) -> CheckResult: ...
 
 
 @documented

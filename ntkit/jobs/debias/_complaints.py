@@ -13,7 +13,17 @@ from scipy.special import log_softmax
 
 from ntkit._disk import StrPath, size_of
 from ntkit._output import check_folder, new_folder
-from ntkit._text import as_json, counted, interval, percent, plain, table, without_controls
+from ntkit._shown import Bar, InNotebook, NotebookView, ShownTable, ends, frame_of
+from ntkit._text import (
+    Markdown,
+    as_json,
+    counted,
+    interval,
+    percent,
+    plain,
+    table,
+    without_controls,
+)
 from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
@@ -51,6 +61,8 @@ _OTHERS = "other pairs of classes"
 _LIMITS = (0.005, 0.01, 0.02, 0.05, 0.1)
 _VERIFIED = 256
 _SORT = "sort the complaints by their cause"
+_COLUMNS: dict[str, type] = {"limit": float, "chosen": bool, "complaints": int, "fixed": int}
+_COLUMNS |= dict.fromkeys(("low", "high", "changed"), float)
 
 # Of the test for a common direction.
 _STRATA, _ROWS = 20, 20  # most strata of a pair of classes, and fewest rows of one
@@ -339,7 +351,7 @@ def repaired(
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class ComplaintsResult:
+class ComplaintsResult(InNotebook):
     """Result of :func:`ntkit.debias` with complaints: the head, and what it changes elsewhere."""
 
     model: FrozenModel
@@ -426,7 +438,31 @@ class ComplaintsResult:
         lines += [f"Note: {note}" for note in self.notes]
         return without_controls("\n".join([*lines, "", self.table()] if verbose else lines))
 
-    def table(self) -> str:
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row for each limit on the answers that change.
+
+        Columns: ``limit``, ``chosen``, ``complaints``, of which ``fixed``, as a share between
+        ``low`` and ``high``; ``changed`` answers of the traffic. Shares are in [0, 1].
+        """
+        rows = [
+            {"limit": limit, "chosen": limit == self.repair.limit, "complaints": len(choice.fixed),
+             "fixed": int(choice.fixed.sum()), **ends("", choice.fixed_bounds),
+             "changed": choice.changed}
+            for limit, choice in self.repair.by_limit.items()
+        ]  # fmt: skip
+        return frame_of(rows, _COLUMNS)
+
+    def _shown(self) -> NotebookView:
+        """The first lines, and the table with the complaints fixed as bars."""
+        bars = [Bar(c.fixed.mean(), interval=c.fixed_bounds) for c in self.repair.by_limit.values()]
+        lines = [self.headline(), *self._lines()]
+        return NotebookView(lines, [ShownTable(self.table().rows, bars)])
+
+    def __repr__(self) -> str:
+        fixed, n = int(self.repair.choice.fixed.sum()), self.repair.folds.n
+        return f"ComplaintsResult({self.state}: {fixed} of {n} complaints fixed)"
+
+    def table(self) -> Markdown:
         """Unseen complaints fixed and answers changed, for several limits, as a Markdown table."""
         rows = [["limit", "complaints fixed", "answers changed"]]
         for limit, choice in self.repair.by_limit.items():

@@ -104,6 +104,10 @@ def test_a_shortcut_of_one_label_is_found_there_only(model):
     assert [name for name, audit in audits.items() if audit.findings] == ["tumour"]
     label, finding = audits.strongest
     assert (label, finding.name.partition("=")[0]) == ("tumour", "metadata:device")
+    html, frame = audits._repr_html_(), audits.to_frame()
+    assert all(f"<td>{name}</td>" in html for name in (*NAMES, finding.name))
+    assert frame["label"].tolist() == ["tumour"] * len(audits["tumour"].findings)
+    assert frame.drop(columns="label").equals(audits["tumour"].to_frame())
 
 
 @pytest.mark.more

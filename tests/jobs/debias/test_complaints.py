@@ -168,6 +168,15 @@ def test_a_cause_without_direction_is_left_out_by_name(digits, asked):
     assert "of 20 fixed; left out, because no common direction was found" in result.summary()
     assert "towards 60 complaints" in result.headline()
 
+    html, frame = result._repr_html_(), result.to_frame()
+    assert all(words in html for words in ("towards 60 complaints", "answers changed", "<svg"))
+    assert html.count("<tr>") == 1 + len(frame) == 1 + len(result.repair.by_limit)
+    (chosen,) = frame[frame["chosen"]].to_dict("records")
+    fixed = int(result.repair.choice.fixed.sum())
+    assert (chosen["limit"], chosen["complaints"], chosen["fixed"]) == (0.02, 60, fixed)
+    assert chosen["low"] < fixed / 60 < chosen["high"]
+    assert repr(result) == f"ComplaintsResult(written: {fixed} of 60 complaints fixed)"
+
 
 @pytest.mark.more
 def test_what_is_no_complaint_and_what_is_no_traffic(digits, asked):

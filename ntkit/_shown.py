@@ -27,6 +27,7 @@ class ShownTable:
     rows: Sequence[Sequence[str]]
     bars: Sequence[Bar | None] = ()
     images: Sequence[Sequence[str]] = ()
+    bars_show: str = ""  # where not the column before them
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,8 @@ def test_names_are_escaped():
 
 def test_a_display_follows_the_theme_of_the_notebook():
     html = LinearHead(np.eye(2), np.zeros(2), classes=["a", "b"])._repr_html_()
-    for words in ("prefers-color-scheme: dark", "--jp-layout-color0", "--vscode-editor-background"):
+    pages = ("--jp-layout-color0", "--vscode-editor-background", "--pst-color-background")
+    for words in ("prefers-color-scheme: dark", 'html[data-theme="dark"]', *pages):
         assert words in html
 
 
@@ -134,6 +135,13 @@ def test_bars_are_as_long_as_the_shares():
     report = group_report([0] * 10 + [1] * 10, [0] * 9 + [1] * 11)
     bars = parsed(report._repr_html_()).findall(".//rect[@class='value']")
     assert [bar.get("width") for bar in bars[:2]] == ["90.00%", "100.00%"]
+
+
+def test_bars_apart_from_their_numbers_are_named():
+    names, probabilities = np.array(["calm", "urgent"]), np.array([[0.7, 0.3], [0.9, 0.1]])
+    labels = ntkit.Predictions(names, names[[1, 0]], probabilities, np.array([0.4, 0.8]))
+    header = [cell.text for cell in parsed(labels._repr_html_()).findall(".//th")]
+    assert header == ["sample", "predicted", "probability", "margin", "probability"]
 
 
 def test_rows_without_samples_have_no_bar():

@@ -103,9 +103,8 @@ class Predictions(InNotebook):
         names = range(len(self)) if self.names is None else self.names
         named = [[str(name), *row] for name, row in zip(names, rows, strict=False)]
         more = f"First {_SHOWN} of {len(self)}." if len(self) > _SHOWN else ""
-        return NotebookView(
-            [self._in_short(), more], [ShownTable([["sample", *header], *named], bars)]
-        )
+        table = ShownTable([["sample", *header], *named], bars, bars_show="probability")
+        return NotebookView([self._in_short(), more], [table])
 
     def __repr__(self) -> str:
         return f"Predictions({self._in_short()})"

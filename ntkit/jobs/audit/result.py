@@ -424,7 +424,8 @@ class Audit(InNotebook):
         small = {row: thumbnail_of(image, _SIDE) for row, image in images_of}
         images = [[small[row] or "" for row in of if small.get(row)] for of in wrong]
         bars = [bar_of(finding.worst) for finding in shown]
-        return NotebookView(lines, [ShownTable(rows, bars, images if any(images) else ())])
+        images = images if any(images) else []
+        return NotebookView(lines, [ShownTable(rows, bars, images, bars_show="worst group")])
 
     def _in_short(self) -> tuple[list[str], list[list[str]]]:
         """The first lines, and the table of the strongest findings or changes, header first."""

@@ -455,8 +455,8 @@ class ComplaintsResult(InNotebook):
     def _shown(self) -> NotebookView:
         """The first lines, and the table with the complaints fixed as bars."""
         bars = [Bar(c.fixed.mean(), interval=c.fixed_bounds) for c in self.repair.by_limit.values()]
-        lines = [self.headline(), *self._lines()]
-        return NotebookView(lines, [ShownTable(self.table().rows, bars)])
+        limits = ShownTable(self.table().rows, bars, bars_show="complaints fixed")
+        return NotebookView([self.headline(), *self._lines()], [limits])
 
     def __repr__(self) -> str:
         fixed, n = int(self.repair.choice.fixed.sum()), self.repair.folds.n

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ntkit._disk import alone_in, read_json
-from ntkit._messages import watched
 from ntkit._output import new_file
+from ntkit._process import watched
 from ntkit._text import shortened
 from ntkit.attributes.answers import Answer, read_answers
 from ntkit.attributes.findings import Finding

@@ -1,6 +1,8 @@
 """Plots of findings and their effects: Displays in scikit-learn's style.
 
-They need matplotlib (the extra ``report``), which is imported when something is drawn.
+``from_estimator`` or ``from_result`` draws, ``plot`` draws again, and the artists are attributes.
+They need matplotlib (the extra ``report``), which is imported when something is drawn;
+``layout="constrained"`` keeps labels apart.
 """
 
 from ntkit.inspection._group_accuracy_display import GroupAccuracyDisplay

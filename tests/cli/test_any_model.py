@@ -96,6 +96,17 @@ def test_weights_of_an_audit_have_the_ids_of_the_samples_else_their_rows(folder,
     written = [int(row["id"]) for row in read_csv(tmp_path / "audit" / "weights.csv")]
     contents = [tuple(zoo.X[again][ids.tolist().index(each)]) for each in written]
     assert len(written) == len({*map(tuple, zoo.X.tolist())})  # each content once
+    audit = json.loads((tmp_path / "audit" / "audit.json").read_text("utf-8"))
+    shown = [
+        name for each in audit["findings"] for some in each["examples"].values() for name in some
+    ]
+    assert {*map(int, shown)} <= {*written}
+    wrong = {
+        int(name) for each in audit["findings"] for name in each["examples"]["conflicting, wrong"]
+    }
+    predicted = zoo.of_onnxruntime(folder / "forest.onnx", zoo.feed("forest"))[0][again]
+    assert wrong
+    assert all(predicted[at] != label[again][at] for at in map(ids.tolist().index, wrong))
     assert len({*contents}) == len(written)
 
 

@@ -306,6 +306,12 @@ class Audit(InNotebook):
             counts = {f.name: self.unlabelled.counts(f.name) for f in self.findings}
             known = {n: {"having": c[0], "known": c[1]} for n, c in counts.items() if c is not None}
             unlabelled = {"samples": self.unlabelled.n_samples, "findings": known}
+        findings = [finding.as_dict() for finding in self.findings]
+        if self.inputs is not None and self.inputs.ids is not None:
+            ids = self.inputs.ids
+            for each in findings:
+                of = each["examples"].items()
+                each["examples"] = {kind: [ids[row] for row in rows] for kind, rows in of}
         return {
             "version": __version__,
             "label": self.label,
@@ -327,7 +333,7 @@ class Audit(InNotebook):
             "model": self.model,
             "layers": list(self.layers),
             "unlabelled": unlabelled,
-            "findings": [finding.as_dict() for finding in self.findings],
+            "findings": findings,
             "retraining": retraining and {n: retraining[n] for n in ("accuracy", "findings")},
             **(_NO_CHANGES if self.changes is None else self.changes.as_dict()),
         }

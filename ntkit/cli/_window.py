@@ -256,7 +256,9 @@ class Window:
         # The file keeps the secret out of the list of processes. Only this user can read it.
         folder = Path(tempfile.mkdtemp(prefix="ntkit-"))
         file = folder / "open.html"
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as to:
+        with os.fdopen(
+            os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+        ) as to:
             to.write(
                 '<!doctype html><meta charset="utf-8"><title>ntkit</title>'
                 f'<meta http-equiv="refresh" content="0; url={secret}">'

@@ -172,7 +172,7 @@ def test_the_sentence_of_the_readme_has_means_of_the_file(rows):
     pattern = (
         r"With group labels on (\d+) samples, worst-group accuracy rises from (\d+) to (\d+) %, "
         r"and average accuracy falls from (\d+) to (\d+) % \(mean of \[(\d+) problems from (\w+) "
-        r"data sets\].* Our weighted DFR, a head refitted on groups balanced by all labels, "
+        r"data sets\].* Our weighted DFR, refitted on groups balanced by all labels, "
         r"reaches (\d+) %; as published, (\d+) %"
     )
     n_labels, *worst, average_before, average_after, n, n_sets, dfr, published = re.search(

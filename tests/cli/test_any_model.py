@@ -110,6 +110,17 @@ def test_weights_of_an_audit_have_the_ids_of_the_samples_else_their_rows(folder,
     assert len({*contents}) == len(written)
 
 
+def test_weights_of_an_audit_of_predictions_have_the_rows_that_were_kept(tmp_path):
+    label = np.where(zoo.X[:, 1] > 0.5, "low", zoo.NAMES[zoo.Y]).astype(object)
+    label[::3] = ""  # unknown
+    numbers = dict(zip(zoo.COLUMNS, zoo.X.T.tolist(), strict=True))
+    predicted = {"prediction": zoo.NAMES[zoo.Y]}
+    table = write_csv(tmp_path / "t.csv", {**numbers, **predicted, "label": label})
+    done("audit", "--predictions", table, table, "-o", tmp_path / "audit")
+    written = [int(row["id"]) for row in read_csv(tmp_path / "audit" / "weights.csv")]
+    assert written == np.flatnonzero(label != "").tolist()
+
+
 def test_without_labels_of_samples_changes_are_tried(folder, tmp_path):
     bare = write_csv(tmp_path / "t.csv", dict(zip(zoo.COLUMNS, zoo.X.T.tolist(), strict=True)))
     done("audit", folder / "forest.onnx", bare, "-o", tmp_path / "audit", *QUIET)

@@ -44,9 +44,8 @@ def audit_tables(
         feature_sets, notes = _feature_sets(
             table, samples, roles, data.resolve() == predictions.resolve()
         )
-        named = samples.ids is not None or samples.named_by == "id"
         single = {n: v for n, v in table.columns.items() if table.list_length(n) is None}
-        looks = replace(looks, table=single, ids=samples.names if named else None)
+        looks = replace(looks, table=single)
     else:
         feature_sets = [*of_inputs(samples, looks, notes)]
         if samples.embedded:

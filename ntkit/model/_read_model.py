@@ -33,16 +33,8 @@ from ntkit.model.affine.run import Runner
 from ntkit.model.class_names import parsed_json
 from ntkit.model.layers import Layer, add_layers
 
-_QUANTISING = {
-    "DynamicQuantizeLinear": "dynamic",
-    "MatMulInteger": "dynamic",
-    "MatMulNBits": "weights only",
-    "QuantizeLinear": "static (QDQ)",
-    "DequantizeLinear": "weights only",
-}
 
-
-def file_facts(model: ir.Model, path: Path | None) -> dict[str, Any]:
+def file_facts(model: ir.Model, path: Path | None, quantisation: str | None) -> dict[str, Any]:
     """Facts of a file and its graph, with or without a head."""
     tensors = [v.const_value for g in model.graphs() for v in g.initializers.values()]
     inputs = (info_of(v) for v in model.graph.inputs if not v.is_initializer())
@@ -56,18 +48,10 @@ def file_facts(model: ir.Model, path: Path | None) -> dict[str, Any]:
         "external_data": sorted(
             {str(t.location) for t in tensors if isinstance(t, ir.ExternalTensor)}
         ),
-        "quantisation": quantisation_of(model),
+        "quantisation": quantisation,
         "inputs": [str(i) for i in inputs],
         "outputs": [str(info_of(v)) for v in model.graph.outputs],
     }
-
-
-def quantisation_of(model: ir.Model) -> str | None:
-    """Kind of quantisation by a model's operators; None for a float model."""
-    operators = {node.op_type for node in model.graph}
-    if any(name.startswith(("QLinear", "QGemm")) for name in operators):
-        return "static (QOperator)"
-    return next((kind for name, kind in _QUANTISING.items() if name in operators), None)
 
 
 def head_facts(model: ir.Model, head: Head | None) -> dict[str, Any]:

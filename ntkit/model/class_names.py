@@ -446,7 +446,8 @@ def matched_classes(labels: Array, classes: Array, *, named: bool) -> tuple[Arra
 
 def are_positions(classes: Sequence[Any]) -> bool:
     """Whether classes are the numbers 0 … C-1, in this order."""
-    return _are_numbers(classes) and list(classes) == list(range(len(classes)))
+    booleans = any(isinstance(label, bool | np.bool_) for label in classes)  # True is equal to 1
+    return not booleans and [*classes] == [*range(len(classes))]
 
 
 def same_name(first: Any, second: Any) -> bool:

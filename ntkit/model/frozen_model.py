@@ -65,7 +65,6 @@ from ntkit.model._read_model import (
     in_sight,
     located,
     model_of,
-    quantisation_of,
     tail_of,
 )
 from ntkit.model.class_names import (
@@ -97,6 +96,13 @@ _EACH_OWN = "The model has a layer for each of {} labels, and these read differe
 _EACH_LAYER = "each of {} labels independently (a layer each)"
 _EACH_SCORE = "each of {} labels independently (a score each)"
 _NO_NAMES = "one of {0} classes, or perhaps {0} regressions (no names of classes, no softmax)"
+_QUANTISING = {
+    "DynamicQuantizeLinear": "dynamic",
+    "MatMulInteger": "dynamic",
+    "MatMulNBits": "weights only",
+    "QuantizeLinear": "static (QDQ)",
+    "DequantizeLinear": "weights only",
+}
 
 
 @dataclass(frozen=True)
@@ -496,7 +502,10 @@ class FrozenModel(InNotebook):
     @property
     def quantisation(self) -> str | None:
         """Kind of quantisation, such as "dynamic"; None for a float model."""
-        return quantisation_of(self._model)
+        operators = {node.op_type for node in self._model.graph}
+        if any(name.startswith(("QLinear", "QGemm")) for name in operators):
+            return "static (QOperator)"
+        return next((kind for name, kind in _QUANTISING.items() if name in operators), None)
 
     @cached_property
     def scales_by_batch(self) -> bool:
@@ -533,7 +542,7 @@ class FrozenModel(InNotebook):
         classes = self.head.classes.tolist() if self.head and not several else None
         labels = _with_thresholds(self, self.label_names)
         return {
-            **file_facts(self._model, self.path),
+            **file_facts(self._model, self.path, self.quantisation),
             "embedding": str(self.embedding),
             **head_facts(self._model, self._head),
             **({"task": _EACH_LAYER.format(len(self._known.apart))} if self.labels_apart else {}),

@@ -6,13 +6,14 @@ import importlib
 import textwrap
 from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from ntkit._checks import check_embeddings, check_labels, positions_of
+from ntkit._doc import documented
 from ntkit._extras import install_extra
 from ntkit._types import Array
 from ntkit.estimators import NeuronTuneClassifier, NeuronTuneClassifierCV, SpuriousNeuronSelector
@@ -34,14 +35,22 @@ CLASS_MARKERS = ("o", "s", "^", "D", "v", "P")  # for prints in black and white
 _NAMED = 40  # neurons that may have their names under an axis
 
 
+@documented
 class Display:
     """A plot that can be drawn again; its fields hold the plotted values."""
 
     ax_: Axes
     figure_: Any
 
-    def _axes(self, ax: Axes | None) -> Axes:
-        """Keep and return the axes to draw into."""
+    def plot(self, ax: Axes | None = None) -> Self:
+        """Draw.
+
+        Parameters
+        ----------
+        {ax}
+
+        {drawn}
+        """
         try:
             importlib.import_module("matplotlib")
         except ImportError as error:
@@ -58,7 +67,11 @@ class Display:
         if not isinstance(ax, Axes):
             raise InputError(f"ax must be one Axes of matplotlib; got {type(ax).__name__}.")
         self.ax_, self.figure_ = ax, ax.figure
-        return ax
+        self._draw(ax)
+        return self
+
+    def _draw(self, ax: Axes) -> None:
+        raise NotImplementedError
 
 
 def width_of(ax: Axes) -> float:

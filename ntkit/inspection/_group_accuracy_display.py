@@ -67,6 +67,10 @@ class GroupAccuracyDisplay(draw.Display):
 
     report: GroupReport
 
+    def __post_init__(self) -> None:
+        if not self.report.grouped:
+            raise InputError("The report was made without group labels; pass it groups.")
+
     @classmethod
     def from_estimator(
         cls,
@@ -142,18 +146,7 @@ class GroupAccuracyDisplay(draw.Display):
         )
         return cls(report).plot(ax)
 
-    def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
-
-        Parameters
-        ----------
-        {ax}
-
-        {drawn}
-        """
-        if not self.report.grouped:
-            raise InputError("The report was made without group labels; pass it groups.")
-        ax = self._axes(ax)
+    def _draw(self, ax: Axes) -> None:
         rows = [row for row in self.report.rows if row.kind == "group"]
         self.shown_ = draw.first_of(rows, _MOST, lambda row: row.value)
         places, old = [row.name for row in self.shown_], self.report.before
@@ -168,7 +161,6 @@ class GroupAccuracyDisplay(draw.Display):
         self.after_ = draw.errorbar(ax, draw.points_of(self.shown_), draw.BLUE, offset=offset)
         self.worst_after_ = _diamond(ax, self.report.worst_group, places, offset=offset)
         self._label(ax, len(rows))
-        return self
 
     def _label(self, ax: Axes, n_groups: int) -> None:
         n, worst = len(self.shown_), self.report.worst_group

@@ -154,16 +154,7 @@ class NeuronDisplay(draw.Display):
             for label, mine in of_class
         ]
 
-    def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
-
-        Parameters
-        ----------
-        {ax}
-
-        {drawn}
-        """
-        ax = self._axes(ax)
+    def _draw(self, ax: Axes) -> None:
         parts = self.by_class
         self.shown_ = draw.first_of(parts, _MOST, lambda part: -len(part.misclassified))
         sides = [(part.correct, part.misclassified) for part in self.shown_]
@@ -178,7 +169,6 @@ class NeuronDisplay(draw.Display):
         for row, (part, pair) in enumerate(zip(self.shown_, shares, strict=True)):
             self._draw_row(ax, row, part, edges, [scale * side for side in pair])
         self._label(ax, len(parts))
-        return self
 
     def _draw_row(
         self, ax: Axes, row: int, part: ClassActivations, edges: Array, heights: list[Array]

@@ -85,16 +85,7 @@ class AuditDisplay(draw.Display):
             raise InputError(f"{cls.__name__} needs an audit; got {type(result).__name__}.")
         return cls(result).plot(ax)
 
-    def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
-
-        Parameters
-        ----------
-        {ax}
-
-        {drawn}
-        """
-        ax = self._axes(ax)
+    def _draw(self, ax: Axes) -> None:
         findings = self.result.findings
         self.shown_: list[Finding] = [*findings[:_MOST]]
         pairs = [(f.worst, f.beside(f.worst)) for f in self.shown_]
@@ -112,7 +103,6 @@ class AuditDisplay(draw.Display):
             ("o", draw.BLUE, draw.BLUE, "with it"),
         ]
         draw.label_shares(ax, names, "accuracy in the class, 95 % interval", title, entries)
-        return self
 
 
 @documented
@@ -174,16 +164,7 @@ class CheckDisplay(draw.Display):
             raise InputError(f"{cls.__name__} needs a check; got {type(result).__name__}.")
         return cls(result).plot(ax)
 
-    def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
-
-        Parameters
-        ----------
-        {ax}
-
-        {drawn}
-        """
-        ax = self._axes(ax)
+    def _draw(self, ax: Axes) -> None:
         rows = [row for row in self.result.rows if row.n]
         self.shown_ = sorted(rows, key=_point)[:_MOST]
         self.changes_, self.limits_ = list[Any](), list[Any]()
@@ -210,4 +191,3 @@ class CheckDisplay(draw.Display):
         if compared:
             ax.axvline(0, color=draw.GREY, linewidth=0.8, zorder=0)
         draw.label_shares(ax, names, f"{what}, confidence bounds of the check", title, entries)
-        return self

@@ -128,16 +128,7 @@ class SpuriousnessDisplay(draw.Display):
         one = "intersection" if self.aggregation == "intersection" else "union"
         return severity(self.scores, one)
 
-    def plot(self, ax: Axes | None = None) -> Self:
-        """Draw.
-
-        Parameters
-        ----------
-        {ax}
-
-        {drawn}
-        """
-        ax = self._axes(ax)
+    def _draw(self, ax: Axes) -> None:
         order, n_neurons = self.order, self.scores.shape[1]
         scored = np.flatnonzero(~np.isnan(self.scores).all(axis=1))
         lost = np.atleast_2d(self.suppressed).any(axis=0)
@@ -167,7 +158,6 @@ class SpuriousnessDisplay(draw.Display):
         draw.headroom(ax, -(-len(handles) // 2))
         scale = max(1.0, 4 / draw.marker_size(ax, n_neurons))
         draw.show_legend(ax, handles, "upper right", ncols=2, markerscale=scale)
-        return self
 
     def _draw_each_class(self, ax: Axes, scored: Array, order: Array) -> None:
         labels = range(len(self.scores)) if self.classes is None else np.asarray(self.classes)

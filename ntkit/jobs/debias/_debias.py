@@ -455,7 +455,9 @@ def _planned(
     elif "test" in data.sets and (on_test or not said):  # of what nobody named, classes judge
         judges = Judges.TEST
     if data.pool.one_set:
-        check_groups(data.pool.train, said.read if known is None else [known.attribute])
+        crossed = partly is None or partly.crossed
+        named = said.read if known is None else [known.attribute]
+        check_groups(data.pool.train, named, crossed=crossed)
     candidates, method = asked_for(
         order.method,
         named=bool(said.read),

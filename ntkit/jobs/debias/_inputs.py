@@ -301,14 +301,18 @@ def _too_good(head: LinearHead, samples: Samples, embedded: Embedded) -> list[st
     ]
 
 
-def check_groups(rows: Rows, attributes: Sequence[Attribute]) -> None:
-    """Raise an error if a group class × attribute of a single set is too small to judge."""
+def check_groups(rows: Rows, attributes: Sequence[Attribute], *, crossed: bool = True) -> None:
+    """Raise an error if a group class × attribute of a single set is too small to judge.
+
+    ``crossed`` is false if the attribute is groups of one class each.
+    """
     if not attributes:
         return
-    groups = attributes[0].crossed(rows.y, *attributes[1:])
+    groups = attributes[0].crossed(rows.y, *attributes[1:]) if crossed else attributes[0]
     values, counts = np.unique(groups.value[groups.value >= 0], return_counts=True)
     n_possible = len(rows.classes) * int(np.prod([len(each.names) for each in attributes]))
-    if len(rows.classes) == 2 and len(values) < n_possible:  # of more classes it may not exist
+    all_exist = crossed and len(rows.classes) == 2  # of more classes a group may not exist
+    if all_exist and len(values) < n_possible:
         raise InputError(
             f"A group class × {' × '.join(each.name for each in attributes)} has no sample, and at "
             f"least {FEWEST} are needed to judge a repair. Add some, or name a change that must "

@@ -49,6 +49,20 @@ def test_a_change_repairs(one):
     assert result.chosen.worst_group > result.candidates[0].worst_group + 0.2
 
 
+@pytest.mark.more
+def test_groups_of_one_class_each_are_balanced_as_they_are(digits, one):
+    (X, y), test = one
+    groups = np.array(["plain 0", "marked 0", "plain 1", "marked 1"])[digits.groups_validation]
+    result = debias(DIGITS, (X, y), test=test, groups=groups, **QUICK)
+    by_value = debias(DIGITS, (X, y), test=test, attribute=digits.groups_validation % 2, **QUICK)
+    assert result.chosen.worst_group == by_value.chosen.worst_group
+    assert result.chosen.worst_group > result.candidates[0].worst_group + 0.2
+    rare = groups == "marked 0"
+    kept = ~rare | (np.cumsum(rare) <= 3)
+    with pytest.raises(InputError, match=f"Group marked 0 has 3 of {kept.sum()} distinct samples"):
+        debias(DIGITS, (X[kept], y[kept]), groups=groups[kept], **QUICK)
+
+
 def test_groups_that_lose_are_found(one):
     """Attributes that nobody named are chosen on one half of the set and tested on the other."""
     check = debias(DIGITS, one[0], method="neurontune", **QUICK).check

@@ -125,7 +125,7 @@ def positions_in(sets: Sequence[Samples], n: int, source: Any, name: str) -> Arr
     """
     if (by_name := _places_by_name(sets, n, source, name)) is not None:
         return by_name
-    starts = np.cumsum([0, *(len(each) + each.n_left_out for each in sets)])
+    starts = _starts(sets)
     if n != starts[-1]:
         return None
     _check_index_in(source, sets, starts, name)
@@ -148,14 +148,27 @@ def positions_in(sets: Sequence[Samples], n: int, source: Any, name: str) -> Arr
     return places
 
 
-def _check_index_in(source: Any, sets: Sequence[Samples], starts: Array, name: str) -> None:
+def position_notes(source: Any, sets: Sequence[Samples], name: str) -> list[str]:
+    """Notes on the values of each sample that are matched by position though indexes differ."""
+    if _places_by_name(sets, len(source), source, name) is not None:
+        return []
+    return _check_index_in(source, sets, _starts(sets), name)
+
+
+def _starts(sets: Sequence[Samples]) -> Array:
+    """The place of the first sample of each set as it was given, and their number."""
+    return np.cumsum([0, *(len(each) + each.n_left_out for each in sets)])
+
+
+def _check_index_in(source: Any, sets: Sequence[Samples], starts: Array, name: str) -> list[str]:
     """Raise an error if a pandas object has samples of sets with an index in another order."""
+    notes = list[str]()
     if isinstance(source, Mapping):
         for title, column in source.items():
-            _check_index_in(column, sets, starts, f"{name}[{title!r}]")
-        return
+            notes += _check_index_in(column, sets, starts, f"{name}[{title!r}]")
+        return notes
     if (index := index_of(source)) is None or len(index) != starts[-1]:
-        return
+        return notes
     cells = [*index]
     numbered = numbers_rows([*map(cell_name, cells)])
     for part in ("X", "y", "groups"):
@@ -167,7 +180,9 @@ def _check_index_in(source: Any, sets: Sequence[Samples], starts: Array, name: s
             here = [*chain(*(cells[starts[i] : starts[i + 1]] for i in some))]
             if numbered and Counter(map(cell_name, here)) != Counter(map(cell_name, theirs)):
                 continue  # it may name no samples
-            check_index(**{part: SimpleNamespace(index=theirs), name: SimpleNamespace(index=here)})
+            both = {part: SimpleNamespace(index=theirs), name: SimpleNamespace(index=here)}
+            notes += check_index(**both)
+    return [*dict.fromkeys(notes)]
 
 
 def _names_in_index(source: Any, n: int) -> list[str] | None:

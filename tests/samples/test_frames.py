@@ -342,6 +342,20 @@ def test_an_attribute_with_an_index_in_another_order_is_refused(models, by):
     assert aligned.candidates == plain.candidates
 
 
+@pytest.mark.more
+@pytest.mark.parametrize("what", ["attribute", "groups"])
+def test_a_repair_says_that_an_index_of_other_labels_is_matched_by_position(models, what):
+    frame, y = draw(9)
+    frame, y = frame.reset_index(drop=True), pd.Series(y)
+    sites = pd.Series(np.where(frame.g > 0.5, "u", "v"))
+    sites = sites + y.astype(str) if what == "groups" else sites
+    note = f"{what} and y are matched by position; their indexes differ."
+    for index, n in ((y.index, 0), (y.index + 1000, 1), (y.index.astype(str), 0)):
+        values = {what: sites.set_axis(index)}
+        found = ntkit.debias(models[1], (frame.to_numpy(np.float32), y), **values, **CPU)
+        assert sum(note in each for each in found.notes) == n
+
+
 def test_an_audit_of_arrays_compares_indexes():
     frame, y = draw(7)
     y = pd.Series(y, index=frame.index)

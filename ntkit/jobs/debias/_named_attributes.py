@@ -43,7 +43,7 @@ from ntkit.jobs.debias._pool import Pool
 from ntkit.jobs.label_tables import AnswerTable, labels_of_entries
 from ntkit.model import FrozenModel
 from ntkit.samples.copies import Places, note_on_copies
-from ntkit.samples.join import left_out_in_words, names_of
+from ntkit.samples.join import left_out_in_words, names_of, position_notes
 from ntkit.samples.stored import check_made_with
 from ntkit.samples.table import TABLES
 from ntkit.study import Rows
@@ -465,7 +465,7 @@ def partly_known(
             raise InputError(f"{name} has no known value. Label some samples.")
         values = np.full(len(known), None, dtype=object)
         values[known] = [str(each) for each in of_known.tolist()]
-        values = values[rows]
+        values, left = values[rows], " ".join(position_notes(value, reader.sets, name))
     partly = PartlyKnown(
         Attribute.from_labels(title, values, source=source), name != "groups", left
     )

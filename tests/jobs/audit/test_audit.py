@@ -35,6 +35,7 @@ def first(found):
     [
         {"pred": PRED},
         {"scores": np.eye(2)[PRED]},
+        {"pred": np.eye(2)[PRED]},
         {"scores": PRED + 0.0},
         {"scores": PRED - 0.5},
         {"scores": (PRED * 0.8 + 0.1)[:, None]},

@@ -172,8 +172,8 @@ def _lock(file: FileIO) -> None:
         ) from error
 
 
-def read_json(path: StrPath, *, largest: int, wanted: str) -> Any:
-    """Read a JSON file that may come from somebody else."""
+def read_bytes(path: StrPath, *, largest: int, wanted: str) -> bytes:
+    """Read a file that may come from somebody else, up to a number of bytes."""
     file, fix = Path(path), f"name {wanted}."
     try:
         if file.exists() and not file.is_file():
@@ -188,10 +188,16 @@ def read_json(path: StrPath, *, largest: int, wanted: str) -> Any:
         raise InputError(f"{str(path)!r} is not a valid file name ({error}).") from error
     if len(content) > largest:
         raise InputError(f"{path} is larger than {largest >> 20} MB; {fix}")
+    return content
+
+
+def read_json(path: StrPath, *, largest: int, wanted: str) -> Any:
+    """Read a JSON file that may come from somebody else."""
+    content = read_bytes(path, largest=largest, wanted=wanted)
     try:
         return json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not JSON; {fix}") from error
+        raise InputError(f"{path} is not JSON; name {wanted}.") from error
 
 
 def scratch(shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:

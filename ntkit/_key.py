@@ -178,12 +178,14 @@ def parts_of_change(name: str) -> tuple[Key, ...]:
     """What a change alters, from its text form; the values or the strength are the condition.
 
     ``word:film|word:movie`` has two parts, ``column:a+column:b`` as well, ``word:film=both``,
-    ``column:sex=Female|Male`` and ``image:blur=2`` have one.
+    ``column:sex=Female|Male``, ``image:blur=2`` and ``append:a=b`` have one.
     """
     match = _KIND.fullmatch(name)
     if match is None or match[2] != ":":
         return (Key("", name, colon=""),)
     kind, whole = match[1], match[3]
+    if kind in ("append", "prepend"):  # any text
+        return (Key(kind, whole),)
     joined = {"word": r"\|", "column": r"\+"}.get(kind)
     parts = [whole] if joined is None else re.split(rf"{joined}\s*{kind}:", whole)
     if len(parts) > 1:

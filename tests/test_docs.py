@@ -120,7 +120,7 @@ def public_parameters():
 
 def test_parameters_that_sentences_name_exist():
     """Written as `name=`; how-to pages and tutorials name those of other libraries as well."""
-    known = {*public_parameters(), "error_score", "format"}
+    known = {*public_parameters(), "error_score", "format", *KINDS}
     for page in OURS:
         spans = in_code_spans(page)
         named = {n for code in spans for n in re.findall(r"(?<![\w.:-])([a-z_]\w*)=", code)}

@@ -61,6 +61,7 @@ def test_a_known_column_tells_where_the_condition_begins(kind, column, sign, val
         ("column:sex=Female|Male", ["column:sex=Female|Male"]),
         ("image:blur=2", ["image:blur=2"]),
         ("markup", ["markup"]),
+        ("append:a=b|word:c", ["append:a=b|word:c"]),
     ],
 )
 def test_a_change_is_its_parts(change, parts):

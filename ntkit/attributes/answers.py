@@ -53,6 +53,8 @@ class Answer:
     at: str | None = field(default=None, repr=False, compare=False)
     also: tuple[str, ...] = field(default=(), repr=False, compare=False)
     """Other attributes of the finding, which a repair is tested on as well."""
+    where: str = field(default="", repr=False, compare=False)
+    """File that it is from; a change that it names reads files only inside that file's folder."""
 
     @property
     def of_layers(self) -> bool:
@@ -117,10 +119,10 @@ class Answers:
         return tuple(answer for answer in self.answers if answer.answer == "spurious")
 
     @property
-    def invariant(self) -> tuple[str, ...]:
-        """Changes that do not alter the right answer, according to a person."""
+    def invariant(self) -> dict[str, Path | None]:
+        """Changes that do not alter the right answer, and the folder of the file that says so."""
         said = (answer for answer in self.answers if answer.answer == "invariant")
-        return tuple(answer.values[0][0] for answer in said)
+        return {a.values[0][0]: Path(a.where).parent if a.where else None for a in said}
 
     @property
     def also(self) -> frozenset[str]:
@@ -554,7 +556,7 @@ def _answer(path: StrPath, number: int, entry: Any) -> Answer:
     if not values or (name not in values[0] and name != f"change {values[0][0]}"):
         raise InputError(f"{path} lacks {name!r} in the first of its own values; add it there.")
     known = {n: r for n, r in rules.items() if r is not None}
-    return replace(Answer(name, answer, values, known, *who), also=tuple(also))
+    return replace(Answer(name, answer, values, known, *who), also=tuple(also), where=str(path))
 
 
 def _labels_in(path: StrPath, content: Mapping[str, Any]) -> Labels:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ntkit._doc import documented
+from ntkit._key import parts_of_change
 from ntkit._labels import listed, meant_instead
 from ntkit._types import Array
 from ntkit.attributes.word_lists import one_spelling
 from ntkit.changes import texts
 from ntkit.changes._by_user import OfFolder, OfFunction
 from ntkit.changes._columns import OfColumns
+from ntkit.changes._surface import FORMS, put_at, surface_change
 from ntkit.changes.images import (
     NAMES,
     PARTS,
@@ -30,7 +34,7 @@ from ntkit.samples.columns import by_column_names, names_of_frame
 from ntkit.samples.kinds import TextData
 from ntkit.samples.samples import ReadTable, Samples
 
-KINDS = ("word", "markup", "case", "column", "image", "folder")
+KINDS = ("word", "append", "prepend", *FORMS, "markup", "column", "image", "folder")
 """Prefixes of the text form of a change."""
 
 
@@ -50,7 +54,9 @@ class Change:
     name : str
         Text form, such as ``word:film|word:movie`` or ``image:border``.
     kind : str
-        Kind: word, markup, case, column, image, folder or function.
+        What the text form begins with, such as word or image, or function.
+    sha256 : str or None
+        SHA-256 of the file that ``append:@FILE`` or ``prepend:@FILE`` read.
 
     Examples
     --------
@@ -125,6 +131,7 @@ class Change:
             for values in (samples.y, samples.groups, samples.ids)
         )
         made = {**(samples.preprocessing or {}), "change": self.name, "seed": int(seed)}
+        made |= {} if self.sha256 is None else {"change_sha256": self.sha256}
         copies = replace(samples, X=X, y=y, groups=groups, ids=ids, preprocessing=made)
         copies = replace(copies, notes=(), skipped=(), table=None)
         if samples.table is None:
@@ -156,6 +163,22 @@ class Change:
         return np.full(len(samples), -1, dtype=np.intp) if of is None else of(samples, seed, folds)
 
     @property
+    def file(self) -> bytes | None:
+        """Content of the file of lines that it draws from."""
+        content: bytes | None = getattr(self._apply, "file", None)
+        return content
+
+    @property
+    def sha256(self) -> str | None:
+        """SHA-256 of this file."""
+        return None if self.file is None else sha256(self.file).hexdigest()
+
+    @property
+    def kept_name(self) -> str:
+        """Its name in a folder that ntkit writes; a file that it reads lies there as well."""
+        return f"{self.kind}:@lines-{self.sha256[:8]}.txt" if self.sha256 else self.name
+
+    @property
     def unrelates(self) -> bool:
         """Whether a part of each copy is from a sample of any class, so that both are unrelated."""
         return bool(getattr(self._apply, "donor", False))
@@ -181,7 +204,7 @@ class Change:
 
 
 @documented
-def change_named(name: str | Change) -> Change:
+def change_named(name: str | Change, *, below: Path | None = None) -> Change:
     """Make a change from its text form.
 
     Parameters
@@ -194,7 +217,13 @@ def change_named(name: str | Change) -> Change:
           ``word:please`` removes it; ``word:please=in`` adds it if it is missing; ``=both`` removes
           it if it is there and adds it if it is missing;
         - ``markup``: removes tags; ``markup=both`` also adds tags to plain texts;
-        - ``case:lower`` or ``case:upper``;
+        - ``append:please`` and ``prepend:please`` put a text after or before each text;
+          ``append:@FILE`` draws a line of a text file for each. For pairs, both texts;
+        - ``case:lower``, ``case:upper`` or ``case:title``; ``space``: letters apart;
+          ``punctuation``: the final mark removed, or a full stop added; ``punctuation=all``: all
+          marks removed; ``typos=2``: typing errors in two words; ``names``: each given name
+          replaced by another one of a list of about 170, frequent in the United States;
+        - ``segment:first`` or ``segment:last``: this sentence of another text;
         - ``column:sex``: a value from another row with another value; ``column:sex=Female|Male``:
           replaces each value by the other; ``column:sex=Female``: this value for all;
           ``column:a+column:b``: several columns, all from one other row;
@@ -206,6 +235,11 @@ def change_named(name: str | Change) -> Change:
         - ``folder:PATH``: copies that you made, matched by name. A subfolder of PATH named like
           the folder or table of a set has the copies of that set alone.
 
+    below : Path, optional
+        Folder of the file that holds the name, if other people may have written it, such as
+        answers or limits. ``append:@FILE`` then reads only files inside this folder, of at most
+        1 MB.
+
     Returns
     -------
     Change
@@ -213,7 +247,7 @@ def change_named(name: str | Change) -> Change:
     Raises
     ------
     InputError
-        If it has none of these forms.
+        If it has none of these forms, or its file cannot be read.
 
     Examples
     --------
@@ -236,15 +270,21 @@ def change_named(name: str | Change) -> Change:
             "read them. Name a word, a column that the model reads, or a part of images, or pass "
             "copies that you made with folder:PATH."
         )
+    begins = kind.partition("=")[0]
+    if (applied := surface_change(text)) is not None:
+        return Change(text, begins, applied)
+    if text in ("markup", "markup=both"):
+        return Change(text, "markup", texts.markup(text))
+    if begins in FORMS:
+        raise InputError(f"There is no change {text!r}. Write {FORMS[begins]}.")
     makers: dict[str, Callable[[], Any]] = {
         "word": lambda: texts.word_change(text),
-        "case": lambda: texts.case(text, what),
+        "append": lambda: put_at(text, what, before=False, below=below),
+        "prepend": lambda: put_at(text, what, before=True, below=below),
         "column": lambda: OfColumns(text),
         "image": lambda: OfImages(text, image_change(text)),
         "folder": lambda: OfFolder(text, Path(what)),
     }
-    if text in ("markup", "markup=both"):
-        return Change(text, "markup", texts.markup(text))
     if kind not in makers or not what.strip():
         meant = meant_instead(kind, list(KINDS))
         raise InputError(
@@ -301,6 +341,29 @@ def changes_given(*given: Any) -> tuple[Change, ...]:
     return tuple(by_name.values())
 
 
+def file_notes(changes: Iterable[Change]) -> list[str]:
+    """Sentences on the files that changes draw lines from."""
+    notes = list[str]()
+    for each in changes:
+        if each.sha256 is not None:
+            was = re.search(r"lines-([0-9a-f]{8})\.txt", each.name)
+            other = ""
+            if was is not None and was[1] != each.sha256[:8]:
+                other = f" Somebody changed it: its SHA-256 began with {was[1]}."
+            notes.append(
+                f"{each.name} draws a line of a file for each text. SHA-256 of the file: "
+                f"{each.sha256}.{other}"
+            )
+    return notes
+
+
+def write_files(folder: Path, changes: Iterable[Change]) -> None:
+    """Write copies of the files that changes draw lines from, for their kept names."""
+    for each in changes:
+        if each.file is not None:
+            (folder / parts_of_change(each.kept_name)[0].what[1:]).write_bytes(each.file)
+
+
 def as_seen(samples: Samples) -> Samples:
     """Images as the model sees them, unchanged, for display next to their copies."""
     same = Change("unchanged", "image", OfImages("unchanged", ImageChange(any_scale=True)))
@@ -314,6 +377,9 @@ def control_of(change: Change) -> Change | None:
     if change.kind == "word":
         name = f"a word as frequent as {applied.words[0]}"
         return Change(name, "word", applied.control(name))
+    if change.kind in ("append", "prepend"):
+        name = f"frequent words of the length of {change.name}"
+        return Change(name, change.kind, applied.control(name))
     if change.kind == "image" and change.name in [f"image:{part}" for part in PARTS]:
         name = f"{change.name}, elsewhere"
         return Change(name, "image", OfImages(name, part_elsewhere()))

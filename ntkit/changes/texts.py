@@ -1,4 +1,4 @@
-"""Changes of texts: words replaced, removed or added, mark-up, case."""
+"""Changes of texts: words replaced, removed or added, and mark-up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import numpy as np
 from ntkit._key import parts_of_change
 from ntkit._types import Array
 from ntkit.attributes.word_lists import comparable, is_tag, pattern_of_word, plain_words
-from ntkit.changes._donors import generator
+from ntkit.changes._donors import donors, generator
 from ntkit.exceptions import InputError
 from ntkit.samples.samples import Samples
 
@@ -29,7 +29,8 @@ _LINE = 70  # characters of a line of mark-up
 
 Parts = tuple[str, ...]
 """A sample: a text, or a pair of texts."""
-TextChange = Callable[[Parts, np.random.Generator], Parts | None]
+TextChange = Callable[..., Parts | None]
+"""Function of a sample and random numbers, or of a sample, its donor and random numbers."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,13 @@ class OfTexts:
     changes: tuple[TextChange, ...]
     words: tuple[str, ...] = ()
     none: str = ""
+    donor: bool = False
+
+    def donors(self, samples: Samples, seed: int, folds: Any) -> Array:
+        """Row of the donor of each text, −1 if there is none."""
+        if not self.donor:
+            return np.full(len(samples), -1, dtype=np.intp)
+        return donors(len(samples), samples.y, folds, generator(self.name, seed))
 
     def __call__(self, samples: Samples, rows: Array, seed: int, folds: Any) -> tuple[Any, Array]:
         """Changed copies and the rows of their originals."""
@@ -50,11 +58,12 @@ class OfTexts:
                 f"{samples.data.without_texts}; name another change, such as column:NAME or "
                 "image:border."
             )
-        changes = self.changes_for(texts)
-        for row in rows.tolist():
+        changes, of = self.changes_for(texts), self.donors(samples, seed, folds)
+        for row in rows[of[rows] >= 0].tolist() if self.donor else rows.tolist():
             text, rng = texts[row], generator(self.name, seed, row)
-            parts = (text,) if isinstance(text, str) else text
-            new = next(filter(None, (change(parts, rng) for change in changes)), None)
+            given = [_parts(texts[at]) for at in ([row, of[row]] if self.donor else [row])]
+            made = (change(*given, rng) for change in changes)
+            new = next((each for each in made if each not in (None, given[0])), None)
             if new is not None:
                 changed.append(new[0] if isinstance(text, str) else new)
                 at.append(row)
@@ -75,6 +84,11 @@ class OfTexts:
         return _OfLikeWords(name, (), self.words)
 
 
+def _parts(text: Any) -> Parts:
+    """A sample as a tuple of one text, or of the two of a pair."""
+    return (text,) if isinstance(text, str) else tuple(text)
+
+
 class _OfLikeWords(OfTexts):
     def changes_for(self, texts: Sequence[Any]) -> tuple[TextChange, ...]:
         """One change for each word."""
@@ -92,7 +106,7 @@ class _PutIn(OfTexts):
 def _usual(word: str, texts: Sequence[Any]) -> str:
     """The most frequent spelling of a word in upper and lower case; if there is none, as it is."""
     found, plain = re.compile(rf"(?i){_places(word)}"), comparable(word)
-    parts = (part for text in texts for part in ((text,) if isinstance(text, str) else text))
+    parts = (part for text in texts for part in _parts(text))
     forms = Counter(form for part in parts for form in found.findall(part))
     return next((form for form, _ in forms.most_common() if comparable(form) == plain), word)
 
@@ -123,14 +137,6 @@ def word_change(name: str) -> OfTexts:
         return _PutIn(name, (), (word,), "all contain it")
     made = _PutIn if how == "both" else OfTexts
     return made(name, (out,), (word,), f"they contain no {word!r}, or nothing else")
-
-
-def case(name: str, how: str) -> OfTexts:
-    """Make a change of letters from its text form."""
-    if how.strip() not in ("lower", "upper"):
-        raise InputError(f"{name!r}: write case:lower or case:upper.")
-    change = str.lower if how.strip() == "lower" else str.upper
-    return OfTexts(name, (of_each(lambda text, rng: change(text)),))
 
 
 def markup(name: str) -> OfTexts:
@@ -238,7 +244,7 @@ def like_word_left_out(
 
 def has_markup(text: str | tuple[str, ...]) -> bool:
     """Whether a text, or one of a pair, contains tags."""
-    return any(map(_TAG.search, (text,) if isinstance(text, str) else text))
+    return any(map(_TAG.search, _parts(text)))
 
 
 def without_markup(text: str, rng: np.random.Generator) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import typer
 
 from ntkit._disk import read_json
+from ntkit._key import parts_of_change
 from ntkit._output import check_folder, refuse_nested
 from ntkit.attributes.answers import Answers
 from ntkit.cli import _options as o
@@ -136,10 +138,13 @@ def _arguments(
     of_samples = any(not isinstance(each, Answers) for each in answers)
     arguments = {n: value for n, value in options.values.items() if n not in _OF_ONE_RUN}
     arguments["labels"] = files[0] if files and of_samples else None
+    lines = files_read(options.said.invariant or ())
     if run is None:
-        return arguments, out
+        return arguments | {"files": lines}, out
     said_now = {name: arguments[name] for name in ("method", "labels", "neurontune")}
     arguments = going_on(run, arguments, given)
+    _tell_edited(run, {n: d for n, d in arguments["files"].items() if n not in lines})
+    arguments["files"] |= lines
     answered = (run / ANSWERS_FILE).is_file() and "interpolation" not in given
     if {"answers", "spurious", "invariant", "groups"} & given or answered:
         # What was ordered or labelled before is not what is said now.
@@ -419,6 +424,31 @@ def plain_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in arguments.items()}
 
 
+def files_read(changes: Iterable[str]) -> dict[str, str]:
+    """SHA-256 of the file that each change draws lines from, by its kind and path."""
+    from ntkit.changes import change_named
+
+    found = dict[str, str]()
+    for each in map(change_named, changes):
+        if each.sha256 is not None:
+            path = os.path.abspath(parts_of_change(each.name)[0].what[1:])
+            found[f"{each.kind}:@{path}"] = each.sha256
+    return found
+
+
+def _tell_edited(run: Path, files: Mapping[str, str]) -> None:
+    """Say which files of changes are others than in the run that goes on."""
+    for name, before in files.items():
+        with suppress(InputError):  # it is no longer there
+            if files_read([name]) not in ({}, {name: before}):
+                o.tell_notes(
+                    [
+                        f"The file of {name} has changed since the run in {run}, which goes on "
+                        f'with its own copy. To take the new lines, add: --invariant "{name}"'
+                    ]
+                )
+
+
 def going_on(folder: Path, arguments: Mapping[str, Any], given: set[str]) -> dict[str, Any]:
     """Arguments of the run in a folder; options that are given now replace them."""
     file = folder / RUN_FILE
@@ -430,7 +460,9 @@ def going_on(folder: Path, arguments: Mapping[str, Any], given: set[str]) -> dic
         )
     kept = read_json(file, largest=_LARGEST, wanted="the record of a run of ntkit debias")
     try:
-        return {name: _merged(value, kept[name], name, given) for name, value in arguments.items()}
+        merged = {n: _merged(value, kept[n], n, given) for n, value in arguments.items()}
+        merged["files"] = {str(name): str(digest) for name, digest in kept.get("files", {}).items()}
+        return merged
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{file} is damaged ({error}); run ntkit debias again.") from error
 

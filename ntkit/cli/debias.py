@@ -54,7 +54,7 @@ def command(options: o.DebiasOptions, *, context: typer.Context) -> None:
     Example: ntkit debias classifier.onnx complaints/ --keep traffic/ -o debiased/
 
     Attributes: word:film, column:age>=40, metadata:site=B, word:film|word:movie. Changes:
-    image:border, word:film|word:movie, column:sex, markup, folder:PATH. A change works even
+    image:border, word:film|word:movie, column:sex, append:please, folder:PATH. A change works even
     if no sample breaks the shortcut.
 
     --answers takes answers.json of a page, several for several people. Instead it takes one file

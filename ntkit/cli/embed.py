@@ -46,7 +46,7 @@ def command(
     For several machines, run one command per part: --shard 1/4 to --shard 4/4. Then join the
     parts with ntkit merge.
     """
-    from ntkit.changes import change_named
+    from ntkit.changes.change import change_named, file_notes
     from ntkit.changes.embedded import copies_to_store
     from ntkit.changes.images import range_notes
     from ntkit.extraction import OnnxEmbedder
@@ -61,9 +61,9 @@ def command(
         raise InputError("--seed is the seed of changed copies; name a --change as well.")
     if change is not None:
         originals, skipped = len(samples), samples.skipped
-        for note in range_notes(samples) if change_named(change).of_pixels else ():
-            o.say(f"Note: {note}", err=True)
-        samples, _ = copies_to_store(samples, change_named(change), seed=run.seed)
+        made = change_named(change)
+        o.tell_notes([*(range_notes(samples) if made.of_pixels else ()), *file_notes([made])])
+        samples, _ = copies_to_store(samples, made, seed=run.seed)
         samples = replace(samples, skipped=skipped)
         if not len(samples):
             raise InputError(

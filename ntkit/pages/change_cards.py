@@ -26,6 +26,19 @@ _IMAGE_CHANGES = {
     "resize": "The image shrunk and enlarged again",
     "noise": "The image with noise",
 }
+_TEXT_CHANGES = {
+    "markup": "Mark-up removed",
+    "markup=both": "Mark-up removed or added",
+    "case:lower": "All letters in lower case",
+    "case:upper": "All letters in capitals",
+    "case:title": "Each word with a capital",
+    "space": "The letters of each text apart",
+    "punctuation": "The final mark left out or added",
+    "punctuation=all": "All punctuation left out",
+    "names": "Given names replaced by others",
+    "segment:first": "The first sentence replaced by that of another text",
+    "segment:last": "The last sentence replaced by that of another text",
+}
 _TOKENS = re.compile(r"\s+|\w+|[^\w\s]")
 _BEFORE, _LONGEST = 80, 260  # characters of a text before the first change, and in all
 
@@ -47,8 +60,14 @@ def change_in_words(name: str) -> str:
     if first.kind == "image":
         default = f"The {first.what} of the image replaced by that of another image"
         return _IMAGE_CHANGES.get(first.what, default) + (f" ({how})" if how else "")
-    if name == "markup":
-        return "Mark-up removed"
+    if name in _TEXT_CHANGES:
+        return _TEXT_CHANGES[name]
+    if first.kind in ("append", "prepend"):
+        of_file = first.what.startswith("@") and not first.what.startswith("@@")
+        what = f"A line of {brief(first.what[1:])}" if of_file else what
+        return f"{what} put {'before' if first.kind == 'prepend' else 'after'} each text"
+    if name.startswith("typos="):
+        return f"Typing errors in words of each text ({name.removeprefix('typos=')})"
     if first.kind == "word" and others:
         return f"{' and '.join([what, *(f'“{brief(part.what)}”' for part in others)])} exchanged"
     if first.kind == "word":
@@ -66,6 +85,8 @@ def _control_in_words(name: str) -> str:
         return "control: an equal area elsewhere"
     if name.startswith("a word as frequent as "):
         return "control: another word of equal frequency removed"
+    if name.startswith("frequent words of the length of "):
+        return "control: frequent words of the same length"
     return "control: a random change of equal size"
 
 

@@ -44,10 +44,6 @@
     } catch {
       kept = false;
     }
-    send();
-  }
-
-  function send() {
     if (server)
       server.say("labels", {table: table()}).catch((error) => show(error.message));
   }
@@ -172,5 +168,4 @@
   load();
   at = next(0) ?? 0;
   show();
-  if (log.length && server?.state.writes) send(); // the last ones were on their way when it was loaded again
 })();

@@ -341,6 +341,10 @@ CHANGES = {
     "image:blur": "The image blurred",
     "word:film": "The word “film” removed",
     "markup": "Mark-up removed",
+    "append:a=b": "“a=b” put after each text",
+    "prepend:@lines.txt": "A line of lines.txt put before each text",
+    "typos=2": "Typing errors in words of each text (2)",
+    "punctuation=all": "All punctuation left out",
     "column:age": "“age” taken from another sample",
     "shouted": "shouted",
 }

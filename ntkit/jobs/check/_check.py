@@ -15,8 +15,9 @@ from ntkit._doc import documented
 from ntkit._labels import listed_in_order
 from ntkit._text import listed, named_apart
 from ntkit._types import Array
+from ntkit.attributes.word_lists import one_spelling
 from ntkit.changes import Change
-from ntkit.changes.change import changes_given
+from ntkit.changes.change import change_named, changes_given, file_notes
 from ntkit.changes.images import range_notes
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, TextPreprocessing
@@ -242,7 +243,7 @@ def check_read(
 ) -> CheckResult:
     """Like :func:`check`, for matched models, the old one first; it adds their embedders."""
     notes, embedders = list[str](), [] if embedders is None else embedders
-    changes = {change.name: change for change in changes_given([*limits.changes], invariant)}
+    changes = {change.name: change for change in _changes(limits, invariant)}
     limits = limits.with_changes(changes)
     limits, more = of_samples.with_default(limits, compared=len(models) == 2)
     notes += more
@@ -296,6 +297,16 @@ def check_read(
     )  # fmt: skip
 
 
+def _changes(limits: Limits, invariant: Any) -> tuple[Change, ...]:
+    """Changes that limits and a person name; a person's may read any file."""
+    typed = {one_spelling(change.name): change for change in changes_given(invariant)}
+    of_limits = [
+        typed.get(one_spelling(name)) or change_named(name, below=limits.folder)
+        for name in limits.changes
+    ]
+    return changes_given(of_limits, typed.values())
+
+
 def _changed_copies(
     models: Sequence[Match], changes: Mapping[str, Change]
 ) -> tuple[list[dict[str, tuple[Samples, Array]]], dict[str, Array], list[str]]:
@@ -312,6 +323,7 @@ def _changed_copies(
     ]
     if any(change.of_pixels for change in changes.values()):
         notes += range_notes(one)
+    notes += file_notes(changes.values())
     return copies, changed, notes
 
 

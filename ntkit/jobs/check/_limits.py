@@ -166,6 +166,8 @@ class Limits(_Rates):
     repair : mapping, optional
         Facts in the ``repair-limits.toml`` of a repair: SHA-256 of both models, label, groups
         without a limit. They limit nothing.
+    folder : path, optional
+        Folder of the file that the limits were read from. Their changes read files only inside it.
 
     Raises
     ------
@@ -195,6 +197,7 @@ class Limits(_Rates):
     min_samples: int = 0
     answers: Answers = field(default_factory=lambda: Answers(()))
     repair: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -333,9 +336,10 @@ def limits_of(limits: Any, **more: Any) -> Limits:
         return replace(limits, **stated) if stated else limits
     if limits is None:
         return Limits(**stated)
-    where = "The limits"
+    where, folder = "The limits", None
     if isinstance(limits, str | os.PathLike):
         where, path = str(limits), Path(limits)
+        folder = path.parent
         limits = table_of_project(path) if path.name == PYPROJECT else _toml(path)
         if limits is None:
             raise InputError(
@@ -360,7 +364,7 @@ def limits_of(limits: Any, **more: Any) -> Limits:
             raise InputError(f"{where}: over must list some of {', '.join(KINDS)}.")
         values["over"] = tuple(map(str, values["over"]))
     made: Limits = _made(Limits, values | stated, where)
-    return made
+    return replace(made, folder=folder)
 
 
 def _rates_by_class(
@@ -416,7 +420,7 @@ _NAMED: dict[str, tuple[Any, str, str]] = {
 
 def _made(kind: Any, limits: Mapping[Any, Any], where: str) -> Any:
     """Limits of a kind; an error names the place."""
-    known = [each.name for each in fields(kind)]
+    known = [each.name for each in fields(kind) if each.name != "folder"]  # no file may set it
     for key in limits:
         if key not in known:
             meant = meant_instead(key, known)
@@ -524,6 +528,7 @@ def toml_of(limits: Limits, comments: Iterable[str] = ()) -> str:
     """Limits as a TOML file, which :func:`limits_of` reads, after lines of comments."""
     lines = [f"# {json.dumps(each, ensure_ascii=False)[1:-1]}" for each in comments] + [""]
     tables = dict[str, Any]()
+    limits = replace(limits, folder=None)
     for each in fields(limits):
         value = getattr(limits, each.name)
         if each.name in _NAMED or isinstance(value, SliceLimits):

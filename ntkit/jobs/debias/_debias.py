@@ -24,7 +24,7 @@ from ntkit.attributes.answers import (
     write_answers,
 )
 from ntkit.attributes.findings import Finding
-from ntkit.changes.change import Change, change_named, changes_given
+from ntkit.changes.change import Change, change_named, changes_given, file_notes, write_files
 from ntkit.changes.images import range_notes
 from ntkit.estimators import head_of
 from ntkit.exceptions import InputError
@@ -328,7 +328,7 @@ def debias(
     data = data.noting(*notes, *of_columns, cautions=(*of_copies, *of_columns))
     reader.layers = data.pooled_layers
     if looks:
-        result = _look(order, data, reader, said.answers, unseen)
+        result = _look(order, data, reader, said, unseen)
         result = _asked(order, result, ask, unseen)
         said = gather_named(spurious, changes_given(invariant), result.answers, model, reader)
         if not said:
@@ -497,7 +497,8 @@ def _with_copies(
             f"told. {why or 'No change has one.'} Order another method."
         )
     of_ranges = dict.fromkeys(n for name in data.pooled for n in range_notes(data.sets[name]))
-    return data.noting(*invariance.notes, cautions=of_ranges), invariance
+    notes = [*invariance.notes, *file_notes(said.changes)]
+    return data.noting(*notes, cautions=of_ranges), invariance
 
 
 def _repair(order: Order, data: Prepared, reader: AttributeReader, plan: Plan) -> DebiasResult:
@@ -603,11 +604,11 @@ def _look(
     order: Order,
     data: Prepared,
     reader: AttributeReader,
-    answers: Answers,
+    said: NamedAttributes,
     changes: Sequence[Change],
 ) -> FindingsResult:
     """Audit the model, and write the findings and the answers that there are."""
-    out = order.out
+    out, answers = order.out, said.answers
     audit = _audited(data, reader, order, changes)
     of_layers = any(each.of_layers for each in answers.answers)
     if of_layers and answers.model not in (None, audit.model):
@@ -627,6 +628,7 @@ def _look(
         with order.opened() as place:
             data.keep(place, computed_only=order.goes_on)
             write_findings(place, result)
+            write_files(place, said.changes)
         if answers.answers:
             write_answers(out / ANSWERS_FILE, result.answers)
     return result

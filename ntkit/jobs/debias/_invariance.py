@@ -74,7 +74,7 @@ def gather_named(
 ) -> NamedAttributes:
     """The attributes and changes that a person named or confirmed."""
     for change in user_changes:
-        answer = Answer.on_change(change.name, "invariant")
+        answer = Answer.on_change(change.kept_name, "invariant")
         before = next((each for each in answers.answers if each.name == answer.name), None)
         if before is not None and before.answer == "legitimate":
             raise InputError(
@@ -86,8 +86,12 @@ def gather_named(
     named = named_attributes(spurious, answers, model, reader.sets)
     # An attribute with one value in each class has no counterexamples to balance. Then only its
     # change can repair the model.
-    changes = {change.name: change for change in user_changes}
-    changes |= {name: change_named(name) for name in answers.invariant if name not in changes}
+    changes = {change.kept_name: change for change in user_changes}
+    changes |= {
+        name: change_named(name, below=folder)
+        for name, folder in answers.invariant.items()
+        if name not in changes
+    }
     kept, added, replaced = list[Names](), set[str](), list[str]()
     for names in named.names:
         offered = change_offered(names, reader.sets[0])

@@ -19,7 +19,7 @@ from ntkit._output import new_folder
 from ntkit._text import as_json, percent
 from ntkit._types import Array
 from ntkit._version import __version__
-from ntkit.changes.change import as_seen
+from ntkit.changes.change import as_seen, write_files
 from ntkit.estimators import head_of
 from ntkit.exceptions import DeployError, NtkitError
 from ntkit.extraction import Samples
@@ -257,6 +257,7 @@ def write(order: Order, data: Prepared, choice: Choice, draft: DebiasResult) -> 
             copy_original(data.model, place)
         if draft.path is None:
             return result
+        write_files(place, choice.comparison.plan.said.changes)
         report = _report(order, data, choice, result)
         if result.verification is not None:
             usage = usage_of(
@@ -310,6 +311,11 @@ def _saved(
         facts = {"old": data.model.sha256(), "new": written.sha256()}
         facts |= {} if data.model.label is None else {"label": data.model.label}
         limits = replace(result.limits, repair={**facts, **result.limits.repair})
+        changes = choice.comparison.plan.said.changes
+        kept = {change.name: change.kept_name for change in changes}
+        named = {kept.get(name, name): limit for name, limit in limits.changes.items()}
+        limits = replace(limits, changes=named)
+        write_files(path.parent, changes)
         comments = comments_on(limits, choice.comparison.plan)
         path.with_name(REPAIR_LIMITS).write_text(toml_of(limits, comments), encoding="utf-8")
     return check

@@ -1,6 +1,7 @@
 """Changed copies: predictions that flip, held to limits."""
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -199,3 +200,37 @@ def test_copies_of_image_files(tmp_path, digits):
     found = check(model, model, tmp_path / "set", "image:jpeg=75", limits={"max_flip_rate": 60})
     assert found.row("change image:jpeg=75").n == 60
     assert found.row("change image:jpeg=75").lost == 0
+
+
+def test_limits_read_only_files_of_their_folder(tmp_path, monkeypatch):
+    """A person may name any file, also one that the limits may not read."""
+    words = ["fox", "dog", "lazy", "over", "brown"]
+    rows = [*map(" ".join, product(words, repeat=3))]
+    has = np.array([row.startswith("fox") for row in rows])
+    model, X = texts.text_classifier(tmp_path / "m", rows, has.astype(float))
+    samples = Samples(X, np.array(["cat", "dog"])[has.astype(int)])
+    folder, secret = tmp_path / "theirs", tmp_path / "secret.txt"
+    folder.mkdir()
+    for file in (secret, folder / "lines.txt"):
+        file.write_text("the lazy fox\n")
+    limits = folder / "limits.toml"
+
+    def with_limits(change, *more, content='[changes]\n"{}" = 90'):
+        limits.write_text(content.format(change))
+        return check(None, model, samples, *more, limits=limits)
+
+    for path in ("/etc/passwd", "../secret.txt", str(secret)):
+        with pytest.raises(InputError, match="can only name files inside its folder"):
+            with_limits(f"append:@{path}")
+    found = with_limits("append:/etc/passwd")
+    assert found.row("change append:/etc/passwd").n == len(rows)
+    found = with_limits("append:@lines.txt")
+    assert found.row("change append:@lines.txt").n == len(rows)
+    assert change_named("append:@lines.txt", below=folder).sha256 in str(found.notes)
+    found = with_limits(f"append:@{secret}", f"append:@{secret}")
+    assert found.row(f"change append:@{secret}").verdicts[0].bound == 0.9
+    for key in ("folder", "changes.x.folder"):
+        with pytest.raises(InputError, match="'folder' is not a limit"):
+            with_limits("", content=f'{key} = "/"\n')
+    monkeypatch.chdir(tmp_path)  # limits in Python are named by the user
+    check(None, model, samples, limits={"changes": {"append:@secret.txt": 90}})

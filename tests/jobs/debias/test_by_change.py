@@ -5,6 +5,7 @@ import re
 import warnings
 from collections import Counter
 from dataclasses import replace
+from hashlib import sha256
 from itertools import product
 
 import numpy as np
@@ -541,3 +542,65 @@ def test_the_command_line_takes_changes_and_goes_on_with_them(npz, by_change, tm
     code, text, error = run("debias", "--from", out, "--answers", by_change.path / "answers.json")
     assert code == 0, error
     assert "judged by changed copies alone" in text.splitlines()[0]
+
+
+@pytest.mark.more
+def test_the_file_of_a_change_comes_with_the_repair(files, tmp_path, run, monkeypatch):
+    """Limits are read with their own copy; answers of others read no file elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    lines = tmp_path / "lines.txt"
+    lines.write_text("movie " * 5 + "\n" + "film " * 5)
+    change, out = f"append:@{lines}", tmp_path / "out"
+    sets = ("--train", files / "train.csv", "--validation", files / "validation.csv")
+    code, text, error = run(
+        "debias", files / "model.onnx", *sets, "--invariant", change, "-o", out, "--device", "cpu"
+    )
+    assert code == 0, text + error
+    digest = sha256(lines.read_bytes()).hexdigest()
+    kept = out / f"lines-{digest[:8]}.txt"
+    assert kept.read_bytes() == lines.read_bytes()
+    assert digest in (out / "result.json").read_text()
+    assert f'"append:@{kept.name}"' in (out / "repair-limits.toml").read_text()
+    models = (files / "model.onnx", out / "debiased.onnx")
+    checked = run("check", *models, files / "validation.csv", "--device", "cpu", "--json")
+    assert f"append:@{kept.name}" in checked[1]
+    assert digest in checked[1]
+
+    lines.write_text("a movie\na film\na book\n")
+    code, _, error = run("debias", "--from", out, "--max-cost", "0.2")
+    assert code == 0, error
+    assert f"The file of {change} has changed since the run in {out}" in error
+    assert kept.is_file()
+    assert digest in (out / "result.json").read_text()
+    code, _, error = run("debias", "--from", out, "--invariant", change, "-o", tmp_path / "new")
+    assert code in (0, 1), error
+    assert "has changed since" not in error
+    moved = out.rename(tmp_path / "moved")
+    kept = moved / kept.name
+    result = debias(models[0], *sets[1::2], answers=moved / "answers.json", **QUICK)
+    assert result.by_change.changes == (f"append:@{kept.name}",)
+    kept.write_text("others")
+    result = debias(models[0], *sets[1::2], answers=moved / "answers.json", **QUICK)
+    assert f"Somebody changed it: its SHA-256 began with {digest[:8]}." in str(result.notes)
+
+
+@pytest.mark.more
+def test_answers_read_only_files_of_their_folder(files, tmp_path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "lines.txt").write_text("a film\n")
+    sets = files / "train.csv", files / "validation.csv"
+
+    def with_answer(path):
+        answer = {"name": f"change append:{path}", "answer": "invariant"}
+        content = {"ntkit": "answers", "version": 1}
+        content["answers"] = [answer | {"values": [[f"append:{path}"]]}]
+        (theirs / "answers.json").write_text(json.dumps(content))
+        answers = theirs / "answers.json"
+        return debias(files / "model.onnx", *sets, answers=answers, **QUICK).by_change.changes
+
+    for path in ("/etc/passwd", "../theirs.txt"):
+        with pytest.raises(InputError, match="can only name files inside its folder"):
+            with_answer(f"@{path}")
+    assert with_answer("/etc/passwd") == ("append:/etc/passwd",)
+    assert with_answer("@lines.txt") == ("append:@lines.txt",)

@@ -354,6 +354,14 @@ def numbers_rows(index: Sequence[str]) -> bool:
     return True
 
 
+def names_in_index(index: Any) -> list[str] | None:
+    """Names of samples in an index; None if it numbers rows, repeats names or has levels."""
+    if index is None or getattr(index, "nlevels", 1) > 1:
+        return None
+    names = [*map(cell_name, index)]
+    return names if len({*names}) == len(names) and not numbers_rows(names) else None
+
+
 def by_names(values: Any, names: Sequence[str], where: str) -> Any:
     """Columns of a DataFrame in the order of their names; anything else unchanged."""
     columns = [*getattr(values, "columns", ())]

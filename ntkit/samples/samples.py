@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ntkit._checks import names_in_index
 from ntkit._doc import documented
 from ntkit._labels import cell_name, listed
 from ntkit._types import Array
@@ -177,6 +178,8 @@ class Samples:
         taken: dict[str, Any] = {
             name: None if array is None else np.asarray(array)[at] for name, array in values.items()
         }
+        if self.rows is None and self.index:
+            taken["rows"] = at  # of the index, which stays whole
         table = None if self.table is None else self.table.take(at)
         further = self.further and {name: values[at] for name, values in self.further.items()}
         return replace(self, X=rows_of(self.X, rows), table=table, further=further, **taken)
@@ -237,7 +240,9 @@ class Samples:
 
     def looks(self, prose: Collection[str] = ()) -> Inputs:
         """Looks of the samples for a person, row by row, if they are available."""
-        ids = None if self.named_by == "row" and self.rows is None else self.names
+        ids = self._names_of_frame
+        if self.named_by != "row" or (ids is None and self.rows is not None):
+            ids = self.names
         if (images := self.data.images()) is not None:
             return Inputs(images=images, ids=ids)
         # A word of a sample occurs in any of its texts.
@@ -246,6 +251,17 @@ class Samples:
         besides = not self.data.shows_inputs_in_table
         table = self.data.table() if self.table is None else self._table(besides=besides)
         return Inputs(texts=texts, table=table, ids=ids)
+
+    @cached_property
+    def _names_of_frame(self) -> list[str] | None:
+        """Names in the column ``id`` of a DataFrame, else in an index, if they name each sample."""
+        column = (self.further or {}).get("id")
+        if column is not None and (names := names_in_index(column)):
+            return names
+        for index in (self.index or {}).values():
+            if names := names_in_index(index):
+                return names if self.rows is None else [names[row] for row in self.rows]
+        return None
 
     def _table(self, *, besides: bool = False) -> dict[str, Array] | None:
         """Columns of single values of the table, without labels, and optionally without inputs."""

@@ -4,8 +4,12 @@ import json
 import re
 
 import numpy as np
+import pandas
 import pytest
 
+from ntkit import audit as audit_predictions
+from ntkit import audit_model
+from ntkit.jobs.audit.files import write_audit
 from tests import any_models as zoo
 from tests import models as networks
 from tests.cases import done, ntkit, read_csv, refused, write_csv
@@ -119,6 +123,49 @@ def test_weights_of_an_audit_of_predictions_have_the_rows_that_were_kept(tmp_pat
     done("audit", "--predictions", table, table, "-o", tmp_path / "audit")
     written = [int(row["id"]) for row in read_csv(tmp_path / "audit" / "weights.csv")]
     assert written == np.flatnonzero(label != "").tolist()
+
+
+FRAMES = {
+    "unique": (lambda n: np.random.default_rng(0).permutation(n) + 7, True),
+    "rows of a filtered frame": (lambda n: 3 * np.arange(n), True),
+    "words": (lambda n: [f"case-{i}" for i in range(n)][::-1], True),
+    "repeated": (lambda n: np.arange(n) // 2, False),
+    "levels": (lambda n: pandas.MultiIndex.from_product([["a"], range(1, n + 1)]), False),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+@pytest.mark.parametrize("way", ["model", "column", "predictions", "table"])
+def test_weights_name_the_samples_of_frames_by_what_names_them(folder, tmp_path, kind, way):
+    make, are_names = FRAMES[kind]
+    again = np.r_[np.arange(len(zoo.X)), np.arange(5)]  # the first five stand there twice
+    names = make(len(again))
+    frame = pandas.DataFrame(zoo.X[again], columns=[*zoo.COLUMNS], index=names)
+    frame["label"] = np.where(zoo.X[:, 1] > 0.5, "low", zoo.NAMES[zoo.Y])[again]
+    if way in ("column", "table"):
+        if kind == "levels":
+            pytest.skip("a column has no levels")
+        frame = frame.rename_axis("id").reset_index()
+    kind = "columns" if way == "column" else "forest"  # it takes its inputs by name
+    model = folder / f"{kind}.onnx"
+    predicted = zoo.of_onnxruntime(model, zoo.feed(kind))[0][again].ravel()
+    numbers = frame[[*zoo.COLUMNS, *["id"] * (way in ("column", "table"))]]
+    if way in ("model", "column"):
+        inputs = numbers.assign(city=zoo.CITY[again]) if way == "column" else numbers
+        audit = audit_model(model, (inputs, frame.label), device="cpu")
+    else:
+        audit = audit_predictions(frame.label, predicted, table=numbers)
+    write_audit(audit, tmp_path / "audit")
+    written = [row["id"] for row in read_csv(tmp_path / "audit" / "weights.csv")]
+    expected = [*map(str, names if are_names else range(len(frame)))]
+    places = [*map(expected.index, written)]
+    assert places == sorted({*places})
+    assert {*again[places]} == {*again}
+    record = json.loads((tmp_path / "audit" / "audit.json").read_text("utf-8"))
+    examples = [each["examples"]["conflicting, wrong"] for each in record["findings"]]
+    wrong = [expected.index(str(name)) for some in examples for name in some]
+    assert wrong
+    assert all(predicted[at] != frame.label.to_numpy()[at] for at in wrong)
 
 
 def test_without_labels_of_samples_changes_are_tried(folder, tmp_path):

@@ -18,6 +18,7 @@ from ntkit._checks import (
     check_weight,
     index_of,
     labels_of_one_type,
+    names_in_index,
     numbers_rows,
 )
 from ntkit._doc import documented
@@ -200,6 +201,16 @@ def _index_of(y: Any) -> list[str] | None:
     return None if numbers_rows(names) else names
 
 
+def _shown_names(named: Sequence[str] | None, table: Any, *indexed: Any) -> list[str] | None:
+    """Names of samples for a reader: those given, in the table, or in an index; None if by row."""
+    if named is not None:
+        return [*map(str, named)]
+    own = {} if table is None else columns_of(table, *KEYS)
+    columns = [own[key] for key in KEYS if key in own]
+    several = map(names_in_index, [*columns, *map(index_of, (*indexed, table))])
+    return next(filter(None, several), None)
+
+
 def _key_of(metadata: Any, ids: Sequence[str] | None) -> str:
     """The column of metadata that names samples."""
     there = [key for key in KEYS if key in columns_of(metadata, *KEYS)]
@@ -318,7 +329,8 @@ def audit(
         Further columns. ntkit matches them by ``file_name`` or ``id`` if you pass ``ids`` or the
         table has the column, else by row; columns that ``table`` has as well must agree.
     ids : sequence of str, optional
-        Names of the samples.
+        Names of the samples. By default those in the column ``file_name`` or ``id`` of the table,
+        or in a pandas index, if they are unique; else rows from 0.
     images : iterable of ndarray of shape (H, W) or (H, W, 3), optional
         Decoded images. Their statistics, such as brightness, are attributes.
     {arrays}
@@ -367,6 +379,7 @@ def audit(
     by_name = ids if ids is not None or metadata is None else _names_of(metadata, table, y)
     given |= {} if metadata is None or by_name is not None else {"metadata": metadata}
     of_index = check_index(**given, sample_weight=sample_weight)
+    names = _shown_names(by_name, table, y, pred, texts)
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))
     notes_on_columns = list[str]()
@@ -394,10 +407,12 @@ def audit(
         labels, weight, pred, scores, embeddings, classes, random_state, strict=strict
     )
     if embeddings is None:
-        kept, names = weight > 0, predictions.classes
-        true, predicted = (names[at[kept]] for at in (predictions.y_index, predictions.pred_index))
+        kept, of_scores = weight > 0, predictions.classes
+        true, predicted = (
+            of_scores[at[kept]] for at in (predictions.y_index, predictions.pred_index)
+        )
         notes += order_notes(
-            true, predicted, names, strict=strict, of_predictions=True, go_on=TO_GO_ON
+            true, predicted, of_scores, strict=strict, of_predictions=True, go_on=TO_GO_ON
         )
     return audited(
         predictions,
@@ -413,6 +428,6 @@ def audit(
             table=None if table is None else columns_of(table),
             metadata=matched,
             images=images if hasattr(images, "__getitem__") else None,  # an iterator is exhausted
-            ids=None if ids is None else [str(name) for name in ids],
+            ids=names,
         ),
     )

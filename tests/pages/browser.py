@@ -24,7 +24,7 @@ FLAGS = (
     "--remote-debugging-pipe",
 )
 CODES = {"Enter": 13, "Tab": 9, " ": 32, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowRight": 39}
-PATIENCE = 120  # seconds until a condition counts as never true; a busy machine takes some
+PATIENCE = 600  # seconds until a condition counts as never true; a busy machine takes some
 WIDE = """[...document.querySelectorAll("main *, .bar *")].filter((e) => {
     const box = e.getBoundingClientRect();
     return box.width && (box.right > innerWidth + 1 || box.left < -1);

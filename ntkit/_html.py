@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, pass_eval_context
-from jinja2.nodes import EvalContext
+from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from ntkit import _text
@@ -36,14 +35,13 @@ _LONGEST, _LONGEST_VALUE = 60, 40  # characters
 
 def offline_page(template: str, /, **values: Any) -> str:
     """Render a page with the style and the script of the same name, if there is a script."""
-    # Pages with a script share a further style. Values are escaped, and forbidden characters are
-    # replaced.
-    style, script, policy = parts_of(template)
+    # Pages with a script share a further style. Values are escaped.
+    style, script, policy = page_parts(template)
     values = {"policy": policy, "style": Markup(style), "script": Markup(script)} | values
     return rendered(f"{template}.html.jinja", **values)
 
 
-def parts_of(*templates: str) -> tuple[str, str, str]:
+def page_parts(*templates: str) -> tuple[str, str, str]:
     """Style and script of the last page, and the policy that lets all pages run theirs alone."""
     styles, scripts = list[str](), list[str]()
     for template in templates:
@@ -64,7 +62,7 @@ def parts_of(*templates: str) -> tuple[str, str, str]:
 
 
 def rendered(template: str, /, **values: Any) -> str:
-    """Render a template; values are escaped only in HTML pages."""
+    """Render a template without forbidden characters; values are escaped only in HTML pages."""
     return _ENVIRONMENT.get_template(template).render(**values)
 
 
@@ -77,11 +75,6 @@ def notebook_html(lines: Sequence[str], tables: Sequence[Any]) -> str:
 def page_percent(share: float | None) -> str:
     """A share in percent, with a space that does not break the line."""
     return percent(share, unit="\N{NO-BREAK SPACE}%")
-
-
-@pass_eval_context
-def _finalized(context: EvalContext, value: Any) -> Any:
-    return shown_text(value) if context.autoescape else value
 
 
 def shown_text(value: Any) -> Any:
@@ -119,7 +112,7 @@ _ENVIRONMENT = Environment(
     autoescape=lambda name: name is not None and name.endswith(".html.jinja"),
     trim_blocks=True,
     lstrip_blocks=True,
-    finalize=_finalized,
+    finalize=shown_text,
 )
 _ENVIRONMENT.filters |= {
     "code_block": _code_block,

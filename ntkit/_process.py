@@ -53,7 +53,7 @@ OF_COMMAND = OfCommand()
 
 
 Watcher = Callable[[str, float, float | None], None]
-"""Takes what is done, how much of it, and how much there is."""
+"""Takes what is done, how much of it, and how much there is; nothing is done by the name ""."""
 _WATCHERS = list[Watcher]()
 
 
@@ -75,6 +75,13 @@ class _Watched(tqdm):
         for watcher in _WATCHERS:
             watcher(self.desc.removesuffix(": "), self.n, self.total)
         return super().display(*args, **kwargs)
+
+    def close(self) -> None:
+        """Tell that it is over."""
+        ends = not self.disable  # it may be closed twice
+        super().close()
+        for watcher in _WATCHERS if ends else ():
+            watcher("", 0, None)
 
 
 def progress_bar(

@@ -69,6 +69,17 @@ def test_terminals_and_notebooks_get_a_bar(monkeypatch, notebook):
     assert "%|" in stream.getvalue()
 
 
+def test_a_watcher_hears_of_each_step_and_of_the_end():
+    heard = []
+    with _process.watched(lambda *told: heard.append(told)):
+        for _ in _process.progress_bar(range(3), shown=False, desc="fitting", unit=" heads"):
+            time.sleep(0.15)
+    assert ("fitting", 2, 3) in heard
+    assert heard[-1] == ("", 0, None)  # nothing is done any more
+    steps(2)
+    assert heard[-1] == ("", 0, None)
+
+
 def test_verify_parity_and_tables_show_progress(lines, digits, tmp_path):
     path = marked_digits_model_path()
     model, X = FrozenModel.load(path), digits.X_test[:300]

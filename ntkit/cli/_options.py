@@ -469,13 +469,10 @@ class WindowOptions:
 
     def check(self, *, json: bool, no_input: bool = False) -> None:
         """Raise an error if nobody can sit at a browser."""
-        if self.browser and (
-            no_input or json or os.environ.get("CI", "").lower() not in ("", "0", "false")
-        ):
-            raise InputError(
-                "--browser waits for a person. Omit it with --no-input, --json and in CI, and name "
-                "what must not matter: --spurious NAME or --answers FILE."
-            )
+        in_ci = os.environ.get("CI", "").lower() not in ("", "0", "false")
+        if self.browser and (no_input or json or in_ci):
+            why = "--no-input" if no_input else "--json" if json else "the variable CI"
+            raise InputError(f"--browser waits for a person; {why} says there is none. Omit one.")
 
     def opened(self, out: Path, title: str, go_on: str = "") -> Window | nullcontext[None]:
         """The window of a run, if one is wanted."""

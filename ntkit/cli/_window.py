@@ -69,11 +69,10 @@ class Window:
         self._allowed: dict[str, Callable[[Mapping[str, Any]], Any]] = {}
         self._said = queue.Queue[tuple[Any, threading.Event]]()
         self._done: threading.Event | None = None
-        self._n_states = 0  # numbers the states, which may arrive in another order
         self._told = Counter[str]()  # times that a window heard of the end
         # Two runs that ask about one folder would write the same answers.
         self._alone, self._is_alone = ExitStack(), False
-        page = window_html(title)
+        page = window_html()
         policy = f"{WINDOW_POLICY}; frame-ancestors 'none'"
         hears = self._hears
         self.server = Server(page, policy, self._state, lambda: self.content, hears, hosts)
@@ -92,7 +91,7 @@ class Window:
         if kind is None or isinstance(error, Exception):
             self._let_go()
         self.server.close()
-        self._alone.close()
+        self._leave()
         with suppress(OSError):
             self._opened.unlink()
         with suppress(OSError):
@@ -160,8 +159,11 @@ class Window:
         page = (self.out / PAGE).read_text(encoding="utf-8")
         said = {"labels": kept, "next": lambda values: True, "end": lambda values: False}
         self._show("labelling", page, said)
-        while (more := self._next()) is None:
-            pass
+        try:
+            while (more := self._next()) is None:
+                pass
+        finally:
+            self._leave()  # who reads the labels writes there
         self._show("working" if more else "ended", "" if more else page)
         return bool(more)
 
@@ -178,9 +180,8 @@ class Window:
     def _state(self, tab: str) -> dict[str, Any]:
         with self.server.lock:
             self._told[tab] += self.phase == "ended"
-            self._n_states += 1
             return {
-                "n": self._n_states,
+                "title": self.title,
                 "phase": self.phase,
                 "version": self.version,
                 "progress": self.progress,
@@ -203,7 +204,7 @@ class Window:
         done.wait(_CHANCE)
 
     def _progressed(self, what: str, n: float, total: float | None) -> None:
-        self.progress = {"what": what, "n": n, "total": total}
+        self.progress = {"what": what, "n": n, "total": total} if what else None
 
     # -- inside --------------------------------------------------------------------------------
 
@@ -224,6 +225,11 @@ class Window:
             self.server.last = time.monotonic()  # nobody could answer before
         if not allowed:  # the run goes on
             self._handled()
+
+    def _leave(self) -> None:
+        """Let other processes write into the folder."""
+        self._alone.close()
+        self._is_alone = False
 
     def _next(self) -> Any:
         """The next word of the person, waited for; what was said before it is kept by now."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -58,7 +57,7 @@ def command(
     OUT keeps all labels, for ntkit debias --answers.
 
     With --browser, a page opens by itself. ntkit keeps each label at once, and asks about the next
-    samples until you end.
+    samples until you end. If --idle ends it, the exit code is 3.
 
     Example: ntkit label classifier.onnx images/train -o water/ --browser
 
@@ -67,6 +66,7 @@ def command(
 
     Example: ntkit label classifier.onnx images/train -o water/ --check water.csv
     """
+    from ntkit.cli._debias_run import OPEN
     from ntkit.cli._window import Idle
     from ntkit.jobs.command_line import started_by
     from ntkit.jobs.label import check_table, label_samples, of_one_label
@@ -100,12 +100,17 @@ def command(
     shared |= run.running
     with started_by(None, settings=o.settings_of(context)):
         asking = label_samples(frozen, samples, out, **shared)
-        with window.opened(out, model.name) as shown, suppress(Idle):
-            more = shown is not None
+        with window.opened(out, model.name) as shown:
+            more, idle = shown is not None, False
             while shown is not None and more and asking.asked:
-                more = shown.label(_free(out))
+                try:
+                    more = shown.label(_free(out))
+                except Idle:
+                    more, idle = False, True
                 asking = label_samples(frozen, samples, out, **shared)
     o.show(asking, json=run.json, notes=asking.notes[len(samples.notes) :])
+    if idle:
+        raise typer.Exit(OPEN)
 
 
 def _free(out: Path) -> Path:

@@ -44,6 +44,10 @@
     } catch {
       kept = false;
     }
+    send();
+  }
+
+  function send() {
     if (server)
       server.say("labels", {table: table()}).catch((error) => show(error.message));
   }
@@ -168,4 +172,5 @@
   load();
   at = next(0) ?? 0;
   show();
+  if (log.length && server?.state.writes) send(); // the last ones were on their way when it was loaded again
 })();

@@ -13,9 +13,9 @@
   let version = -1;
   let state = null;
   let over = false;
-  let latest = null; // of all states that came, in whatever order
-  let on_their_way = 0; // words of the person
-  const later = (one, other) => (other && other.n > one.n ? other : one);
+  let waiting = 0; // words that are not answered yet
+  let heard = 0;
+  let line = Promise.resolve();
 
   // A tab that was duplicated has the number of the other one, and another address may be typed.
   const again = performance.getEntriesByType("navigation")[0]?.type === "reload";
@@ -36,22 +36,28 @@
     return fetch(path, {...options, credentials: "omit", redirect: "error", referrerPolicy: "no-referrer"});
   }
 
+  async function send(word, values) {
+    try {
+      const answer = await asked(`/${word}`, values).catch(() => {
+        throw new Error("ntkit has stopped, so this may not be kept.");
+      });
+      const content = await answer.json();
+      if (!answer.ok) throw new Error(content.error);
+      if (waiting === 1) take(content);
+    } finally {
+      waiting -= 1;
+      heard += 1;
+    }
+  }
+
   // What the pages inside call; a page without it is the offline page.
   window.ntkit = {
     get state() { return state; },
-    async say(word, values) {
-      on_their_way += 1;
-      try {
-        const answer = await asked(`/${word}`, values).catch(() => {
-          throw new Error("ntkit has stopped, so this is not kept.");
-        });
-        const content = await answer.json();
-        if (!answer.ok) throw new Error(content.error);
-        latest = later(content, latest);
-      } finally {
-        on_their_way -= 1;
-        if (!on_their_way) take(latest);
-      }
+    say(word, values) {
+      waiting += 1;
+      const sent = line.then(() => send(word, values)); // an answer arrives before the repair
+      line = sent.catch(() => {});
+      return sent;
     },
   };
 
@@ -59,8 +65,10 @@
     state = news;
     const readsOnly = state.writes ? "" : " Another window answers; this one only reads.";
     said.textContent = (state.message || WORDS[state.phase]) + readsOnly;
+    document.getElementById("title").textContent = state.title;
+    document.title = `ntkit – ${state.title}`;
     const of = state.progress;
-    doing.textContent = of ? `${of.what} …` : "Working …";
+    doing.textContent = of ? `${of.what[0].toUpperCase()}${of.what.slice(1)} …` : "Working …";
     if (of?.total) progress.value = of.n / of.total;
     else progress.removeAttribute("value");
     count.textContent = of ? [of.n, of.total].filter((n) => n !== null).join(" of ") : "";
@@ -79,12 +87,17 @@
 
   async function look() {
     try {
+      const before = heard;
       const answer = await asked("/state");
       if (answer.status === 403) {
         said.textContent = "This address is not valid. Open the one that ntkit printed last.";
         return;
       }
       const news = await answer.json();
+      if (waiting || heard !== before) { // it is older than what was said
+        setTimeout(look, WAIT);
+        return;
+      }
       const turns = news.version !== version && news.has_page;
       if (turns) {
         state = news; // for the page as it begins
@@ -93,8 +106,7 @@
         await new Promise((loaded) => frame.addEventListener("load", loaded, {once: true}));
       }
       version = news.version;
-      latest = later(news, latest);
-      if (!on_their_way) take(latest); // else the page is ahead of it
+      take(news);
       if (turns) frame.contentWindow.focus(); // its keys work at once
       if (over) {
         await asked("/state"); // tells that the last page is here

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ntkit._html import offline_page, parts_of
+from ntkit._html import offline_page, page_parts
 
 _SHOWN = 8  # groups of a step
 
 
-WINDOW_POLICY = f"{parts_of('window', 'audit', 'label', 'report', 'steps')[-1]}; connect-src 'self'"
+_PAGES = ("window", "audit", "label", "report", "steps")
+WINDOW_POLICY = f"{page_parts(*_PAGES)[-1]}; connect-src 'self'"
 """What the window may do: what its pages may, and ask the server that it comes from."""
 
 
-def window_html(title: str) -> str:
-    """The page that asks the run for its state and shows the run's pages."""
-    return offline_page("window", title=title, policy=WINDOW_POLICY)
+def window_html() -> str:
+    """The page that asks the run for its state and shows the run's pages; it tells nothing."""
+    return offline_page("window", policy=WINDOW_POLICY)
 
 
 def steps_html(title: str, steps: Sequence[Mapping[str, Any]]) -> str:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS = (
@@ -43,13 +43,19 @@ def found():
     return named or next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
+class NavigatedError(Exception):
+    """The page that was asked went away for another one."""
+
+
 def until(condition):
-    """Wait for a condition; its value."""
+    """Wait for a condition; its value. A page that goes away fulfils none."""
     end = time.monotonic() + PATIENCE
-    while not (value := condition()):
+    while True:
+        with suppress(NavigatedError):
+            if value := condition():
+                return value
         assert time.monotonic() < end, f"not true within {PATIENCE} s"
         time.sleep(0.05)
-    return value
 
 
 def _above(descriptor):
@@ -109,6 +115,8 @@ class Browser:
         with self.news:
             assert self.news.wait_for(lambda: number in self._answers, PATIENCE), method
             answer = self._answers.pop(number)
+        if "navigated or closed" in answer.get("error", {}).get("message", ""):
+            raise NavigatedError
         assert "error" not in answer, (method, answer)
         return answer["result"]
 

@@ -34,7 +34,7 @@ _FEWEST_LETTERS = 4  # of a word with a typing error
 
 @dataclass(frozen=True)
 class PutAt(OfTexts):
-    """A line before or after each text; as a control, frequent words of the same length."""
+    """A line before or after each text, or left out; a control has words of the same length."""
 
     before: bool = False
     lines: tuple[str, ...] = ()
@@ -51,13 +51,27 @@ class PutAt(OfTexts):
         return replace(self, name=name, are_lengths=True)
 
     def _put(self, words: Sequence[str], text: str, rng: np.random.Generator) -> str:
-        """A text with a line, unless it is empty or has it there already."""
-        line = self.lines[int(rng.integers(len(self.lines)))]
-        old = text.strip()
-        if not old or (old.startswith(line) if self.before else old.endswith(line)):
-            return text
-        if words:
-            line = _of_length(len(line), words, rng)
+        """A text with a line, or without the one that it has there; with words as a control."""
+        line, old = self.lines[int(rng.integers(len(self.lines)))], text.strip()
+        has = next((each for each in self.lines if self._is_there(each, old)), None)
+        if not old or has is None:
+            line = _of_length(len(line), words, rng) if words else line
+            return self._joined(line, text) if old else text
+        rest = old[len(has) :].lstrip() if self.before else old[: -len(has)].rstrip()
+        if not words:
+            return rest
+        kept = rest.split()
+        while kept and len(" ".join(kept)) > len(rest) - len(has):
+            kept.pop(0 if self.before else -1)
+        return self._joined(has, " ".join(kept))
+
+    def _is_there(self, line: str, text: str) -> bool:
+        """Whether a text begins or ends with a line, not only with a part of a word."""
+        at = len(line) if self.before else len(text) - len(line)
+        cut = 0 < at < len(text) and text[at - 1 : at + 1].isalnum()
+        return not cut and (text.startswith(line) if self.before else text.endswith(line))
+
+    def _joined(self, line: str, text: str) -> str:
         return f"{line} {text.lstrip()}" if self.before else f"{text.rstrip()} {line}"
 
 

@@ -217,8 +217,9 @@ def change_named(name: str | Change, *, below: Path | None = None) -> Change:
           ``word:please`` removes it; ``word:please=in`` adds it if it is missing; ``=both`` removes
           it if it is there and adds it if it is missing;
         - ``markup``: removes tags; ``markup=both`` also adds tags to plain texts;
-        - ``append:please`` and ``prepend:please`` put a text after or before each text;
-          ``append:@FILE`` draws a line of a text file for each. For pairs, both texts;
+        - ``append:please`` and ``prepend:please`` put a text after or before each text, or leave
+          it out where it stands there; ``append:@FILE`` draws a line of a text file for each. For
+          pairs, both texts change;
         - ``case:lower``, ``case:upper`` or ``case:title``; ``space``: letters apart;
           ``punctuation``: the final mark removed, or a full stop added; ``punctuation=all``: all
           marks removed; ``typos=2``: typing errors in two words; ``names``: each given name
@@ -384,6 +385,10 @@ def control_of(change: Change) -> Change | None:
         name = f"{change.name}, elsewhere"
         return Change(name, "image", OfImages(name, part_elsewhere()))
     return None
+
+
+HARMLESS = ("case:lower", "case:upper", "case:title", "punctuation", "punctuation=all", "names")
+"""Changes to try on texts, which leave the words, or all but names."""
 
 
 def bank_of(samples: Samples, words: Sequence[str] = ()) -> list[Change]:

@@ -42,6 +42,9 @@ class Tested:
         "--cross-fit", "Audit cross-fitted heads, if DATA trained the head.", o.METHOD
     )
     changes: int = o.of_method("Input changes to examine closely, or 0.", "N", default=5, min=0)
+    invariant: list[str] | None = o.of_method(
+        "Input change to test as well: append:please, case:upper; repeatable.", "CHANGE"
+    )
     no_changes: bool = o.switch("--no-changes", "Do not change any input.", o.METHOD)
 
 
@@ -77,7 +80,7 @@ def command(
     tests (Holm).
 
     ntkit also changes the inputs and counts which changes flip predictions. Without labels it does
-    only this.
+    only this. --invariant names a change to test as well: append:please, names, typos=2.
 
     A model may give every sample several labels. --label names one of them. Without it ntkit audits
     all labels, with one correction for all. OUT then has a summary, and a folder for each label.
@@ -140,6 +143,7 @@ def _of_tables(tables: o.PredictionOptions, data: Path, roles: TableRoles, tests
         "--cross-fit": tests.cross_fit,
         "--unlabelled": tests.unlabelled,
         "--changes": tests.changes != MOST_CHANGES,
+        "--invariant": tests.invariant,
     }
     for option, value in of_a_model.items():
         if value:
@@ -170,6 +174,7 @@ def _of_model(
         cross_fit=tests.cross_fit,
         unlabelled=more,
         changes=tests.changes,
+        invariant=tests.invariant,
         trust_inputs=tests.trust_inputs,
         alpha=tests.alpha,
         random_state=run.seed,

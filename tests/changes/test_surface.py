@@ -39,7 +39,11 @@ def copies_of(tmp_path_factory):
     [
         ("append:please", "Send it. \n", "Send it. please"),
         ("prepend:please", " Send it.", "please Send it."),
-        ("append:please", "Send it please", None),
+        ("append:please", "Send it please ", "Send it"),
+        ("append:please", "It will displease", "It will displease please"),
+        ("append:please", "please", None),
+        ("prepend:Oh,", "Oh, no", "no"),
+        ("prepend:a", "all of it", "a all of it"),
         ("append:please", "  ", None),
         ("append:/etc/passwd", "Send it", "Send it /etc/passwd"),
         ("append:@@someone", "Send it", "Send it @someone"),
@@ -94,7 +98,7 @@ def test_the_same_name_is_the_same_in_both_texts_of_a_pair(copies_of):
 
 def test_both_texts_of_a_pair_change(copies_of):
     assert copies_of("append:please", ["a", "b please"], ["c", "d"]) == [
-        ("a please", "c please"), ("b please", "d please")]  # fmt: skip
+        ("a please", "c please"), ("b", "d please")]  # fmt: skip
     assert copies_of("case:title", ["a"], ["B"]) == [("A", "B")]
     pairs = copies_of("segment:last", ["A. B.", "C. D."], ["E. F.", "G. H."])
     assert pairs == [("A. D.", "E. H."), ("C. B.", "G. F.")]
@@ -148,6 +152,8 @@ def test_the_control_has_the_length_and_other_words(copies_of):
         line = copy.removesuffix(text).rstrip()
         assert len("do as they say") <= len(line) <= len("do as they say") + 10
         assert {*line.split()} <= {"the", "good", "thing", "please", *map(str, range(20))}
+    control = control_of(change_named("append:please"))
+    assert copies_of(control, ["it is so, please", "please"])[0] == "it please"
     assert copies_of(control_of(change_named("append:good")), ["good", "it is"])[1] is not None
 
 

@@ -21,7 +21,7 @@ from ntkit.attributes.findings import Finding
 from ntkit.attributes.image_statistics import CHANGES
 from ntkit.attributes.word_lists import comparable
 from ntkit.changes import Change, change_named
-from ntkit.changes.change import as_seen, bank_of, control_of
+from ntkit.changes.change import HARMLESS, as_seen, bank_of, control_of
 from ntkit.changes.images import has_black_and_white
 from ntkit.changes.texts import has_markup
 from ntkit.exceptions import InputError
@@ -148,7 +148,10 @@ class ChangeFindings:
         """Sentence on the number of changes tried and of copies embedded."""
         left = f" The budget left out {self.n_left_out} more." * bool(self.n_left_out)
         tried = counted(len(self.tried), "change")
-        of_subject = [one.name for one in self.tried if touches_subject(one.name)]
+        tested = {each.row.name for each in self.changes}
+        of_subject = [
+            one.name for one in self.tried if touches_subject(one.name) and one.name not in tested
+        ]
         changes = "changes" if len(of_subject) == 1 else "change"
         untested = f" It did not test {listed(of_subject, 5)}, which {changes} the subject."
         return (
@@ -212,7 +215,7 @@ def changes_for(samples: Samples, findings: Sequence[Finding]) -> list[Change]:
     for swap in [change for change in found if change.kind == "word"]:
         changes += [swap, change_named(parts_of_change(swap.name)[0].origin)]
     frequent = [] if changes else bank_of(samples, _frequent_words(texts))
-    changes += [*others, *frequent]
+    changes += [*others, *map(change_named, HARMLESS), *frequent]
     if any(map(has_markup, texts)):
         changes.insert(0, change_named("markup"))
     return list({change.name: change for change in changes}.values())
@@ -239,6 +242,7 @@ def changes_of(
     changes: Sequence[Change],
     Z: Array,
     *,
+    named: Sequence[Change] = (),
     seed: int = 0,
     most: int = MOST_CHANGES,
     second: int = 300,
@@ -248,19 +252,24 @@ def changes_of(
 ) -> ChangeFindings | None:
     """Try changes on one half of the samples, and test the strongest on the other half.
 
-    Returns None without a linear head, changes or raw samples. Z (N, D) holds the embeddings.
+    Those that a person named are tested as well. Returns None without a linear head, changes or raw
+    samples. Z (N, D) holds the embeddings.
     """
     # The winners of a ranking look better than they are. So the results with intervals come from
     # the half of the samples that was not used for the ranking.
     if not has_black_and_white(samples):
         changes = [change for change in changes if not change.of_pixels]
+        for change in named:
+            change.check_sets([samples])
+    by_name = {change.name: change for change in (*named, *(changes if most else ()))}
+    changes, asked = [*by_name.values()], {change.name for change in named}
     head = embedder.frozen_model.head
-    if head is None or samples.embedded or not changes or not len(samples) or most < 1:
+    if head is None or samples.embedded or not changes or not len(samples):
         return None
     budget = budget_for(len(samples)) if budget is None else budget
     for_first = max(1, int(_FIRST_SHARE * budget))
     controls = {change.name: control_of(change) for change in changes}
-    tried = changes[: max(1, for_first // _FIRST_LEAST)]
+    tried = changes[: max(1, len(named), for_first // _FIRST_LEAST)]
     if verbose:
         tqdm.write(
             f"Note: ntkit embeds up to {budget} changed copies to find changes that flip "
@@ -282,13 +291,19 @@ def changes_of(
         tries = [_Try(change) for change in tried]
         look.go_on(tries, first, min(_FIRST_LEAST, for_first // len(tries)))
         tries.sort(key=attrgetter("rank"))
-        testable = [each for each in tries if not touches_subject(each.change.name)]
+        testable = [
+            each
+            for each in tries
+            if each.change.name in asked or not touches_subject(each.change.name)
+        ]
         left = (for_first - look.n_embedded) // max(1, len(testable[: 2 * most]))
         look.go_on(testable[: 2 * most], first, min(left, _FIRST_MOST - _FIRST_LEAST))
         for each in (tries, testable):
             each.sort(key=attrgetter("rank"))
         fewest = max(1, min(_RANKED, max((each.n for each in testable), default=0)))
-        strongest = [each.change for each in testable if each.n >= fewest][:most]
+        strong = [each.change for each in testable if each.n >= fewest]
+        strongest = [each for each in strong if each.name not in asked][:most]
+        strongest = [*(each.change for each in tries if each.change.name in asked), *strongest]
         passes = sum(1 + (controls[change.name] is not None) for change in strongest)
         n_second = min(second, max(0, budget - look.n_embedded) // max(1, passes))
         results = [

@@ -20,6 +20,7 @@ from ntkit.attributes.activations import EMBEDDING
 from ntkit.attributes.feature_set import Rule, rules_of
 from ntkit.attributes.findings import AuditedPredictions, Findings, find_findings
 from ntkit.attributes.named import NobodyHas
+from ntkit.changes.change import changes_given, file_notes
 from ntkit.changes.images import range_notes
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, Samples, TextPreprocessing
@@ -179,6 +180,7 @@ def audit_model(
     unlabelled: Any = None,
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     changes: int | None = MOST_CHANGES,
+    invariant: Any = None,
     trust_inputs: bool = False,
     device: str = "auto",
     batch_size: int | None = None,
@@ -227,6 +229,9 @@ def audit_model(
         It then tests the strongest on up to 300 samples of the other half, each next to a control
         of the same size. It embeds at most 3000 copies, or half as many copies as samples if that
         is more. 0 or None skips this step.
+    invariant : str, Change or sequence of these, optional
+        Changes to test as well, because they must not alter the right answer: ``append:please``,
+        ``typos=2``. :func:`ntkit.changes.change_named` lists them.
     trust_inputs : bool, default=False
         Continue with a note if the model is not better than guessing: never right on a class, or at
         chance because it predicts mostly one class. The same holds if its classes are evidently in
@@ -263,6 +268,7 @@ def audit_model(
     dict_keys(['image', 'layer'])
     """
     model, most = loaded(model, label=label, any_scores=True), changes or 0
+    user_changes = changes_given(invariant)
     _check_options(model, feature_sets, alpha, cross_fit=cross_fit)
     how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
     how |= {"every_label": True, "keep_unknown": True}
@@ -274,12 +280,13 @@ def audit_model(
             "metadata": metadata is not None,
             "feature_sets": feature_sets is not None,
         }
-        _check_unlabelled(model, taken[0], most, [name for name, v in of_labelled.items() if v])
+        n_changes = most + len(user_changes)
+        _check_unlabelled(model, taken[0], n_changes, [n for n, v in of_labelled.items() if v])
     match = _matched(model, taken[0], cross_fit)
     notes, named = [*match.notes], model.classes_source == "given"  # by a person, in this order
-    if most and model.scores is not None and model.scores.output is None:
+    if (most or user_changes) and model.scores is not None and model.scores.output is None:
         notes.append("ntkit changed no inputs, because it compares scores, and the model has none.")
-        most = 0
+        most, user_changes = 0, ()
     options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
     run = _run(match, *taken[1:], feature_sets, **options)
     notes += run.notes
@@ -292,7 +299,7 @@ def audit_model(
     if run.samples.y is None:
         result = _of_changes(run, alpha)
     elif run.has is not None:
-        if most and model.label is None:
+        if (most or user_changes) and model.label is None:
             notes.append(_NO_CHANGES)
         audits = _of_labels(run, extra, notes, **asked)
         if model.label is None:
@@ -305,6 +312,7 @@ def audit_model(
         run.samples,
         changes_for(run.samples, result.shown) if most else (),
         run.scores,
+        named=user_changes,
         seed=random_state,
         most=most,
         alpha=alpha,
@@ -315,7 +323,7 @@ def audit_model(
             f"{run.samples.called()}: there are no labels, and ntkit has no change for these "
             "samples. Add labels, or pass images, texts or a table of columns."
         )
-    of_flips = [flips.note(), *range_notes(run.samples)] if flips else ()
+    of_flips = [flips.note(), *range_notes(run.samples), *file_notes(user_changes)] if flips else ()
     notes = [*run.samples.reading_notes(), *notes, *result.notes, *of_flips]
     return replace(result, changes=flips, notes=tuple(dict.fromkeys(notes)))
 

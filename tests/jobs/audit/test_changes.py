@@ -15,6 +15,7 @@ import ntkit
 from ntkit import FrozenModel
 from ntkit._key import touches_subject
 from ntkit.changes import change_from, change_named
+from ntkit.changes.change import HARMLESS
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
@@ -495,7 +496,8 @@ def test_frequent_words_without_labels(reviews):
     assert (found.labelled, found.findings) == (False, ())
     assert found.predictions.pred_index.tolist() == found.predictions.y_index.tolist()
     assert {each.name for each in found.changes.tried} == {
-        f"word:{word}" for word in ("quick", "brown", "lazy", "jumps", "over", "dog", "fox")
+        *(f"word:{word}" for word in ("quick", "brown", "lazy", "jumps", "over", "dog", "fox")),
+        *HARMLESS,
     }
     assert len(found.changes.changes) == 5
     assert found.changes.changes[0].row.name in ("word:dog", "word:fox")
@@ -552,3 +554,27 @@ def test_an_audit_of_normalised_images_tries_what_needs_no_black_and_white(digit
     assert tried["normalised"] < tried["known"]
     assert [*map(len, told.values())] == [0, 1, 1]
     assert "ntkit tries no changes that need black and white" in told["normalised"][0]
+
+
+def test_a_change_that_a_person_names_is_tested(reviews, tmp_path):
+    """Also one that is weak, and with no others."""
+    model, X = reviews
+    names = ["append:over the lazy dog", "word:quick"]
+    for changes in (0, 2):
+        found = audit_model(model, Samples(X), changes=changes, invariant=names, device="cpu")
+        tested = [each.row.name for each in found.changes.changes]
+        assert {*names} <= {*tested}
+        assert len(tested) == len(names) + changes
+    (appended,) = (each for each in found.changes.changes if each.row.name == names[0])
+    assert appended.control.name == f"frequent words of the length of {names[0]}"
+    write_audit(found, tmp_path / "out")
+    page = (tmp_path / "out" / "audit.html").read_text(encoding="utf-8")
+    assert "“over the lazy dog” put after each text" in page
+    assert "control: frequent words of the same length" in page
+    assert len(audit_model(model, Samples(X), changes=1, device="cpu").changes.changes) == 1
+    (tmp_path / "lines.txt").write_text("over")
+    lines = change_named(f"append:@{tmp_path / 'lines.txt'}")
+    found = audit_model(model, Samples(X), changes=0, invariant=lines, device="cpu")
+    assert lines.sha256 in str(found.notes)
+    with pytest.raises(InputError, match="There is no change 'appendd:x'"):
+        audit_model(model, Samples(X), invariant="appendd:x", device="cpu")

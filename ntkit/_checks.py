@@ -354,12 +354,28 @@ def numbers_rows(index: Sequence[str]) -> bool:
     return True
 
 
-def names_in_index(index: Any) -> list[str] | None:
-    """Names of samples in an index; None if it numbers rows, repeats names or has levels."""
-    if index is None or getattr(index, "nlevels", 1) > 1:
-        return None
-    names = [*map(cell_name, index)]
-    return names if len({*names}) == len(names) and not numbers_rows(names) else None
+def names_in(
+    columns: Mapping[str, Any], indexes: Mapping[str, Any], rows: Array | None = None
+) -> tuple[list[str] | None, str]:
+    """Names in the first column or pandas index that names each row; if none does, a note on it.
+
+    An index that numbers its rows names none. Of an index, only some ``rows`` are samples.
+    """
+    note = ""
+    for where, values in {**columns, **indexes}.items():
+        names = [*map(cell_name, values)]
+        if where in indexes and numbers_rows(names):
+            continue
+        if where in indexes and hasattr(values, "levels"):
+            problem = "has several levels"
+        elif len({*names}) < len(names):
+            problem = "has a name twice"
+        elif not all(map(str.strip, names)):
+            problem = "lacks a name"
+        else:
+            return names if rows is None or where in columns else [names[i] for i in rows], ""
+        note = note or f"{where} {problem}, so ntkit names samples by their rows from 0 on."
+    return None, note
 
 
 def by_names(values: Any, names: Sequence[str], where: str) -> Any:

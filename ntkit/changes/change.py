@@ -126,18 +126,12 @@ class Change:
         X, at = self._apply(samples, _rows(rows, len(samples)), int(seed), folds)
         if not (other := samples.data.become_others(at, X)).all():
             X, at = X.take(np.flatnonzero(other)), at[other]
-        y, groups, ids = (
-            None if values is None else np.asarray(values)[at]
-            for values in (samples.y, samples.groups, samples.ids)
-        )
         made = {**(samples.preprocessing or {}), "change": self.name, "seed": int(seed)}
         made |= {} if self.sha256 is None else {"change_sha256": self.sha256}
-        copies = replace(samples, X=X, y=y, groups=groups, ids=ids, preprocessing=made)
-        copies = replace(copies, notes=(), skipped=(), table=None)
-        if samples.table is None:
+        copies = replace(samples.take(at, X), preprocessing=made, notes=(), skipped=())
+        if copies.table is None:
             return copies, at
-        table = _changed(samples.table.take(at), samples, copies, at)
-        return replace(copies, table=table), at
+        return replace(copies, table=_changed(copies.table, samples, copies, at)), at
 
     def donors(self, samples: Samples, *, seed: int = 0, folds: Array | None = None) -> Array:
         """Samples that the copies take a part from.

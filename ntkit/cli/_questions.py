@@ -145,7 +145,7 @@ def _show(audit: Audit, finding: Finding, most: int) -> None:
 def _sample(audit: Audit, row: int) -> str:
     """One sample in a line: its name, its text, or its columns."""
     inputs = audit.inputs
-    name = f"sample {row}" if inputs is None or inputs.ids is None else inputs.ids[row]
+    name = f"row {row}" if inputs is None else inputs.title(row)
     if inputs is not None and inputs.texts is not None:
         return shortened(one_line(inputs.texts[row]), _LONGEST)
     columns = {**((inputs and inputs.table) or {}), **((inputs and inputs.metadata) or {})}

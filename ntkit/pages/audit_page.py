@@ -416,7 +416,7 @@ def look_of(
         predicted = class_name(predictions.classes[predictions.pred_index[row]])
     this = _words_of((*named, *finding.same))
     return {
-        "name": brief(str(inputs.ids[row])) if inputs.ids is not None else f"row {row + 1}",
+        "name": brief(inputs.title(row)),
         "right": right,
         "predicted": predicted,
         "image": image,

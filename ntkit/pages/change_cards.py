@@ -165,10 +165,9 @@ def _pairs(change: ShownChange) -> list[dict[str, Any]]:
         texts: Any = ((), ())
         if change.before.texts is not None and change.after.texts is not None:
             texts = differing(str(change.before.texts[i]), str(change.after.texts[i]))
-        ids, before, after = change.before.ids, change.before.table or {}, change.after.table or {}
+        before, after = change.before.table or {}, change.after.table or {}
         both = [name for name in before if name in after]
         changed = {name: "this" for name in both if str(before[name][i]) != str(after[name][i])}
-        name = f"row {example['row'] + 1}" if ids is None else brief(str(ids[i]))
         looks = [
             {
                 "image": images[which].get(i),
@@ -181,7 +180,7 @@ def _pairs(change: ShownChange) -> list[dict[str, Any]]:
             )
         ]
         flips = example["predicted"] != example["after"]
-        pairs.append({"name": name, "looks": looks, "flips": flips})
+        pairs.append({"name": brief(change.before.title(i)), "looks": looks, "flips": flips})
     return pairs
 
 

@@ -53,7 +53,7 @@ class Shown:
         """Some samples for the page: a small image or a text, classes, a name."""
         looks = self._looks
         images = {row: thumbnail_of(image, _SIDE) for row, image in looks.images_of(rows.tolist())}
-        ids = None if self.samples is None else self.samples.ids
+        named = Inputs() if self.samples is None else self.samples.looks()
         cards = []
         for i in rows.tolist():
             text = ""
@@ -67,7 +67,7 @@ class Shown:
                 {
                     "image": images.get(i),
                     "text": shortened(text, _SNIPPET),
-                    "name": f"sample {i}" if ids is None else str(ids[i]),
+                    "name": named.title(i),
                     "label": self.y[i],
                     "before": self.before[i],
                     "after": self.after[i],

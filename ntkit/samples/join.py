@@ -65,7 +65,7 @@ def table_of(samples: Samples) -> Mapping[str, Array] | None:
         return _single(samples.table.columns)
     if not (samples.index or samples.further):
         return None
-    more = dict(samples.further or {}) | _columns_of_index(samples)
+    more = dict(samples.further or {}) | samples.index_columns
     return (samples.data.table() or {}) | more if more else None
 
 
@@ -73,25 +73,14 @@ def _single(columns: Mapping[str, Array]) -> dict[str, Array]:
     return {name: values for name, values in columns.items() if values.ndim == 1}
 
 
-def _columns_of_index(samples: Samples) -> dict[str, Array]:
-    """Levels of the samples' pandas index that have a name."""
-    rows = np.arange(len(samples)) if samples.rows is None else samples.rows
-    return {
-        str(name): index.get_level_values(level).to_numpy()[rows]
-        for index in [*(samples.index or {}).values()][::-1]  # that of X counts most
-        for level, name in enumerate(getattr(index, "names", ()))
-        if name is not None
-    }
-
-
 def _named_columns(samples: Samples) -> dict[str, Array]:
     """Columns by which tables are matched: of a table, or of a DataFrame and its index."""
     if samples.table is not None:
-        return _single(samples.table.columns) | _columns_of_index(samples)
+        return _single(samples.table.columns) | samples.index_columns
     inputs = (samples.data.table() or {}).items()
     # Fractions name no sample, and 5.0 is not written like the 5 of another table.
     columns = {name: values for name, values in inputs if values.dtype.kind != "f"}
-    return columns | dict(samples.further or {}) | _columns_of_index(samples)
+    return columns | dict(samples.further or {}) | samples.index_columns
 
 
 def names_of(samples: Samples, key: str | None = None) -> list[str] | None:

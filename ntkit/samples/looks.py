@@ -38,6 +38,8 @@ class Inputs:
         files. Only the shown ones are read; an iterable without an index is read once.
     ids : sequence of str, length N, optional
         Names.
+    rows : sequence of int, length N, optional
+        Row of each sample in the user's data, from 0 on, if some of these were left out.
 
     Examples
     --------
@@ -51,6 +53,17 @@ class Inputs:
     metadata: Mapping[str, Any] | None = None
     images: Any = None
     ids: Sequence[Any] | None = None
+    rows: Sequence[int] | Array | None = None
+
+    def name(self, i: int) -> Any:
+        """Name of a sample; without names, its row in the user's data as an integer."""
+        if self.ids is not None:
+            return self.ids[i]
+        return i if self.rows is None else int(self.rows[i])
+
+    def title(self, i: int) -> str:
+        """Name of a sample for a person."""
+        return f"row {self.name(i)}" if self.ids is None else str(self.ids[i])
 
     @property
     def samples(self) -> str:

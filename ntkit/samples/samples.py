@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkit._checks import names_in_index
+from ntkit._checks import names_in
 from ntkit._doc import documented
 from ntkit._labels import cell_name, listed
 from ntkit._types import Array
@@ -108,7 +108,8 @@ class Samples:
     n_left_out : int
         Number of samples that were left out.
     index : mapping of str to sequence, or None
-        Index of each pandas object that was passed, also of samples that were left out.
+        Index of each pandas object that was passed. With ``rows``, also of samples that were left
+        out.
     further : mapping of str to ndarray, or None
         Columns of a DataFrame that may name samples or hold their metadata: those that the model
         does not take, and whole numbers.
@@ -170,19 +171,23 @@ class Samples:
         doubles = any(info.dtype in ("double", "float64") for info in inputs)
         return self if doubles == self.doubles else replace(self, doubles=doubles)
 
-    def take(self, rows: Sequence[int] | Array) -> Samples:
-        """Some of the samples, in the order of these rows from 0 on; images are not decoded."""
+    def take(self, rows: Sequence[int] | Array, X: Any = None) -> Samples:
+        """Some of the samples, in the order of these rows from 0 on, perhaps with other inputs X.
+
+        Images are not decoded.
+        """
+        X = rows_of(self.X, rows) if X is None else X
         at = np.asarray(rows, dtype=np.intp)
         names = ("y", "groups", "ids", "rows")
         values = {name: getattr(self, name) for name in names}
         taken: dict[str, Any] = {
             name: None if array is None else np.asarray(array)[at] for name, array in values.items()
         }
-        if self.rows is None and self.index:
-            taken["rows"] = at  # of the index, which stays whole
         table = None if self.table is None else self.table.take(at)
         further = self.further and {name: values[at] for name, values in self.further.items()}
-        return replace(self, X=rows_of(self.X, rows), table=table, further=further, **taken)
+        if self.index and self.rows is None:
+            taken["index"] = {part: of.take(at) for part, of in self.index.items()}
+        return replace(self, X=X, table=table, further=further, **taken)
 
     def measured(self, by: type[MeasuredImages] = MeasuredImages) -> Samples:
         """The same samples for one run: the model's reading hashes and measures image files."""
@@ -217,6 +222,31 @@ class Samples:
         own = [name if alone[i] else f"row {i}" for i, name in enumerate(names)]
         return own if len({*own}) == len(own) else [f"row {i}" for i in range(len(self))]
 
+    @property
+    def index_columns(self) -> dict[str, Array]:
+        """Levels of the pandas index that have a name."""
+        rows = np.arange(len(self)) if self.rows is None else self.rows
+        return {
+            str(name): index.get_level_values(level).to_numpy()[rows]
+            for index in [*(self.index or {}).values()][::-1]  # that of X counts most
+            for level, name in enumerate(getattr(index, "names", ()))
+            if name is not None
+        }
+
+    @cached_property
+    def shown_names(self) -> tuple[list[str] | None, str]:
+        """Names in files, a column ``id`` or an index, if each sample has one; else a note."""
+        columns = dict[str, Any]()
+        if self.named_by != "row":
+            columns = {f"The column {self.named_by!r}": self.names}
+        elif self.further or self.index:
+            known = {**(self.further or {}), **self.index_columns}
+            columns = {"The column 'id'": known["id"]} if "id" in known else {}
+        else:
+            return None, ""
+        indexes = {f"The index of {part}": index for part, index in (self.index or {}).items()}
+        return names_in(columns, indexes, self.rows)
+
     def called(self, default: str = "The samples") -> str:
         """Name of the set in a sentence: the file or folder that was read."""
         return str(self.sources[0]) if self.sources else default
@@ -240,28 +270,16 @@ class Samples:
 
     def looks(self, prose: Collection[str] = ()) -> Inputs:
         """Looks of the samples for a person, row by row, if they are available."""
-        ids = self._names_of_frame
-        if self.named_by != "row" or (ids is None and self.rows is not None):
-            ids = self.names
+        ids, _ = self.shown_names
+        rows = self.rows if ids is None else None
         if (images := self.data.images()) is not None:
-            return Inputs(images=images, ids=ids)
+            return Inputs(images=images, ids=ids, rows=rows)
         # A word of a sample occurs in any of its texts.
         parts = self.data.texts(prose)
         texts = parts and [t if isinstance(t, str) else "\n\n".join(t) for t in parts]
         besides = not self.data.shows_inputs_in_table
         table = self.data.table() if self.table is None else self._table(besides=besides)
-        return Inputs(texts=texts, table=table, ids=ids)
-
-    @cached_property
-    def _names_of_frame(self) -> list[str] | None:
-        """Names in the column ``id`` of a DataFrame, else in an index, if they name each sample."""
-        column = (self.further or {}).get("id")
-        if column is not None and (names := names_in_index(column)):
-            return names
-        for index in (self.index or {}).values():
-            if names := names_in_index(index):
-                return names if self.rows is None else [names[row] for row in self.rows]
-        return None
+        return Inputs(texts=texts, table=table, ids=ids, rows=rows)
 
     def _table(self, *, besides: bool = False) -> dict[str, Array] | None:
         """Columns of single values of the table, without labels, and optionally without inputs."""

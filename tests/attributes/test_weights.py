@@ -90,7 +90,7 @@ def test_the_table_of_an_audit_without_a_model_has_the_weights_of_each_question(
     audit = audited()
     write_audit(audit, tmp_path / "out")
     header, *rows = csv.reader(io.StringIO((tmp_path / "out" / "weights.csv").read_text()))
-    assert header == ["id", *(f"sample_weight {each.name}" for each in audit.questions)]
+    assert header == ["row", *(f"sample_weight {each.name}" for each in audit.questions)]
     assert [row[0] for row in rows] == [*map(str, range(len(Y)))]
     for i, finding in enumerate(audit.questions, start=1):
         written = [float(row[i]) for row in rows]

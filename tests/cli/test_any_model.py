@@ -4,7 +4,7 @@ import json
 import re
 
 import numpy as np
-import pandas
+import pandas as pd
 import pytest
 
 from ntkit import audit as audit_predictions
@@ -97,7 +97,8 @@ def test_weights_of_an_audit_have_the_ids_of_the_samples_else_their_rows(folder,
     write_csv(tmp_path / "t.csv", {**columns, **numbers, "label": label[again]})
     arguments = folder / "forest.onnx", tmp_path / "t.csv", "-o", tmp_path / "audit"
     done("audit", *arguments, "--columns", ",".join(zoo.COLUMNS), *QUIET)
-    written = [int(row["id"]) for row in read_csv(tmp_path / "audit" / "weights.csv")]
+    rows = read_csv(tmp_path / "audit" / "weights.csv")
+    written = [int(row["id" if named else "row"]) for row in rows]
     contents = [tuple(zoo.X[again][ids.tolist().index(each)]) for each in written]
     assert len(written) == len({*map(tuple, zoo.X.tolist())})  # each content once
     audit = json.loads((tmp_path / "audit" / "audit.json").read_text("utf-8"))
@@ -121,51 +122,80 @@ def test_weights_of_an_audit_of_predictions_have_the_rows_that_were_kept(tmp_pat
     predicted = {"prediction": zoo.NAMES[zoo.Y]}
     table = write_csv(tmp_path / "t.csv", {**numbers, **predicted, "label": label})
     done("audit", "--predictions", table, table, "-o", tmp_path / "audit")
-    written = [int(row["id"]) for row in read_csv(tmp_path / "audit" / "weights.csv")]
+    written = [int(row["row"]) for row in read_csv(tmp_path / "audit" / "weights.csv")]
     assert written == np.flatnonzero(label != "").tolist()
 
 
-FRAMES = {
-    "unique": (lambda n: np.random.default_rng(0).permutation(n) + 7, True),
-    "rows of a filtered frame": (lambda n: 3 * np.arange(n), True),
-    "words": (lambda n: [f"case-{i}" for i in range(n)][::-1], True),
-    "repeated": (lambda n: np.arange(n) // 2, False),
-    "levels": (lambda n: pandas.MultiIndex.from_product([["a"], range(1, n + 1)]), False),
-}
+def frames():
+    """Frames of numbers and labels, and the names of their samples; none if rows name them."""
+    frame = pd.DataFrame(zoo.X, columns=zoo.COLUMNS)
+    frame["city"] = zoo.CITY
+    frame["label"] = np.where(zoo.X[:, 1] > 0.5, "low", zoo.NAMES[zoo.Y])
+    frame = frame.drop_duplicates(subset=[*zoo.COLUMNS]).reset_index(drop=True)
+    names = [f"person {i}" for i in np.random.default_rng(0).permutation(len(frame))]
+    two = pd.MultiIndex.from_arrays([names, np.arange(len(frame))], names=["who", "when"])
+    known = pd.MultiIndex.from_arrays([np.arange(len(frame)), names], names=["when", "id"])
+    filtered, shuffled = frame[frame.index % 3 > 0], frame.sample(frac=1, random_state=0)
+    again = pd.concat([frame.iloc[:5], frame]).set_index(
+        pd.Index(["a", "b", "c", "d", "e", *names])
+    )
+    return {
+        "index": (frame.set_index(pd.Index(names)), names),
+        "index of copies": (again, ["a", "b", "c", "d", "e", *names[5:]]),
+        "column": (frame.assign(id=names), names),
+        "filtered": (filtered, [*map(str, filtered.index)]),
+        "shuffled": (shuffled, [*map(str, shuffled.index)]),
+        "level id": (frame.set_index(known), names),
+        "rows": (frame, None),
+        "has several levels": (frame.set_index(two), None),
+        "has a name twice": (frame.set_index(pd.Index([names[1], *names[1:]])), None),
+        "lacks a name": (frame.assign(id=["", *names[1:]]), None),
+    }
 
 
-@pytest.mark.parametrize("kind", FRAMES)
-@pytest.mark.parametrize("way", ["model", "column", "predictions", "table"])
-def test_weights_name_the_samples_of_frames_by_what_names_them(folder, tmp_path, kind, way):
-    make, are_names = FRAMES[kind]
-    again = np.r_[np.arange(len(zoo.X)), np.arange(5)]  # the first five stand there twice
-    names = make(len(again))
-    frame = pandas.DataFrame(zoo.X[again], columns=[*zoo.COLUMNS], index=names)
-    frame["label"] = np.where(zoo.X[:, 1] > 0.5, "low", zoo.NAMES[zoo.Y])[again]
-    if way in ("column", "table"):
-        if kind == "levels":
-            pytest.skip("a column has no levels")
-        frame = frame.rename_axis("id").reset_index()
-    kind = "columns" if way == "column" else "forest"  # it takes its inputs by name
-    model = folder / f"{kind}.onnx"
-    predicted = zoo.of_onnxruntime(model, zoo.feed(kind))[0][again].ravel()
-    numbers = frame[[*zoo.COLUMNS, *["id"] * (way in ("column", "table"))]]
-    if way in ("model", "column"):
-        inputs = numbers.assign(city=zoo.CITY[again]) if way == "column" else numbers
-        audit = audit_model(model, (inputs, frame.label), device="cpu")
+FRAMES = (
+    "index", "index of copies", "column", "filtered", "shuffled", "level id", "rows",
+    "has several levels", "has a name twice", "lacks a name",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FRAMES)
+@pytest.mark.parametrize("of", ["frame", "predictions", "labels"])
+def test_audits_in_python_name_samples_as_pandas_does(folder, tmp_path, case, of):
+    frame, names = frames()[case]
+    feed = {name: frame[[name]].to_numpy() for name in (*zoo.COLUMNS, "city")}
+    predicted = zoo.of_onnxruntime(folder / "columns.onnx", feed)[0]
+    every = [*map(str, frame.get("id", frame.index))]  # with copies
+    if case == "level id":
+        every = names
+    if of == "predictions":
+        audit = audit_predictions(frame.label, predicted, table=frame.drop(columns="label"))
+        names = names and every
     else:
-        audit = audit_predictions(frame.label, predicted, table=numbers)
-    write_audit(audit, tmp_path / "audit")
-    written = [row["id"] for row in read_csv(tmp_path / "audit" / "weights.csv")]
-    expected = [*map(str, names if are_names else range(len(frame)))]
-    places = [*map(expected.index, written)]
-    assert places == sorted({*places})
-    assert {*again[places]} == {*again}
-    record = json.loads((tmp_path / "audit" / "audit.json").read_text("utf-8"))
-    examples = [each["examples"]["conflicting, wrong"] for each in record["findings"]]
-    wrong = [expected.index(str(name)) for some in examples for name in some]
+        X = frame.drop(columns="label")
+        if of == "labels":  # have the index, and the inputs have none
+            X, names = feed, None if case == "column" else names
+        audit = audit_model(folder / "columns.onnx", (X, frame.label), device="cpu")
+    if names is None:
+        every = names = [*map(str, range(len(frame)))]
+    by_row = names[0] == "0"
+    write_audit(audit, tmp_path / "out")
+    rows = read_csv(tmp_path / "out" / "weights.csv")
+    assert [row["row" if by_row else "id"] for row in rows] == names
+    notes = [note for note in audit.notes if "names samples by their rows" in note]
+    no_id = of == "labels" and case == "lacks a name"
+    assert [case in note for note in notes] == [True] * (case.startswith(("has", "lacks")) - no_id)
+    facts = json.loads((tmp_path / "out" / "audit.json").read_text("utf-8"))
+    wrong = [str(n) for f in facts["findings"] for n in f["examples"]["conflicting, wrong"]]
     assert wrong
-    assert all(predicted[at] != frame.label.to_numpy()[at] for at in wrong)
+    assert all(predicted[i] != frame.label.iloc[i] for i in map(every.index, wrong))
+    page = (tmp_path / "out" / "audit.html").read_text("utf-8")
+    shown = re.findall("wrong:</b> predicted “(.+?)” · <bdi>(row )?(.+?)</bdi>", page)
+    assert shown
+    assert all(predicted[every.index(n)] == of and by_row == bool(row) for of, row, n in shown)
+    of_changes = [example for each in facts["changes"] or () for example in each["examples"]]
+    assert bool(of_changes) == (of != "predictions")
+    assert all(predicted[each["row"]] == each["predicted"] for each in of_changes)
 
 
 def test_without_labels_of_samples_changes_are_tried(folder, tmp_path):

@@ -140,7 +140,7 @@ def test_samples_are_drawn_with_the_seed_among_those_that_changed():
     for seed in range(12):
         first = report_html(replace(report, seed=seed)).split('id="details"')[0]
         assert first == report_html(replace(report, seed=seed)).split('id="details"')[0]
-        of = [int(i) for i in re.findall(r'<div class="none">sample (\d+)', first)]
+        of = [int(i) for i in re.findall(r'<div class="none">row (\d+)', first)]
         assert len(of) == 6
         assert all(shown.before[i] != shown.y[i] == shown.after[i] for i in of[:3])
         assert all(shown.before[i] == shown.y[i] != shown.after[i] for i in of[3:])
@@ -169,7 +169,7 @@ def test_a_suppressed_neuron_shows_originals_and_changed_copies():
     page = report_html(replace(report, neurons=neurons))
     pairs = page.split("Originals and changed copies with the largest change of activation:")[1:]
     (of_0,) = (each for each in pairs if f"→ <b>{Z[7, 0]:.2f}</b>" in each)
-    assert "sample 7" in of_0.split("</figure>")[0]
+    assert "row 7" in of_0.split("</figure>")[0]
     assert "largest change of activation" not in report_html(report)
 
 
@@ -242,7 +242,7 @@ def test_neuron_cards_show_the_strongest_samples_of_the_suppressed_neurons():
     assert [card["of_class"] for card in cards] == [0, 1, 1]
     for card in cards:
         strongest = np.argsort(-Z[:, card["neuron"]])
-        assert [s["name"] for s in card["samples"]] == [f"sample {i}" for i in strongest[:3]]
+        assert [s["name"] for s in card["samples"]] == [f"row {i}" for i in strongest[:3]]
         assert card["share_wrong"] == (before != y)[strongest[:50]].mean()
         assert max(*card["right"], *card["wrong"]) == 1
     assert not neuron_cards(replace(neurons, suppressed=suppressed & False), 2, 1)

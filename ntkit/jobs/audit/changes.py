@@ -276,17 +276,19 @@ def changes_of(
             "predictions. To skip this step: --changes 0 (changes=0)",
             file=sys.stderr,
         )
-    numbers, rng = np.arange(len(samples)), np.random.default_rng([seed, len(samples)])
+    rng = np.random.default_rng([seed, len(samples)])
+    if samples.rows is None:  # examples have them
+        samples = replace(samples, rows=np.arange(len(samples)))
     in_memory = getattr(samples.X, "ndim", 0) == 4  # taking some images would copy them
     if len(samples) > _POPULATION and not in_memory:
-        numbers = np.sort(rng.choice(len(samples), _POPULATION, replace=False))
-        samples, Z = samples.take(numbers), Z[numbers]
+        some = np.sort(rng.choice(len(samples), _POPULATION, replace=False))
+        samples, Z = samples.take(some), Z[some]
     order = rng.permutation(len(samples))
     first, others = np.split(order, [(len(samples) + 1) // 2])
     bar = progress_bar(shown=verbose, desc="changing", total=budget, unit=" copies", leave=True)
     with bar:
         quiet = replace(embedder, verbose=False) if embedder.verbose else embedder
-        look = _Look(quiet, head, samples, Z, numbers, seed, bar)
+        look = _Look(quiet, head, samples, Z, seed, bar)
         # The control of every change is a displacement here: it needs no embedding.
         tries = [_Try(change) for change in tried]
         look.go_on(tries, first, min(_FIRST_LEAST, for_first // len(tries)))
@@ -381,7 +383,6 @@ class _Look:
     head: LinearHead
     samples: Samples
     Z: Array
-    numbers: Array  # the row of each sample in the user's data
     seed: int
     bar: Any  # counts all copies
     n_embedded: int = 0
@@ -484,9 +485,10 @@ class _Look:
         at = np.argsort(~flips, kind="stable")[:_EXAMPLES]
         at = at if change.kind == "image" else at[flips[at]]
         pairs = (self.head.classes[p].tolist() for p in (self.predicted[rows[at]], after[at]))
-        examples = zip(self.numbers[rows[at]].tolist(), *pairs, strict=True)
+        examples = zip(np.asarray(self.samples.rows)[rows[at]].tolist(), *pairs, strict=True)
         seen = as_seen(self.samples) if hasattr(made.X, "seen") else self.samples
         seen = replace(seen, table=None)  # copies have no table, so the model's inputs are shown
+        names, _ = self.samples.shown_names
         of_donor = None
         if change.unrelates:
             of_donor = donor_effect(
@@ -507,7 +509,7 @@ class _Look:
             p_value=row.p_value,
             flips_more=False,
             examples=tuple({"row": row, "predicted": a, "after": b} for row, a, b in examples),
-            before=_looks(seen.take(rows[at])),
+            before=replace(_looks(seen.take(rows[at])), ids=names and [names[i] for i in rows[at]]),
             after=_looks(made.take(at)),
             of_donor=of_donor,
         )

@@ -43,7 +43,8 @@ def write_audit(
     three buttons. It works offline and saves ``answers.json`` for :func:`read_answers`. The audits
     of several labels get a folder each, and these files with a summary of all labels. If no last
     layer can be retrained, ``weights.csv`` has a weight of each sample for each of these findings,
-    from :meth:`ntkit.Audit.weights`, to train another model with.
+    from :meth:`ntkit.Audit.weights`, to train another model with. Its column ``id`` has the names
+    of ``audit.inputs``. Without names, a column ``row`` has the rows as you passed them, from 0 on.
 
     Parameters
     ----------
@@ -106,10 +107,10 @@ def audit_files(
     files = {"audit.html": audit_html(replace(page, go_on=go_on)), "audit.json": f"{content}\n"}
     weights = {} if audit.model and audit.repairable else _weights(audit)
     if weights:
-        ids = page.inputs.ids
-        ids = range(len(audit.predictions.y_index)) if ids is None else ids
-        columns = [map(str, ids), *weights.values()]
-        header = ["id", *(f"sample_weight {name}" for name in weights)]
+        named = map(page.inputs.name, range(len(audit.predictions.y_index)))
+        columns = [map(str, named), *weights.values()]
+        first = "row" if page.inputs.ids is None else "id"
+        header = [first, *(f"sample_weight {name}" for name in weights)]
         files[WEIGHTS] = spreadsheet([header, *zip(*columns, strict=True)])
     return files
 

@@ -289,7 +289,7 @@ def audit_model(
         most, user_changes = 0, ()
     options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
     run = _run(match, *taken[1:], feature_sets, **options)
-    notes += run.notes
+    notes += [*run.notes, *filter(None, [run.samples.shown_names[1]])]
     extra = None
     if unlabelled is not None:
         extra = _other_run(run, read(unlabelled, run.model, **how), feature_sets, verbose=verbose)

@@ -18,7 +18,7 @@ from ntkit._checks import (
     check_weight,
     index_of,
     labels_of_one_type,
-    names_in_index,
+    names_in,
     numbers_rows,
 )
 from ntkit._doc import documented
@@ -201,14 +201,21 @@ def _index_of(y: Any) -> list[str] | None:
     return None if numbers_rows(names) else names
 
 
-def _shown_names(named: Sequence[str] | None, table: Any, *indexed: Any) -> list[str] | None:
-    """Names of samples for a reader: those given, in the table, or in an index; None if by row."""
-    if named is not None:
-        return [*map(str, named)]
-    own = {} if table is None else columns_of(table, *KEYS)
-    columns = [own[key] for key in KEYS if key in own]
-    several = map(names_in_index, [*columns, *map(index_of, (*indexed, table))])
-    return next(filter(None, several), None)
+def _shown_names(
+    by_name: Sequence[str] | None, given: Mapping[str, Any]
+) -> tuple[list[str] | None, str]:
+    """Names of samples for a person, and a note if those in tables or indexes are not unique."""
+    if by_name is not None:
+        return [*map(str, by_name)], ""
+    columns, indexes = dict[str, Any](), dict[str, Any]()
+    for name, values in given.items():
+        if name in ("table", "metadata") and values is not None:
+            of_keys = columns_of(values, *KEYS)
+            columns |= {f"The column {k!r} of {name}": of_keys[k] for k in KEYS if k in of_keys}
+        each = values if isinstance(values, Mapping) else {"": values}
+        for key, value in each.items():
+            indexes[f"The index of {name}" + f"[{key!r}]" * (key != "")] = index_of(value)
+    return names_in(columns, {name: of for name, of in indexes.items() if of is not None})
 
 
 def _key_of(metadata: Any, ids: Sequence[str] | None) -> str:
@@ -329,8 +336,8 @@ def audit(
         Further columns. ntkit matches them by ``file_name`` or ``id`` if you pass ``ids`` or the
         table has the column, else by row; columns that ``table`` has as well must agree.
     ids : sequence of str, optional
-        Names of the samples. By default those in the column ``file_name`` or ``id`` of the table,
-        or in a pandas index, if they are unique; else rows from 0.
+        Names of the samples. By default ntkit names them by a column ``file_name`` or ``id`` of the
+        table, or by a pandas index, if each sample has another name; else by their rows.
     images : iterable of ndarray of shape (H, W) or (H, W, 3), optional
         Decoded images. Their statistics, such as brightness, are attributes.
     {arrays}
@@ -379,7 +386,7 @@ def audit(
     by_name = ids if ids is not None or metadata is None else _names_of(metadata, table, y)
     given |= {} if metadata is None or by_name is not None else {"metadata": metadata}
     of_index = check_index(**given, sample_weight=sample_weight)
-    names = _shown_names(by_name, table, y, pred, texts)
+    shown_names, on_names = _shown_names(by_name, given)
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))
     notes_on_columns = list[str]()
@@ -407,12 +414,10 @@ def audit(
         labels, weight, pred, scores, embeddings, classes, random_state, strict=strict
     )
     if embeddings is None:
-        kept, of_scores = weight > 0, predictions.classes
-        true, predicted = (
-            of_scores[at[kept]] for at in (predictions.y_index, predictions.pred_index)
-        )
+        kept, names = weight > 0, predictions.classes
+        true, predicted = (names[at[kept]] for at in (predictions.y_index, predictions.pred_index))
         notes += order_notes(
-            true, predicted, of_scores, strict=strict, of_predictions=True, go_on=TO_GO_ON
+            true, predicted, names, strict=strict, of_predictions=True, go_on=TO_GO_ON
         )
     return audited(
         predictions,
@@ -420,7 +425,7 @@ def audit(
         alpha,
         cross_fitted=embeddings is not None,
         notes=(
-            *(*of_index, *notes_on_columns, *notes),
+            *(*of_index, *notes_on_columns, *notes, *filter(None, [on_names])),
             *(note for each in sets for note in each.notes()),
         ),
         inputs=Inputs(
@@ -428,6 +433,6 @@ def audit(
             table=None if table is None else columns_of(table),
             metadata=matched,
             images=images if hasattr(images, "__getitem__") else None,  # an iterator is exhausted
-            ids=names,
+            ids=shown_names,
         ),
     )

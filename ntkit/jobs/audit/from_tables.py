@@ -65,6 +65,7 @@ def audit_tables(
         alpha=alpha,
         trust_inputs=roles.sure,
     )
+    notes += filter(None, [samples.shown_names[1]])
     notes = [*read.notes, *notes, *result.notes]
     return replace(result, inputs=looks, notes=tuple(notes), label=roles.one)
 

@@ -220,7 +220,8 @@ class Audit(InNotebook):
         -------
         ndarray of shape (N,)
             As :meth:`ntkit.attributes.Attribute.weights` returns them: 0 for a sample whose
-            attribute is unknown.
+            attribute is unknown. ``inputs.name(i)`` is the name or the row of sample i; copies
+            count once.
 
         Raises
         ------
@@ -307,11 +308,10 @@ class Audit(InNotebook):
             known = {n: {"having": c[0], "known": c[1]} for n, c in counts.items() if c is not None}
             unlabelled = {"samples": self.unlabelled.n_samples, "findings": known}
         findings = [finding.as_dict() for finding in self.findings]
-        if self.inputs is not None and self.inputs.ids is not None:
-            ids = self.inputs.ids
+        if self.inputs is not None:
             for each in findings:
                 of = each["examples"].items()
-                each["examples"] = {kind: [ids[row] for row in rows] for kind, rows in of}
+                each["examples"] = {kind: [*map(self.inputs.name, rows)] for kind, rows in of}
         return {
             "version": __version__,
             "label": self.label,

@@ -36,7 +36,6 @@ from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import loaded
 from ntkit.pages.label_page import label_html
 from ntkit.samples.copies import Identified, without_copies
-from ntkit.samples.join import named_by_column, names_of
 from ntkit.samples.looks import Inputs
 from ntkit.samples.read import read
 from ntkit.samples.samples import input_paths
@@ -139,8 +138,8 @@ def label_samples(
         raise InputError(f"batch must be at least 1. Got {batch!r}.")
     model = of_one_label(model, label)
     given = read(data, model, preprocessing=preprocessing).measured()
-    if given.ids is None and names_of(given, "id") is not None:  # as a file with this column
-        given = named_by_column(given, "id")
+    if given.ids is None and (ids := given.shown_names[0]) is not None:
+        given = replace(given, ids=np.asarray(ids))
     (once,) = without_copies([given], [model], verbose=verbose)
     samples = once.samples
     samples.check_made_with(model)

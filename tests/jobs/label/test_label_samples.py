@@ -266,6 +266,24 @@ def test_labels_that_contradict_the_others_stay_in_their_groups(model, asked):
     assert sorted(nearly.values()) == [0, 0, 0, 1]
 
 
+def test_an_index_of_names_names_samples(model, asked_once, tmp_path):
+    names = np.array([f"case {i}" for i in np.random.default_rng(0).permutation(len(Y))])
+    out, labels = tmp_path / "out", pd.Series(Y, index=names)
+    options = {"question": QUESTION, "batch": 16, "device": "cpu"}
+    first = label_samples(model, (X, labels), out, **options)
+    rows = [*map(int, asked_once[1].asked)]
+    assert [*first.asked] == names[rows].tolist()
+    given = truth(asked_once[1].asked)
+    save(out / "labels.csv", {names[int(row)]: value for row, value in given.items()})
+    label_samples(model, (X, labels), out, **options)
+    weighed = [*csv.DictReader((out / "weights.csv").read_text().splitlines())]
+    assert {row["id"] for row in weighed} == {*names}
+    values = {row["id"]: row[QUESTION] for row in weighed}
+    assert {names[int(row)]: values[names[int(row)]] for row in given} == {
+        names[int(row)]: value for row, value in given.items()
+    }
+
+
 def test_one_answer_alike_for_all_is_told(model, asked, asked_once):
     save(asked / "labels.csv", dict.fromkeys(asked_once[1].asked, "yes"))
     assert "from the 16 labels so far. All labels are 'yes'." in str(ask(model, asked))

@@ -1,7 +1,7 @@
 """Shortcuts on the surface of texts: found by the audit, repaired, not found on balanced data.
 
     OPENBLAS_NUM_THREADS=1 python benchmarks/text_changes.py RESULTS.jsonl [--seeds 10]
-        [--repairs 3] [--case append ...] [--markdown FILE]
+        [--repairs 3] [--case append ...] [--minilm] [--markdown FILE]
 
 Reviews of Rotten Tomatoes (``data_texts.py``; snippets without "plot"). Each case injects one
 surface: in 95 % of the fresh and 5 % of the rotten reviews of the training and validation set, in
@@ -11,7 +11,8 @@ without the surface, tested without it. "Balanced": the surface is in half of th
 class everywhere, and nothing should be found.
 
 Networks: frequencies of words and marks in lower case (with their case for a change of case; of
-letters for typing errors), and a hidden layer of 32.
+letters for typing errors), and a hidden layer of 32. With ``--minilm`` a linear head on MiniLM-L3,
+frozen, which lowers all letters; at most 800 texts a set.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 
 import numpy as np
@@ -34,12 +36,16 @@ from numpy.typing import NDArray
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import StringTensorType
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 
 import ntkit
-from data_texts import REVIEWS
+from data_texts import L3, LAST_STATES, REVIEWS, TOKENIZER
+from ntkit import FrozenModel, OnnxEmbedder
 from ntkit.changes import _surface as surface
+from ntkit.estimators import head_of
+from ntkit.extraction import TextPreprocessing, Texts
 from packages import default_cache
 from runner import Row, command_line, publish, record, recorded, table
 
@@ -108,6 +114,8 @@ OF_LETTERS = ("typos",)
 """Cases that words do not tell."""
 INVERSE = {"title": "case:lower", "upper": "case:lower"}
 """Changes that undo the surface, and repair as well."""
+MINILM = "minilm "
+"""Prefix of the cases of the other network, which lowers all letters."""
 
 
 def reviews() -> tuple[Array, Array]:
@@ -119,12 +127,15 @@ def reviews() -> tuple[Array, Array]:
     return np.asarray(texts, dtype=object), np.asarray(fresh, dtype=int)
 
 
-def drawn(inject: Inject, share: float, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Texts and labels of each set, with the surface and without it."""
+def drawn(
+    inject: Inject, share: float, seed: int, most: int | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """At most so many texts and labels of each set, with the surface and without it."""
     texts, y = reviews()
     rng = np.random.default_rng([seed, 55])
     order, sets, plain, start = rng.permutation(len(y)), {}, {}, 0
     for name, n in SIZES.items():
+        n = min(n, most or n)
         rows = order[start : start + n]
         start += n
         agree = rng.random(n) < (BALANCED if name == "test" else share)
@@ -135,8 +146,24 @@ def drawn(inject: Inject, share: float, seed: int) -> tuple[dict[str, Any], dict
     return sets, plain
 
 
+def minilm(sets: dict[str, Any], path: Path) -> Path:
+    """A linear head on the frozen MiniLM-L3, with the tokenizer next to it."""
+    tokenizer = TOKENIZER.fetched(default_cache())
+    encoder = L3.fetched(default_cache())
+    model = FrozenModel.load(encoder, embedding=LAST_STATES[L3], pooling="mean")
+    steps = TextPreprocessing.for_model(model, tokenizer, max_length=128)
+    Z = OnnxEmbedder(model, device="cpu").transform(Texts(sets["train"][0], steps))
+    head = head_of(LogisticRegression(max_iter=1000).fit(Z, sets["train"][1]))
+    copyfile(tokenizer, path.with_name("tokenizer.json"))
+    model.with_head(head).save(path)
+    return path
+
+
 def network(case: str, sets: dict[str, Any], seed: int, path: Path) -> Path:
     """A network of words and marks, or of two and three letters in a row."""
+    if case.startswith(MINILM):
+        path.parent.joinpath(path.stem).mkdir()
+        return minilm(sets, path.parent / path.stem / "model.onnx")
     of = {"token_pattern": r"\w+|[^\w\s]", "max_features": 1000}
     if case in OF_LETTERS:
         of = {"analyzer": "char", "ngram_range": (2, 3), "max_features": 3000}
@@ -150,6 +177,12 @@ def network(case: str, sets: dict[str, Any], seed: int, path: Path) -> Path:
     return path
 
 
+def taken(model: Any, part: Any) -> Any:
+    """A set as the model takes it."""
+    steps = TextPreprocessing.for_model(FrozenModel.load(model))
+    return part if steps is None else (Texts(part[0], steps), *part[1:])
+
+
 def accuracy(model: Any, part: Any) -> float:
     """Accuracy in percent."""
     found = ntkit.predict(model, part[0], device="cpu").labels
@@ -158,11 +191,12 @@ def accuracy(model: Any, part: Any) -> float:
 
 def audited(case: str, share: float, seed: int, folder: Path) -> tuple[Row, Any, Any]:
     """What an audit finds, and the model and the sets."""
-    change, inject = CASES[case]
+    change, inject = CASES[case.removeprefix(MINILM)]
     (folder / "lines.txt").write_text("\n".join(LINES), encoding="utf-8")
     change = change.format(lines=folder / "lines.txt")
-    sets, plain = drawn(inject, share, seed)
+    sets, plain = drawn(inject, share, seed, 800 if case.startswith(MINILM) else None)
     model = network(case, sets, seed, folder / "model.onnx")
+    sets = {name: taken(model, part) for name, part in sets.items()}
     audit = ntkit.audit_model(
         model, sets["validation"][:2], invariant=change, feature_sets=["word"],
         trust_inputs=True, device="cpu", random_state=seed,
@@ -195,7 +229,7 @@ def one(case: str, share: float, seed: int, *, repair: bool) -> Row:
         without = network(case, plain, seed, folder / "plain.onnx")
         row |= {
             "before": accuracy(model, sets["test"]),
-            "without": accuracy(without, plain["test"]),
+            "without": accuracy(without, taken(without, plain["test"])),
             "written": result.written, "headline": result.headline(),
             "after": accuracy(result.model, sets["test"]) if result.written else None,
             "chosen": result.chosen.name, "all_s": time.perf_counter() - start,
@@ -226,7 +260,8 @@ def mean(values: list[float]) -> str:
 def shown(rows: list[Row]) -> str:
     """A table with a line for each case."""
     lines = list[list[str]]()
-    for case, (change, _) in CASES.items():
+    for case in [*CASES, *(MINILM + case for case in CASES)]:
+        change = CASES[case.removeprefix(MINILM)][0]
         biased = [r for r in rows if r["case"] == case and r["share"] == BIASED]
         balanced = [r for r in rows if r["case"] == case and r["share"] == BALANCED]
         if not biased:
@@ -238,7 +273,7 @@ def shown(rows: list[Row]) -> str:
         after = [r["after"] if r["written"] else r["before"] for r in done]
         lines.append(
             [
-                f"`{change.replace('{lines}', 'FILE')}`",
+                f"`{change.replace('{lines}', 'FILE')}`" + ", MiniLM" * case.startswith(MINILM),
                 f"{first} of {len(biased)}",
                 f"{flips:.0f}",
                 f"{called} of {len(balanced)}",
@@ -258,8 +293,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--repairs", type=int, default=3)
     parser.add_argument("--case", action="append", choices=CASES)
+    parser.add_argument("--minilm", action="store_true", help="the other network")
     arguments = parser.parse_args()
     cases = arguments.case or [*CASES]
+    if arguments.minilm:
+        cases = [MINILM + case for case in cases if case not in OF_CASE]
     rows = rows_for(arguments.results, arguments.seeds, arguments.repairs, arguments.n_jobs, cases)
     publish(shown(rows), arguments.markdown)
 

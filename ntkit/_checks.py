@@ -354,7 +354,7 @@ def numbers_rows(index: Sequence[str]) -> bool:
     return True
 
 
-def names_in(
+def names_of_rows(
     columns: Mapping[str, Any], indexes: Mapping[str, Any], rows: Array | None = None
 ) -> tuple[list[str] | None, str]:
     """Names in the first column or pandas index that names each row; if none does, a note on it.

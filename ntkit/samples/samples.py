@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ntkit._checks import names_in
+from ntkit._checks import names_of_rows
 from ntkit._doc import documented
 from ntkit._labels import cell_name, listed
 from ntkit._types import Array
@@ -245,7 +245,7 @@ class Samples:
         else:
             return None, ""
         indexes = {f"The index of {part}": index for part, index in (self.index or {}).items()}
-        return names_in(columns, indexes, self.rows)
+        return names_of_rows(columns, indexes, self.rows)
 
     def called(self, default: str = "The samples") -> str:
         """Name of the set in a sentence: the file or folder that was read."""

@@ -18,7 +18,7 @@ from ntkit._checks import (
     check_weight,
     index_of,
     labels_of_one_type,
-    names_in,
+    names_of_rows,
     numbers_rows,
 )
 from ntkit._doc import documented
@@ -215,7 +215,7 @@ def _shown_names(
         each = values if isinstance(values, Mapping) else {"": values}
         for key, value in each.items():
             indexes[f"The index of {name}" + f"[{key!r}]" * (key != "")] = index_of(value)
-    return names_in(columns, {name: of for name, of in indexes.items() if of is not None})
+    return names_of_rows(columns, {name: of for name, of in indexes.items() if of is not None})
 
 
 def _key_of(metadata: Any, ids: Sequence[str] | None) -> str:

@@ -245,7 +245,8 @@ def repair_outcome(
     after = comparison.validation_predictions(name, t) == card.y[rows]
     of_copies = comparison.right_copies(name, t)
     by_copies = card.by_copies((after, card.before[rows]), of_copies)
-    if plan.judges is Judges.LABELS and not pool.one_set:  # labels of both sets
+    estimated = plan.known is not None and plan.known.is_estimated
+    if plan.judges is Judges.LABELS and estimated and not pool.one_set:  # by labels of both sets
         of_train = comparison.train_predictions(name, t)
         after = np.append(of_train == pool.train.y, after)
         rows, of_average = slice(None), pool.of_validation

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias
+from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias, predict
 from ntkit.attributes import Attribute
 from ntkit.datasets import marked_digits_model_path
 from ntkit.estimators import DFRClassifier, retrain_head
@@ -196,6 +196,26 @@ def test_cells_that_mean_unknown_are_told(tmp_path, cell):
     assert known.left.endswith(f"these cells mean that the label is unknown: 16 {cell.strip()!r}.")
     frame = pd.DataFrame({"group": [1.0, None, 0, *[pd.NA] * 16, 1]})
     assert values_of(pool(), groups=frame) == placed(_0="1", _2="0", _19="1")
+
+
+@pytest.mark.parametrize("named", ["attribute", "groups"])
+def test_groups_known_of_all_samples_are_weighed_as_the_set_that_judges_has_them(tmp_path, named):
+    """Another share of the classes among training samples says nothing of validation samples."""
+    model = write_model(tmp_path / "model.onnx")
+    some = np.r_[np.flatnonzero(Y == 1), np.flatnonzero(Y == 0)[:20]]
+    validation, values = HELD[:2], np.r_[MARK[some], HELD[2]]
+    train = X[some], Y[some]
+    result = debias(model, train, validation, **{named: values}, device="cpu")
+    groups = result.outcome.groups[0]
+    right = predict(model, validation[0], device="cpu").labels == validation[1]
+    y, mark = validation[1], HELD[2]
+    before = sum(
+        (y == label).mean() * (mark == value).mean() * right[(y == label) & (mark == value)].mean()
+        for label in (0, 1)
+        for value in (0, 1)
+    )
+    assert groups.first.before == pytest.approx(before)
+    assert groups.first.n == sum(row.n for row in groups.cells) == len(y)
 
 
 @pytest.mark.more

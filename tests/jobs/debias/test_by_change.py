@@ -562,7 +562,8 @@ def test_the_file_of_a_change_comes_with_the_repair(files, tmp_path, run, monkey
     assert digest in (out / "result.json").read_text()
     assert f'"append:@{kept.name}"' in (out / "repair-limits.toml").read_text()
     models = (files / "model.onnx", out / "debiased.onnx")
-    checked = run("check", *models, files / "validation.csv", "--device", "cpu", "--json")
+    limits = ("--limits", out / "repair-limits.toml")
+    checked = run("check", *models, files / "validation.csv", *limits, "--device", "cpu", "--json")
     assert f"append:@{kept.name}" in checked[1]
     assert digest in checked[1]
 

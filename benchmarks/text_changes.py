@@ -43,7 +43,7 @@ from sklearn.pipeline import make_pipeline
 import ntkit
 from data_texts import L3, LAST_STATES, REVIEWS, TOKENIZER
 from ntkit import FrozenModel, OnnxEmbedder
-from ntkit.changes import _surface as surface
+from ntkit.changes import texts as surface
 from ntkit.estimators import head_of
 from ntkit.extraction import TextPreprocessing, Texts
 from packages import default_cache

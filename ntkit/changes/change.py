@@ -19,7 +19,6 @@ from ntkit.attributes.word_lists import one_spelling
 from ntkit.changes import texts
 from ntkit.changes._by_user import OfFolder, OfFunction
 from ntkit.changes._columns import OfColumns
-from ntkit.changes._surface import FORMS, put_at, surface_change
 from ntkit.changes.images import (
     NAMES,
     PARTS,
@@ -34,7 +33,7 @@ from ntkit.samples.columns import by_column_names, names_of_frame
 from ntkit.samples.kinds import TextData
 from ntkit.samples.samples import ReadTable, Samples
 
-KINDS = ("word", "append", "prepend", *FORMS, "markup", "column", "image", "folder")
+KINDS = ("word", "append", "prepend", *texts.FORMS, "markup", "column", "image", "folder")
 """Prefixes of the text form of a change."""
 
 
@@ -127,7 +126,8 @@ class Change:
         if not (other := samples.data.become_others(at, X)).all():
             X, at = X.take(np.flatnonzero(other)), at[other]
         made = {**(samples.preprocessing or {}), "change": self.name, "seed": int(seed)}
-        made |= {} if self.sha256 is None else {"change_sha256": self.sha256}
+        if hasattr(self._apply, "file") and self.sha256 is not None:
+            made["change_sha256"] = self.sha256
         copies = replace(samples.take(at, X), preprocessing=made, notes=(), skipped=())
         if copies.table is None:
             return copies, at
@@ -266,16 +266,16 @@ def change_named(name: str | Change, *, below: Path | None = None) -> Change:
             "copies that you made with folder:PATH."
         )
     begins = kind.partition("=")[0]
-    if (applied := surface_change(text)) is not None:
+    if (applied := texts.surface_change(text)) is not None:
         return Change(text, begins, applied)
     if text in ("markup", "markup=both"):
         return Change(text, "markup", texts.markup(text))
-    if begins in FORMS:
-        raise InputError(f"There is no change {text!r}. Write {FORMS[begins]}.")
+    if begins in texts.FORMS:
+        raise InputError(f"There is no change {text!r}. Write {texts.FORMS[begins]}.")
     makers: dict[str, Callable[[], Any]] = {
         "word": lambda: texts.word_change(text),
-        "append": lambda: put_at(text, what, before=False, below=below),
-        "prepend": lambda: put_at(text, what, before=True, below=below),
+        "append": lambda: texts.put_at(text, what, before=False, below=below),
+        "prepend": lambda: texts.put_at(text, what, before=True, below=below),
         "column": lambda: OfColumns(text),
         "image": lambda: OfImages(text, image_change(text)),
         "folder": lambda: OfFolder(text, Path(what)),

@@ -323,7 +323,8 @@ def audit_model(
             f"{run.samples.called()}: there are no labels, and ntkit has no change for these "
             "samples. Add labels, or pass images, texts or a table of columns."
         )
-    of_flips = [flips.note(), *range_notes(run.samples), *file_notes(user_changes)] if flips else ()
+    of_flips = [flips.note(), *range_notes(run.samples)] if flips else []
+    of_flips += file_notes(user_changes) if user_changes else []
     notes = [*run.samples.reading_notes(), *notes, *result.notes, *of_flips]
     return replace(result, changes=flips, notes=tuple(dict.fromkeys(notes)))
 

@@ -323,7 +323,7 @@ def _changed_copies(
     ]
     if any(change.of_pixels for change in changes.values()):
         notes += range_notes(one)
-    notes += file_notes(changes.values())
+    notes += file_notes(changes.values()) if changes else []
     return copies, changed, notes
 
 

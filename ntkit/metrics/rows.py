@@ -71,10 +71,11 @@ class Verdict:
             return "flip rate not significantly higher than the old model's"
         if self.limit.endswith(("drop", "increase")):
             what = "increase" if self.limit.endswith("increase") else "drop"
+            what = "drop of the flip rate" if self.limit == "max_flip_rate_drop" else what
             return f"{what} at most {percent} points"
         least = "most" if self.limit.startswith("max") else "least"
-        names = {"max_new_errors": "new errors ", "max_flip_rate": "flip rate "}
-        names |= {"accuracy": "accuracy "}
+        names = {"max_new_errors": "new errors ", "accuracy": "accuracy "}
+        names |= dict.fromkeys(("max_flip_rate", "min_flip_rate"), "flip rate ")
         return f"{names.get(self.limit, '')}at {least} {percent} %"
 
     @property
@@ -100,6 +101,7 @@ class Verdict:
         if not self.n:
             if_so = dict.fromkeys(("accuracy", *RATES), "all are right")
             if_so |= {"max_flip_rate": "no prediction flips"}
+            if_so |= dict.fromkeys(("min_flip_rate", "max_flip_rate_drop"), "all predictions flip")
             assumed = if_so.get(self.limit, "none is a new error")
             return f"{self.enough} {self.samples} would decide if {assumed}"
         return f"{self.enough} such samples would decide"

@@ -300,6 +300,12 @@ def check_read(
 def _changes(limits: Limits, invariant: Any) -> tuple[Change, ...]:
     """Changes that limits and a person name; a person's may read any file."""
     typed = {one_spelling(change.name): change for change in changes_given(invariant)}
+    for name, each in limits.changes.items():
+        if each.min_flip_rate is not None and one_spelling(name) in typed:
+            raise InputError(
+                f"By its min_flip_rate, {name} must flip predictions. A change named with "
+                "--invariant (invariant=) must not. Remove one of them."
+            )
     of_limits = [
         typed.get(one_spelling(name)) or change_named(name, below=limits.folder)
         for name in limits.changes

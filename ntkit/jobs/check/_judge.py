@@ -36,7 +36,14 @@ from ntkit._labels import (
 from ntkit._text import counted, listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.jobs.check._limits import KINDS, RATE_DROPS, Limits, SliceLimits, limits_of
+from ntkit.jobs.check._limits import (
+    KINDS,
+    RATE_DROPS,
+    ChangeLimits,
+    Limits,
+    SliceLimits,
+    limits_of,
+)
 from ntkit.jobs.check._result import CheckResult
 from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import (
@@ -136,12 +143,13 @@ def _fewest(decided: Callable[[int], bool]) -> int | None:
 
 
 _FEWEST = 2  # samples that a comparison needs
-_LEAST = ("accuracy", "min_recall", "min_precision")  # of the share that is right
-_WRONG = ("max_flip_rate", "max_false_positive_rate")  # of the share that is not
-_DROPS = ("max_drop", "max_recall_drop", "max_false_positive_increase")
+_LEAST = ("accuracy", "min_recall", "min_precision", "min_flip_rate")  # others are at most
+_WRONG = ("max_flip_rate", "min_flip_rate", "max_false_positive_rate")  # of the share not right
+_LOST = ("max_drop", "max_recall_drop", "max_false_positive_increase")
+_DROPS = (*_LOST, "max_flip_rate_drop")
 _SEPARATE = "max_precision_drop"
 _DIFFERENCES = (*_DROPS, "more_flips")
-_LOSSES = (*_DROPS, _SEPARATE, "max_new_errors")
+_LOSSES = (*_LOST, _SEPARATE, "max_new_errors")
 _SMALLEST = 0.01  # drop that models which predict alike must rule out
 
 
@@ -166,9 +174,11 @@ class _Comparison:
         """New errors, errors fixed, and the count that the limit applies to."""
         part = self.part
         lost, gained, right = (int(each or 0) for each in (part.lost, part.gained, part.right))
-        if self.limit in _LEAST:
-            return lost, gained, right
-        return lost, gained, part.n - right if self.limit in _WRONG else lost
+        if self.limit == "max_flip_rate_drop":  # predictions that flip are what may not be lost
+            lost, gained = gained, lost
+        if self.limit in _WRONG:
+            return lost, gained, part.n - right
+        return lost, gained, right if self.limit in _LEAST else lost
 
     def outcome(self) -> Outcome:
         """Pass, fail, too few, or unchanged, which is too few in a slice that nothing changed."""
@@ -193,7 +203,7 @@ class _Comparison:
         if passes or fails:
             return "pass" if passes else "fail"
         nothing = n > 0 and self.part.lost == self.part.gained == 0
-        of_losses = self.limit in (*_DROPS, "max_new_errors") and self.part.kind == "slice"
+        of_losses = self.limit in (*_LOST, "max_new_errors") and self.part.kind == "slice"
         return "unchanged" if nothing and of_losses else "too few"
 
     def verdict(self) -> Verdict:
@@ -308,8 +318,12 @@ def _part_limits(part: Row, limits: Limits) -> Iterator[tuple[str, float]]:
         yield from part.limits.items()
         return
     if part.kind == "change":
-        more = None if part.lost is None else 0.0
-        values = {"max_flip_rate": limits.of_change(part.name), "more_flips": more}
+        compared = part.lost is not None
+        values = {**vars(limits.of_change(part.name))}
+        if values["min_flip_rate"] is None:
+            values["more_flips"] = 0.0 if compared else None
+        else:
+            values["max_flip_rate_drop"] = limits.max_drop if compared else None
     elif part.kind in ("slice", "group"):
         values = {**vars(limits.of_slice(part.within or part.name, part.kind))}
         if part.within is not None:
@@ -716,7 +730,7 @@ def check_limits(limits: Limits, *, compared: bool, grouped: bool) -> None:
             "max_flip_rate needs a change of the inputs, and none is named. Name one: "
             "--invariant image:jpeg=75 (invariant= in Python)."
         )
-    unlimited = [name for name in limits.changes if limits.of_change(name) is None]
+    unlimited = [name for name in limits.changes if limits.of_change(name) == ChangeLimits()]
     if unlimited and not compared:
         raise InputError(
             f"The change {unlimited[0]!r} has no limit. Set the share of predictions that may flip "

@@ -21,7 +21,10 @@ from ntkit.metrics.rows import RATES
 KINDS = ("average", "class", "group", "slice")
 """Kinds of subsets: all samples, each class, each group and each named slice."""
 _LARGEST = 1 << 20  # bytes of a file
-_MINIMA = ("average", "worst_class", "worst_group", "accuracy", "min_recall", "min_precision")
+_MINIMA = (
+    "average", "worst_class", "worst_group", "accuracy", "min_recall", "min_precision",
+    "min_flip_rate",
+)  # fmt: skip
 RATE_DROPS = ("max_recall_drop", "max_false_positive_increase", "max_precision_drop")
 _COMPARING = ("max_drop", "max_new_errors", *RATE_DROPS)
 
@@ -115,9 +118,16 @@ def over_default(limits: SliceLimits, default: SliceLimits) -> SliceLimits:
 
 @dataclass(frozen=True)
 class ChangeLimits(_Percentages):
-    """Limit of one change."""
+    """Limits of one change: of one that must not matter, or with a minimum of one that must."""
 
     max_flip_rate: float | None = None
+    min_flip_rate: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        least, most = self.min_flip_rate, self.max_flip_rate
+        if least is not None and most is not None and least > most:
+            raise InputError(f"min_flip_rate {least:g} is above max_flip_rate {most:g}.")
 
 
 @dataclass(frozen=True)
@@ -153,10 +163,11 @@ class Limits(_Rates):
         Limits of every group, with the keys of a slice.
     max_flip_rate : float, optional
         Largest share of samples whose prediction flips under a change of the inputs. It applies to
-        each change, on the samples that the change applies to.
+        each change without limits, on the samples that the change applies to.
     changes : mapping of str to mapping or number, optional
         Changes that do not change the true class, such as ``image:jpeg=75`` or ``word:please``,
-        with their ``max_flip_rate``.
+        with their ``max_flip_rate``. Changes that must flip predictions, such as ``word:not``,
+        have a ``min_flip_rate``; with two models, their flip rate may drop by ``max_drop``.
     alpha : float, default=0.05
         Largest probability that the whole check passes wrongly, or fails wrongly.
     min_samples : int, default=0
@@ -284,10 +295,10 @@ class Limits(_Rates):
         more = {name: ChangeLimits() for name in names if name not in self.changes}
         return replace(self, changes={**self.changes, **more}) if more else self
 
-    def of_change(self, name: str) -> float | None:
-        """Largest flip rate of a change, or of all changes if it has none."""
-        of_change = self.changes.get(name, ChangeLimits()).max_flip_rate
-        return self.max_flip_rate if of_change is None else of_change
+    def of_change(self, name: str) -> ChangeLimits:
+        """Limits of a change, or the largest flip rate of all changes if it has none."""
+        own = self.changes.get(name)
+        return ChangeLimits(self.max_flip_rate) if own in (None, ChangeLimits()) else own
 
 
 def limits_with(limits: Any, **options: Any) -> tuple[Limits, list[str]]:

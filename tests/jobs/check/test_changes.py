@@ -234,3 +234,52 @@ def test_limits_read_only_files_of_their_folder(tmp_path, monkeypatch):
             with_limits("", content=f'{key} = "/"\n')
     monkeypatch.chdir(tmp_path)  # limits in Python are named by the user
     check(None, model, samples, limits={"changes": {"append:@secret.txt": 90}})
+
+
+def test_a_change_that_must_flip_is_held_to_a_minimum(digits):
+    """The digit is in the centre; a model that never flips does not read it."""
+    model = FrozenModel.load(marked_digits_model_path())
+    blind = model.with_head(model.head.scaled(np.zeros(64)))
+    data = digits.X_test[:200], digits.y_test[:200]
+
+    def found(old, new, **limits):
+        (row,) = check(old, new, data, limits=limits).changes
+        return row, {v.limit: v for v in row.verdicts}
+
+    least, most = {"image:centre": {"min_flip_rate": 10}}, {"image:centre": {"max_flip_rate": 10}}
+    row, verdicts = found(None, model, changes=least, max_flip_rate=1)
+    assert list(verdicts) == ["min_flip_rate"]
+    assert verdicts["min_flip_rate"].value == row.value > 0.3
+    assert verdicts["min_flip_rate"].requirement == "flip rate at least 10 %"
+    assert row.outcome == "pass"
+    assert found(None, model, changes=most)[0].outcome == "fail"
+    assert found(None, blind, changes=least)[0].outcome == "fail"
+    near = {"image:centre": {"min_flip_rate": 100 * row.value}}
+    assert found(None, model, changes=near)[0].outcome == "too few"
+
+    row, verdicts = found(model, blind, changes=least, max_drop=2, over="average")
+    drop = verdicts["max_flip_rate_drop"]
+    assert drop.requirement == "drop of the flip rate at most 2 points"
+    assert drop.value == row.before - row.value == row.before
+    assert [drop.outcome, verdicts["min_flip_rate"].outcome] == ["fail", "fail"]
+    low, high = drop.interval
+    assert 0.02 < low < drop.value < high
+    row, verdicts = found(blind, model, changes=least, max_drop=2, over="average")
+    assert {v.outcome for v in verdicts.values()} == {"pass"}  # here more flips are right
+    assert "more_flips" not in verdicts
+
+
+@pytest.mark.parametrize(
+    ("limits", "invariant", "problem"),
+    [
+        ({"changes": {MARK: {"min_flip_rate": 30}}}, MARK, "must flip predictions"),
+        ({"changes": {MARK: {"min_flip_rate": 30, "max_flip_rate": 20}}}, (), "is above"),
+        ({"changes": {MARK: {"min_flip_rate": 130}}}, (), "min_flip_rate"),
+        ({"changes": {MARK: {"min_flips": 30}}}, (), "did you mean 'min_flip_rate'"),
+    ],
+)
+def test_limits_that_contradict_themselves(digits, limits, invariant, problem):
+    changes = (invariant,) if invariant else ()
+    with pytest.raises(InputError, match=problem):
+        check(None, marked_digits_model_path(), (digits.X_test[:9], digits.y_test[:9]), *changes,
+              limits=limits)  # fmt: skip

@@ -28,7 +28,7 @@ def test_toml_says_what_keywords_say(tmp_path):
     file.write_text("\ufeff" + TOML, encoding="utf-8")
     limits = limits_of(file)
     assert limits.slices == {"word:film": SliceLimits(), "column:site=B": SliceLimits(80, 5)}
-    assert [*map(limits.of_change, limits.changes)] == [2, 1, 4]
+    assert [limits.of_change(n).max_flip_rate for n in limits.changes] == [2, 1, 4]
     without = {"slices": limits.slices, "changes": limits.changes}
     over = ("average", "group")
     assert limits == Limits(max_drop=2, worst_group=70.5, max_flip_rate=4, over=over, **without)
@@ -109,7 +109,7 @@ def test_an_option_replaces_looser_limits_of_parts():
         assert limits.of_slice("g", "group").max_drop == limits.of_slice("a").max_drop == 12
         assert limits.of_slice("b").max_drop == 2
         assert limits.groups.max_recall_drop == {"toxic": 10, "fine": 5}
-        assert [limits.of_change(name) for name in of_file["changes"]] == [5, 1]
+        assert [limits.of_change(n).max_flip_rate for n in of_file["changes"]] == [5, 1]
         assert notes == [
             "--max-drop 12 replaces max_drop = 50 of [groups].",
             "--max-drop 12 replaces max_drop = 40 of the slice 'a'.",

@@ -15,7 +15,7 @@ import data_adult
 import data_texts
 from answers_data import images_of, rows_in
 from ntkit.attributes import FeatureSet, columns, words
-from ntkit.attributes.image_statistics import image_statistics
+from ntkit.attributes.image_statistics import image_statistics, measured
 from ntkit.estimators import head_of
 from ntkit.jobs.debias import MAX_COST
 from ntkit.jobs.debias._accuracy_cost import mixed, taken
@@ -46,7 +46,7 @@ def read_of(name: str, folder: Path, seed: int, parts: list[Rows]) -> FeatureSet
     if file.startswith("fashion"):
         Z = np.concatenate([part.X for part in parts])
         images = images_of(file, seed)[rows_in(folder / f"{file}_{seed}.npz", Z), 0]
-        return image_statistics(images, len(images))
+        return image_statistics(measured(images, len(images))[0])
     if kind is None:
         return None
     if kind == "adult":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -287,6 +287,20 @@ class FeatureSet:
         """
         values = self.read(name)
         return values_of([self], name) if values is None else values
+
+    def take(self, rows: Array) -> FeatureSet:
+        """The same attributes of some samples, in the order of these rows; thresholds stay."""
+
+        def blocks() -> Iterator[Block]:
+            for block in self.blocks():
+                known = None if block.known is None else block.known[rows]
+                yield replace(block, values=block.values[rows], known=known)
+
+        def read(name: str) -> Array | None:
+            values = self.read(name)
+            return None if values is None else values[rows]
+
+        return replace(self, n_samples=len(rows), make=blocks, read=read)
 
 
 def values_of(feature_sets: Iterable[FeatureSet], name: str) -> Array:

@@ -617,8 +617,9 @@ def _covers(values: Array, side: Array, predictions: AuditedPredictions) -> Arra
     # has the share of all samples; it must have half of the rest as well.
     of_class = predictions.y_index[:, None] == np.where(side < 0, -1 - side, side)
     conflicting = (values >= 0) & (((values == 1) == (side >= 0)) != of_class)
-    errors = conflicting[predictions.wrong].astype(np.float32)
-    both, chance = errors.T @ errors, conflicting.mean(axis=0)
+    there = predictions.weight > 0
+    errors = conflicting[predictions.wrong & there].astype(np.float32)
+    both, chance = errors.T @ errors, conflicting[there].mean(axis=0)
     share = both / np.maximum(np.diag(both), 1)[:, None]
     return np.asarray(share >= chance + _COVERED * (1 - chance))
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial.distance import cdist
 
+from ntkit._contents import Digests, digests_of_rows
 from ntkit._types import Array
 from ntkit.attributes.feature_set import QUANTILES, FeatureSet, Rule, inferred
 from ntkit.exceptions import InputError
@@ -90,20 +91,24 @@ def measured_image_statistics(statistics: Array, scale: str = SEVERAL_SIZES) -> 
     return image_feature_set(lambda: statistics, len(statistics), lambda: scale)
 
 
-def image_statistics(images: Iterable[Any], n_samples: int) -> FeatureSet:
-    """Feature set of statistics of images: brightness, contrast, colour, size, parts."""
+def image_statistics(statistics: Array) -> FeatureSet:
+    """Feature set of statistics of images in their own sizes, (N, S)."""
+    return measured_image_statistics(statistics, scale_of_statistics(statistics))
 
-    @cache
-    def statistics() -> Array:
-        rows = [statistics_of_image(image) for image in islice(images, n_samples + 1)]
-        if len(rows) != n_samples:
-            raise InputError(
-                f"There are {'more' if len(rows) > n_samples else len(rows)} images for "
-                f"{n_samples} samples; pass one for each sample."
-            )
-        return np.asarray(rows)
 
-    return image_feature_set(statistics, n_samples, lambda: scale_of_statistics(statistics()))
+def measured(images: Iterable[Any], n_samples: int) -> tuple[Array, Digests]:
+    """Statistics of images, (N, S), and the content of each; an iterator is read once."""
+    rows, contents = list[Array](), list[bytes]()
+    for image in islice(images, n_samples + 1):
+        pixels = np.asarray(image)
+        rows.append(statistics_of_image(pixels))
+        contents += digests_of_rows(pixels[None])
+    if len(rows) != n_samples:
+        raise InputError(
+            f"There are {'more' if len(rows) > n_samples else len(rows)} images for "
+            f"{n_samples} samples; pass one for each sample."
+        )
+    return np.asarray(rows), np.asarray(contents)
 
 
 def image_feature_set(

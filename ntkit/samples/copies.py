@@ -27,6 +27,7 @@ from ntkit._contents import (
     row_contents,
     told_apart,
 )
+from ntkit._labels import is_missing
 from ntkit._process import progress_bar
 from ntkit._text import counted
 from ntkit._types import Array
@@ -263,7 +264,7 @@ class Places:
 
 
 def _is_unknown(value: Any, unknown: Any) -> bool:
-    return value is None or bool(value == unknown) or bool(value != value) or str(value) == ""
+    return is_missing(value) or bool(value == unknown) or str(value) == ""
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ from ntkit.attributes.image_statistics import (
     OF_COLOUR,
     STATISTICS,
     image_statistics,
+    measured,
     statistics_of_image,
 )
 from ntkit.attributes.named import attribute_named
@@ -341,7 +342,11 @@ def test_grey_images_have_no_colours_and_rare_colours_are_not_tested():
     framed[150:154, [0, -1]] = framed[150:154, :, [0, -1]] = (20, 40, 200)  # four images
 
     def colours(images):
-        return {n for n in names_of(image_statistics(images, 300)) if Key.of(n).origin in OF_COLOUR}
+        return {
+            n
+            for n in names_of(image_statistics(measured(images, 300)[0]))
+            if Key.of(n).origin in OF_COLOUR
+        }
 
     assert colours(grey) == colours(np.repeat(grey[..., None], 3, axis=3)) == set()
     assert colours(framed)
@@ -399,9 +404,9 @@ def crossed(y, attributes):
         (lambda: metadata({"file_name": ["a"], "site": [1]}, ["b"]), "None of the 1 samples"),
         (lambda: array([["a"]]), "matrix of numbers"),
         (lambda: array(np.ones((5, 2)), names=["a"]), "2 columns and 1 names"),
-        (lambda: names_of(image_statistics(np.ones((10, 4, 4)), 11)), "10 images for 11"),
-        (lambda: names_of(image_statistics(np.ones((10, 4, 4)), 9)), "more images for 9"),
-        (lambda: names_of(image_statistics([np.ones(3)], 1)), "shape"),
+        (lambda: measured(np.ones((10, 4, 4)), 11), "10 images for 11"),
+        (lambda: measured(np.ones((10, 4, 4)), 9), "more images for 9"),
+        (lambda: measured([np.ones(3)], 1), "shape"),
         (lambda: crossed([0, 1], {"a": [1]}), "attribute 'a' has 1 labels"),
     ],
 )

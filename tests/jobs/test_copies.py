@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import pandas as pd
 import pytest
+from scipy.sparse import csr_array
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.compose import ColumnTransformer
@@ -21,9 +22,11 @@ from ntkit import (
     OnnxEmbedder,
     audit_model,
     check,
+    check_predictions,
     debias,
     predict,
 )
+from ntkit import audit as ntkit_audit
 from ntkit import study as _study
 from ntkit.estimators import BalancedClassifier
 from ntkit.exceptions import InputError, SuppressionWarning
@@ -510,3 +513,201 @@ def test_estimators_tell_coarse_rows_apart():
     np.testing.assert_allclose(*heads, atol=1e-4)
     scores = [CorrectnessGroupScorer()(clf, X, y) for X in (Z, fine)]
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+
+
+# -- predictions in Python -------------------------------------------------------------------------
+
+
+def reviews(seed, n=300):
+    """Distinct texts, labels, and predictions whose errors depend on nothing."""
+    rng = np.random.default_rng(seed)
+    y = rng.integers(0, 2, n)
+    film = np.where(rng.random(n) < 0.65, y, 1 - y)
+    wrong = rng.random(n) < 0.2
+    texts = [f"review number {i} of a {('movie', 'film')[f]} was seen" for i, f in enumerate(film)]
+    classes = np.array(["bad", "good"])
+    return np.array(texts), classes[y], classes[np.where(wrong, 1 - y, y)]
+
+
+def thrice(values):
+    return np.concatenate([np.asarray(values)] * 3)
+
+
+LEFT_OUT = "600 of 900 samples are copies of others. Each content counts once."
+
+
+def numbers(audit):
+    return json.loads(json.dumps({**audit.as_dict(), "notes": None}))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_copies_of_texts_make_no_finding(seed):
+    """Errors of 300 texts depend on nothing; three copies of each do not change that."""
+    texts, y, pred = reviews(seed)
+    once = ntkit_audit(y, pred, texts=texts)
+    often = ntkit_audit(thrice(y), thrice(pred), texts=thrice(texts))
+    assert numbers(often) == numbers(once)
+    assert not often.findings
+    assert often.notes == (LEFT_OUT, *once.notes)
+    once, often = (
+        ntkit_audit(each[1], each[2], table={"text": each[0]})
+        for each in ((texts, y, pred), map(thrice, (texts, y, pred)))
+        for each in [[*each]]
+    )
+    assert (numbers(often), often.notes) == (numbers(once), (LEFT_OUT, *once.notes))
+
+
+def test_the_command_and_python_count_the_same_samples(tmp_path):
+    texts, y, pred = reviews(2)
+    pred = np.where(np.char.find(texts, "film") > 0, "good", pred)  # the errors depend on the word
+    site = np.where(np.arange(300) % 2, "A", "B")
+    parts = {"text": texts, "site": site, "label": y, "prediction": pred}
+    parts = {name: thrice(values) for name, values in parts.items()}
+    parts["id"] = np.array([f"r{i}" for i in range(900)])
+    table = write_csv(tmp_path / "table.csv", parts)
+    done("audit", "--predictions", table, table, "-o", tmp_path / "out")
+    of_command = json.loads((tmp_path / "out" / "audit.json").read_text())
+    found = ntkit_audit(
+        parts["label"], parts["prediction"], texts=parts["text"],
+        table={"site": parts["site"], "id": parts["id"]}, ids=[*parts["id"]],
+    )  # fmt: skip
+    assert found.findings
+    assert LEFT_OUT in found.notes
+    assert numbers(found)["findings"] == of_command["findings"]
+    assert numbers(found)["samples"] == of_command["samples"] == 300
+
+
+def test_weights_of_an_audit_are_for_all_rows_that_were_passed():
+    """A fit on all rows, copies among them, is that on the distinct rows."""
+    texts, y, pred = reviews(3)
+    pred = np.where(np.char.find(texts, "film") > 0, "good", pred)
+    rows = np.random.default_rng(0).permutation(np.repeat(np.arange(300), 1 + np.arange(300) % 3))
+    audits = ntkit_audit(y, pred, texts=texts), ntkit_audit(y[rows], pred[rows], texts=texts[rows])
+    name = audits[0].findings[0].name
+    of_each, weights = (each.weights(name) for each in audits)
+    assert len(weights) == len(rows) == len(audits[1].groups(name))
+    assert np.bincount(rows, weights) == pytest.approx(of_each)
+    assert (audits[1].values(name) == audits[0].values(name)[rows]).all()
+    assert (weights > 0).sum() == 300
+    weight = np.random.default_rng(1).integers(
+        0, 3, 300
+    )  # of copies with one weight, the mean is it
+    weighted = [
+        ntkit_audit(y, pred, texts=texts, sample_weight=weight),
+        ntkit_audit(y[rows], pred[rows], texts=texts[rows], sample_weight=weight[rows]),
+    ]
+    groups = [[(g.name, g.n, g.value) for g in each.findings[0].groups] for each in weighted]
+    assert groups[1] == groups[0]
+    scores = [each.findings[0].score for each in weighted]
+    assert scores[1] == pytest.approx(scores[0])
+
+
+@pytest.mark.parametrize("kind", ["images", "an iterator of images", "embeddings", "arrays"])
+def test_copies_of_images_and_rows_count_once_in_audits(kind):
+    rng = np.random.default_rng(0)
+    y, images = np.arange(100) % 2, rng.integers(0, 255, (100, 8, 8)).astype(np.uint8)
+    images[y == (rng.random(100) < 0.9)] //= 2
+    pred = np.where(rng.random(100) < 0.3, 1 - y, y)
+    Z = images.reshape(100, -1).astype(np.float32)
+    given = {
+        "images": lambda at: {"pred": pred[at], "images": images[at]},
+        "an iterator of images": lambda at: {"pred": pred[at], "images": iter(images[at])},
+        "embeddings": lambda at: {"embeddings": Z[at], "table": {"dark": Z[at].mean(axis=1)}},
+        "arrays": lambda at: {"pred": pred[at], "arrays": {"pixel": Z[at]}},
+    }[kind]
+    rows = np.arange(100)
+    once, often = (ntkit_audit(y[at], **given(at)) for at in (rows, thrice(rows)))
+    assert numbers(often) == numbers(once)
+    assert "200 of 300 samples are copies of others. Each content counts once." in often.notes
+    assert len(often.predictions.weight) == 300
+
+
+def test_metadata_in_which_copies_differ_is_unknown_in_audits():
+    texts, y, pred = reviews(4)
+    site = np.where(np.char.find(texts, "film") > 0, "A", "B")
+    metadata = {"site": np.concatenate([site, ["B"] * 30, site[30:]])}
+    audit = ntkit_audit(*(np.tile(v, 2) for v in (y, pred)), texts=np.tile(texts, 2),
+                        metadata=metadata)  # fmt: skip
+    n = int((site[:30] == "A").sum())
+    assert f"Copies of {n} samples differ in 'site', which is unknown for them." in audit.notes
+    unknown = np.tile(np.r_[site[:30] == "A", [False] * 270], 2)
+    assert (audit.values("metadata:site=B")[unknown] != 1).all()
+
+
+class Remembers:
+    """A classifier by the first column."""
+
+    def predict(self, X):
+        return (np.asarray(X)[:, 0] > 0).astype(int)
+
+
+@pytest.mark.parametrize("form", ["array", "frame", "sparse", "list"])
+def test_copies_of_rows_do_not_let_a_check_pass(form):
+    """Sixty rows are too few for a limit; five copies of each are too few as well."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 3)), np.arange(60) % 2
+    X[:, 0] = np.where(rng.random(60) < 0.92, 2 * y - 1, 1 - 2 * y) * np.abs(X[:, 0])
+    old, group = (
+        np.where(rng.random(60) < 0.1, 1 - y, y),
+        np.array(["a", "b", "-1"])[y + y * (X[:, 1] > 0)],
+    )
+    as_form = {"array": np.asarray, "frame": pd.DataFrame, "list": lambda X: X.tolist(),
+               "sparse": csr_array}[form]  # fmt: skip
+    model = Remembers()
+    if form == "sparse":
+        model.predict = lambda X: (X.toarray()[:, 0] > 0).astype(int)
+    results = [
+        check_predictions(
+            y[rows], model, y_pred_before=old[rows], X=as_form(X[rows]), groups=group[rows],
+            slices={"s": X[rows, 1] > 0}, flips={"f": X[rows, 2] > 1.5},
+            flips_before={"f": X[rows, 2] > 9}, limits={"average": 82, "max_drop": 30},
+        )
+        for rows in (np.arange(60), np.tile(np.arange(60), 5))
+    ]  # fmt: skip
+    once, often = ({**json.loads(json.dumps(r.as_dict())), "notes": None} for r in results)
+    assert often == once
+    assert results[1].outcome == "too few"
+    assert "240 of 300 samples are copies of others. Each content counts once." in results[1].notes
+    assert results[1].new_errors.tolist() == results[0].new_errors.tolist()
+
+
+def test_copies_in_checks_of_classifiers_keep_their_labels_groups_and_names():
+    """As in check, copies with different labels or groups count once for each."""
+    rng = np.random.default_rng(0)
+    X = np.repeat(rng.normal(size=(50, 3)), 2, axis=0)
+    y = (X[:, 0] > 0).astype(int)
+    y[1] = 1 - y[1]
+    groups = np.array(["a"] * 100)
+    groups[3] = "b"
+    slices = {"s": [1, 0] * 50}
+    result = check_predictions(y, Remembers(), X=X, y_pred_before=y, groups=groups, slices=slices,
+                               names=[f"n{i}" for i in range(100)],
+                               limits={"average": 10})  # fmt: skip
+    assert result.n_samples == 52
+    assert result.new_errors.tolist() == [1]
+    assert tuple(result.new_error_names) == ("n1",)
+    told = " ".join(result.notes)
+    assert "48 of 100 samples are copies of others" in told
+    assert "1 content with more than one label, such as '0'" in told
+    assert "Copies of 48 samples differ in 's', which is unknown for them." in told
+    several = np.stack([y, 1 - y], axis=1).astype(float)
+    several[5] = np.nan  # known of its copy
+    found = check_predictions(
+        several, np.stack([y, 1 - y], axis=1), y_pred_before=Both(), X=X, labels=["p", "q"],
+        limits={"average": 10},
+    )  # fmt: skip
+    assert found.n_samples == 51
+    texts = [f"text {i}" for i in range(40)] * 3
+    of_texts = check_predictions([0, 1] * 60, OfTexts(), X=texts, limits={"average": 10})
+    assert of_texts.n_samples == 40
+
+
+class Both:
+    def predict(self, X):
+        first = (X[:, 0] > 0).astype(int)
+        return np.stack([first, 1 - first], axis=1)
+
+
+class OfTexts:
+    def predict(self, X):
+        return np.array([int(text[-1]) % 2 for text in X])

@@ -425,6 +425,8 @@ def test_what_has_no_name_is_named_by_what_has_or_numbered(tmp_path):
     assert "Correlated with it" not in page.text
     light = np.where(np.random.default_rng(2).random(N) < 0.9, FILM, 1 - FILM)
     images = [np.full((8, 8, 3), 60 + 120 * shining, dtype=np.uint8) for shining in light]
+    for i, image in enumerate(images):  # each is another image
+        image[3, 3] = (i % 200, i // 200, 0)
     _, page = written(ntkit.audit(Y, PRED, arrays=numbers, images=images), tmp_path)
     assert re.search(r"Is an? [a-z -]+ of the image .*a shortcut", page.text)
     own = {"embedding": np.stack([FILM, 1 - audits.BAD], axis=1) + LEARNED[:, :2]}

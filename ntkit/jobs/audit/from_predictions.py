@@ -21,9 +21,10 @@ from ntkit._checks import (
     names_of_rows,
     numbers_rows,
 )
+from ntkit._contents import Digests
 from ntkit._doc import documented
 from ntkit._join import KEYS, check_positions, columns_of, in_order
-from ntkit._labels import cell_name
+from ntkit._labels import cell_name, is_missing
 from ntkit._types import Array
 from ntkit.attributes import FeatureSet, columns, words
 from ntkit.attributes.feature_set import array, values_by_name
@@ -32,14 +33,18 @@ from ntkit.attributes.findings import (
     find_findings,
     one_shortcut,
 )
-from ntkit.attributes.image_statistics import image_statistics
+from ntkit.attributes.image_statistics import image_statistics, measured
 from ntkit.exceptions import InputError
+from ntkit.inputs.text_preprocessing import TextPreprocessing
+from ntkit.inputs.texts import Texts
 from ntkit.jobs.audit.result import Audit, audited
 from ntkit.jobs.class_of_scores import are_scores, read_scores
 from ntkit.metrics.class_order import order_notes
 from ntkit.samples.columns import named_like_a_prediction
+from ntkit.samples.copies import names_rows, without_copies
 from ntkit.samples.join import without_classes
 from ntkit.samples.looks import Inputs
+from ntkit.samples.samples import Samples
 from ntkit.study import Rows, tuned
 
 TO_GO_ON = "To continue anyway: --trust-inputs (trust_inputs=True)"
@@ -145,11 +150,10 @@ def _predictions_of(
     scores: ArrayLike | None,
     embeddings: ArrayLike | None,
     classes: ArrayLike | None,
-    random_state: int,
     *,
     strict: bool,
-) -> tuple[AuditedPredictions, list[str]]:
-    """Predictions from classes, scores or embeddings, of which one must be passed; and notes."""
+) -> tuple[AuditedPredictions | None, list[str]]:
+    """Predictions from classes or scores, with notes; or None if embeddings are passed instead."""
     outcomes = {"pred": pred, "scores": scores, "embeddings": embeddings}
     named = [name for name, value in outcomes.items() if value is not None]
     if len(named) != 1:
@@ -165,14 +169,13 @@ def _predictions_of(
         return AuditedPredictions.of(y, pred, weight), []
     if scores is not None:
         return from_scores(y, scores, classes, weight, strict=strict)
-    assert embeddings is not None
-    return cross_fitted(embeddings, y, weight, random_state), []
+    return None, []
 
 
 def _read_sets(
-    n: int, *, texts: Any, table: Any, metadata: Any, images: Any, arrays: Any
+    *, texts: Any, table: Any, metadata: Any, images: Any, arrays: Any
 ) -> Iterator[FeatureSet]:
-    """Attributes of each kind of raw input that is passed."""
+    """Attributes of each kind of raw input that is passed; of images, these are statistics."""
     if texts is not None:
         yield words(texts)
     if table is not None:
@@ -180,9 +183,32 @@ def _read_sets(
     if metadata is not None:
         yield columns(metadata, kind="metadata")
     if images is not None:
-        yield image_statistics(images, n)
+        yield image_statistics(images)
     for name, X in (arrays or {}).items():
         yield array(X, kind=name)
+
+
+def _contents_of(
+    texts: Any, images: Digests | None, table: Mapping[str, Array], rows: Sequence[Any]
+) -> Any:
+    """What tells samples apart: texts, images, or the first of the rows that are there."""
+    # As in a table of predictions with its samples, a column may hold the texts.
+    if texts is None and "text" in table and "file_name" not in table:
+        texts = ["" if is_missing(value) else str(value) for value in table["text"]]
+    if texts is not None:
+        return Texts(texts, TextPreprocessing(None, mask=None))
+    return images if images is not None else next(X for X in rows if X is not None)
+
+
+def _at(rows: Array, *, texts: Any, arrays: Any, images: Any, **tables: Any) -> dict[str, Any]:
+    """Raw inputs of some rows."""
+    arrays = {name: np.asarray(X) for name, X in (arrays or {}).items()}
+    tables |= {"arrays": arrays}
+    return {
+        "texts": None if texts is None else [[*texts][row] for row in rows],
+        "images": None if images is None else images[rows],
+        **{n: of and {k: v[rows] for k, v in of.items()} for n, of in tables.items()},
+    }
 
 
 def _names_of(metadata: Any, table: Any, y: Any) -> list[str] | None:
@@ -316,6 +342,11 @@ def audit(
     raw inputs. ntkit reads the attributes from the raw inputs. :func:`ntkit.audit_model` runs the
     model for you.
 
+    Each content counts once: of copies with one label and one prediction, the first stays, with the
+    mean of their weights, and the others count as samples of weight 0. The content is the text or
+    else the image, next to an equal row of ``table``, or else a row of ``embeddings`` or of the
+    first of ``arrays``. A ``table`` has no content but its column ``text``.
+
     Parameters
     ----------
     y : array-like of shape (N,)
@@ -399,8 +430,9 @@ def audit(
     if matched is not None:
         matched, left = without_classes("metadata", matched)
         notes_on_columns += left
-    raw = {"texts": texts, "table": table, "metadata": matched, "images": images, "arrays": arrays}
-    sets = [*feature_sets, *_read_sets(len(labels), **raw)]
+    raw = {"texts": texts, "table": table, "metadata": matched, "arrays": arrays}
+    raw["images"], contents = (None, None) if images is None else measured(images, len(labels))
+    sets = [*feature_sets, *_read_sets(**raw)]
     for each in sets:
         if each.n_samples != len(labels):
             raise InputError(
@@ -411,8 +443,35 @@ def audit(
         raise InputError(f"alpha must be above 0 and at most 1. Got {alpha!r}.")
     strict = classes is None and not trust_inputs
     predictions, notes = _predictions_of(
-        labels, weight, pred, scores, embeddings, classes, random_state, strict=strict
+        labels, weight, pred, scores, embeddings, classes, strict=strict
     )
+    Z = None if embeddings is None else check_embeddings(embeddings, len(labels))
+    of_rows = [Z, *map(np.asarray, (arrays or {}).values()), np.arange(len(labels))]
+    X = _contents_of(texts, contents, table or {}, of_rows)
+    given_names = None if shown_names is None else np.asarray(shown_names, dtype=object)
+    once = without_copies(
+        [Samples(X, labels, ids=given_names, further=matched)],
+        also=[
+            weight > 0,  # 0 counts as absent, so such a sample stands for no other one
+            *[v for name, v in (table or {}).items() if not names_rows(name, v)],
+            *[each for each in (contents,) if each is not None],
+            *[each.pred_index for each in (predictions,) if each is not None],
+        ],
+    )[0]
+    if len(once.kept) < len(labels):
+        # All rows stay, and copies weigh 0: groups and weights are for a fit on the rows passed.
+        first = once.kept[once.stands_for] == np.arange(len(labels))
+        means = np.bincount(once.stands_for, weight) / np.bincount(once.stands_for)
+        weight = np.where(first, means[once.stands_for], 0.0)
+        raw = _at(once.kept, **raw | {"metadata": None}) | {"metadata": once.samples.further}
+        sets = [*feature_sets, *(each.take(once.stands_for) for each in _read_sets(**raw))]
+        matched = matched and {n: v[once.stands_for] for n, v in raw["metadata"].items()}
+    if Z is not None:
+        fit = cross_fitted(Z[once.kept], labels[once.kept], weight[once.kept], random_state)
+        at = fit.y_index[once.stands_for], fit.pred_index[once.stands_for]
+        predictions = AuditedPredictions(fit.classes, *at, weight)
+    assert predictions is not None
+    predictions = replace(predictions, weight=weight)
     if embeddings is None:
         kept, names = weight > 0, predictions.classes
         true, predicted = (names[at[kept]] for at in (predictions.y_index, predictions.pred_index))
@@ -425,7 +484,8 @@ def audit(
         alpha,
         cross_fitted=embeddings is not None,
         notes=(
-            *(*of_index, *notes_on_columns, *notes, *filter(None, [on_names])),
+            *(*of_index, *notes_on_columns, *once.samples.notes, *notes),
+            *filter(None, [on_names]),
             *(note for each in sets for note in each.notes()),
         ),
         inputs=Inputs(

@@ -270,18 +270,16 @@ def _of_rows(feature_set: FeatureSet, rows: Array) -> FeatureSet:
     """The attributes of some rows that enough of them have; thresholds are those of all rows."""
 
     def blocks() -> Iterator[Block]:
-        for block in feature_set.blocks():
-            values, known = block.values[rows], None
-            n: Any = len(rows)
-            if block.known is not None:
-                known = block.known[rows]
-                n = int(known.sum())
-            at = np.flatnonzero(common_enough(np.asarray(values.sum(axis=0)).ravel(), n))
+        for block in some.blocks():
+            n = len(rows) if block.known is None else int(block.known.sum())
+            at = np.flatnonzero(common_enough(np.asarray(block.values.sum(axis=0)).ravel(), n))
             if len(at):
                 names = tuple(block.names[i] for i in at)
-                yield Block(names, values[:, at], known, tuple(block.origin(int(i)) for i in at))
+                origins = tuple(block.origin(int(i)) for i in at)
+                yield Block(names, block.values[:, at], block.known, origins)
 
-    return replace(feature_set, n_samples=len(rows), make=blocks)
+    some = feature_set.take(rows)
+    return replace(some, make=blocks)
 
 
 def _without(feature_set: FeatureSet, own: set[str], others: set[str], has: Array) -> FeatureSet:

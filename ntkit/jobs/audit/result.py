@@ -220,8 +220,8 @@ class Audit(InNotebook):
         -------
         ndarray of shape (N,)
             As :meth:`ntkit.attributes.Attribute.weights` returns them: 0 for a sample whose
-            attribute is unknown. ``inputs.name(i)`` is the name or the row of sample i; copies
-            count once.
+            attribute is unknown. ``inputs.name(i)`` is the name or the row of sample i. Copies
+            count once: :func:`ntkit.audit` has a 0 for each, other audits leave them out.
 
         Raises
         ------

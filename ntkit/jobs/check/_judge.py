@@ -671,7 +671,7 @@ def _subsets(
                 f"The slice {name!r} has shape {inside.shape} for {n} samples. Pass one value per "
                 "sample."
             )
-        yield "slice", name, _truths(inside, f"The slice {name!r}") == 1
+        yield "slice", name, truths(inside, f"The slice {name!r}") == 1
 
 
 def _checked_flips(
@@ -694,12 +694,12 @@ def _checked_flips(
                     f"{where} holds {got} of the change {name!r} for {shape[0]} samples. Pass one "
                     f"value per sample{' and label' * (len(shape) > 1)}."
                 )
-            values = _truths(values, f"{where} of the change {name!r}")
+            values = truths(values, f"{where} of the change {name!r}")
             arrays.append(values if values.ndim == 2 else values[:, None])
         yield name, arrays
 
 
-def _truths(values: Array, where: str) -> Array:
+def truths(values: Array, where: str) -> Array:
     """Values that are 1 or True, 0 or False, or −1 or NaN if unknown; others are an error."""
     cells = map(is_missing, values.ravel().tolist())
     unknown = np.fromiter(cells, bool, values.size).reshape(values.shape)

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Protocol, overload
 
+import numpy as np
 from numpy.typing import ArrayLike
 
-from ntkit._checks import check_index, check_labels, combined
+from ntkit._checks import by_names, check_index, check_labels, combined, labels_of_one_type
+from ntkit._contents import digests_of_rows, row_contents
 from ntkit._doc import documented
+from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.jobs.check._judge import check_classes
+from ntkit.inputs.text_preprocessing import TextPreprocessing
+from ntkit.inputs.texts import Texts
+from ntkit.jobs.check._judge import check_classes, truths
 from ntkit.jobs.check._result import CheckResult
 from ntkit.jobs.class_of_scores import are_scores, read_scores
+from ntkit.samples.copies import Places, note_on_copies, without_copies
+from ntkit.samples.samples import Samples
 
 
 class Predictor(Protocol):
@@ -90,7 +98,7 @@ def check_predictions(
     y_pred_before : array-like of shape (N,) or (N, C), or fitted classifier, optional
         The same of the old model.
     X : array-like or DataFrame of shape (N, ·), optional
-        Samples that classifiers predict.
+        Samples that classifiers predict. Each content counts once, as in :func:`ntkit.check`.
     groups : array-like of shape (N,), or DataFrame, optional
         Group labels; -1, None, NaN or a text such as ``unknown`` if unknown. Several columns of a
         DataFrame are combined.
@@ -152,11 +160,35 @@ def check_predictions(
     preds, of_scores = _predicted(models, X), list[str]()
     if labels is None:
         preds, of_scores = _without_scores(preds, y_true, classes)
-    return check_classes(
+    groups, kept, of_copies = combined(groups, "groups"), None, list[str]()
+    if hasattr(X, "__len__"):
+        if labels is None:
+            y, *predicted = labels_of_one_type(y_true, **preds)
+        else:
+            every = {"y_true": y_true, **preds}
+            y, *predicted = (np.asarray(by_names(v, labels, n)) for n, v in every.items())
+        groups = None if groups is None else np.asarray(groups)
+        samples = Samples(_contents(X), y, groups=groups)
+        (once,) = without_copies([samples], also=predicted)
+        of_copies += once.samples.notes
+        if len(once.kept) < len(y):
+            kept, y_true, groups = once.kept, once.samples.y, once.samples.groups
+            preds = dict(zip(preds, (each[kept] for each in predicted), strict=True))
+            names = [*range(len(y))] if names is None else [*names]
+            if len(names) != len(y):
+                raise InputError(
+                    f"names holds {len(names)} names for {len(y)} samples. Pass one per sample."
+                )
+            names = [names[row] for row in kept.tolist()]
+            slices, n_differ = _of_distinct(slices, "The slice", once, None)
+            of_copies += note_on_copies(n_differ)
+            flips, _ = _of_distinct(flips, "flips of the change", once, labels)
+            flips_before, _ = _of_distinct(flips_before, "flips of the change", once, labels)
+    result = check_classes(
         y_true,
         preds["y_pred"],
         y_pred_before=preds.get("y_pred_before"),
-        groups=combined(groups, "groups"),
+        groups=groups,
         slices=slices,
         flips=flips,
         flips_before=flips_before,
@@ -165,8 +197,39 @@ def check_predictions(
         names=names,
         limits=limits,
         title=title,
-        notes=[*aligned, *notes, *of_scores],
+        notes=[*aligned, *notes, *of_scores, *of_copies],
     )
+    return result if kept is None else replace(result, new_errors=kept[result.new_errors])
+
+
+def _contents(X: Any) -> Any:
+    """What tells samples of classifiers apart: texts, or rows."""
+    if hasattr(X, "tocsr"):
+        return row_contents(X)[:, None]
+    if isinstance(X, list | tuple) or np.ndim(X) == 1:
+        cells = [*X]
+        if all(isinstance(each, str) for each in cells):
+            return Texts(cells, TextPreprocessing(None, mask=None))
+        rows = (np.asarray(each)[None] for each in cells)
+        return np.asarray([digest for row in rows for digest in digests_of_rows(row)])[:, None]
+    return X
+
+
+def _of_distinct(
+    given: Mapping[str, ArrayLike], what: str, places: Places, labels: Sequence[str] | None
+) -> tuple[dict[str, Array], dict[str, int]]:
+    """Marks of distinct samples, unknown where those of copies differ; and how many differ."""
+    marks, n_differ = dict[str, Array](), dict[str, int]()
+    for name, values in given.items():
+        where = f"{what} {name!r}"
+        array = truths(np.asarray(by_names(values, labels or (), where)), where)
+        if len(array) != len(places.stands_for):
+            n = f"{len(array)} values for {len(places.stands_for)} samples"
+            raise InputError(f"{where}: got {n}. Pass one per sample.")
+        columns = [places.of(each, -1) for each in array.reshape(len(array), -1).T]
+        marks[name] = np.stack([each for each, _ in columns], axis=-1).reshape(-1, *array.shape[1:])
+        n_differ[name] = sum(n for _, n in columns)
+    return marks, n_differ
 
 
 def _predicted(models: Mapping[str, Any], X: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import ntkit
 from ntkit._key import Key
 from ntkit._text import counted
 from ntkit.attributes import words
-from ntkit.attributes.image_statistics import OF_COLOUR, image_statistics
+from ntkit.attributes.image_statistics import OF_COLOUR, image_statistics, measured
 from ntkit.attributes.named import attribute_named
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import check_predictions
@@ -447,7 +447,7 @@ def test_a_coloured_mark_is_called_by_its_colour(place):
     first, name = found.findings[0], "border orange" if place == "border" else "orange"
     assert first.name in (f"image:{name} high", f"image:{name} above the median")
     assert np.mean(found.values(first.name) == marked) > 0.99
-    again = attribute_named(first.name, images=image_statistics(coloured, len(y)))
+    again = attribute_named(first.name, images=image_statistics(measured(coloured, len(y))[0]))
     assert again.tolist() == found.values(first.name).tolist()
     of_grey = ntkit.audit(y, pred, images=images)
     assert not any(Key.of(each.name).origin in OF_COLOUR for each in of_grey.findings)

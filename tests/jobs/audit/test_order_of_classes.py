@@ -17,7 +17,7 @@ NAMES = ["cat", "dog", "horse", "sheep"]
 TURNED = ["dog", "horse", "sheep", "cat"]  # the order of the logits
 SAYS = "classes seem to be in another order than the labels: accuracy on 400 samples is"
 OPTIONS = ("--device", "cpu", "--changes", "0", "--quiet", "--force")
-TEXTS = [f"a {'red' if i % 3 else 'blue'} word" for i in range(400)]
+TEXTS = [f"{i}: a {'red' if i % 3 else 'blue'} word" for i in range(400)]
 
 
 def classifier(path, names):

@@ -337,9 +337,18 @@ def put_at(name: str, what: str, *, before: bool, below: Path | None) -> PutAt:
     """Make a change that puts a text, or with ``@`` a line of a file, before or after each text."""
     if not what.startswith("@") or what.startswith("@@"):
         return PutAt(name, (), before=before, lines=(what.removeprefix("@"),))
-    content = read_bytes(
-        _place(name, what[1:], below), largest=_LARGEST, wanted="a text file, one line for a text"
-    )
+    content, lines = _file_of_lines(_place(name, what[1:], below), name)
+    return PutAt(name, (), before=before, lines=lines, file=content)
+
+
+def lines_of_file(path: Path) -> tuple[str, ...]:
+    """The lines of a text file without empty ones."""
+    return _file_of_lines(path, str(path))[1]
+
+
+def _file_of_lines(path: Path, name: str) -> tuple[bytes, tuple[str, ...]]:
+    """Content of a text file, and its lines without empty ones; errors name what names it."""
+    content = read_bytes(path, largest=_LARGEST, wanted="a text file, one line for a text")
     try:
         lines = content.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -347,7 +356,7 @@ def put_at(name: str, what: str, *, before: bool, below: Path | None) -> PutAt:
     stripped = tuple(line.strip() for line in lines if line.strip())
     if not stripped:
         raise InputError(f"{name!r}: the file has no lines. Write one for each text to put in.")
-    return PutAt(name, (), before=before, lines=stripped, file=content)
+    return content, stripped
 
 
 def _place(name: str, what: str, below: Path | None) -> Path:

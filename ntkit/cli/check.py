@@ -75,6 +75,10 @@ class LimitOptions:
     invariant: list[str] | None = o.option(
         "Change that must not flip predictions: image:jpeg=75; repeatable.", "CHANGE"
     )
+    additions: str | None = o.option(
+        "Lines to put before or after texts; the worst ones are held to --max-flip-rate.",
+        "FILE|neutral",
+    )
     answers: Path | None = o.option(
         "answers.json of audit or label; adds its groups as slices.", "FILE"
     )
@@ -189,6 +193,8 @@ def command(
 
     With --invariant, changed samples must not flip predictions more often than --max-flip-rate.
     With two models, they must not flip NEW's predictions more often than OLD's.
+    With --additions, ntkit finds the lines that flip most predictions of NEW if texts begin or end
+    with them, one, two and three, on a part of the samples, and measures them on the others.
 
     With --report ntkit writes a page: which samples gain, which lose, and which neurons matter.
     The two models may differ only in their head. Of tables of predictions the page has no neurons.
@@ -209,8 +215,9 @@ def command(
     o.tell_notes(notes)
     if tables.predictions is not None:
         data = [*paths, tables.predictions][0]
-        if limit_options.invariant:
-            raise InputError("--invariant needs a model; drop it, or drop --predictions.")
+        for option in ("invariant", "additions"):
+            if getattr(limit_options, option):
+                raise InputError(f"--{option} needs a model; drop it, or drop --predictions.")
         if data_options.columns is not None:
             raise InputError("--columns needs a model; drop it, or drop --predictions.")
         roles = tables.roles(data_options, model_options)
@@ -311,6 +318,7 @@ def _of_models(
         matches,
         limits=limits,
         invariant=asked.invariant or (),
+        additions=asked.additions,
         metadata=metadata,
         key=key,
         embedders=embedders,

@@ -13,7 +13,7 @@ import numpy as np
 
 from ntkit._doc import documented
 from ntkit._labels import listed_in_order
-from ntkit._text import listed, named_apart
+from ntkit._text import counted, listed, named_apart
 from ntkit._types import Array
 from ntkit.attributes.word_lists import one_spelling
 from ntkit.changes import Change
@@ -22,6 +22,7 @@ from ntkit.changes.images import range_notes
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, TextPreprocessing
 from ntkit.jobs.check import _samples as of_samples
+from ntkit.jobs.check._additions import Additions
 from ntkit.jobs.check._judge import check_limits
 from ntkit.jobs.check._limits import Limits, limits_of
 from ntkit.jobs.check._result import CheckResult
@@ -54,6 +55,7 @@ def check(
     limits: Any = ...,
     slices: Sequence[str] = ...,
     invariant: Any = ...,
+    additions: Any = ...,
     answers: str | os.PathLike[str] | None = ...,
     threshold: float | Sequence[float] | None = ...,
     metadata: Any = ...,
@@ -75,6 +77,7 @@ def check(
     limits: Any = ...,
     slices: Sequence[str] = ...,
     invariant: Any = ...,
+    additions: Any = ...,
     answers: str | os.PathLike[str] | None = ...,
     threshold: float | Sequence[float] | None = ...,
     metadata: Any = ...,
@@ -95,6 +98,7 @@ def check(
     limits: Any = None,
     slices: Sequence[str] = (),
     invariant: Any = None,
+    additions: Any = None,
     answers: str | os.PathLike[str] | None = None,
     threshold: float | Sequence[float] | None = None,
     metadata: Any = None,
@@ -135,6 +139,11 @@ def check(
         :func:`ntkit.changes.change_named`: ``image:jpeg=75``, ``word:please``, ``column:sex``.
         ``max_flip_rate`` limits the share of predictions that flip. With two models, the new one
         must not flip significantly more than the old one.
+    additions : path-like, "neutral" or sequence of str, optional
+        Lines that must not matter before or after a text: at most 250, of a text file, of a list
+        that ntkit has, or given. Those that flip most predictions of the new model, one line and
+        then the best second and third next to it, become changes. At most 300 samples, or half,
+        choose them, in at most 400 passes. The others measure them.
     answers : path-like, optional
         ``answers.json`` of an audit's page, or of ``ntkit label``. Every class × value of a
         confirmed finding, or of the labels, becomes a slice.
@@ -186,6 +195,7 @@ def check(
         limits=limits_of(limits),
         slices=slices,
         invariant=invariant,
+        additions=additions,
         answers=answers,
         threshold=threshold,
         metadata=metadata,
@@ -231,6 +241,7 @@ def check_read(
     limits: Limits,
     slices: Sequence[str] = (),
     invariant: Any = None,
+    additions: Any = None,
     answers: str | os.PathLike[str] | None = None,
     threshold: float | Sequence[float] | None = None,
     metadata: Any = None,
@@ -244,6 +255,7 @@ def check_read(
     """Like :func:`check`, for matched models, the old one first; it adds their embedders."""
     notes, embedders = list[str](), [] if embedders is None else embedders
     changes = {change.name: change for change in _changes(limits, invariant)}
+    searched = None if additions is None else Additions.of(additions)
     limits = limits.with_changes(changes)
     limits, more = of_samples.with_default(limits, compared=len(models) == 2)
     notes += more
@@ -256,7 +268,12 @@ def check_read(
     samples = models[-1].samples
     samples = samples if key is None else named_by_column(samples, key)
     labels = labels_compared([each.model for each in models])
-    check_limits(limits, compared=len(models) == 2, grouped=samples.groups is not None)
+    searches = ["additions"] * (searched is not None)  # its changes have no names yet
+    check_limits(
+        limits.with_changes(searches),
+        compared=len(models) == 2,
+        grouped=samples.groups is not None,
+    )
     default = ("the old model", "the new model") if len(models) == 2 else ("the model",)
     names = named_apart([each.model.path for each in models], default)
     models = [
@@ -270,8 +287,21 @@ def check_read(
     if threshold is not None:
         levels, positive = _levels(threshold, models, labels)
     options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
+    ranked: dict[str, Array] = {}  # rows that chose a change, and do not measure it
+    if searched is not None:
+        above = None if levels[-1] is None else (positive, levels[-1])
+        (quiet,) = running(models[-1:], **options | {"verbose": False})
+        decide = partial(_predicted, embedder=quiet, labels=labels, above=above)
+        found, rows = searched.search(models[-1], decide, shown=verbose)
+        changes |= {change.name: change for change in found}
+        ranked = {change.name: rows for change in found}
+        limits = limits.with_changes(ranked)
+        notes.append(
+            f"{counted(len(searched.lines), 'line')} ranked by {counted(len(rows), 'sample')}. "
+            f"Their flip rates are of the other {len(samples) - len(rows)}."
+        )
     embedders += running(models, n_sets=1 + len(changes), **options)
-    copies, changed, of_changes = _changed_copies(models, changes)
+    copies, changed, of_changes = _changed_copies(models, changes, ranked)
     notes += of_changes
     predicted, flips = list[Array](), list[dict[str, Array]]()
     for each, name, level, embedder, made in zip(
@@ -279,7 +309,7 @@ def check_read(
     ):
         above = None if level is None else (positive, level)
         predict = partial(_predicted, embedder=embedder, labels=labels, above=above)
-        pred, by_itself = predict(each)
+        pred, by_itself, _ = predict(each)
         notes += each.notes
         if not labels:
             notes += _notes_on_order(each, models[-1], name, by_itself, sure=sure_of_classes)
@@ -314,13 +344,18 @@ def _changes(limits: Limits, invariant: Any) -> tuple[Change, ...]:
 
 
 def _changed_copies(
-    models: Sequence[Match], changes: Mapping[str, Change]
+    models: Sequence[Match], changes: Mapping[str, Change], ranked: Mapping[str, Array]
 ) -> tuple[list[dict[str, tuple[Samples, Array]]], dict[str, Array], list[str]]:
     """Copies for each model by change, rows that one of the models sees changed, and notes."""
     one, other = models[0].samples, models[-1].samples
     copies = [{n: change.copies(one) for n, change in changes.items()}] * len(models)
     if other.X is not one.X:  # each model gets its own copies
         copies[-1] = {n: change.copies(other) for n, change in changes.items()}
+    for name, rows in ranked.items():
+        for of in copies[-1:] if copies[0] is copies[-1] else copies:
+            made, at = of[name]
+            kept = np.flatnonzero(~np.isin(at, rows))
+            of[name] = made.take(kept), at[kept]
     changed = {n: np.unique(np.concatenate([of[n][1] for of in copies])) for n in changes}
     notes = [
         f"{n} changes the model's input of none of the {len(other)} samples."
@@ -393,20 +428,22 @@ def _levels(
 
 def _predicted(
     match: Match, embedder: OnnxEmbedder, labels: Sequence[str], above: tuple[Any, float] | None
-) -> tuple[Array, Array]:
-    """The classes at a threshold and those of the model (N,), or given labels (N, K) twice."""
+) -> tuple[Array, Array, Array]:
+    """The classes at a threshold, those of the model (N,), and scores; or given labels (N, K)."""
     # The threshold is of a class by its name, because two models may order their classes in
     # different ways.
     if labels:
-        each = np.concatenate([given for given, _ in decisions_of(match, embedder, labels)])
-        return each, each
+        given, scores = zip(*decisions_of(match, embedder, labels), strict=True)
+        decided = np.concatenate(given)
+        return decided, decided, np.concatenate(scores)
     parts = [*outcomes_of(match, embedder)]
     by_itself = index = np.concatenate([part.index for part in parts])
     if above is not None:
         at = match.classes.tolist().index(above[0])
         higher = [part.probabilities[:, at] > above[1] + TIE for part in parts]
         index = np.where(np.concatenate(higher), at, 1 - at)
-    return np.asarray(match.classes[index]), np.asarray(match.classes[by_itself])
+    likely = np.concatenate([part.probabilities for part in parts])
+    return np.asarray(match.classes[index]), np.asarray(match.classes[by_itself]), likely
 
 
 def _flips(

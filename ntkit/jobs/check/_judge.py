@@ -728,7 +728,7 @@ def check_limits(limits: Limits, *, compared: bool, grouped: bool) -> None:
     if limits.max_flip_rate is not None and not limits.changes:
         raise InputError(
             "max_flip_rate needs a change of the inputs, and none is named. Name one: "
-            "--invariant image:jpeg=75 (invariant= in Python)."
+            "--invariant image:jpeg=75 (invariant= in Python), or --additions neutral of texts."
         )
     unlimited = [name for name in limits.changes if limits.of_change(name) == ChangeLimits()]
     if unlimited and not compared:

@@ -75,15 +75,15 @@ class LimitOptions:
     invariant: list[str] | None = o.option(
         "Change that must not flip predictions: image:jpeg=75; repeatable.", "CHANGE"
     )
-    additions: str | None = o.option(
-        "Lines to put before or after texts; the worst ones are held to --max-flip-rate.",
-        "FILE|neutral",
-    )
     answers: Path | None = o.option(
         "answers.json of audit or label; adds its groups as slices.", "FILE"
     )
     rates: Rates = field(default_factory=Rates)
     max_flip_rate: float | None = o.of_limits("Most predictions that a change may flip.", "PERCENT")
+    additions: str | None = o.of_limits(
+        "Harmless lines next to texts; those that flip most are limited.",
+        "FILE|neutral",
+    )
     over: str | None = o.of_limits(
         "Where drops are limited: average, class, group, slice.", "A,B,…"
     )
@@ -193,8 +193,8 @@ def command(
 
     With --invariant, changed samples must not flip predictions more often than --max-flip-rate.
     With two models, they must not flip NEW's predictions more often than OLD's.
-    With --additions, ntkit finds the lines that flip most predictions of NEW if texts begin or end
-    with them, one, two and three, on a part of the samples, and measures them on the others.
+    With --additions, ntkit finds the lines that flip most predictions of NEW before or after texts.
+    A part of the samples chooses them, and the others measure them.
 
     With --report ntkit writes a page: which samples gain, which lose, and which neurons matter.
     The two models may differ only in their head. Of tables of predictions the page has no neurons.

@@ -81,7 +81,7 @@ class LimitOptions:
     rates: Rates = field(default_factory=Rates)
     max_flip_rate: float | None = o.of_limits("Most predictions that a change may flip.", "PERCENT")
     additions: str | None = o.of_limits(
-        "Harmless lines next to texts; those that flip most are limited.",
+        "Lines next to texts that must not flip predictions.",
         "FILE|neutral",
     )
     over: str | None = o.of_limits(

@@ -121,21 +121,21 @@ class _Flips:
     def __init__(self, match: Match, decide: Decide, told: Callable[[], Any]) -> None:
         self._match, self._decide, self._told = match, decide, told
         self._before, _, self._scores = decide(match)
-        self._known = dict[str, tuple[float, float]]()
+        self._known = dict[str, tuple[int, float]]()
         told()
 
     def best_first(self, additions: Sequence[_Addition]) -> list[_Addition]:
-        """Additions by the share that they flip; among equal ones, by the change of scores."""
-        return sorted(additions, key=self._share, reverse=True)
+        """Additions by the predictions that they flip; among equal ones, by the change of scores."""
+        return sorted(additions, key=self._flipped, reverse=True)
 
-    def _share(self, addition: _Addition) -> tuple[float, float]:
+    def _flipped(self, addition: _Addition) -> tuple[int, float]:
         name = addition.change.name
         if name not in self._known:
             copies, at = addition.change.copies(self._match.samples)
-            flips = moved = np.zeros(1)
+            self._known[name] = 0, 0.0
             if len(at):
                 after, _, scores = self._decide(replace(self._match, samples=copies))
-                flips, moved = after != self._before[at], np.abs(scores - self._scores[at])
-            self._known[name] = float(flips.mean()), float(moved.mean())
+                changed = int(np.count_nonzero(after != self._before[at]))
+                self._known[name] = changed, float(np.abs(scores - self._scores[at]).sum())
             self._told()
         return self._known[name]

@@ -125,7 +125,7 @@ class _Flips:
         told()
 
     def best_first(self, additions: Sequence[_Addition]) -> list[_Addition]:
-        """Additions by the predictions that they flip; among equal ones, by the change of scores."""
+        """Additions by the predictions that they flip; of equal ones, by the change of scores."""
         return sorted(additions, key=self._flipped, reverse=True)
 
     def _flipped(self, addition: _Addition) -> tuple[int, float]:

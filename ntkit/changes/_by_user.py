@@ -17,6 +17,7 @@ from ntkit._types import Array
 from ntkit.changes._donors import donors, generator
 from ntkit.changes.images import ImageChange, OfImages, Pixels
 from ntkit.exceptions import InputError
+from ntkit.inputs.raw import RawInputs
 from ntkit.samples.join import Metadata
 from ntkit.samples.kinds import TextData, rows_of
 from ntkit.samples.read import read_samples
@@ -150,12 +151,16 @@ class OfFunction:
             rows = rows[of[rows] >= 0]
         if isinstance(samples.data, TextData):
             return self._texts(samples, rows, of)
-        if not samples.data.column_names:
-            raise InputError(
-                f"{self.name!r} cannot be applied to {samples.data.what}; pass images, texts or "
-                "columns."
-            )
-        return self._rows(samples, rows, of)
+        if samples.data.column_names:
+            return self._rows(samples, rows, of)
+        if isinstance(samples.X, RawInputs):
+            return self._raw(samples.X, rows, of)
+        if isinstance(samples.X, np.ndarray):
+            return self._arrays(samples.X, rows, of)
+        raise InputError(
+            f"{self.name!r} cannot be applied to {samples.data.what} of the type "
+            f"{type(samples.X).__name__}; pass an array, or RawInputs of ntkit.extraction."
+        )
 
     def _called(self, sample: Any, *donor: Any) -> Any:
         return self.function(sample, *donor) if self.donor else self.function(sample)
@@ -169,6 +174,33 @@ class OfFunction:
                 "the same shape for each image."
             )
         return np.asarray(new, dtype=np.float32)
+
+    def _raw(self, X: RawInputs, rows: Array, of: Array) -> tuple[Any, Array]:
+        """Copies of raw samples of any type."""
+        called = ((row, self._called(X.raw[row], X.raw[of[row]])) for row in rows.tolist())
+        made = [(row, new) for row, new in called if new is not None]
+        made = [(row, new) for row, new in made if not _same(new, X.raw[row])]
+        at = np.asarray([row for row, _ in made], dtype=np.intp)
+        return RawInputs([new for _, new in made], X.prepare), at
+
+    def _arrays(self, X: Array, rows: Array, of: Array) -> tuple[Any, Array]:
+        """Copies of arrays of any shape, in their type."""
+        at, made = list[int](), list[Array]()
+        for row in rows.tolist():
+            new = self._called(X[row].copy(), X[of[row]].copy())
+            if new is None or _same(new, X[row]):
+                continue
+            with np.errstate(invalid="ignore"):
+                cast = np.asarray(new).astype(X.dtype)
+            if np.shape(new) != X.shape[1:] or (X.dtype.kind != "f" and not _same(cast, new)):
+                raise InputError(
+                    f"{self.name!r} made {np.asarray(new).dtype} of shape {np.shape(new)} of an "
+                    f"array of {X.dtype} of shape {X.shape[1:]}; return the same shape and type."
+                )
+            at.append(row)
+            made.append(cast)
+        empty = np.empty((0, *X.shape[1:]), X.dtype)
+        return np.stack(made) if made else empty, np.asarray(at, dtype=np.intp)
 
     def _texts(self, samples: Samples, rows: Array, of: Array) -> tuple[Any, Array]:
         texts = samples.X.texts
@@ -231,6 +263,14 @@ def _alike(new: Any, old: Any) -> bool:
     if isinstance(old, str):
         return isinstance(new, str)
     return isinstance(new, tuple) and len(new) == 2 and all(isinstance(n, str) for n in new)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two raw samples are equal, also if they are arrays."""
+    if isinstance(one, np.ndarray) or isinstance(other, np.ndarray):
+        of_floats = np.asarray(one).dtype.kind == "f" == np.asarray(other).dtype.kind
+        return bool(np.array_equal(one, other, equal_nan=of_floats))
+    return bool(one == other)
 
 
 def _differs(one: Any, other: Any) -> bool:

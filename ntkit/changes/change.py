@@ -299,9 +299,10 @@ def change_from(
     ----------
     function : callable
         Function of a raw sample that returns its copy. A sample is a text, an image of shape (H, W,
-        C) with values from 0 to 255 as the model sees it, or a mapping of column names to values.
-        None says that the change does not apply to a text or a row. Images are made when they are
-        read, so the change must apply to all of them.
+        C) with values from 0 to 255 as the model sees it, a mapping of column names to values, an
+        array of any other shape, or a raw sample of :class:`~ntkit.extraction.RawInputs`, such as
+        the bytes of a file. None says that the change does not apply to a sample. Images are made
+        when they are read, so the change must apply to all of them.
     name : str, optional
         Name of the change; by default the function's.
     donor : bool
@@ -316,6 +317,17 @@ def change_from(
     >>> from ntkit.changes import change_from
     >>> change_from(str.upper, "shouted").name
     'shouted'
+
+    Of the bytes of files, whose first four a model reads:
+
+    >>> import numpy as np
+    >>> from ntkit.extraction import RawInputs, Samples
+    >>> files = RawInputs([b"%PDF", b"<html>"], lambda data: np.frombuffer(data[:4], np.uint8))
+    >>> def commented(data, donor):
+    ...     return b"<!--" + donor + b"-->" + data if data.startswith(b"<") else None
+    >>> copies, rows = change_from(commented, donor=True).copies(Samples(files))
+    >>> copies.X.raw, rows.tolist()
+    ([b'<!--%PDF--><html>'], [1])
     """
     called = str(name or getattr(function, "__name__", "function"))
     return Change(called, "function", OfFunction(called, function, donor))

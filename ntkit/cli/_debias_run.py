@@ -253,7 +253,7 @@ def _loaded(path: Path, options: o.ModelOptions, *, new_head: bool = False) -> F
 def _by_complaints(options: o.DebiasOptions, keep: Path, context: typer.Context) -> None:
     """Repair a model by complaints and traffic."""
     kept = {"model", "data", "keep", "out", "max_cost", "device", "batch_size", "seed", "force"}
-    kept |= {"quiet", "verbose", "json", "no_input"}
+    kept |= {"quiet", "verbose", "json", "no_input", "invariant"}
     kept |= {each.name for each in (*fields(o.ModelOptions), *fields(o.DataOptions))}
     why = "cannot be combined with --keep"
     ending = ": complaints and traffic are all that such a repair reads. Drop one of them."
@@ -273,6 +273,7 @@ def _by_complaints(options: o.DebiasOptions, keep: Path, context: typer.Context)
             frozen,
             complaints,
             keep=traffic,
+            invariant=options.said.invariant,
             out=sets.out,
             max_cost=options.fit.max_cost,
             device=running.device,

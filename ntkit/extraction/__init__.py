@@ -4,6 +4,7 @@ from ntkit import graph  # noqa: F401 - says what is missing without ONNX
 from ntkit.extraction.embedder import OnnxEmbedder
 from ntkit.inputs.image_files import ImageFiles
 from ntkit.inputs.image_preprocessing import ImagePreprocessing
+from ntkit.inputs.raw import RawInputs
 from ntkit.inputs.text_preprocessing import TextPreprocessing
 from ntkit.inputs.texts import Texts
 from ntkit.samples.read import read_samples
@@ -13,6 +14,7 @@ __all__ = [
     "ImageFiles",
     "ImagePreprocessing",
     "OnnxEmbedder",
+    "RawInputs",
     "Samples",
     "TextPreprocessing",
     "Texts",

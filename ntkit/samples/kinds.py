@@ -15,6 +15,7 @@ from ntkit import _text
 from ntkit._types import Array
 from ntkit.inputs.image_files import ImageFiles, MeasuredImages
 from ntkit.inputs.image_preprocessing import ImagePreprocessing
+from ntkit.inputs.raw import RawInputs
 from ntkit.inputs.text_preprocessing import TextPreprocessing
 from ntkit.inputs.texts import Texts
 from ntkit.samples.looks import Images, images_in_array, images_in_files
@@ -57,7 +58,7 @@ def rows_of(X: Any, rows: Sequence[int] | Array) -> Any:
     """Some samples in the order of these rows, of the same kind: images are not decoded."""
     if isinstance(X, Mapping):
         return {name: rows_of(part, rows) for name, part in X.items()}
-    if hasattr(X, "seen") or hasattr(X, "texts"):  # image files, copies of images, texts
+    if isinstance(X, RawInputs) or hasattr(X, "seen") or hasattr(X, "texts"):  # copies, files
         return X.take(rows)
     if hasattr(X, "to_numpy"):
         X = X.to_numpy()
@@ -434,6 +435,22 @@ class SeveralInputs(Arrays):
         }
 
 
+class RawData(Arrays):
+    """Raw samples that a function prepares."""
+
+    what = "raw samples"
+    are_ordered = may_be_coarse = False
+
+    def as_arguments(self, folder: Path) -> tuple[list[str], Any]:
+        """The prepared samples, in a file."""
+        return data_of(self.X[:], (), "").as_arguments(folder)
+
+    @property
+    def column_names(self) -> list[str]:
+        """No columns."""
+        return []
+
+
 class Embeddings(Arrays):
     """Embeddings, which stand for samples that are not there."""
 
@@ -458,6 +475,8 @@ def data_of(X: Any, columns: tuple[str, ...], source: str) -> Arrays:
         kind = TextData
     elif isinstance(X, Mapping):
         kind = SeveralInputs
+    elif isinstance(X, RawInputs):
+        kind = RawData
     elif hasattr(X, "seen"):
         kind = ArrayCopies
     elif columns:

@@ -1,4 +1,7 @@
-"""Repair by complaints: samples that the model gets wrong, and traffic that should stay."""
+"""Repair by complaints: samples that the model gets wrong, and traffic that should stay.
+
+Changed copies whose answer is not that of their original are complaints, too.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from scipy.special import log_softmax
+from scipy.stats import binom
 
 from ntkit._disk import StrPath, size_of
 from ntkit._output import check_folder, new_folder
@@ -26,6 +30,8 @@ from ntkit._text import (
 )
 from ntkit._types import Array
 from ntkit._version import __version__
+from ntkit.changes.change import Change
+from ntkit.changes.embedded import embedded_copies
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder
 from ntkit.extraction.head_check import check_head
@@ -44,6 +50,7 @@ from ntkit.samples.kinds import spread_rows
 from ntkit.samples.read import read
 from ntkit.samples.samples import Samples, input_paths
 from ntkit.samples.stored import facts_of
+from ntkit.solver.fit_head import fit_linear_head
 from ntkit.study import Rows, scaler_of
 from ntkit.verification import Verification, random_inputs, save_verified
 
@@ -55,6 +62,8 @@ _FOLDS = 10
 _MOST = 2000  # rows of the traffic in a fit; the others only judge
 _SOFT = 1e-3  # a class of the traffic with a smaller probability has no row
 _MOST_STEP = 3.0
+_PULL = 0.01  # to the old head, on the mean loss, of heads that are fitted on changed copies
+_FOLDS_OF_COPIES = 3  # with a head of all logits each
 _LEVEL = 0.01  # of the tests whether complaints have a common direction, together (Bonferroni)
 _FIXES = 0.05  # level of the test whether a head fixes more complaints than chance
 _OTHERS = "other pairs of classes"
@@ -145,9 +154,15 @@ class ComplaintFolds:
         # makes of the old head: a step of 0 is the old head, whatever trained it.
         self.coef = coef[:, 1] - (coef[:, 0] + self.old.coef) / 2
         self.bias = bias[:, 1] - (bias[:, 0] + self.old.intercept) / 2
+        self.most_step = _MOST_STEP
+        self._judge(X, fold, right, n, counts)
+
+    def _judge(self, X: Array, fold: Array, right: Array, n: int, counts: Array | None) -> None:
+        """Logits of each row, and their moves by the head of the other folds."""
+        m, classes = len(X) - n, self.old.classes
         before = self.old.logits(X).astype(np.float64)
         moves = np.empty_like(before)
-        for left in range(n_folds):
+        for left in range(len(self.coef) - 1):
             moved = LinearHead(self.coef[left], self.bias[left], classes)
             moves[fold == left] = moved.logits(X[fold == left])
         self.n, self.right, self.before, self.moves = n, right, before, moves
@@ -168,7 +183,7 @@ class ComplaintFolds:
         # Neither heads of folds nor the written one, which has seen everything, change more.
         n, of_folds = self.n, self.changes_at[self.n :]
         both = product((of_folds, self.last_changes_at), (np.ones_like(self.counts), self.counts))
-        step = min(_largest_step(at, limit, mass) for at, mass in both)
+        step = min(_largest_step(at, limit, mass, self.most_step) for at, mass in both)
         after = self.before + step * self.moves
         new, rows = after.argmax(axis=1), np.arange(len(after))
         new[self.changes_at >= step] = self.answers[self.changes_at >= step]
@@ -191,6 +206,73 @@ class ComplaintFolds:
         return float(chances[int((new[:n] == self.right).sum()) :].sum())
 
 
+class CopyFolds(ComplaintFolds):
+    """Heads fitted on changed copies, which should get the answers of their originals.
+
+    Traffic and originals answer with the old probabilities, and copies together weigh as much as
+    these. The penalty pulls to the old head, so that classes without a sample keep their weights.
+    Each fold's head has seen neither its originals nor their copies. The copies whose answer
+    flips are the complaints.
+    """
+
+    def __init__(
+        self,
+        head: LinearHead,
+        Z: Array,
+        copies: Array,
+        of: Array,
+        traffic: Array,
+        fold: Array,
+        seed: int,
+        counts: Array,
+    ) -> None:
+        rng, n, m = np.random.default_rng(seed), len(copies), len(traffic)
+        kept = np.concatenate([traffic, Z])
+        scaler = scaler_of(Rows.of(kept))
+        self.mean, self.std = scaler.mean_, scaler.scale_
+        n_logits = 1 if len(head.classes) == 2 else len(head.classes)
+        classes = np.arange(len(head.classes))
+        old = head.with_logits(n_logits).scaled(self.std, -self.mean / self.std)
+        self.old = LinearHead(old.coef, old.intercept, classes)
+        X = ((np.concatenate([copies, kept]) - self.mean) / self.std).astype(np.float32)
+        right = self.old.logits(X[n + m :]).argmax(axis=1)[of]
+        folds = np.concatenate([fold[of], rng.permutation(m) % (fold.max() + 1), fold])
+        fits = n + np.append(np.sort(rng.permutation(m)[:_MOST]), m + np.arange(len(Z)))
+        p = self.old.predict_proba(X[fits])
+        at, soft = np.nonzero(p > _SOFT)
+        rows, y = np.append(np.arange(n), fits[at]), np.append(right, soft)
+        weight, offset = p[at, soft], (X @ old.coef.T + old.intercept)[rows]
+        moves = list[Array]()
+        for left in range(int(folds.max()) + 2):  # the last head has seen everything
+            seen = folds[rows] != left
+            share = weight[seen[n:]].sum() / max(1, int(seen[:n].sum()))
+            w = np.append(np.full(int(seen[:n].sum()), share), weight[seen[n:]])
+            moved = fit_linear_head(
+                X[rows[seen]], y[seen], w, classes=classes, C=1 / (_PULL * w.sum()),
+                offset=offset[seen], tol=1e-3,
+            )  # fmt: skip
+            moves.append(moved.coef)
+        self.coef = np.stack(moves).astype(np.float64)
+        self.bias, self.most_step = np.zeros(self.coef.shape[:2]), 1.0
+        self._judge(X, folds, right, n, counts)
+        self.of_copies, self.of = (self.before[:n], self.moves[:n], right), of
+        self.flips = np.flatnonzero(self.answers[:n] != right)
+        judged = np.append(self.flips, np.arange(n, len(X)))
+        self._judge(X[judged], folds[judged], right[self.flips], len(self.flips), counts)
+
+    def keeps(self, step: float) -> Array:
+        """Whether each copy gets the answer of its original, by the head of the other folds."""
+        before, moves, right = self.of_copies
+        return np.asarray((before + step * moves).argmax(axis=1) == right)
+
+    def sign_p(self, step: float) -> float:
+        """P-value of so many originals with more copies fixed than broken, by a sign test."""
+        gain = self.keeps(step).astype(int) - self.keeps(0)
+        signs = np.sign(np.bincount(self.of, weights=gain))
+        n = int((signs != 0).sum())
+        return float(binom.sf(int((signs > 0).sum()) - 1, n, 0.5))
+
+
 def _changing_steps(before: Array, moves: Array) -> Array:
     """The step from which on an answer is another one, from logits and their moves, (N,)."""
     # The logits change in proportion to the step, so an answer that changed stays changed.
@@ -202,14 +284,14 @@ def _changing_steps(before: Array, moves: Array) -> Array:
     return steps
 
 
-def _largest_step(changes_at: Array, limit: float, mass: Array) -> float:
+def _largest_step(changes_at: Array, limit: float, mass: Array, most_step: float) -> float:
     """The largest step that changes no larger share of the answers, by their mass."""
     order = np.argsort(changes_at, kind="stable")
     at, total = changes_at[order], np.cumsum(mass[order])
     most = int(np.searchsorted(total, limit * total[-1] + 1e-9, side="right"))
     first_kept = at[most] if most < len(at) else np.inf
     last_changed = at[at < first_kept].max(initial=0.0)
-    return min(_MOST_STEP, float(last_changed + first_kept) / 2)
+    return min(most_step, float(last_changed + first_kept) / 2)
 
 
 def _direction_p(
@@ -285,6 +367,7 @@ class Repair:
     used: frozenset[str]  # names of the causes that the head is fitted on
     limit: float
     p: float  # the smallest of the tests for a common direction, times their number
+    flip_rates: tuple[tuple[str, float, float], ...] = ()  # of changes: old, new and cross-fitted
 
     @property
     def has_direction(self) -> bool:
@@ -350,6 +433,48 @@ def repaired(
     return Repair(folds, choice, tuple(causes), fitted_on, limit, lowest)
 
 
+def repaired_by_copies(
+    embedder: OnnxEmbedder,
+    samples: Samples,
+    Z: Array,
+    traffic: Array,
+    changes: Sequence[Change],
+    limit: float,
+    seed: int,
+    counts: Array,
+) -> Repair:
+    """Move the head so that changed copies of samples get the answers of their originals.
+
+    Traffic and samples are what should stay. The causes are the changes.
+    """
+    head = embedder.frozen_model.head
+    assert head is not None
+    rng = np.random.default_rng(seed)
+    fold = rng.permutation(len(samples)) % _FOLDS_OF_COPIES  # donors are in the fold of the copy
+    made = [embedded_copies(embedder, samples, c, seed=seed, folds=fold) for c in changes]
+    copies, of = (np.concatenate([getattr(c, name) for c in made]) for name in ("Z", "rows"))
+    of_change = np.repeat(np.arange(len(made)), [len(each.rows) for each in made])
+    flips = head.predict(copies) != head.predict(Z[of]) if len(of) else np.zeros(0, bool)
+    if (n := int(flips.sum())) < FEWEST:
+        raise InputError(
+            f"{', '.join(map(str, changes))}: changed copies flip {n} of {len(of)} answers, and at "
+            f"least {FEWEST} flipped answers are needed. Name another change, or add samples."
+        )
+    every = np.append(counts, np.ones(len(Z)))
+    folds = CopyFolds(head, Z, copies, of, traffic, fold, seed, every)
+    choice = folds.choice(limit)
+    changed = np.unique(of_change[folds.flips]).tolist()
+    of_flips = of_change[folds.flips]
+    causes = compare([choice.fixed], [("slice", changes[i].name, of_flips == i) for i in changed])
+    old, new = (~folds.keeps(step) for step in (0, choice.step))
+    rates = tuple(
+        (changes[i].name, float(old[of_change == i].mean()), float(new[of_change == i].mean()))
+        for i in np.unique(of_change).tolist()
+    )
+    used = frozenset(cause.name for cause in causes)
+    return Repair(folds, choice, tuple(causes), used, limit, folds.sign_p(1), rates)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class ComplaintsResult(InNotebook):
     """Result of :func:`ntkit.debias` with complaints: the head, and what it changes elsewhere."""
@@ -410,11 +535,17 @@ class ComplaintsResult(InNotebook):
     def _lines(self) -> list[str]:
         choice = self.repair.choice
         fixed, n = int(choice.fixed.sum()), self.repair.folds.n
+        what = "flips of changed copies" if self.repair.flip_rates else "complaints"
         lines = [
-            f"Unseen complaints fixed, cross-fitted: {fixed} of {n} ({percent(fixed / n)}, 95 % "
+            f"Unseen {what} fixed, cross-fitted: {fixed} of {n} ({percent(fixed / n)}, 95 % "
             f"interval {interval(choice.fixed_bounds)})."
         ]
-        for cause in self.repair.causes if len(self.repair.causes) > 1 else ():
+        lines += [
+            f"  {name} flips {percent(old)} → {percent(new)} of the answers."
+            for name, old, new in self.repair.flip_rates
+        ]
+        rates = self.repair.flip_rates
+        for cause in self.repair.causes if len(self.repair.causes) > 1 and not rates else ():
             left = "; left out, because no common direction was found"
             left = "" if cause.name in self.repair.used else left
             left = "; left out, because they are too few" if cause.n < FEWEST else left
@@ -482,6 +613,9 @@ class ComplaintsResult(InNotebook):
                 for c in self.repair.causes
             ],
             "p": self.repair.p,
+            "flip_rates": [
+                {"name": name, "old": old, "new": new} for name, old, new in self.repair.flip_rates
+            ],
             "by_limit": {f"{k:g}": vars(c) | {"fixed": int(c.fixed.sum())} for k, c in choices},
             **{"max_cost": self.repair.limit, "n_complaints": self.repair.folds.n},
             **{"n_traffic": self.n_traffic, "verification": self.verification},
@@ -517,11 +651,14 @@ def fix_complaints(
     device: str,
     force: bool,
     settings: DebiasSettings,
+    changes: Sequence[Change] = (),
 ) -> ComplaintsResult:
     """Move the head towards complaints, and write it if it fixes unseen ones.
 
-    ``max_cost`` is the largest share of the traffic whose answers may change. The other arguments
-    are those of :func:`ntkit.debias`, whose ``keep`` is the traffic.
+    With ``changes``, complaints are labelled samples that the model gets right. Their changed
+    copies whose answers flip are the complaints then, and they belong to the traffic. ``max_cost``
+    is the largest share of the traffic whose answers may change. The other arguments are those of
+    :func:`ntkit.debias`, whose ``keep`` is the traffic.
     """
     limit, out = LIMIT if max_cost is None else max_cost, None if out is None else Path(out)
     if not 0 < limit <= 1:
@@ -533,7 +670,8 @@ def fix_complaints(
     check_origins(model, {"complaints": complaints, "traffic": traffic})
     for samples in (complaints, traffic):
         samples.check_lengths()
-    _check_number(len(complaints))
+    if not changes:
+        _check_number(len(complaints))
     notes += reading_notes({"complaints": complaints, "traffic": traffic})
     complaints, traffic, counts, n_shared = _without_copies(complaints, traffic, model, notes)
     _check_traffic(len(traffic), limit)
@@ -560,15 +698,18 @@ def fix_complaints(
         )
     head = model.head
     assert head is not None  # check_head raised an error
-    wrong = head.predict(Z) != complaints.y
-    if n := int((~wrong).sum()):
-        notes.append(f"{counted(n, 'complaint')} left out: the model's answer is right.")
-    _check_number(int(wrong.sum()))
-    right = (complaints.y[wrong, None] == head.classes).argmax(axis=1)
-    arrays = np.asarray(Z)[wrong], right, np.asarray(T)
-    repair = repaired(head, *arrays, limit, settings.random_state, counts)
+    seed = settings.random_state
+    if changes:
+        sure = np.flatnonzero(head.predict(Z) == complaints.y)
+        if n := len(Z) - len(sure):
+            notes.append(f"{counted(n, 'sample')} left out: the model's answer is wrong.")
+        asked = complaints.take(sure), np.asarray(Z)[sure]
+        repair = repaired_by_copies(embedder, *asked, np.asarray(T), changes, limit, seed, counts)
+    else:
+        repair = _by_errors(head, Z, complaints, np.asarray(T), counts, limit, seed, notes)
     new, debiased = _moved(model, repair, traffic) if repair.helps else (head, model)
-    result = ComplaintsResult(debiased, new, repair, len(traffic), out, tuple(notes), "")
+    n_traffic = len(repair.folds.counts)
+    result = ComplaintsResult(debiased, new, repair, n_traffic, out, tuple(notes), "")
     result = replace(result, next=_next(result, model, complaints, traffic))
     if out is None:
         return result
@@ -580,6 +721,25 @@ def fix_complaints(
             result = replace(result, verification=check)
         _write_files(place, result, model)
     return result
+
+
+def _by_errors(
+    head: LinearHead,
+    Z: Array,
+    complaints: Samples,
+    traffic: Array,
+    counts: Array,
+    limit: float,
+    seed: int,
+    notes: list[str],
+) -> Repair:
+    """The repair by samples that the model gets wrong; the others are left out."""
+    wrong = head.predict(Z) != complaints.y
+    if n := int((~wrong).sum()):
+        notes.append(f"{counted(n, 'complaint')} left out: the model's answer is right.")
+    _check_number(int(wrong.sum()))
+    right = (complaints.y[wrong, None] == head.classes).argmax(axis=1)
+    return repaired(head, np.asarray(Z)[wrong], right, traffic, limit, seed, counts)
 
 
 def _read(

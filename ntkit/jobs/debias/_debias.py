@@ -153,7 +153,10 @@ def debias(
         Unlabelled samples whose answers should stay: the traffic of the model. ``train`` then holds
         complaints: at least five samples that the model gets wrong, with their right labels. ntkit
         moves the head towards them. It writes the result if they differ from traffic with the same
-        logits, and the head fixes unseen ones. No set, answer or method can be combined with it.
+        logits, and the head fixes unseen ones. With ``invariant``, ``train`` holds samples that the
+        model gets right, and their changed copies are the complaints: they get the answers of their
+        originals, and traffic keeps its probabilities. No other set, answer or method can be
+        combined with it.
     spurious : str, or sequence of str or of sequences of sequences of str, optional
         Attributes that predictions must not depend on, by their names in an audit: ``word:film``,
         ``column:age>=40``, ``metadata:site=B``, ``image:brightness high``, ``layer:relu_2 #3 mean
@@ -279,14 +282,13 @@ def debias(
     settings = DebiasSettings.of(settings)
     if keep is not None:
         others = {
-            "validation": validation, "test": test, "spurious": spurious, "invariant": invariant,
-            "answers": answers, "attribute": attribute, "groups": groups, "metadata": metadata,
-            "ask": ask, "method": method,
+            "validation": validation, "test": test, "spurious": spurious, "answers": answers,
+            "attribute": attribute, "groups": groups, "metadata": metadata, "ask": ask, "method": method,
         }  # fmt: skip
         refuse_with_complaints([name for name in others if others[name] is not None], settings)
         return fix_complaints(
             model, train, keep, max_cost=max_cost, out=out, device=device, force=force,
-            settings=settings,
+            settings=settings, changes=changes_given(invariant),
         )  # fmt: skip
     order = Order.of(method, max_cost, out, device=device, force=force, settings=settings)
     on_findings, labels = _answers_given(answers, order.resume)

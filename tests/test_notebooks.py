@@ -14,11 +14,15 @@ FEWER = {
     "02_no_pytorch": ("N_DRAWS = 6", "N_DRAWS = 2"),
     "04_which_method_when": ("N_SEEDS = 5", "N_SEEDS = 2"),
 }
+NEEDS = {"08_file_types": "magika"}
+"""Packages that a notebook needs besides those of the tests."""
 
 
 @pytest.mark.more
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_runs(path, tmp_path, monkeypatch):
+    if path.stem in NEEDS:
+        pytest.importorskip(NEEDS[path.stem])
     monkeypatch.chdir(tmp_path)  # whatever it writes, it writes there
     for model in path.parent.glob("*.onnx"):
         shutil.copy(model, tmp_path)

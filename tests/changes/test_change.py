@@ -13,7 +13,15 @@ from ntkit.changes.change import bank_of
 from ntkit.changes.embedded import copies_to_store, embedded_copies
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImagePreprocessing, Samples, TextPreprocessing, Texts, read_samples
+from ntkit.extraction import (
+    ImagePreprocessing,
+    RawInputs,
+    Samples,
+    TextPreprocessing,
+    Texts,
+    read_samples,
+)
+from ntkit.samples.copies import sample_digests
 from ntkit.store import EmbeddingStore
 from tests import models
 from tests.texts import text_classifier, word_pieces
@@ -21,6 +29,17 @@ from tests.texts import text_classifier, word_pieces
 TEXTS = Samples(Texts(["a film", "a dog"], TextPreprocessing("tokenizer.json")), [0, 1])
 ROWS = Samples(np.array([[1.0, 2], [3, 4]], np.float32), np.array([0, 1]), columns=("age", "sex"))
 IMAGES = Samples(np.zeros((2, 3, 4, 4), np.float32), [0, 1])
+
+
+class Lazy:
+    """Samples that are made when they are read."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, rows):
+        return np.zeros((2, 3, 4))[rows]
+
 
 REFUSALS = [
     (lambda: change_named(3), "A change must be a text such as 'word:film|word:movie'"),
@@ -63,8 +82,13 @@ REFUSALS = [
     (lambda: change_named("case:lower").copies(Samples(ROWS.X, embedded=True)),
      "embeddings cannot be changed; pass the samples themselves"),
     (lambda: change_from(lambda t: 3, "f").copies(TEXTS), "made 3 of a text; return a text"),
-    (lambda: change_from(lambda t: t, "f").copies(Samples(np.zeros((2, 3, 4)))),
-     "cannot be applied to arrays; pass images, texts or columns"),
+    (lambda: change_from(lambda t: t[1:], "f").copies(Samples(np.zeros((2, 3, 4)))),
+     "made float64 of shape (2, 4) of an array of float64 of shape (3, 4); return the same shape"),
+    (lambda: change_from(lambda t: t + 0.5, "f").copies(Samples(np.zeros((2, 3, 4), np.int32))),
+     "made float64 of shape (3, 4) of an array of int32"),
+    (lambda: change_from(lambda t: t, "f").copies(Samples(Lazy())), "of the type Lazy; pass an"),
+    (lambda: RawInputs(b"bytes", len), "RawInputs needs a sequence of raw samples"),
+    (lambda: RawInputs([b"a", b"bc"], list)[:], "made inputs of the shapes [(1,), (2,)]"),
 ]  # fmt: skip
 
 
@@ -253,3 +277,57 @@ def test_ray_embeds_the_same_copies(ray, tmp_path, digits, name):
         for engine in ("local", "ray")
     )
     np.testing.assert_array_equal(one, two)
+
+
+def test_a_function_changes_arrays_of_any_shape_in_their_type():
+    X = np.arange(24, dtype=np.int32).reshape(3, 2, 4)
+    samples = Samples(X, np.arange(3))
+    swapped = change_from(lambda x, other: np.vstack([x[:1], other[1:]]), "second row", donor=True)
+    copies, at = swapped.copies(samples)
+    donors = swapped.donors(samples)
+    assert copies.X.dtype == np.int32
+    assert np.array_equal(copies.X[:, 0], X[at, 0])
+    assert np.array_equal(copies.X[:, 1], X[donors[at], 1])
+    assert np.array_equal(copies.y, at)
+    some = change_from(lambda x: x[::-1] if x[0, 0] else None, "turned")
+    assert some.copies(samples)[1].tolist() == [1, 2]
+    assert change_from(lambda x: x, "same").copies(samples)[0].X.shape == (0, 2, 4)
+    missing = Samples(np.full((2, 1, 3), np.nan))
+    assert len(change_from(lambda x: x, "same").copies(missing)[1]) == 0
+    made = change_from(lambda x: x.fill(7), "in place").copies(samples)
+    assert len(made[1]) == 0
+    assert X[0, 0, 0] == 0
+
+
+def test_a_function_changes_raw_samples_and_the_embedder_sees_them():
+    model = FrozenModel.load(marked_digits_model_path())
+    pixels = np.random.default_rng(0).integers(0, 255, (6, 20, 20), dtype=np.uint8)
+    raw = [image.tobytes() for image in pixels]
+
+    def decoded(data):
+        return np.frombuffer(data, np.uint8).reshape(1, 20, 20).astype(np.float32) / 255
+
+    X = RawInputs(raw, decoded)
+    samples = Samples(X, [0, 1] * 3)
+
+    def topped(data, donor):
+        return donor[:20] + data[20:] if data != raw[2] else None
+
+    copies, at = change_from(topped, "first line", donor=True).copies(samples)
+    assert 2 not in at
+    assert all(copies.X.raw[i][20:] == raw[row][20:] for i, row in enumerate(at))
+    embedder = OnnxEmbedder(model, device="cpu")
+    assert np.array_equal(embedder.transform(X), embedder.transform(X[:]))
+    made = embedded_copies(embedder, samples, change_from(topped, "first line", donor=True))
+    assert np.array_equal(made.Z, embedder.transform(copies.X[:]))
+    assert sample_digests(samples).tolist() == sample_digests(Samples(X[:])).tolist()
+    assert len(samples.take([4, 1]).X) == 2
+    assert samples.take([4, 1]).X.raw == [raw[4], raw[1]]
+
+
+def test_raw_samples_of_several_inputs():
+    X = RawInputs([3, 4], lambda n: {"a": np.full(2, n), "b": np.array([n])})
+    assert {name: part.tolist() for name, part in X[:].items()} == {
+        "a": [[3, 3], [4, 4]],
+        "b": [[3], [4]],
+    }

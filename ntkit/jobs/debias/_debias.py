@@ -283,7 +283,8 @@ def debias(
     if keep is not None:
         others = {
             "validation": validation, "test": test, "spurious": spurious, "answers": answers,
-            "attribute": attribute, "groups": groups, "metadata": metadata, "ask": ask, "method": method,
+            "attribute": attribute, "groups": groups, "metadata": metadata, "ask": ask,
+            "method": method,
         }  # fmt: skip
         refuse_with_complaints([name for name in others if others[name] is not None], settings)
         return fix_complaints(

@@ -6,10 +6,11 @@ import shlex
 import numpy as np
 import pytest
 
-from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias
+from ntkit import DebiasSettings, FrozenModel, OnnxEmbedder, debias, predict
+from ntkit.changes import change_from
 from ntkit.datasets import marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.extraction import ImagePreprocessing, Samples, read_samples
+from ntkit.extraction import ImagePreprocessing, RawInputs, Samples, read_samples
 from ntkit.jobs.debias import undo
 from ntkit.store import EmbeddingStore
 from tests.cases import done, ntkit, refused, write_images
@@ -306,3 +307,134 @@ def test_a_limit_that_is_too_wide_is_told(digits, asked):
     head, _, less = result.headline().partition("Allow less: --max-cost ")
     assert "so many answers change that as many complaints are fixed by chance" in head
     assert debias(MODEL, asked[0], keep=digits.X_train[:500], max_cost=float(less)).written
+
+
+TYPES, SIZE = 12, 48
+"""Kinds of files, each with letters of its own, and bytes that the model reads."""
+
+
+def files_like(n, kinds, seed):
+    """Files as bytes, and their kinds: most bytes are letters of the kind."""
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.resize(kinds, n))
+    letters = 2 * y[:, None] + rng.integers(2, size=(n, 80)) + 97
+    noise = rng.integers(97, 97 + 2 * TYPES, size=(n, 80))
+    data = np.where(rng.random((n, 80)) < 0.6, letters, noise).astype(np.uint8)
+    return [row.tobytes() for row in data], y
+
+
+def first_bytes(data):
+    """What the model reads of a file."""
+    tokens = np.full(SIZE, 256, np.int32)
+    tokens[: len(data)] = np.frombuffer(data[:SIZE], np.uint8)
+    return tokens
+
+
+def headed(data, donor):
+    """A file after a comment of half of what the model reads."""
+    return b"#" + donor[:23] + data if donor != data else None
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """A network over bytes that reads the first ones most, and a head for kinds of files."""
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(1)
+    table = np.zeros((257, 2 * TYPES), np.float32)
+    table[97 : 97 + 2 * TYPES] = np.eye(2 * TYPES)
+    place = np.stack([np.arange(SIZE) < 24, np.arange(SIZE) >= 24]).astype(np.float32) / 24
+    rows = Samples(RawInputs(*[files_like(2000, range(TYPES), 0)[0], first_bytes])).X[:]
+    Z = np.einsum("pl,nle->npe", place, table[rows]).reshape(len(rows), -1)
+    Z[:, 2 * TYPES :] *= 0.05  # training read the beginning
+    y = files_like(2000, range(TYPES), 0)[1]
+    head = LogisticRegression(C=10, max_iter=500).fit(Z, y)
+    W = head.coef_.copy()
+    W[:, 2 * TYPES :] += rng.normal(size=W[:, 2 * TYPES :].shape) * 0.01
+    model = parsed(
+        f"(int32[N, {SIZE}] bytes) => (float[N, {TYPES}] p) {{"
+        "hidden = Gather(table, bytes) parts = MatMul(place, hidden)"
+        "flat = Flatten<axis = 1>(parts) z = Relu(flat)"
+        "raw = MatMul(z, W) y = Add(raw, b) p = Softmax(y) }",
+        table=table, place=place * np.array([[1], [1]], np.float32), W=W.T, b=head.intercept_,
+    )  # fmt: skip
+    return FrozenModel.load(save(model, tmp_path_factory.mktemp("bytes") / "reader.onnx"))
+
+
+def parts_of(model, kinds, seed, n=400):
+    """Files that the model gets right, with its answers."""
+    files, y = files_like(n, kinds, seed)
+    X = RawInputs(files, first_bytes)
+    answers = model.head.predict(OnnxEmbedder(model, device="cpu").transform(X))
+    right = np.flatnonzero(answers == y)
+    return X.take(right), answers[right]
+
+
+HEADED = change_from(headed, "comment of 23 bytes", donor=True)
+
+
+def flip_rate(model, X, y, seed=3):
+    """Share of answers that a comment flips."""
+    copies, at = HEADED.copies(Samples(X, y), seed=seed)
+    embedder = OnnxEmbedder(model, device="cpu")
+    one, other = (model.head.predict(embedder.transform(each)) for each in (X, copies.X))
+    return float((one[at] != other).mean())
+
+
+def test_copies_get_the_answers_of_their_originals_and_kept_samples_keep_theirs(reader, tmp_path):
+    sources, others = range(6), range(6, TYPES - 1)
+    X, y = parts_of(reader, sources, 1)
+    kept = parts_of(reader, others, 2)[0]
+    result = debias(
+        reader, (X, y), keep=kept, invariant=HEADED, max_cost=0.03, device="cpu", out=tmp_path / "o"
+    )
+    assert result.written, str(result)
+    unseen, unseen_others = parts_of(reader, sources, 11), parts_of(reader, others, 12)
+    before, after = flip_rate(reader, *unseen), flip_rate(result.model, *unseen)
+    assert before > 0.2
+    assert after < before / 2
+    assert "comment of 23 bytes flips" in str(result)
+    ((name, old, new),) = result.repair.flip_rates
+    assert name == HEADED.name
+    assert abs(old - before) < 0.1
+    assert abs(new - after) < 0.1
+    for some, answers in (unseen, unseen_others):
+        written = predict(tmp_path / "o" / "debiased.onnx", some, device="cpu").labels
+        assert (written != answers).mean() < 0.06
+    record = json.loads((tmp_path / "o" / "result.json").read_text())
+    assert record["flip_rates"] == [{"name": name, "old": old, "new": new}]
+    # A class that no sample has hardly moves.
+    moved = np.abs(result.head.coef - reader.head.coef).max(axis=1)
+    assert moved[-1] < moved[:6].min()
+
+
+def test_a_change_that_flips_nothing_and_samples_that_cannot_be_changed_are_refused(reader):
+    X, y = parts_of(reader, range(6), 1)
+    kept = parts_of(reader, range(6, 11), 2)[0]
+    ends = change_from(lambda data: data + b"#", "a last byte")
+    with pytest.raises(InputError, match=r"flip 0 of .* and at least 5 flipped answers are needed"):
+        debias(reader, (X, y), keep=kept, invariant=ends, device="cpu")
+    Z = OnnxEmbedder(reader, device="cpu").transform(X)
+    with pytest.raises(InputError, match="embeddings cannot be changed"):
+        debias(reader, Samples(Z, y, embedded=True), keep=kept, invariant=ends, device="cpu")
+
+
+def test_a_head_that_no_last_layer_can_make_better_is_kept(reader):
+    X, y = parts_of(reader, range(6), 1)
+    kept = parts_of(reader, range(6, 11), 2)[0]
+    erased = change_from(lambda data, other: other, "another file", donor=True)
+    result = debias(reader, (X, y), keep=kept, invariant=erased, device="cpu")
+    assert not result.written
+    assert result.headline().startswith("Kept the original model")
+
+
+def test_the_command_changes_samples_and_keeps_traffic(digits, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    right = answers_of(digits.X_validation) == digits.y_validation
+    np.savez("right.npz", X=digits.X_validation[right], y=digits.y_validation[right])
+    options = ["right.npz", "--keep", "traffic.npz", "--invariant", "image:top left"]
+    lines = done(
+        "debias", MODEL, *options, "-o", "changed", "--device", "cpu", "--max-cost", "0.1"
+    )[0]
+    assert "image:top left flips" in lines
+    assert (folder / "changed" / "debiased.onnx").is_file()

@@ -45,6 +45,9 @@ class Tested:
     invariant: list[str] | None = o.of_method(
         "Input change to test as well: append:please, case:upper; repeatable.", "CHANGE"
     )
+    additions: str | None = o.of_method(
+        "Lines next to texts that must not flip predictions.", "FILE|neutral"
+    )
     no_changes: bool = o.switch("--no-changes", "Do not change any input.", o.METHOD)
 
 
@@ -144,6 +147,7 @@ def _of_tables(tables: o.PredictionOptions, data: Path, roles: TableRoles, tests
         "--unlabelled": tests.unlabelled,
         "--changes": tests.changes != MOST_CHANGES,
         "--invariant": tests.invariant,
+        "--additions": tests.additions,
     }
     for option, value in of_a_model.items():
         if value:
@@ -175,6 +179,7 @@ def _of_model(
         unlabelled=more,
         changes=tests.changes,
         invariant=tests.invariant,
+        additions=tests.additions,
         trust_inputs=tests.trust_inputs,
         alpha=tests.alpha,
         random_state=run.seed,

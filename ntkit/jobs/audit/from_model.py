@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import comb
 from typing import Any
 
@@ -43,6 +44,8 @@ from ntkit.jobs.audit.labels import (
     why_not,
 )
 from ntkit.jobs.audit.result import Audit, audited
+from ntkit.jobs.matching import outcomes_of
+from ntkit.metrics import Row
 from ntkit.metrics.class_order import class_order, order_notes
 from ntkit.model import FrozenModel
 from ntkit.model.frozen_model import (
@@ -181,6 +184,7 @@ def audit_model(
     preprocessing: ImagePreprocessing | TextPreprocessing | None = None,
     changes: int | None = MOST_CHANGES,
     invariant: Any = None,
+    additions: Any = None,
     trust_inputs: bool = False,
     device: str = "auto",
     batch_size: int | None = None,
@@ -232,6 +236,8 @@ def audit_model(
     invariant : str, Change or sequence of these, optional
         Changes to test as well, because they must not alter the right answer: ``append:please``,
         ``typos=2``. :func:`ntkit.changes.change_named` lists them.
+    additions : path-like, "neutral" or sequence of str, optional
+        Lines before or after a text, as in :func:`ntkit.check`: those that flip most predictions.
     trust_inputs : bool, default=False
         Continue with a note if the model is not better than guessing: never right on a class, or at
         chance because it predicts mostly one class. The same holds if its classes are evidently in
@@ -269,6 +275,11 @@ def audit_model(
     """
     model, most = loaded(model, label=label, any_scores=True), changes or 0
     user_changes = changes_given(invariant)
+    searched = None
+    if additions is not None:
+        from ntkit.jobs.additions import Additions
+
+        searched = Additions.of(additions)
     _check_options(model, feature_sets, alpha, cross_fit=cross_fit)
     how: dict[str, Any] = {"labels": "optional", "preprocessing": preprocessing}
     how |= {"every_label": True, "keep_unknown": True}
@@ -280,13 +291,14 @@ def audit_model(
             "metadata": metadata is not None,
             "feature_sets": feature_sets is not None,
         }
-        n_changes = most + len(user_changes)
+        n_changes = most + len(user_changes) + (searched is not None)
         _check_unlabelled(model, taken[0], n_changes, [n for n, v in of_labelled.items() if v])
     match = _matched(model, taken[0], cross_fit)
     notes, named = [*match.notes], model.classes_source == "given"  # by a person, in this order
-    if (most or user_changes) and model.scores is not None and model.scores.output is None:
+    asks = bool(most or user_changes or searched)
+    if asks and model.scores is not None and model.scores.output is None:
         notes.append("ntkit changed no inputs, because it compares scores, and the model has none.")
-        most, user_changes = 0, ()
+        most, user_changes, searched = 0, (), None
     options: dict[str, Any] = {"device": device, "batch_size": batch_size, "verbose": verbose}
     run = _run(match, *taken[1:], feature_sets, **options)
     notes += [*run.notes, *filter(None, [run.samples.shown_names[1]])]
@@ -299,7 +311,7 @@ def audit_model(
     if run.samples.y is None:
         result = _of_changes(run, alpha)
     elif run.has is not None:
-        if (most or user_changes) and model.label is None:
+        if asks and model.label is None:
             notes.append(_NO_CHANGES)
         audits = _of_labels(run, extra, notes, **asked)
         if model.label is None:
@@ -318,7 +330,12 @@ def audit_model(
         alpha=alpha,
         verbose=verbose,
     )
-    if run.samples.y is None and flips is None:
+    added = tuple[Row, ...]()
+    if searched is not None:
+        own = replace(match, model=run.scorer.frozen_model, samples=run.samples)
+        quiet = replace(run.scorer, verbose=False) if verbose else run.scorer
+        added = searched.measured(own, partial(_decided, embedder=quiet), shown=verbose)
+    if run.samples.y is None and flips is None and not added:
         raise InputError(
             f"{run.samples.called()}: there are no labels, and ntkit has no change for these "
             "samples. Add labels, or pass images, texts or a table of columns."
@@ -326,7 +343,14 @@ def audit_model(
     of_flips = [flips.note(), *range_notes(run.samples)] if flips else []
     of_flips += file_notes(user_changes) if user_changes else []
     notes = [*run.samples.reading_notes(), *notes, *result.notes, *of_flips]
-    return replace(result, changes=flips, notes=tuple(dict.fromkeys(notes)))
+    return replace(result, changes=flips, additions=added, notes=tuple(dict.fromkeys(notes)))
+
+
+def _decided(match: Match, embedder: OnnxEmbedder) -> tuple[Array, Array, Array]:
+    """Numbers of the predicted classes, twice, and the probabilities."""
+    parts = [*outcomes_of(match, embedder)]
+    index = np.concatenate([part.index for part in parts])
+    return index, index, np.concatenate([part.probabilities for part in parts])
 
 
 def _check_options(

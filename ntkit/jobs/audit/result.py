@@ -92,6 +92,9 @@ class Audit(InNotebook):
         Predictions of a class-balanced retrained last layer, and the findings that only it has.
     changes : ChangeFindings or None
         Changes of the input, the predictions they flip, and controls of the same size.
+    additions : tuple of Row
+        Lines before or after a text that flip most predictions, on samples that did not choose
+        them.
     labelled : bool
         Whether the samples have labels. If not, ntkit tests only changes, and the predicted
         classes take the place of the true ones.
@@ -128,6 +131,7 @@ class Audit(InNotebook):
     unlabelled: Unlabelled | None = None
     retraining: Audit | None = None
     changes: ChangeFindings | None = None
+    additions: tuple[Row, ...] = ()
     labelled: bool = True
     label: str | None = None
     repairable: bool = True
@@ -307,6 +311,10 @@ class Audit(InNotebook):
             counts = {f.name: self.unlabelled.counts(f.name) for f in self.findings}
             known = {n: {"having": c[0], "known": c[1]} for n, c in counts.items() if c is not None}
             unlabelled = {"samples": self.unlabelled.n_samples, "findings": known}
+        additions = [
+            {"name": r.name, "n": r.n, "flips": r.value, "flips_interval": r.interval}
+            for r in self.additions
+        ]
         findings = [finding.as_dict() for finding in self.findings]
         if self.inputs is not None:
             for each in findings:
@@ -336,6 +344,7 @@ class Audit(InNotebook):
             "findings": findings,
             "retraining": retraining and {n: retraining[n] for n in ("accuracy", "findings")},
             **(_NO_CHANGES if self.changes is None else self.changes.as_dict()),
+            **({"additions": additions} if additions else {}),
         }
 
     def to_json(self) -> str:
@@ -439,6 +448,12 @@ class Audit(InNotebook):
         if self.retraining and self.retraining.findings:
             named = listed(_short_names(self.retraining.findings), 3, " {} in all")
             lines.append(f"Only in the retrained last layer: {named}.")
+        if self.additions:
+            flips = [
+                f"{_readable(str(r.name))} ({with_interval(r.value, r.interval, r.n)} % of {r.n})"
+                for r in self.additions
+            ]
+            lines.append(f"Lines that flip most predictions: {', '.join(flips)}.")
         changes = self.changes.changes if self.changes is not None else ()
         if not self.labelled and changes:
             rows = [["change of the input", "flips in %", "control in %"]]
@@ -490,6 +505,12 @@ class Audit(InNotebook):
                 rows.append([_code(name), *_flips(each), p, margin])
             parts += ["Changes of the input that flip predictions", table(rows, "<>>>>")]
             parts += [_FLIPS, *_of_donors(changes)]
+        if self.additions:
+            rows = [["line before or after the texts", "samples", "flips"]]
+            for row in self.additions:
+                share = with_interval(row.value, row.interval, row.n)
+                rows.append([_code(_readable(str(row.name))), str(row.n), share])
+            parts += ["Lines that flip most predictions", table(rows, "<>>")]
         return "\n\n".join([*parts, *[_READ] * bool(self.all_findings)])
 
     def _first_findings(self) -> list[str]:

@@ -21,8 +21,8 @@ from ntkit.changes.change import change_named, changes_given, file_notes
 from ntkit.changes.images import range_notes
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, TextPreprocessing
+from ntkit.jobs.additions import Additions
 from ntkit.jobs.check import _samples as of_samples
-from ntkit.jobs.check._additions import Additions
 from ntkit.jobs.check._judge import check_limits
 from ntkit.jobs.check._limits import Limits, limits_of
 from ntkit.jobs.check._result import CheckResult

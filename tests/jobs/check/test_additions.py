@@ -1,5 +1,6 @@
 """Lines before or after texts: the worst are found on some samples and measured on others."""
 
+import json
 import re
 from itertools import pairwise
 
@@ -11,10 +12,13 @@ from skl2onnx.common.data_types import StringTensorType
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from typer.testing import CliRunner
 
 import ntkit
+from ntkit.cli._app import app
+from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.exceptions import InputError
-from ntkit.jobs.check._additions import NEUTRAL, PASSES
+from ntkit.jobs.additions import NEUTRAL, PASSES
 
 WORDS = [f"{a}{b}" for a in ("zor", "lin", "tam", "bek", "sul") for b in ("ab", "el", "im", "on")]
 
@@ -87,7 +91,7 @@ def test_lines_of_a_file_and_of_two_models(planted, tmp_path):
 
 @pytest.mark.parametrize("n", [1, 2, 3, 60, 170, 250])
 def test_passes_are_at_most_400_and_said(n):
-    from ntkit.jobs.check._additions import Additions
+    from ntkit.jobs.additions import Additions
 
     assert 1 + 2 * min(n, 85) <= Additions.of([f"w{i}" for i in range(n)]).n_passes <= PASSES
 
@@ -111,3 +115,44 @@ def test_only_texts_have_additions(digits):
 
     with pytest.raises(InputError, match="texts"):
         check(marked_digits_model_path(), (digits.X_test[:20], digits.y_test[:20]), ["please"])
+
+
+def test_an_audit_measures_the_lines_of_a_check(planted, tmp_path):
+    model, trigger, table = planted
+    lines = [f"{trigger} {trigger}", *WORDS]
+    audit = ntkit.audit_model(
+        model, table, additions=lines, changes=0, feature_sets=["word"], device="cpu"
+    )
+    checked = {each.name: each.value for each in check(model, table, lines).changes}
+    told = audit.as_dict()["additions"]
+    assert {each["name"]: each["flips"] for each in told} == checked
+    assert f"Lines that flip most predictions: {told[0]['name']} (" in str(audit)
+    assert "| `append:" in audit.summary(verbose=True) or "prepend:" in str(audit)
+
+
+def test_an_audit_without_labels_takes_additions_alone(planted, tmp_path):
+    model, trigger, table = planted
+    texts = pd.read_csv(table)["text"].tolist()
+    (tmp_path / "w.txt").write_text(f"{trigger} {trigger}\n{WORDS[0]}\n")
+    run = CliRunner().invoke
+    pd.DataFrame({"text": texts}).to_csv(tmp_path / "u.csv", index=False)
+    options = ["--changes", "0", "--additions", str(tmp_path / "w.txt"), "--device", "cpu"]
+    done = run(app, ["audit", str(model), str(tmp_path / "u.csv"), "-o", str(tmp_path / "out"),
+                     "--json", *options])  # fmt: skip
+    assert done.exit_code == 0, done.output
+    facts = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert facts["additions"][0]["name"].endswith(f"{trigger} {trigger}")
+    assert facts["additions"][0]["flips"] > 0.3
+    assert facts["additions"][0]["n"] == 250
+
+
+def test_an_audit_refuses_lines_without_texts_or_model(planted):
+    model, _, table = planted
+    with pytest.raises(InputError, match="0 different lines"):
+        ntkit.audit_model(model, table, additions=[], device="cpu")
+    digits = load_marked_digits()
+    data = digits.X_validation[:200], digits.y_validation[:200]
+    with pytest.raises(InputError, match="text"):
+        ntkit.audit_model(
+            marked_digits_model_path(), data, additions="neutral", changes=0, device="cpu"
+        )

@@ -16,6 +16,7 @@ from ntkit.changes import Change
 from ntkit.changes.change import change_named
 from ntkit.changes.texts import lines_of_file
 from ntkit.exceptions import InputError
+from ntkit.metrics import Row, compare
 from ntkit.samples.samples import Match
 
 PASSES = 400
@@ -82,6 +83,19 @@ class Additions:
             flips = _Flips(ranking, decide, bar.update)
             found = [*self._found(flips)]
         return found, rows
+
+    def measured(self, match: Match, decide: Decide, *, shown: bool) -> tuple[Row, ...]:
+        """Flips by the additions that flip most, of the samples that did not choose them."""
+        found, chose = self.search(match, decide, shown=shown)
+        before, rows = decide(match)[0], list[Row]()
+        for change in found:
+            copies, at = change.copies(match.samples)
+            kept = np.flatnonzero(~np.isin(at, chose))
+            if len(kept):
+                after = decide(replace(match, samples=copies.take(kept)))[0]
+                every = np.ones(len(kept), dtype=bool)
+                rows += compare([after == before[at[kept]]], [("change", change.name, every)])
+        return tuple(rows)
 
     def _found(self, flips: _Flips) -> Iterator[Change]:
         """The best additions of one line, of two and of three."""

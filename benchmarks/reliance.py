@@ -33,6 +33,7 @@ from sklearn.neural_network import MLPClassifier
 import ntkit
 from ntkit import FrozenModel, OnnxEmbedder
 from ntkit._key import touches_subject
+from ntkit.attributes.word_lists import plain_words
 from ntkit.changes import change_named
 from ntkit.changes.change import HARMLESS
 from ntkit.changes.images import NAMES
@@ -41,7 +42,7 @@ from ntkit.estimators import head_of
 from runner import Row, command_line, publish, record, recorded, table
 from text_changes import CASES, network, reviews
 
-BOUNDS = (0, 2, 5, 10, 20, 30)
+BOUNDS = (0, 5, 10, 15, 20, 25)
 """Limits of the rise in percentage points."""
 _TEXTS = {
     "append, prepend": ("append", "prepend"),
@@ -114,7 +115,7 @@ def texts(case: str, seed: int, folder: Path) -> tuple[Any, ...]:
     valid = part(order[3000:4500], 0.95, 0.5)
     repair = part(order[:3000], 0.95, 0.5)
     other, test = part(order[:3000], 0.5, 1.0), part(order[4500:6000], 0.5, 0.5)
-    counts = Counter(w for t in test[0] for w in {*t.lower().split()} if w.isalpha())
+    counts = Counter(w for t in test[0] for w in {*plain_words(t)})
     words = [f"word:{word}" for word, _ in counts.most_common(20)]
     change = CASES[names[0]][0].format(lines=folder / "lines.txt")
     changes = [*words, "case:lower", *HARMLESS]

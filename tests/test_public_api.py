@@ -15,7 +15,7 @@ import ntkit
 import ntkit.jobs
 
 # Packages whose names nobody outside types.
-INSIDE = {"cli", "graph", "inputs", "jobs", "jobs.attribute_reader", "jobs.audit"}
+INSIDE = {"cli", "graph", "inputs", "jobs", "jobs.additions", "jobs.attribute_reader", "jobs.audit"}
 INSIDE |= {
     "jobs.class_of_scores",
     "jobs.command_line",

@@ -2,8 +2,9 @@
 
     python benchmarks/file_types.py FIT JUDGE [--json FILE]
 
-Needs ``pip install magika``. Reads the functions of ``notebooks/08_file_types.ipynb``. Files of this machine and of FIT repair,
-those of JUDGE judge. A folder in FIT or JUDGE is an unpacked package.
+Needs ``pip install magika``. Reads the functions of ``notebooks/08_file_types.ipynb``.
+Files of this machine and of FIT repair, those of JUDGE judge.
+A folder in FIT or JUDGE is an unpacked package.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class AccuracyCost(ErrorChange):
         Upper 95 % bound of ``cost``.
     class_gain, class_gain_low : float
         Gain of mean class accuracy, and its lower 95 % bound. For a head balanced over attributes
-        it is the gain of the mean accuracy of the groups class × attribute.
+        it is the gain of the mean accuracy of the groups class × attribute, small ones among them.
     error_recovery : float
         Lower bound of ``fixed`` where only correct samples count that are as far from the boundary
         as the errors; NaN with too few errors.
@@ -167,11 +167,13 @@ def accuracy_cost_of(
     by_groups: bool = True,
     copies: tuple[Array, Array] | None = None,
     reported: Attribute | None = None,
+    averaged: Attribute | None = None,
 ) -> AccuracyCost:
     """Accuracy cost of predictions, compared with the logits of the original head."""
     # `copies` marks the changed copies that the new and the original head predict correctly.
     # `balanced` then holds the groups of the samples, followed by those of the copies. `reported`
-    # are these groups without copies where real samples alone tell the accuracy.
+    # are these groups without copies where real samples alone tell the accuracy. `averaged` are all
+    # groups, also those with too few samples to be the worst one: their mean is the gain.
     order = np.argsort(classes)
     y_index = order[np.searchsorted(classes, y, sorter=order)]
     before, right = margins(old_logits, y_index), pred == y
@@ -183,14 +185,18 @@ def accuracy_cost_of(
         judged = np.concatenate([right, copies[0]])
         judged_before = np.concatenate([right_before, copies[1]])
     (whole,) = compare((right, right_before), [("average", "average", np.arange(len(y)))])
-    there = np.unique(cells[cells >= 0]).tolist()
-    rows = compare((judged, judged_before), [("group", k, cells == k) for k in there])
-    class_gain = float(np.mean([row.change for row in rows]))
-    class_error = float(np.sqrt(sum(map(_squared_error, rows)))) / len(rows)
+    averaged = balanced if averaged is None else averaged
+    of_mean = cells if averaged is None else averaged.value
+    rows, every = (
+        compare((judged, judged_before), [("group", k, of == k) for k in np.unique(of[of >= 0])])
+        for of in (cells, of_mean)
+    )
+    class_gain = float(np.mean([row.change for row in every]))
+    class_error = float(np.sqrt(sum(map(_squared_error, every)))) / len(every)
     cost, named = -(whole.change or 0.0), dict[str, Any]()
     n_known, n_inferred = None, None
-    if balanced is not None and balanced.known is not None:
-        known = balanced.known[balanced.value >= 0]
+    if averaged is not None and averaged.known is not None:
+        known = averaged.known[averaged.value >= 0]
         n_known, n_inferred = int(known.sum()), int((~known).sum())
     reported = balanced if reported is None else reported
     if reported is not None:

@@ -119,7 +119,7 @@ def _interpolated(
 ) -> Choice:
     """Choose the interpolation of a candidate with the original head, by its accuracy cost."""
     clf, known = comparison.fitted[name], comparison.plan.known
-    groups, reported = comparison.groups_of(name)
+    groups, reported, _ = comparison.groups_of(name)
     # Only the classes, or groups that a shortcut helps, would judge a head that balances groups
     # with too few validation samples.
     unjudged = groups is not None and len(groups.names) <= len(comparison.classes)

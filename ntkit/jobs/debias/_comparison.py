@@ -385,7 +385,10 @@ class Comparison:
         # An interpolation would use suppressed neurons again. So there is none for a candidate
         # with a mask.
         validation, old, known = self.validation, self.original, self.plan.known
-        masked, (groups, reported) = bool(n_suppressed(self.fitted[name])), self.groups_of(name)
+        masked, (groups, reported, averaged) = (
+            bool(n_suppressed(self.fitted[name])),
+            self.groups_of(name),
+        )
         if masked and share not in (None, 1):
             raise InputError(
                 f"{name} suppresses neurons, which an interpolation would use again; leave "
@@ -405,23 +408,26 @@ class Comparison:
                 by_groups=known is None or known.is_read,
                 copies=of_copies if self.judges_by_change(name) else None,
                 reported=reported,
+                averaged=averaged,
             )
             named = self.scorecard.first_number(pred == y, of_copies)
             costs.append(replace(cost, named=named))
         return tuple(costs)
 
-    def groups_of(self, name: str) -> tuple[Attribute | None, Attribute | None]:
-        """Validation groups that a rated candidate is balanced over, and those to report."""
+    def groups_of(self, name: str) -> tuple[Attribute | None, ...]:
+        """Validation groups that judge a rated candidate, those to report, and all to average."""
         # Copies are reported only where too few validation samples are in a group.
         if self.judges_by_change(name):
-            return self.judge.groups, self.judge.reported
-        groups, known, named = None, self.plan.known, self.plan.said.read
+            return self.judge.groups, self.judge.reported, self.judge.averaged
+        groups, averaged, known, named = None, None, self.plan.known, self.plan.said.read
         if known is not None and self.rows_of[name] is FittedOn.LABELS:
             groups = known.judging()
+            averaged = None if groups is None else known.judging(None)
         elif getattr(self.fitted[name], "values_", None) is not None and named:
             first, *others = (each.take(self.pool.of_validation) for each in named)
             groups = first.crossed(self.validation.y, *others, fewest=FEWEST)
-        return groups, groups
+            averaged = first.crossed(self.validation.y, *others)
+        return groups, groups, averaged
 
     def estimated_groups(self, rows: slice) -> list[Attribute]:
         """What readers of changed copies tell of the samples of a set, cross-fitted."""

@@ -73,9 +73,11 @@ class Judge:
 
     # `groups` has a value for each row of the set, then for each of `copies`. `keys` (G, 2) holds
     # the class of each group, and its change: 0 for originals, -1 for a class as a whole. `small`
-    # marks rows of groups with too few real samples to judge without copies.
+    # marks rows of groups with too few real samples to judge without copies. `averaged` are the
+    # groups with those that have too few samples and copies to be the worst one.
 
     groups: Attribute
+    averaged: Attribute
     keys: Array
     copies: CopiesOf
     small: Array
@@ -178,8 +180,10 @@ def judge_of(
             of_kept.append([k, -1])
     title = " and ".join([each.name for each in names] or titles)
     groups = Attribute(title, value, tuple(kept_names), "copies")
+    every = np.concatenate([of_rows, np.where(judging, of_copies, -1)])
+    averaged = Attribute(title, every, tuple(called), "copies")
     of_groups = np.array(of_kept, dtype=int).reshape(-1, 2)
-    return Judge(groups, of_groups, copies, small, tuple(used), grouped)
+    return Judge(groups, averaged, of_groups, copies, small, tuple(used), grouped)
 
 
 def _keys_of_groups(of_class: Array, values: Array | None, copies: CopiesOf) -> tuple[Array, Array]:

@@ -345,14 +345,14 @@ class CompletedGroups:
         n_groups = len({*self.pool.y.tolist()}) * len(self.attribute.names) * self.partly.crossed
         return with_rest(groups, self.pool.y, n_groups)
 
-    def judging(self) -> Attribute | None:
+    def judging(self, fewest: int | None = FEWEST) -> Attribute | None:
         """Groups of the validation samples that judge a head; None with too few labels."""
         # If ntkit cannot infer groups, only labelled samples have one. Often a person labelled them
         # because the model errs there, so the accuracy cost is measured on all samples.
         y = self.pool.validation.y
         attribute = self.attribute.where(self.n_alike >= FEWEST_KNOWN)
         attribute = attribute.take(self.pool.of_validation)
-        groups = attribute.crossed(y, fewest=FEWEST).where(attribute.value >= 0)
+        groups = attribute.crossed(y, fewest=fewest).where(attribute.value >= 0)
         return groups if len(groups.names) > len(np.unique(y)) else None
 
     @cached_property

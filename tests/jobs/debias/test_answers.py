@@ -596,7 +596,7 @@ def test_a_group_that_rests_on_one_answer_judges_nothing():
     said[:2] = 1 - Y[:2]
     made, name, _ = fitted(said)
     assert made.plan.known.is_read
-    assert made.groups_of(name) == (None, None)
+    assert made.groups_of(name) == (None, None, None)
     few = "These groups have too few labels to judge a head: 0 × 1 (1), 1 × 0 (1)."
     assert few in made.plan.known.source_note()
     assert not any(cost.by_groups for cost in made.costs_of(name))

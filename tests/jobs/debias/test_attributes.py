@@ -170,6 +170,24 @@ def test_what_is_given_goes_before_the_tables_own_columns(files):
     assert (*other["site"][:2], other.keys()) == ("C", "C", {"text", "site", "age"})
 
 
+def test_the_mean_of_the_groups_counts_small_groups(tmp_path):
+    """The mean in line 3 counts a group of four validation samples, as the first number does."""
+    # The first number weighs groups by shares of values, which here are nearly equal.
+    model = write_model_of_rows(tmp_path / "model.onnx")
+    sets, site = [], []
+    for seed, fewest in ((0, 800), (1, 4)):
+        X, y, mark = rows(seed, 800)
+        rare = np.flatnonzero((y == 1) & (mark == 0))
+        kept = np.setdiff1d(np.arange(len(y)), rare[fewest:])
+        sets.append((X[kept], y[kept]))
+        site += np.array(["A", "B"])[mark[kept]].tolist()
+    result = debias(model, *sets, spurious="metadata:site=B", metadata={"site": site}, **QUICK)
+    new, old = result.accuracy_cost, result.accuracy_costs[0]
+    assert old.class_gain == 0
+    assert new.class_gain == pytest.approx(new.named - old.named, abs=0.02)
+    assert f"mean of the groups {100 * new.class_gain:+.1f}" in result.summary()
+
+
 @pytest.mark.more
 def test_columns_of_a_table_of_numbers(tmp_path):
     """Input columns of the model, and other columns; labels, groups, predictions are neither."""

@@ -422,11 +422,11 @@ class Comparison:
         groups, averaged, known, named = None, None, self.plan.known, self.plan.said.read
         if known is not None and self.rows_of[name] is FittedOn.LABELS:
             groups = known.judging()
-            averaged = None if groups is None else known.judging(None)
+            averaged = None if groups is None else known.judging(1)
         elif getattr(self.fitted[name], "values_", None) is not None and named:
             first, *others = (each.take(self.pool.of_validation) for each in named)
             groups = first.crossed(self.validation.y, *others, fewest=FEWEST)
-            averaged = first.crossed(self.validation.y, *others)
+            averaged = first.crossed(self.validation.y, *others, fewest=1)
         return groups, groups, averaged
 
     def estimated_groups(self, rows: slice) -> list[Attribute]:

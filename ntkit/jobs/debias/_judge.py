@@ -181,7 +181,12 @@ def judge_of(
     title = " and ".join([each.name for each in names] or titles)
     groups = Attribute(title, value, tuple(kept_names), "copies")
     every = np.concatenate([of_rows, np.where(judging, of_copies, -1)])
-    averaged = Attribute(title, every, tuple(called), "copies")
+    in_every = {*np.append(of_class, of_class[copies.of])[every >= 0].tolist()}
+    for k in range(len(classes)):  # as above
+        if k not in in_every:
+            every[:n][of_class == k] = len(called) + k
+    all_names = (*called, *map(group_name, classes.tolist()))
+    averaged = Attribute(title, every, all_names, "copies")
     of_groups = np.array(of_kept, dtype=int).reshape(-1, 2)
     return Judge(groups, averaged, of_groups, copies, small, tuple(used), grouped)
 

@@ -345,7 +345,7 @@ class CompletedGroups:
         n_groups = len({*self.pool.y.tolist()}) * len(self.attribute.names) * self.partly.crossed
         return with_rest(groups, self.pool.y, n_groups)
 
-    def judging(self, fewest: int | None = FEWEST) -> Attribute | None:
+    def judging(self, fewest: int = FEWEST) -> Attribute | None:
         """Groups of the validation samples that judge a head; None with too few labels."""
         # If ntkit cannot infer groups, only labelled samples have one. Often a person labelled them
         # because the model errs there, so the accuracy cost is measured on all samples.

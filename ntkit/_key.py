@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import chain
@@ -146,6 +146,14 @@ def values_in(name: str) -> tuple[str, ...]:
             f"values: 'not {had}=VALUE'."
         )
     return (had,)
+
+
+def value_name(names: Sequence[str]) -> str:
+    """Name of a value: the first of its names, with the others that are values of its column."""
+    first, *others = map(Key.of, names)
+    apart = first.kind in OF_A_TABLE and first.sign == "="
+    same = [str(k) for k in others if apart and (k.origin, k.sign) == (first.origin, "=")]
+    return " or ".join([names[0], *same])
 
 
 def group_name(*parts: Any) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from ntkit import _text
 from ntkit._checks import check_labels, check_weight, known_labels
-from ntkit._key import OF_A_LAYER, Key, group_name, lacking, names_apart
+from ntkit._key import OF_A_LAYER, Key, group_name, lacking, names_apart, value_name
 from ntkit._shown import frame_of
 from ntkit._text import counted, interval, percent
 from ntkit._types import Array
@@ -134,11 +134,12 @@ class Attribute:
             values = np.stack([read(name) for name in of_value], axis=1)
             has = (values == 1).any(axis=1)
             having.append(np.where(has | (values >= 0).all(axis=1), has, -1))
-        first = tuple(of_value[0] for of_value in names)
+        first = tuple(map(value_name, names))
         kind = Key.of(first[0]).kind
         source = "layer" if kind in OF_A_LAYER else kind
         if len(names) == 1:
-            return cls(first[0], having[0].astype(np.int64), (lacking(first[0]), *first), source)
+            rest = lacking(first[0]) if first[0] == names[0][0] else f"not ({first[0]})"
+            return cls(first[0], having[0].astype(np.int64), (rest, *first), source)
         has = np.stack(having, axis=1) == 1
         for one, other in chain.from_iterable(product(*pair) for pair in combinations(names, 2)):
             of_one = Key.of(one).origin == Key.of(other).origin

@@ -720,11 +720,6 @@ class Findings:
         """Findings without the weaker ones of inferred kinds."""
         return self.findings[: len(self.findings) - sum(self.n_left_out.values())]
 
-    @property
-    def value_names(self) -> tuple[tuple[str, ...], ...]:
-        """For each family, the attribute that names each value, from 1 on."""
-        return tuple(tuple(side[0] for side in one.values) for one in self.findings)
-
 
 def rankings_of(problems: Sequence[Problem]) -> list[Ranking]:
     """Test the attributes of several problems, with one correction for all tests."""

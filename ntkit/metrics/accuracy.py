@@ -31,7 +31,7 @@ from ntkit.exceptions import InputError
 from ntkit.metrics.bounds import least_drop_bounds, likely_drop
 from ntkit.metrics.rows import Kind, Row, Summary, compare
 
-_NO_GROUPS = "No group labels were given: the worst group is the worst class."
+_NO_GROUPS = "This table has no groups: the worst class takes the place of the worst group."
 
 _COLUMNS: dict[str, type] = {"kind": str, "name": object, "worst": object, "samples": int}
 _COLUMNS |= dict.fromkeys(("accuracy", "low", "high", "before", "before_low", "before_high"), float)
@@ -431,7 +431,8 @@ def _report(
         if not any(row.n for row in by_group):
             raise InputError("No sample of positive weight is in any group; check groups.")
         summaries.append(_worst("worst group", by_group, confidence))
-        n = int((counted > 0).sum()) - unknown
+        inside = np.unique(np.concatenate([each[2] for each in of_groups]))
+        n = int((counted[inside] > 0).sum())
         summaries.append(_mean("mean of groups", n, by_group, of_groups, counted))
     return GroupReport((*rows, *summaries), confidence, groups is not None, unknown)
 

@@ -133,6 +133,7 @@ def test_overlapping_groups_in_a_report():
     assert report.worst_group.value == worst
     assert report.summary("mean of groups").value == adjusted_accuracy(y, after, groups=members)
     assert [row.n for row in report.rows if row.kind == "group"] == members.sum(0).tolist()
+    assert report.summary("mean of groups").n == members.any(axis=1).sum() < len(y)
     twice = group_report(y, after, groups=members[:, [0, 0]], y_pred_before=before)
     one = group_report(y, after, groups=members[:, [0]], y_pred_before=before)
     # The same group twice is no more certain than once.
@@ -180,7 +181,7 @@ def test_without_groups_the_worst_class_stands_in_and_it_says_so():
     assert report.worst_group.which == "cat"
     assert not report.grouped
     assert report.as_dict()["worst_group_is"] == "worst class"
-    assert report.table().endswith("the worst group is the worst class.")
+    assert report.table().endswith("the worst class takes the place of the worst group.")
     assert "no group labels" in repr(report)
     assert "before" not in report.table()
     with pytest.raises(InputError, match="no summary 'worst group'; use one of average, worst c"):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._doc import documented
-from ntkit._key import Key, lacking
+from ntkit._key import Key, lacking, value_name
 from ntkit._labels import listed as listed_labels
 from ntkit._shown import InNotebook, NotebookView, ShownTable, bar_of, ends, frame_of
 from ntkit._text import (
@@ -295,7 +295,7 @@ class Audit(InNotebook):
         family = self._family(name)
         if family is not None:
             findings, place = family
-            names = findings.value_names[place]
+            names = [*map(value_name, findings.findings[place].values)]
             rest = "other" if len(names) > 1 else lacking(names[0])
             return np.asarray([rest, *names, None], dtype=object)[findings.values[:, place]]
         return np.asarray([lacking(name), name, None], dtype=object)[self.values(name)]
@@ -674,7 +674,7 @@ def _signed(finding: Finding) -> str:
 
 def _against(finding: Finding) -> str:
     """The second value of a finding's groups, if they have one."""
-    return f" against {finding.values[1][0]}" if len(finding.values) > 1 else ""
+    return f" against {value_name(finding.values[1])}" if len(finding.values) > 1 else ""
 
 
 def _short_names(findings: Sequence[Finding]) -> list[str]:

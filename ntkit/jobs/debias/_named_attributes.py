@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ntkit._checks import known_labels
-from ntkit._key import Key, values_in
+from ntkit._key import Key, value_name, values_in
 from ntkit._labels import meant_instead, none_if_unknown
 from ntkit._types import Array
 from ntkit.attributes import Attribute
@@ -168,7 +168,7 @@ def _readable(
         names = tuple(filter(None, names))
         readable += [names] if names else []
         if problem is not None and names:
-            title = " against ".join(of_value[0] for of_value in names)
+            title = " against ".join(map(value_name, names))
             notes.append(
                 f"ntkit uses {title} instead of {first}, which the answer lists as "
                 "correlated with it."

@@ -333,8 +333,10 @@ class DebiasResult(Judgement):
         if "worst_group" in keys:
             keys.pop("worst_named", None)
         elif "worst_named" in keys:
-            of = "samples and copies" if self.reports_copies else "validation"
-            keys["worst_named"] = f"worst group, {of}"
+            large = f"worst group of ≥ {FEWEST}, validation"
+            keys["worst_named"] = (
+                "worst group, samples and copies" if self.reports_copies else large
+            )
         judge = [*keys][-1]
         controls = [
             c

@@ -39,7 +39,7 @@ def test_a_duplicate_is_family_and_its_opposite_the_other_side():
     assert one.same == ("word:31",)
     assert one.opposed == ("word:32",)
     assert (found.values[:, 0] == np.where(values[:, 0], 1, 2)).all()
-    assert found.value_names == (("word:0", "word:32"),)
+    assert [value[0] for value in found.findings[0].values] == ["word:0", "word:32"]
 
 
 def test_a_colour_for_each_class_is_one_family():
@@ -53,7 +53,7 @@ def test_a_colour_for_each_class_is_one_family():
     )
     (one,) = found.findings
     assert len(one.opposed) == 3
-    sides = np.array(found.value_names[0])[found.values[:, 0] - 1]
+    sides = np.array([value[0] for value in found.findings[0].values])[found.values[:, 0] - 1]
     assert (sides == np.char.add("column:colour=", np.array(list("rgby"))[colour])).all()
 
 

@@ -10,7 +10,7 @@ import pytest
 import ntkit
 from ntkit._key import Key
 from ntkit._text import counted
-from ntkit.attributes import words
+from ntkit.attributes import Attribute, words
 from ntkit.attributes.image_statistics import OF_COLOUR, image_statistics, measured
 from ntkit.attributes.named import attribute_named
 from ntkit.exceptions import InputError
@@ -340,6 +340,29 @@ def test_opposite_categories_are_two_values():
     found = ntkit.audit(Y, PRED, table={"site": site})
     assert {*found.findings[0].values} == {("column:site=B",), ("column:site=A",)}
     assert " against column:site=" in str(found)
+
+
+def test_a_value_of_several_categories_names_all_of_them():
+    """Groups of B against A and C are not called B against one of them."""
+    rng, n = np.random.default_rng(0), 1500
+    y = rng.integers(0, 2, n)
+    of_class = np.where(y == 1, "B", rng.choice(["A", "C"], n))
+    site = np.where(rng.random(n) < 0.85, of_class, rng.choice(["A", "B", "C"], n))
+    pred = np.where(rng.random(n) < 0.6, site == "B", y).astype(int)
+    found = ntkit.audit(y, pred, table={"site": site})
+    several = {"column:site=A", "column:site=C"}
+    (value,) = (each for each in found.findings[0].values if len(each) > 1)
+    title, others = " or ".join(value), np.isin(site, ["A", "C"])
+    assert {*value} == several
+    assert f"column:site=B against {title}" in found.table()
+    assert " against " not in str(found)  # too long for a terminal
+    groups = found.groups(found.findings[0].name)
+    assert {group.partition(" × ")[2] for group in groups[others]} == {title}
+    answer = found.answers("column:site=B").answers[0]
+    made = Attribute.from_names(answer.values, found.values)
+    assert {*made.labels[others]} == {title}
+    assert {*made.labels[~others]} == {"column:site=B"}
+    assert Attribute.from_names([value], found.values).names == (f"not ({title})", title)
 
 
 @pytest.mark.parametrize("form", ["index", "id", "file_name"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -381,6 +382,8 @@ def model_card(report: Report, usage: Usage) -> str:
     # The front matter has no licence, language or name of a data set, which ntkit does not know.
     accuracies = report.shown.accuracies()
     answer = report.answer or _of_two_models(accuracies, report.label)
+    rows = [*accuracies.rows, *chain.from_iterable(each.rows for each in answer.groups)]
+    parts = {(row.kind, str(row.name)): row for row in rows if row.kind != "summary" and row.n}
     return rendered(
         "card.md.jinja",
         report=report,
@@ -391,8 +394,8 @@ def model_card(report: Report, usage: Usage) -> str:
         grouped=accuracies.grouped,
         worse=[
             f"{row.kind} {markdown(row.name)} ({100 * _change(row):+.1f} points)"
-            for row in accuracies.rows
-            if row.kind != "summary" and row.change_interval and row.change_interval[1] < 0
+            for row in parts.values()
+            if row.change_interval and row.change_interval[1] < 0
         ],
     )
 

@@ -278,6 +278,20 @@ def test_a_card_begins_with_the_answer():
     assert len([token for token in tokens if token.type == "table_open"]) == 2
 
 
+@pytest.mark.parametrize("lost", [True, False])
+def test_the_limits_of_a_card_know_the_named_groups(lost):
+    """A named group of the first table that surely loses is listed under *Limits*."""
+    row = Row("group", "cat × not bright", 100, 70, lost=30 * lost, gained=0).with_intervals()
+    report = answered(groups=False, n=60)
+    answer = replace(report.answer, groups=[Groups("Class × bright", [row])])
+    shown = replace(report.shown, after=report.shown.before)
+    card = model_card(replace(report, answer=answer, shown=shown), Usage({}, "print()"))
+    limits = card.partition("## Limits")[2].splitlines()[2]
+    said = "Significantly worse than the original: group cat × not bright (-30.0 points)."
+    none = "No class or group is significantly worse than with the original."
+    assert limits.startswith(said if lost else none)
+
+
 EVIL = ["<script>alert(1)</script>", "a|b `c` [x](https://evil.example) *d*{}# e ``` &lt; _f_ $g$"]
 
 

@@ -53,7 +53,7 @@ class Rates:
 
 _KEYS = o.KEYS | {
     *("label", "classes", "embedding", "text_column", "label_column", "columns", "id_column"),
-    *("device", "quiet", "threshold", "over", "alpha"),
+    *("device", "quiet", "threshold", "alpha"),
 }
 
 
@@ -84,8 +84,8 @@ class LimitOptions:
         "Lines next to texts that must not flip predictions.",
         "FILE|neutral",
     )
-    over: str | None = o.of_limits(
-        "Where drops are limited: average, class, group, slice.", "A,B,…"
+    new_reliance: bool = o.switch(
+        "--new-reliance", "Report changes that flip more predictions of NEW.", o.LIMITS
     )
     threshold: str | None = o.of_limits(
         "Probability above which the positive class is predicted.", "NUMBER[,NEW]"
@@ -115,9 +115,8 @@ class LimitOptions:
             "worst_group",
         )
         alike += ("max_flip_rate", "alpha", "min_samples")
-        over = None if self.over is None else tuple(o.names(self.over) or ())
         said = {name: getattr(self, name) for name in alike} | self.rates.limits
-        return limits_with(base, over=over, **said)
+        return limits_with(base, **said)
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,8 @@ def command(
     With --invariant, changed samples must not flip predictions more often than --max-flip-rate.
     With two models, they must not flip NEW's predictions more often than OLD's.
     With --additions, ntkit finds the lines that flip most predictions of NEW before or after texts.
-    A part of the samples chooses them, and the others measure them.
+    A part of the samples chooses them, and the others measure them. --new-reliance reports, without
+    a limit, which parts of the inputs change predictions of NEW more often than of OLD.
 
     With --report ntkit writes a page: which samples gain, which lose, and which neurons matter.
     The two models may differ only in their head. Of tables of predictions the page has no neurons.
@@ -215,9 +215,10 @@ def command(
     o.tell_notes(notes)
     if tables.predictions is not None:
         data = [*paths, tables.predictions][0]
-        for option in ("invariant", "additions"):
+        for option in ("invariant", "additions", "new_reliance"):
             if getattr(limit_options, option):
-                raise InputError(f"--{option} needs a model; drop it, or drop --predictions.")
+                named = option.replace("_", "-")
+                raise InputError(f"--{named} needs a model; drop it, or drop --predictions.")
         if data_options.columns is not None:
             raise InputError("--columns needs a model; drop it, or drop --predictions.")
         roles = tables.roles(data_options, model_options)
@@ -310,7 +311,7 @@ def _of_models(
     from ntkit.jobs.report import write_report
 
     held_to = None
-    if len(matches) == 2 and not (asked.limits or limits.stated or asked.over):
+    if len(matches) == 2 and not (asked.limits or limits.stated):
         limits, held_to = _those_of_repair(limits, asked, matches, paths[1])
     metadata, key = beside
     embedders: list[OnnxEmbedder] = []
@@ -319,6 +320,7 @@ def _of_models(
         limits=limits,
         invariant=asked.invariant or (),
         additions=asked.additions,
+        new_reliance=asked.new_reliance,
         metadata=metadata,
         key=key,
         embedders=embedders,

@@ -243,7 +243,8 @@ def test_the_old_file_outside_its_folder_reads_images_like_the_new_one(user, tmp
     steps = {"image_mean": [0.3], "image_std": [0.5], "do_resize": False, "rescale_factor": 1 / 255}
     config = {"do_normalize": True, "do_rescale": True, **steps}
     (folder / "preprocessor_config.json").write_text(json.dumps(config))
-    options = ("--max-drop", "2", "--over", "average", "--classes", ",".join(CLASSES), *DEVICE)
+    (limits := tmp_path / "limits.toml").write_text('max_drop = 2\nover = ["average"]\n')
+    options = ("--limits", limits, "--classes", ",".join(CLASSES), *DEVICE)
     pair = (tmp_path / "old.onnx", folder / "model.onnx")
     _, out, err = ntkit("check", *pair, user / "test", *options, "--json")
     (average, *_), notes = (json.loads(out)[key] for key in ("rows", "notes"))
@@ -253,7 +254,7 @@ def test_the_old_file_outside_its_folder_reads_images_like_the_new_one(user, tmp
     _, turned, _ = ntkit("check", *pair[::-1], user / "test", *options, "--json")
     assert any("No file of old.onnx names its prep" in note for note in json.loads(turned)["notes"])
     assert json.loads(turned)["rows"][0]["accuracy"] == average["accuracy"]
-    _, own, _ = ntkit("check", folder / "model.onnx", user / "test", "--average", "2", *options[4:],
+    _, own, _ = ntkit("check", folder / "model.onnx", user / "test", "--average", "2", *options[2:],
                       "--json")  # fmt: skip
     assert json.loads(own)["rows"][0]["accuracy"] == average["accuracy"]
 

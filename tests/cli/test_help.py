@@ -15,7 +15,6 @@ from ntkit.cli._help import FIRST, PANELS, as_shown, by_panel
 from ntkit.estimators import LABEL_FREE
 from ntkit.jobs.attribute_reader import FEATURE_SETS
 from ntkit.jobs.audit.changes import MOST_CHANGES
-from ntkit.jobs.check import KINDS
 from ntkit.jobs.debias import MAX_COST
 from ntkit.jobs.debias._complaints import LIMIT
 
@@ -81,8 +80,6 @@ def test_help_names_what_the_code_has():
     assert defaults["changes"] == MOST_CHANGES
     assert f"Feature sets: {', '.join(FEATURE_SETS)}." in COMMANDS["audit"].help
     assert f"Methods: {', '.join(LABEL_FREE)}." in COMMANDS["fit"].help
-    (over,) = (p for p in COMMANDS["check"].params if p.name == "over")
-    assert over.help.endswith(f"{', '.join(KINDS)}.")
 
 
 @pytest.mark.parametrize(

@@ -862,9 +862,11 @@ def test_a_number_and_classes_do_not_mix_in_limits_of_a_column_and_a_value(tmp_p
 def test_an_option_says_which_limit_of_the_file_it_replaces(tmp_path):
     group = {"group": np.array(["g1", "g2"])[(OLD == Y) & (NEW != Y) | (np.arange(N) % 9 == 0) * 1]}
     new = write_csv(tmp_path / "d.csv", DATA | group | {"prediction": NEW, "old": OLD})
-    (limits := tmp_path / "l.toml").write_text("[groups]\nmax_drop = 95\n")
+    (limits := tmp_path / "l.toml").write_text(
+        'over = ["average", "group"]\n[groups]\nmax_drop = 95\n'
+    )
     options = ("--predictions", new, "--before", new, "--prediction-column", "prediction,old")
-    options = ("check", *options, "--over", "average,group", "--limits", limits)
+    options = ("check", *options, "--limits", limits)
     assert ntkit(*options)[0] == 0
     code, _, err = ntkit(*options, "--max-drop", 12)
     assert code == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
@@ -14,12 +15,12 @@ from tqdm import tqdm
 
 from ntkit._key import Key, conditions_in, parts_of_change, touches_subject
 from ntkit._process import progress_bar
-from ntkit._text import counted, listed, plain
+from ntkit._text import counted, listed, percent, plain
 from ntkit._types import Array
 from ntkit.attributes import words
 from ntkit.attributes.findings import Finding
 from ntkit.attributes.image_statistics import CHANGES
-from ntkit.attributes.word_lists import comparable
+from ntkit.attributes.word_lists import comparable, plain_words
 from ntkit.changes import Change, change_named
 from ntkit.changes.change import HARMLESS, as_seen, bank_of, control_of
 from ntkit.changes.images import has_black_and_white
@@ -29,6 +30,7 @@ from ntkit.head import LinearHead
 from ntkit.jobs.audit.donor_effect import DonorEffect, donor_effect
 from ntkit.metrics import Row, compare
 from ntkit.metrics.bounds import holm
+from ntkit.metrics.rows import Outcome, Verdict
 from ntkit.samples.looks import Inputs
 from ntkit.samples.samples import Samples
 
@@ -42,6 +44,7 @@ _FIRST_SHARE = 0.6  # largest share of the budget for the first half
 _FIRST_LEAST, _FIRST_MOST = 20, 100  # copies of every change, and of the strongest changes
 _RANKED = 10  # a mean of fewer copies is too uncertain to rank by
 _MOST_WORDS = 160
+_PANEL_WORDS = 20
 _POPULATION = 40_000  # samples that copies and their donors are drawn from
 _FOR_SCALE = 20_000  # embeddings for the standard deviations of neurons
 _EXAMPLES = 3
@@ -219,6 +222,46 @@ def changes_for(samples: Samples, findings: Sequence[Finding]) -> list[Change]:
     if any(map(has_markup, texts)):
         changes.insert(0, change_named("markup"))
     return list({change.name: change for change in changes}.values())
+
+
+def panel_of(samples: Samples) -> list[Change]:
+    """Changes to compare two models by; of texts the most frequent words, mark-up and case."""
+    texts = samples.looks().texts
+    if texts is None:
+        return bank_of(samples)
+    counts = Counter(w for text in texts for w in {*plain_words(text)})
+    frequent = [word for word, n in counts.most_common(_PANEL_WORDS)]
+    others = [change_named(name) for name in ("markup", "case:lower")]
+    return [*bank_of(samples, frequent), *others]
+
+
+RISES = "more_flips"
+"""Limit of a flip rate: not significantly more than under the old head."""
+
+
+def with_rises(rates: Sequence[Row]) -> tuple[Row, ...]:
+    """Flip rates under two models with a verdict: a significant rise fails (Holm's correction)."""
+    corrected = holm(np.array([rate.p_value for rate in rates]), len(rates)).tolist()
+    level = 1 - _LEVEL
+    found = list[Row]()
+    for rate, p in zip(rates, corrected, strict=True):
+        bounds = rate.drop_bounds(upper_level=level, lower_level=level)
+        outcome: Outcome = "fail" if p <= level else "pass"
+        rise = Verdict(RISES, 0.0, -(rate.change or 0.0), bounds, outcome, rate.n)
+        found.append(replace(rate, verdicts=(rise,)))
+    return tuple(found)
+
+
+def risen_in_words(rates: Sequence[Row], most: int = 3) -> str:
+    """Changes that flip significantly more predictions of the new model, largest rise first."""
+    risen = sorted([r for r in rates if r.outcome == "fail"], key=lambda rate: rate.change or 0.0)
+    return listed(map(flips_in_words, risen), most, " {} changes in all")
+
+
+def flips_in_words(rate: Row) -> str:
+    """Flip rates before and after."""
+    before, after = percent(rate.before, unit=""), percent(rate.value)
+    return f"{rate.name} (flips {before} → {after} of {rate.n} predictions)"
 
 
 def _frequent_words(texts: Sequence[str]) -> list[str]:

@@ -3,7 +3,6 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ntkit.jobs.check._limits import KINDS as KINDS
 from ntkit.jobs.check._limits import REPAIR_LIMITS as REPAIR_LIMITS
 from ntkit.jobs.check._limits import ChangeLimits as ChangeLimits
 from ntkit.jobs.check._limits import Limits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, overload
@@ -12,13 +12,15 @@ from typing import Any, overload
 import numpy as np
 
 from ntkit._doc import documented
+from ntkit._key import touches_subject
 from ntkit._labels import listed_in_order
+from ntkit._process import progress_bar
 from ntkit._text import counted, listed, named_apart
 from ntkit._types import Array
 from ntkit.attributes.word_lists import one_spelling
 from ntkit.changes import Change
 from ntkit.changes.change import change_named, changes_given, file_notes
-from ntkit.changes.images import range_notes
+from ntkit.changes.images import PARTS, range_notes
 from ntkit.exceptions import InputError
 from ntkit.extraction import ImagePreprocessing, OnnxEmbedder, TextPreprocessing
 from ntkit.jobs.additions import Additions
@@ -37,6 +39,7 @@ from ntkit.jobs.matching import (
     outcomes_of,
     running,
 )
+from ntkit.metrics import Row, compare
 from ntkit.metrics.class_order import order_notes
 from ntkit.model import FrozenModel
 from ntkit.samples.copies import without_copies
@@ -56,6 +59,7 @@ def check(
     slices: Sequence[str] = ...,
     invariant: Any = ...,
     additions: Any = ...,
+    new_reliance: bool = ...,
     answers: str | os.PathLike[str] | None = ...,
     threshold: float | Sequence[float] | None = ...,
     metadata: Any = ...,
@@ -78,6 +82,7 @@ def check(
     slices: Sequence[str] = ...,
     invariant: Any = ...,
     additions: Any = ...,
+    new_reliance: bool = ...,
     answers: str | os.PathLike[str] | None = ...,
     threshold: float | Sequence[float] | None = ...,
     metadata: Any = ...,
@@ -99,6 +104,7 @@ def check(
     slices: Sequence[str] = (),
     invariant: Any = None,
     additions: Any = None,
+    new_reliance: bool = False,
     answers: str | os.PathLike[str] | None = None,
     threshold: float | Sequence[float] | None = None,
     metadata: Any = None,
@@ -144,6 +150,11 @@ def check(
         that ntkit has, or given. Those that flip most predictions of the new model, one line and
         then the best second and third next to it, become changes. At most 300 samples, or half,
         choose them, in at most 400 passes. The others measure them.
+    new_reliance : bool, optional
+        Whether to report flips of both models by further changes, which need not be harmless: parts
+        of images other than the centre, columns, frequent words, mark-up and case. Nothing is
+        limited, because a good repair relies more on the subject and what is next to it. At most
+        300 samples are changed.
     answers : path-like, optional
         ``answers.json`` of an audit's page, or of ``ntkit label``. Every class × value of a
         confirmed finding, or of the labels, becomes a slice.
@@ -196,6 +207,7 @@ def check(
         slices=slices,
         invariant=invariant,
         additions=additions,
+        new_reliance=new_reliance,
         answers=answers,
         threshold=threshold,
         metadata=metadata,
@@ -242,6 +254,7 @@ def check_read(
     slices: Sequence[str] = (),
     invariant: Any = None,
     additions: Any = None,
+    new_reliance: bool = False,
     answers: str | os.PathLike[str] | None = None,
     threshold: float | Sequence[float] | None = None,
     metadata: Any = None,
@@ -303,7 +316,7 @@ def check_read(
     embedders += running(models, n_sets=1 + len(changes), **options)
     copies, changed, of_changes = _changed_copies(models, changes, ranked)
     notes += of_changes
-    predicted, flips = list[Array](), list[dict[str, Array]]()
+    predicted, flips, predicts = list[Array](), list[dict[str, Array]](), list[Predict]()
     for each, name, level, embedder, made in zip(
         models, names, levels, embedders, copies, strict=True
     ):
@@ -314,6 +327,7 @@ def check_read(
         if not labels:
             notes += _notes_on_order(each, models[-1], name, by_itself, sure=sure_of_classes)
         predicted.append(pred)
+        predicts.append(predict)
         flips.append({n: _flips(each, predict, pred, *made[n], changed[n]) for n in changes})
     if threshold is None:
         notes += _threshold_notes([each.model for each in models], labels, names)
@@ -321,10 +335,64 @@ def check_read(
         shown = ", ".join(f"{name} {level:g}" for name, level in zip(names, levels, strict=True))
         notes.append(f"{positive!r} is predicted above the threshold that you set: {shown}.")
     classes = None if labels else models[-1].classes
-    return of_samples.checked(
+    reliance = tuple[Row, ...]()
+    if new_reliance:
+        reliance, note = _reliance(models, predicts, predicted, changes, shown=verbose)
+        notes.append(note)
+    result = of_samples.checked(
         samples, predicted, slice_values, limits, names, [*notes, *more],
         labels=labels, one=models[-1].model.label, classes=classes, flips=flips,
     )  # fmt: skip
+    return replace(result, changes=(*result.changes, *reliance))
+
+
+_TAIL = 0.025  # on a side of an interval that no limit needs
+_COMPARED = 300  # samples that a report of new reliance changes
+Predict = Callable[[Match], tuple[Array, Array, Array]]
+
+
+def _reliance(
+    models: Sequence[Match], predicts: Sequence[Predict], predicted: Sequence[Array],
+    named: Collection[str], *, shown: bool,
+) -> tuple[tuple[Row, ...], str]:  # fmt: skip
+    """Flips of two models by changes that nobody named, without limits, and a sentence."""
+    from ntkit.jobs.audit.changes import panel_of, risen_in_words, with_rises
+
+    if len(models) != 2 or predicted[0].ndim > 1:
+        raise InputError(
+            "--new-reliance (new_reliance=True) compares the classes of two models, or one label. "
+            "Give an old model, or name one of several labels with --label (label=)."
+        )
+    n, rows = len(models[-1].samples), list[Row]()
+    some = np.sort(np.random.default_rng([0, n]).permutation(n)[:_COMPARED])
+    parts = [replace(each, samples=each.samples.take(some)) for each in models]
+    # Without the centre and general damage: a head that gives up a shortcut must react to them.
+    beside = [f"image:{part}" for part in (*PARTS, "border")]
+    panel = [
+        (change.name, change)
+        for change in panel_of(parts[-1].samples)
+        if change.name not in named
+        and (change.kind != "image" or change.name in beside)
+        and not touches_subject(change.name)
+    ]
+    for name, change in progress_bar(panel, shown=shown, desc="changes", unit=" changes"):
+        try:
+            copies, changed, _ = _changed_copies(parts, {name: change}, {})
+        except InputError:  # the change applies to no sample
+            continue
+        at = changed[name]
+        old, new = (
+            _flips(part, predict, pred[some], *made[name], at)[at] != 1
+            for part, predict, pred, made in zip(parts, predicts, predicted, copies, strict=True)
+        )
+        rows += compare((new, old), [("change", name, np.arange(len(at)))]) if len(at) else []
+    rows = [replace(row, interval=row.bounds(_TAIL, _TAIL)) for row in with_rises(rows)]
+    tried = f"{counted(len(rows), 'further change')} on {counted(len(some), 'sample')}"
+    found = risen_in_words(rows)
+    note = f"The new model surely relies more on none of {tried}."
+    if found:
+        note = f"Of {tried}, the new model surely relies more on {found}. A good repair may do so."
+    return tuple(replace(row, verdicts=()) for row in rows), note
 
 
 def _changes(limits: Limits, invariant: Any) -> tuple[Change, ...]:

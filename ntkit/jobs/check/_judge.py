@@ -768,6 +768,6 @@ def _check_subjects(
     if missing and limits.over != KINDS and limits.those_set(("max_drop", *RATE_DROPS)):
         fix = "Add a group column" if missing[0] == "group" else "Name slices with --slice"
         raise InputError(
-            f"The largest drop applies to each {missing[0]} (--over, over=), and the samples have "
-            f"no {missing[0]}. {fix}, or remove it from --over."
+            f"The largest drop applies to each {missing[0]} (over=), and the samples have "
+            f"no {missing[0]}. {fix}, or remove it from over."
         )

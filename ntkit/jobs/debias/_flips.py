@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,16 +10,20 @@ import numpy as np
 from sklearn.base import clone
 
 from ntkit._process import progress_bar
-from ntkit._text import listed, percent, plain
+from ntkit._text import percent, plain
 from ntkit._types import Array
-from ntkit.attributes.word_lists import plain_words
-from ntkit.changes import Change, change_named
-from ntkit.changes.change import bank_of
+from ntkit.changes import Change
 from ntkit.changes.embedded import embedded_copies
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.head import LinearHead
-from ntkit.jobs.audit.changes import displaced
+from ntkit.jobs.audit.changes import (
+    displaced,
+    flips_in_words,
+    panel_of,
+    risen_in_words,
+    with_rises,
+)
 from ntkit.jobs.debias._candidates import GROUP_BALANCED
 from ntkit.jobs.debias._choice import Choice
 from ntkit.jobs.debias._inputs import Prepared
@@ -28,11 +31,8 @@ from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Likeness
 from ntkit.jobs.debias._settings import Order
 from ntkit.metrics import Row, compare
-from ntkit.metrics.bounds import holm
-from ntkit.metrics.rows import Outcome, Verdict
 
 _LEVEL = 0.05
-_SHOWN = 3  # changes in a sentence
 _RELIED = 0.05  # lower bound of the flips beyond the control that shows reliance
 _TRIED = 150  # validation samples for each change of the bank
 
@@ -81,10 +81,6 @@ def not_relied_on(reliance: Sequence[Row]) -> str:
     )
 
 
-RISES = "more_flips"
-"""Limit of a flip rate: not significantly more than under the old head."""
-
-
 def flip_rates(
     embedder: OnnxEmbedder,
     samples: Samples,
@@ -98,7 +94,7 @@ def flip_rates(
         np.random.default_rng(order.settings.random_state).permutation(len(samples))[:_TRIED]
     )
     known = {row.name for row in of_repair}
-    changes, rates = [each for each in _bank(samples) if each.name not in known], [*of_repair]
+    changes, rates = [each for each in panel_of(samples) if each.name not in known], [*of_repair]
     quiet, shown = clone(embedder).set_params(verbose=False), order.settings.verbose
     for change in progress_bar(changes, shown=shown, desc="flips", unit=" changes"):
         try:
@@ -110,31 +106,7 @@ def flip_rates(
         old, new = (h.predict(copies.Z) == h.predict(Z[copies.rows]) for h in heads)
         every = np.ones(len(copies.rows), dtype=bool)
         rates += compare([new, old], [("change", change.name, every)])
-    corrected = holm(np.array([rate.p_value for rate in rates]), len(rates)).tolist()  # of rises
-    return tuple(
-        replace(rate, verdicts=(_rise(rate, "fail" if p <= _LEVEL else "pass"),))
-        for rate, p in zip(rates, corrected, strict=True)
-    )
-
-
-def _rise(rate: Row, outcome: Outcome) -> Verdict:
-    more = -(rate.change or 0.0)
-    interval = rate.drop_bounds(upper_level=_LEVEL, lower_level=_LEVEL)
-    return Verdict(RISES, 0.0, more, interval, outcome, rate.n)
-
-
-_MOST_WORDS = 20
-
-
-def _bank(samples: Samples) -> list[Change]:
-    """The changes to try on a set; of texts the most frequent words, mark-up and case."""
-    texts = samples.looks().texts
-    if texts is None:
-        return bank_of(samples)
-    counts = Counter(w for text in texts for w in {*plain_words(text)})
-    words = [word for word, n in counts.most_common(_MOST_WORDS)]
-    others = [change_named(name) for name in ("markup", "case:lower")]
-    return [*bank_of(samples, words), *others]
+    return with_rises(rates)
 
 
 @dataclass(frozen=True)
@@ -172,18 +144,12 @@ class ByChange:
         known = {"flips": flips, "reliance": reliance, "estimated": estimated}
         return dict(plain(vars(self) | known))
 
-    def risen_in_words(self, most: int = _SHOWN) -> str:
-        """Changes that flip significantly more predictions of the new head, largest rise first."""
-        risen = [rate for rate in self.flips if rate.outcome == "fail"]
-        risen.sort(key=lambda rate: rate.change or 0.0)
-        return listed(map(_in_words, risen), most, " {} changes in all")
-
     def sentences(self, *, written: bool = True) -> list[str]:
         """Sentences on the samples that judged, and on changes that the new head relies on more."""
         if not self.judged:
             return []
         lines = list[str]()
-        if written and (risen := self.risen_in_words()):
+        if written and (risen := risen_in_words(self.flips)):
             lines.append(f"The new head relies more on {risen}.")
         if self.copies_alone:
             lines.append("Only changed copies judged the head, not groups of real samples.")
@@ -203,13 +169,8 @@ class ByChange:
                 f"({worst.name}, {worst.n} validation samples). These groups judge nothing."
             )
         of_repair = [rate for rate in self.flips if rate.name in self.changes]
-        lines += [f"{_in_words(r)}." for r in of_repair if written and r.outcome != "fail"]
+        lines += [f"{flips_in_words(r)}." for r in of_repair if written and r.outcome != "fail"]
         return lines
-
-
-def _in_words(rate: Row) -> str:
-    before, after = percent(rate.before, unit=""), percent(rate.value)
-    return f"{rate.name} (flips {before} → {after} of {rate.n} predictions)"
 
 
 def results_by_change(data: Prepared, choice: Choice, order: Order) -> ByChange:

@@ -28,6 +28,7 @@ from ntkit.attributes.findings import NAMELESS, Finding
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.jobs.audit import Answers, Audit
+from ntkit.jobs.audit.changes import risen_in_words
 from ntkit.jobs.audit.files import audit_files
 from ntkit.jobs.check import Limits
 from ntkit.jobs.command_line import quoted
@@ -536,7 +537,11 @@ class DebiasResult(Judgement):
             else:
                 mean = f" Groups with changed copies: mean {100 * cost.class_gain:+.1f} points."
         line = f"Validation set, cross-fitted: {average}, {new}, {fixed} fixed.{mean}"
-        if risen := self.by_change.risen_in_words(1) if self.by_change and self.written else "":
+        if (
+            risen := risen_in_words(self.by_change.flips, 1)
+            if self.by_change and self.written
+            else ""
+        ):
             line += f" The new head now relies more on {risen}."
         refused = self.check.refused(self.max_cost)
         if lost := sorted(

@@ -77,6 +77,33 @@ def test_the_new_model_may_not_surely_flip_more_than_the_old_one(digits):
     assert (one.value, one.outcome, two.outcome) == (0, "pass", "fail")
 
 
+def test_new_reliance_is_reported_and_is_no_limit(digits):
+    """The changes that rise are those of ONNX Runtime's flips, and outcomes stay."""
+    model = FrozenModel.load(marked_digits_model_path())
+    flat = model.with_head(model.head.scaled(np.zeros(64)))  # never flips
+    data, limits = (digits.X_test[:250], digits.y_test[:250]), {"max_drop": 90, "over": "average"}
+    found = check(flat, model, data, MARK, limits=limits, new_reliance=True)
+    plain = check(flat, model, data, MARK, limits=limits)
+    assert (found.outcome, found.n_comparisons) == (plain.outcome, plain.n_comparisons)
+    assert found.changes[0] == plain.changes[0]
+    others = {row.name: row for row in found.changes[1:]}
+    assert not any(row.verdicts for row in others.values())
+    assert MARK not in others
+    assert {"image:centre", "image:middle centre", "image:blur"}.isdisjoint(others)
+    one = check(None, model, data, *others, limits={"max_flip_rate": 99})
+    assert {row.name: row.value for row in one.changes} == {n: r.value for n, r in others.items()}
+    (note,) = (each for each in found.notes if "further changes" in each)
+    largest = max(others.values(), key=lambda row: row.value)
+    flips = f"{largest.name} (flips 0.0 → {100 * largest.value:.1f} % of 250 predictions)"
+    assert (
+        f"Of 8 further changes on 250 samples, the new model surely relies more on {flips}" in note
+    )
+    fewer = check(model, flat, data, limits=limits, new_reliance=True)
+    assert any("surely relies more on none of 9 further changes" in each for each in fewer.notes)
+    with pytest.raises(InputError, match="compares the classes of two models"):
+        check(None, model, data, limits={"average": 50}, new_reliance=True)
+
+
 def test_a_change_alone_leaves_the_limit_of_accuracies(digits):
     """A model that answers always the same flips on no change."""
     model = FrozenModel.load(marked_digits_model_path())

@@ -176,18 +176,19 @@ def test_a_suppressed_neuron_shows_originals_and_changed_copies():
 def test_the_interpolation_shows_the_named_groups_at_each_step():
     steps = [
         {"t": t, "n_fixed": 1, "n_new_errors": 2, "average": 0.9 - t / 9, "worst_class": 0.8,
-         "worst_group": None, "named": 0.5 + t / 4, "chosen": t == 1}
+         "worst_group": None, "named": 0.5 + t / 4, "chosen": t == 1,
+         "named_is": "mark unrelated to the class"}
         for t in (0.0, 0.5, 1.0)
     ]  # fmt: skip
     page = report_html(replace(answered(), accuracy_costs=steps))
     table = page.split('data-rows="steps"')[1].split("</table>")[0]
-    assert "<th>mean of the named groups</th>" in table
+    assert "<th>mark unrelated to the class</th>" in table
     for step in steps:
         assert f"{100 * step['named']:.1f}\u00a0%" in table
     assert "so the named groups decide" in page
     unnamed = [step | {"named": None} for step in steps]
     page = report_html(replace(answered(), accuracy_costs=unnamed))
-    assert "named groups" not in page
+    assert "unrelated to the class</th>" not in page
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,9 @@ class AccuracyCost(ErrorChange):
         Whether the limit applies to the mean accuracy of these groups. It does if a person named
         the attributes, because the shortcut itself raises the average accuracy on biased samples.
     named : float or None
-        Mean over the groups class × named attribute: the first number of the outcome, on validation
-        samples; None if nothing was named.
+        The first number of the outcome, on validation samples; None if nothing was named.
+    named_is : str
+        What this is: the accuracy if an attribute were unrelated to the class, or a mean of groups.
     n_known, n_inferred : int or None
         Number of validation samples in these groups with a person's label, and with an inferred
         one; None if the attribute is defined by its name.
@@ -103,6 +104,7 @@ class AccuracyCost(ErrorChange):
     n_known: int | None = None
     n_inferred: int | None = None
     named: float | None = None
+    named_is: str = ""
 
     def affordable(self, max_cost: float = MAX_COST) -> bool:
         """Whether the accuracy cost is at most ``max_cost``, by its upper bound.

@@ -410,8 +410,10 @@ class Comparison:
                 reported=reported,
                 averaged=averaged,
             )
-            named = self.scorecard.first_number(pred == y, of_copies)
-            costs.append(replace(cost, named=named))
+            first = self.scorecard.first_number(pred == y, of_copies)
+            if first is not None:
+                cost = replace(cost, named=first.value, named_is=str(first.name))
+            costs.append(cost)
         return tuple(costs)
 
     def groups_of(self, name: str) -> tuple[Attribute | None, ...]:

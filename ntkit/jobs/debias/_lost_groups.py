@@ -169,16 +169,16 @@ def checked_groups(
     chosen = _chosen(feature_sets, y_index, right, is_train, counted, named, also)
     rows = ~is_train
     y, before, after = y_index[rows], right[0][rows], right[1][rows]
-    unchecked = list[str]()
+    unchecked, elsewhere = list[str](), ", where no named shortcut helps" * bool((~counted).any())
 
-    def tested(of: Attribute, pairs: Pairs, weight: float) -> list[_Test]:
+    def tested(of: Attribute, pairs: Pairs, weight: float, where: str = "") -> list[_Test]:
         """Tests of these groups together, and of each as a part; notes groups that are small."""
         value = of.value[rows]
         group = np.any([(y == k) & (value == v) for k, v in pairs], axis=0)
         of_parts = pairs if pairs[1:] else ()
-        parts = [test for pair in of_parts for test in tested(of, (pair,), weight)]
+        parts = [test for pair in of_parts for test in tested(of, (pair,), weight, where)]
         short, full = (  # for sentences that name the attribute, and for others
-            " and ".join(f"class {classes[k]} {of.having(v, it)}" for k, v in pairs)
+            " and ".join(f"class {classes[k]} {of.having(v, it)}" for k, v in pairs) + where
             for it in ("it", of.name)
         )
         full = f"{full} ({of.name})" if full == short else full
@@ -203,7 +203,7 @@ def checked_groups(
     of_chosen = [
         test
         for rank, (of, losing) in enumerate(chosen, start=1)
-        for test in tested(of, losing, 1 / rank**2)
+        for test in tested(of, losing, 1 / rank**2, elsewhere)
     ]
     lost = _lost(tests + of_chosen)
     doubtful = _doubtful(of_chosen, lost)

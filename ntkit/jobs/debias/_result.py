@@ -216,7 +216,8 @@ class Judgement(InNotebook):
         """
         keys = self._columns_of_accuracies(self.accuracy_costs)
         if self.accuracy_cost.named is not None:
-            keys = {"named": "mean of the named groups"} | keys
+            told = dict.fromkeys(cost.named_is for cost in self.accuracy_costs)
+            keys = {"named": " or ".join(told)} | keys
         rows = [["share of the new head", "fixed", "new errors", *keys.values()]]
         for cost in self.accuracy_costs:
             of_cost = [getattr(cost, key) for key in keys]

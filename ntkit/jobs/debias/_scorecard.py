@@ -24,7 +24,7 @@ from ntkit.jobs.debias._outcome import (
 )
 from ntkit.jobs.debias._plan import Plan
 from ntkit.jobs.debias._pool import Pool
-from ntkit.metrics import compare, mean_of_rows
+from ntkit.metrics import Row, compare, mean_of_rows
 
 _ORIGINAL = "original"
 
@@ -98,7 +98,7 @@ class Scorecard:
             groups += by_copies
         return groups
 
-    def first_number(self, after: Array, of_copies: tuple[Array, Array] | None) -> float | None:
+    def first_number(self, after: Array, of_copies: tuple[Array, Array] | None) -> Row | None:
         """The first number of the outcome, on validation samples and their copies."""
         rows = self.pool.of_validation
         said = [each.take(rows) for each in self.said]
@@ -107,7 +107,7 @@ class Scorecard:
         right = after, self.before[rows]
         groups = self.groups(said, self.y[rows], right, rows, self.by_copies(right, of_copies))
         means = [each.first or each.mean for each in deciding_groups(groups) if each.filled]
-        return min((mean.value for mean in means), default=None)
+        return min(means, key=lambda mean: mean.value, default=None)
 
     def is_helped(self) -> Array:
         """Whether a shortcut helps the group of each training and validation sample."""

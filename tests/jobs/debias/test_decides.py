@@ -330,6 +330,26 @@ def test_the_group_that_loses_is_named_with_its_figures():
     assert str(group) in "\n".join(check.sentences())
 
 
+def test_groups_without_what_a_shortcut_helped_say_so():
+    """Their numbers are not those of the whole group, so the name is not either."""
+    rng, y, region, table, is_train = samples(0)
+    helped = (rng.random(len(y)) < 0.7) & (y == 0)
+    before = rng.random(len(y)) < 0.8
+    hit = (y == 0) & (region == 1)
+    after = np.where(hit & ~helped, before & (rng.random(len(y)) < 0.3), before)
+    check = checked_groups([columns(table)], CLASSES, y, (before, after), is_train, (), helped)
+    group = next(g for g in check.lost if g.attribute)
+    assert group.row.n == (hit & ~helped & ~is_train).sum() < (hit & ~is_train).sum()
+    assert str(group.row.name).endswith(", where no named shortcut helps")
+    assert group.full_name.endswith(", where no named shortcut helps")
+    few = helped | (hit & ~is_train & (np.cumsum(hit & ~is_train & ~helped) > CHECKED - 1))
+    check = checked_groups([columns(table)], CLASSES, y, (before, after), is_train, (), few)
+    small = [each for each in check.unchecked if "region" in each]
+    assert any(each.endswith(f", where no named shortcut helps ({CHECKED - 1})") for each in small)
+    whole = checked(table, y, (before, after), is_train)
+    assert not any("shortcut" in str(each.row.name) for each in whole.lost)
+
+
 def test_what_an_answer_lists_is_tested_though_it_is_like_what_was_named():
     rng, y, region, _, is_train = samples(0)
     like = np.where(rng.random(len(y)) < 0.9, region, 1 - region)

@@ -94,7 +94,7 @@ def test_the_command_of_the_report_writes_a_step(own, monkeypatch):
     done(*words, *DEVICE)
     page = (own.with_name("copied") / "report.html").read_text("utf-8")
     assert "<td>90 % ←</td>" in page
-    assert "<th>mean of the named groups</th>" in page
+    assert " unrelated to the class</th>" in page
 
 
 @pytest.mark.more

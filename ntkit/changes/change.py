@@ -379,7 +379,9 @@ def as_seen(samples: Samples) -> Samples:
 
 def control_of(change: Change) -> Change | None:
     """A meaningless change of the same size; None if embeddings must be moved instead."""
-    # For a word, a word of similar frequency in the same text; for a part, an equal part elsewhere.
+    # For a word, a word of similar frequency in the same text; for words rewritten, words that no
+    # text has, or each network of words would seem to rely on them; for a part, an equal part
+    # elsewhere.
     applied = change._apply
     if change.kind == "word":
         name = f"a word as frequent as {applied.words[0]}"
@@ -387,6 +389,9 @@ def control_of(change: Change) -> Change | None:
     if change.kind in ("append", "prepend"):
         name = f"frequent words of the length of {change.name}"
         return Change(name, change.kind, applied.control(name))
+    if change.kind in texts.REWRITES:
+        name = f"unknown words in place of those that {change.name} rewrites"
+        return Change(name, change.kind, texts.unknown_instead(name, applied))
     if change.kind == "image" and change.name in [f"image:{part}" for part in PARTS]:
         name = f"{change.name}, elsewhere"
         return Change(name, "image", OfImages(name, part_elsewhere()))
@@ -396,8 +401,8 @@ def control_of(change: Change) -> Change | None:
 HARMLESS = ("punctuation", "punctuation=all")
 """Changes to try on texts without being asked.
 
-Others take words away from networks that tell cases apart, or know names. There they flip more than
-their control even if nothing is wrong.
+Others take words away from networks that tell cases apart, or know names. There they flip many
+predictions even if nothing is wrong, and take the places of words.
 """
 
 

@@ -284,6 +284,7 @@ _SENTENCE = re.compile(  # no mark is looked at twice, or many in a row would ta
     r"(?s).+?(?:(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s|\Z)|[。！？]+|\n|\Z)\s*"
 )
 _WORD = re.compile(r"[^\W\d_][\w'’]*")
+_RARE = "jkqvwxz"  # letters of words that no text has
 _FEWEST_LETTERS = 4  # of a word with a typing error
 
 
@@ -523,6 +524,37 @@ def _with_sentence(text: str, other: str, first: bool) -> str:
     space = own[at][len(own[at].rstrip()) :] or " " * first
     own[at] = theirs[at].strip() + space
     return "".join(own)
+
+
+# -- a control of changes that rewrite words -------------------------------------------------------
+
+REWRITES = ("case", "space", "typos")
+"""What changes begin with that rewrite words of any kind, which a network may then not know."""
+
+
+def unknown_instead(name: str, change: OfTexts) -> OfTexts:
+    """The words that a change rewrites, as words that no text has: rare letters, the same case."""
+    return OfTexts(name, tuple(partial(_unknown_instead, each) for each in change.changes))
+
+
+def _unknown_instead(change: TextChange, parts: Parts, rng: np.random.Generator) -> Parts | None:
+    """A sample with rare letters in the words that its changed copy lacks."""
+    if (copy := change(parts, rng)) is None:
+        return None
+    made = list[str]()
+    for part, new in zip(parts, copy, strict=True):
+        kept = Counter(_WORD.findall(new))
+
+        def other(match: re.Match[str], kept: Counter[str] = kept) -> str:
+            word = match[0]
+            kept[word] -= 1
+            if kept[word] >= 0:
+                return word
+            letters = "".join(_RARE[i] for i in rng.integers(len(_RARE), size=len(word)))
+            return _cased(letters, word)
+
+        made.append(_WORD.sub(other, part))
+    return tuple(made)
 
 
 # -- text forms ------------------------------------------------------------------------------------

@@ -157,6 +157,41 @@ def test_the_control_has_the_length_and_other_words(copies_of):
     assert copies_of(control_of(change_named("append:good")), ["good", "it is"])[1] is not None
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "kept"),
+    [
+        ("case:lower", "The Plot is THIN, really.", {"is", "really"}),
+        ("case:upper", "The Plot is THIN, really.", {"THIN"}),
+        ("space", "It is a long film.", {"a"}),
+        ("typos=2", "one very long and tired tale", None),
+    ],
+)
+def test_the_control_of_rewritten_words_has_unknown_words_in_their_places(
+    copies_of, name, text, kept
+):
+    control = control_of(change_named(name))
+    assert name in control.name
+    copy = copies_of(control, [text])[0]
+    assert copy == copies_of(control, [text])[0] != text
+    old, new = re.findall(r"[\w']+", text), re.findall(r"[\w']+", copy)
+    assert re.sub(r"\w", "", copy) == re.sub(r"\w", "", text)
+    assert [*map(len, new)] == [*map(len, old)]
+    same = {one for one, other in zip(old, new, strict=True) if one == other}
+    changed = [(one, other) for one, other in zip(old, new, strict=True) if one != other]
+    assert same == kept if kept is not None else len(changed) == 2
+    for one, other in changed:
+        assert {*other.lower()} <= {*"jkqvwxz"}
+        assert (one.isupper(), one.istitle()) == (other.isupper(), other.istitle())
+
+
+def test_pairs_are_controlled_on_both_sides_and_samples_without_change_have_no_copy(copies_of):
+    control = control_of(change_named("case:lower"))
+    (pair, none) = copies_of(control, ["Good day", "so"], pairs=["so it is", "it is"])
+    assert none is None
+    assert re.fullmatch(r"[JKQVWXZ][jkqvwxz]{3} day", pair[0])
+    assert pair[1] == "so it is"
+
+
 @pytest.fixture
 def folder(tmp_path):
     """A folder with answers, a file of lines inside and others outside."""

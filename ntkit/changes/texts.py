@@ -284,6 +284,7 @@ _SENTENCE = re.compile(  # no mark is looked at twice, or many in a row would ta
     r"(?s).+?(?:(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s|\Z)|[。！？]+|\n|\Z)\s*"
 )
 _WORD = re.compile(r"[^\W\d_][\w'’]*")
+_LETTERS = re.compile(r"[^\W\d_]+")
 _RARE = "jkqvwxz"  # letters of words that no text has
 _FEWEST_LETTERS = 4  # of a word with a typing error
 
@@ -550,11 +551,15 @@ def _unknown_instead(change: TextChange, parts: Parts, rng: np.random.Generator)
             kept[word] -= 1
             if kept[word] >= 0:
                 return word
-            letters = "".join(_RARE[i] for i in rng.integers(len(_RARE), size=len(word)))
-            return _cased(letters, word)
+            return _cased(_LETTERS.sub(partial(_rare, rng), word), word)
 
         made.append(_WORD.sub(other, part))
     return tuple(made)
+
+
+def _rare(rng: np.random.Generator, letters: re.Match[str]) -> str:
+    """As many rare letters, but three at least: networks of words know single letters."""
+    return "".join(_RARE[i] for i in rng.integers(len(_RARE), size=max(len(letters[0]), 3)))
 
 
 # -- text forms ------------------------------------------------------------------------------------

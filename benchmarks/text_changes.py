@@ -13,6 +13,10 @@ class everywhere, and nothing should be found.
 Networks: frequencies of words and marks in lower case (with their case for a change of case; of
 letters for typing errors), and a hidden layer of 32. With ``--minilm`` a linear head on MiniLM-L3,
 frozen, which lowers all letters; at most 800 texts a set.
+
+With ``--unknown`` networks that learned texts in lower case alone, tested in capitals: one of
+words, and a linear head on 200 components of the words of texts in lower case and in capitals
+(unlabelled). The audit says whether the model knows capitals, and ``debias --keep`` repairs.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import StringTensorType
+from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
@@ -169,7 +174,21 @@ def network(case: str, sets: dict[str, Any], seed: int, path: Path) -> Path:
         of = {"analyzer": "char", "ngram_range": (2, 3), "max_features": 3000}
     words = TfidfVectorizer(lowercase=case not in OF_CASE, use_idf=False, **of)
     hidden = MLPClassifier((32,), max_iter=40, alpha=0.03, random_state=seed)
-    pipeline = make_pipeline(words, hidden).fit(*sets["train"][:2])
+    return exported(make_pipeline(words, hidden).fit(*sets["train"][:2]), path)
+
+
+def of_components(sets: dict[str, Any], path: Path) -> Path:
+    """A linear head, learned from texts in lower case, on words of these and of capitals."""
+    texts, y = sets["train"][:2]
+    words = TfidfVectorizer(lowercase=False, token_pattern=r"\w+", max_features=3000)
+    components = TruncatedSVD(200, random_state=0)
+    Z = make_pipeline(words, components).fit([*texts, *map(str.upper, texts)]).transform(texts)
+    head = LogisticRegression(C=10, max_iter=1000).fit(Z, y)
+    return exported(make_pipeline(words, components, head), path)
+
+
+def exported(pipeline: Any, path: Path) -> Path:
+    """A fitted pipeline of texts as an ONNX file."""
     inputs = [("text", StringTensorType([None, 1]))]
     options = {TfidfVectorizer: {"locale": "C"}}  # the others may not be installed
     onnx = to_onnx(pipeline, initial_types=inputs, options=options)
@@ -237,14 +256,55 @@ def one(case: str, share: float, seed: int, *, repair: bool) -> Row:
         return row
 
 
+UNKNOWN = ("unknown, words", "unknown, components")
+"""Cases of networks that learned lower case alone."""
+
+
+def one_unknown(case: str, seed: int) -> Row:
+    """A network that learned lower case alone: what the audit says of capitals, and a repair."""
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as name:
+        sets, _ = drawn(lambda text, value, rng: text.lower(), BALANCED, seed)
+        path = Path(name) / "model.onnx"
+        of_words = case == "unknown, words"
+        model = network("upper", sets, seed, path) if of_words else of_components(sets, path)
+        audit = ntkit.audit_model(
+            model, sets["validation"][:2], invariant="case:upper", feature_sets=["word"],
+            trust_inputs=True, device="cpu", random_state=seed,
+        )  # fmt: skip
+        each = next(each for each in audit.changes.changes if each.row.name == "case:upper")
+        shouted = [text.upper() for text in sets["test"][0]], *sets["test"][1:]
+        plain = {"invariant": "case:upper", "device": "cpu"}
+        labels = ntkit.debias(model, sets["train"][:2], sets["validation"][:2], **plain)
+        keep = np.asarray(sets["train"][0], dtype=object)
+        result = ntkit.debias(model, sets["validation"][:2], keep=keep, **plain)
+        new = result.model if result.written else model
+        return {
+            "case": case, "share": BALANCED, "seed": seed, "finding": each.is_finding,
+            "unknown": each.reads_as_unknown, "flips": 100 * each.row.value,
+            "control": 100 * each.control.value, "labels": labels.written,
+            "labels_say": labels.headline(), "written": result.written,
+            "before": [accuracy(model, part) for part in (sets["test"], shouted)],
+            "after": [accuracy(new, part) for part in (sets["test"], shouted)],
+        }  # fmt: skip
+
+
+def run(case: str, share: float, seed: int, repairs: int) -> Row:
+    """One run of any case."""
+    if case in UNKNOWN:
+        return one_unknown(case, seed)
+    return one(case, share, seed, repair=share == BIASED and seed < repairs)
+
+
 def rows_for(path: Path, seeds: int, repairs: int, n_jobs: int, cases: list[str]) -> list[Row]:
     """The rows of all runs; those that the file has are not run again."""
     rows = recorded(path)
     known = {(r["case"], r["share"], r["seed"]) for r in rows}
-    jobs = [(c, s, i) for i in range(seeds) for c in cases for s in (BIASED, BALANCED)]
+    shares = {case: (BALANCED,) if case in UNKNOWN else (BIASED, BALANCED) for case in cases}
+    jobs = [(c, s, i) for i in range(seeds) for c in cases for s in shares[c]]
     todo = [job for job in jobs if job not in known]
     made: Iterator[Row] = Parallel(n_jobs=n_jobs, return_as="generator_unordered")(
-        delayed(one)(c, s, i, repair=s == BIASED and i < repairs) for c, s, i in todo
+        delayed(run)(c, s, i, repairs) for c, s, i in todo
     )
     for row in made:
         rows += record(path, row)
@@ -287,6 +347,28 @@ def shown(rows: list[Row]) -> str:
     return table(head, lines)
 
 
+def shown_unknown(rows: list[Row]) -> str:
+    """A table of the networks without capitals."""
+    lines = list[list[str]]()
+    for case in UNKNOWN:
+        some = [r for r in rows if r["case"] == case]
+        n, means = (
+            len(some),
+            [np.mean([r[key] for r in some], axis=0) for key in ("before", "after")],
+        )
+        lines.append(
+            [
+                case, *(mean([r[key] for r in some]) for key in ("flips", "control")),
+                *(f"{sum(r[key] for r in some)} of {n}" for key in ("finding", "unknown")),
+                *(f"{one[i]:.1f} → {two[i]:.1f}" for one, two in [means] for i in (0, 1)),
+                *(f"{sum(r[key] for r in some)} of {n}" for key in ("written", "labels")),
+            ]
+        )  # fmt: skip
+    head = ["network", "flips, %", "control, %", "a finding", "said to be unknown",
+            "accuracy, lower case", "capitals", "written", "written without keep"]  # fmt: skip
+    return table(head, lines)
+
+
 def main() -> None:
     """Run what is missing, and write a table."""
     parser = command_line(__doc__, "results", "--n-jobs", "--markdown")
@@ -294,12 +376,15 @@ def main() -> None:
     parser.add_argument("--repairs", type=int, default=3)
     parser.add_argument("--case", action="append", choices=CASES)
     parser.add_argument("--minilm", action="store_true", help="the other network")
+    parser.add_argument("--unknown", action="store_true", help="networks without capitals")
     arguments = parser.parse_args()
     cases = arguments.case or [*CASES]
-    if arguments.minilm:
+    if arguments.unknown:
+        cases = [*UNKNOWN]
+    elif arguments.minilm:
         cases = [MINILM + case for case in cases if case not in OF_CASE]
     rows = rows_for(arguments.results, arguments.seeds, arguments.repairs, arguments.n_jobs, cases)
-    publish(shown(rows), arguments.markdown)
+    publish((shown_unknown if arguments.unknown else shown)(rows), arguments.markdown)
 
 
 if __name__ == "__main__":

@@ -390,7 +390,7 @@ def control_of(change: Change) -> Change | None:
         name = f"frequent words of the length of {change.name}"
         return Change(name, change.kind, applied.control(name))
     if change.kind in texts.REWRITES:
-        name = f"unknown words in place of those that {change.name} rewrites"
+        name = f"{texts.UNKNOWN_WORDS} {change.name} rewrites"
         return Change(name, change.kind, texts.unknown_instead(name, applied))
     if change.kind == "image" and change.name in [f"image:{part}" for part in PARTS]:
         name = f"{change.name}, elsewhere"

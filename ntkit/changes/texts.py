@@ -531,6 +531,8 @@ def _with_sentence(text: str, other: str, first: bool) -> str:
 
 REWRITES = ("case", "space", "typos")
 """What changes begin with that rewrite words of any kind, which a network may then not know."""
+UNKNOWN_WORDS = "unknown words in place of those that"
+"""What the names of their controls begin with."""
 
 
 def unknown_instead(name: str, change: OfTexts) -> OfTexts:

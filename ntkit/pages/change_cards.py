@@ -50,7 +50,7 @@ class ShownChange:
     facts: Mapping[str, Any]
     before: Inputs
     after: Inputs
-    of_donor: Sequence[str] = ()  # sentences
+    told: Sequence[str] = ()  # sentences
 
 
 def change_in_words(name: str) -> str:
@@ -85,6 +85,8 @@ def _control_in_words(name: str) -> str:
         return "control: an equal area elsewhere"
     if name.startswith("a word as frequent as "):
         return "control: another word of equal frequency removed"
+    if name.startswith("unknown words "):
+        return "control: unknown words in the same places"
     if name.startswith("frequent words of the length of "):
         return "control: frequent words of the same length"
     return "control: a random change of equal size"
@@ -130,7 +132,7 @@ def change_card(change: ShownChange, *, asks: bool) -> dict[str, Any]:
             )
         ],
         "flips_more": facts["flips_more"],
-        "of_donor": " ".join(change.of_donor),
+        "told": " ".join(change.told),
         "pairs": pairs,
         "examples": _examples_in_words([pair["flips"] for pair in pairs]),
         "p_value": f"{facts['p_value']:.1g}",

@@ -24,7 +24,7 @@ from ntkit.attributes.word_lists import comparable, plain_words
 from ntkit.changes import Change, change_named
 from ntkit.changes.change import HARMLESS, as_seen, bank_of, control_of
 from ntkit.changes.images import has_black_and_white
-from ntkit.changes.texts import has_markup
+from ntkit.changes.texts import UNKNOWN_WORDS, has_markup
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
 from ntkit.jobs.audit.donor_effect import DonorEffect, donor_effect
@@ -50,6 +50,8 @@ _FOR_SCALE = 20_000  # embeddings for the standard deviations of neurons
 _EXAMPLES = 3
 _LEVEL = 0.95  # confidence level of the intervals
 _DISPLACED = "an equal displacement of the embedding"
+RELIED = 0.05
+"""Lower bound of flips that shows more than single predictions."""
 _TRIES = 5  # random directions, until one has a length
 
 
@@ -87,6 +89,31 @@ class ChangeFinding:
         # A part of another image looks pasted, so it may flip more than a displacement.
         return self.flips_more if self.of_donor is None else self.follows_donor
 
+    @property
+    def reads_as_unknown(self) -> bool:
+        """Whether it surely flips predictions, but not more than unknown words in the same places.
+
+        Nor may it surely move the margin more, as capitals do where they tell the class.
+        """
+        more = self.flips_more or self.beyond_interval[0] > 0
+        many = (self.row.interval or (0,))[0] >= RELIED
+        return many and not more and self.control.name.startswith(UNKNOWN_WORDS)
+
+    def sentences(self) -> list[str]:
+        """What the donors, or unknown words in the same places, tell about the flips."""
+        if self.of_donor is not None:
+            return self.of_donor.sentences()
+        if not self.reads_as_unknown:
+            return []
+        name, row = self.row.name, self.row
+        return [
+            f"It flips {percent(row.value)} of {counted(row.n, 'prediction')}, not significantly "
+            f"more than unknown words in their places ({percent(self.control.value)}): the model "
+            "may not know these spellings.",
+            "To give changed texts the answers of their originals: "
+            f"debias --keep TRAFFIC --invariant {name}",
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """All values for JSON; the examples are rows and predictions."""
         row, control = self.row, self.control
@@ -96,7 +123,8 @@ class ChangeFinding:
             "control_interval": control.interval,
         }  # fmt: skip
         others = {k: v for k, v in vars(self).items() if not isinstance(v, Inputs | Row)}
-        return dict(plain(rows | others | {"is_finding": self.is_finding}))
+        told = {"is_finding": self.is_finding, "reads_as_unknown": self.reads_as_unknown}
+        return dict(plain(rows | others | told))
 
 
 @dataclass(frozen=True, eq=False)

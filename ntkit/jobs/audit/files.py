@@ -154,7 +154,7 @@ def _page(audit: Audit, digest: str, inputs: Inputs, title: str) -> AuditPage:
                 each.as_dict(),
                 each.before,
                 each.after,
-                () if each.of_donor is None else each.of_donor.sentences(),
+                each.sentences(),
             )
             for each in changes.changes
         ],

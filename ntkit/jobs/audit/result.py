@@ -459,9 +459,9 @@ class Audit(InNotebook):
             rows = [["change of the input", "flips in %", "control in %"]]
             names = _cut_apart([each.row.name for each in changes[:_STRONGEST]], _NAME)
             rows += [[name, *_flips(each)] for name, each in zip(names, changes, strict=False)]
-            return [*lines, *_follows_most(changes)], rows
+            return [*lines, *_told_most(changes)], rows
         if changes:
-            lines += [_flips_most(changes, self.findings), *_follows_most(changes)]
+            lines += [_flips_most(changes, self.findings), *_told_most(changes)]
         if not self.findings:
             return lines, []
         n, first = len(self.findings), self.shown[:_STRONGEST]
@@ -504,7 +504,7 @@ class Audit(InNotebook):
                 margin = f"{each.beyond_control:.2f} [{low:.2f}, {high:.2f}]"
                 rows.append([_code(name), *_flips(each), p, margin])
             parts += ["Changes of the input that flip predictions", table(rows, "<>>>>")]
-            parts += [_FLIPS, *_of_donors(changes)]
+            parts += [_FLIPS, *_all_told(changes)]
         if self.additions:
             rows = [["line before or after the texts", "samples", "flips"]]
             for row in self.additions:
@@ -620,22 +620,22 @@ def _flips_most(changes: Sequence[ChangeFinding], findings: Sequence[Finding]) -
     )
 
 
-def _follows_most(changes: Sequence[ChangeFinding]) -> list[str]:
-    """The change where the model follows the donor most, in words; nothing without one."""
-    # It comes first among the changes.
+def _told_most(changes: Sequence[ChangeFinding]) -> list[str]:
+    """The change where the model follows the donor most, and those of unknown words, in words."""
+    # What follows its donor most comes first among the changes.
     return [
-        f"{_readable(each.row.name, _NAME)}: {printable(' '.join(each.of_donor.sentences()))}"
-        for each in changes[:1]
-        if each.of_donor is not None and each.follows_donor
+        f"{_readable(each.row.name, _NAME)}: {printable(' '.join(each.sentences()))}"
+        for at, each in enumerate(changes)
+        if each.reads_as_unknown or (not at and each.follows_donor)
     ]
 
 
-def _of_donors(changes: Sequence[ChangeFinding]) -> list[str]:
-    """The list of what the donors of changes tell, in Markdown."""
+def _all_told(changes: Sequence[ChangeFinding]) -> list[str]:
+    """The list of what donors and controls of changes tell, in Markdown."""
     said = [
-        f"* {_code(each.row.name)}: {escaped(printable(' '.join(each.of_donor.sentences())))}"
+        f"* {_code(each.row.name)}: {escaped(printable(' '.join(each.sentences())))}"
         for each in changes
-        if each.of_donor is not None
+        if each.sentences()
     ]
     return ["\n".join(said)] if said else []
 

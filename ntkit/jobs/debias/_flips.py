@@ -14,10 +14,12 @@ from ntkit._text import percent, plain
 from ntkit._types import Array
 from ntkit.changes import Change
 from ntkit.changes.embedded import embedded_copies
+from ntkit.changes.texts import REWRITES
 from ntkit.exceptions import InputError
 from ntkit.extraction import OnnxEmbedder, Samples
 from ntkit.head import LinearHead
 from ntkit.jobs.audit.changes import (
+    RELIED,
     displaced,
     flips_in_words,
     panel_of,
@@ -33,7 +35,6 @@ from ntkit.jobs.debias._settings import Order
 from ntkit.metrics import Row, compare
 
 _LEVEL = 0.05
-_RELIED = 0.05  # lower bound of the flips beyond the control that shows reliance
 _TRIED = 150  # validation samples for each change of the bank
 
 
@@ -67,7 +68,7 @@ def _surely(row: Row) -> float:
 
 def not_relied_on(reliance: Sequence[Row]) -> str:
     """Reason for not repairing by some changes; empty if the model relies on one."""
-    if not reliance or max(map(_surely, reliance)) >= _RELIED:
+    if not reliance or max(map(_surely, reliance)) >= RELIED:
         return ""
     told = "; ".join(
         f"{row.name} flips {percent(row.value)} of {row.n} predictions, and a random displacement "
@@ -75,9 +76,13 @@ def not_relied_on(reliance: Sequence[Row]) -> str:
         f"{100 * _surely(row):.1f} percentage points"
         for row in reliance
     )
+    # Retraining would learn the bias of the labels, which a repair with a keep set does not read.
+    rewritten = any(row.name.startswith(REWRITES) and row.value >= RELIED for row in reliance)
+    keep = ". Perhaps it does not know these spellings: to give copies the answers of their "
+    keep += "originals, pass unlabelled samples with --keep (keep=)"
     return (
         f"it does not significantly rely on the change. {told}. A bound of at least "
-        f"{100 * _RELIED:g} is needed"
+        f"{100 * RELIED:g} is needed{keep * rewritten}"
     )
 
 

@@ -10,6 +10,11 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from scipy.stats import binomtest
+from skl2onnx import to_onnx
+from skl2onnx.common.data_types import StringTensorType
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 import ntkit
 from ntkit import FrozenModel
@@ -502,6 +507,44 @@ def test_frequent_words_without_labels(reviews):
     assert len(found.changes.changes) == 5
     assert found.changes.changes[0].row.name in ("word:dog", "word:fox")
     assert found.changes.changes[0].control.name.startswith("a word as frequent as ")
+
+
+def test_an_audit_tells_a_spelling_that_the_model_does_not_know_from_a_shortcut(tmp_path):
+    """Models of words that never saw capitals, know them, or rely on them."""
+    rng = np.random.default_rng(3)
+    texts = [f"{' '.join(rng.choice(['a', 'quick', 'lazy'], 3))} {('fox', 'dog')[c]}" for c in Y]
+    shouted = [text.upper() for text in texts]
+    by_class = [(t, s)[c] for t, s, c in zip(texts, shouted, Y, strict=True)]
+    seen = {"never": texts, "both": [*texts, *shouted], "shortcut": [*by_class, *by_class[::2]]}
+    seen["only"] = by_class  # where unknown words flip as many, the margin tells
+    told = {}
+    for name, rows in seen.items():
+        y = np.resize(Y, len(rows)) if name != "shortcut" else [*Y, *Y[::2]]
+        model = word_model(tmp_path / f"{name}.onnx", rows, y)
+        X = np.array(by_class if name in ("shortcut", "only") else texts, dtype=object)
+        audit = audit_model(model, X, changes=0, invariant="case:upper", device="cpu")
+        (each,) = audit.changes.changes
+        told[name] = each.is_finding, each.reads_as_unknown
+        assert each.as_dict()["reads_as_unknown"] == each.reads_as_unknown
+        write_audit(audit, tmp_path / name)
+        page = (tmp_path / name / "audit.html").read_text(encoding="utf-8")
+        assert "control: unknown words in the same places" in page
+        for text in (page, audit.summary(verbose=True), str(audit)):
+            assert ("know these spellings" in text) == each.reads_as_unknown
+        if name == "never":
+            assert each.row.value == each.control.value > 0.3
+            assert f"It flips {100 * each.row.value:.1f} % of {each.row.n} pred" in str(audit)
+    known = {"both": (False, False), "shortcut": (True, False), "only": (False, False)}
+    assert told == {"never": (False, True)} | known
+
+
+def word_model(path, texts, y):
+    """A network of words that tells cases apart."""
+    words = make_pipeline(TfidfVectorizer(lowercase=False), LogisticRegression()).fit(texts, y)
+    kind = [("text", StringTensorType([None, 1]))]
+    onnx = to_onnx(words, initial_types=kind, options={TfidfVectorizer: {"locale": "C"}})
+    path.write_bytes(onnx.SerializeToString())
+    return path
 
 
 # -- the command ----------------------------------------------------------------------------------

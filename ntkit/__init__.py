@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ntkit.jobs.debias import AccuracyCost, Candidate, DebiasResult, DebiasSettings, debias
     from ntkit.jobs.predict import Predictions, predict
     from ntkit.jobs.report import write_report
+    from ntkit.jobs.watch import WatchResult, watch
     from ntkit.model import FrozenModel
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "NeuronTuneClassifierCV",
     "OnnxEmbedder",
     "Predictions",
+    "WatchResult",
     "__version__",
     "audit",
     "audit_model",
@@ -40,6 +42,7 @@ __all__ = [
     "check_predictions",
     "debias",
     "predict",
+    "watch",
     "write_report",
 ]
 
@@ -63,7 +66,9 @@ _HOME = {
     "check": "ntkit.jobs.check._check",
     "check_predictions": "ntkit.jobs.check",
     "debias": "ntkit.jobs.debias._debias",
+    "WatchResult": "ntkit.jobs.watch",
     "predict": "ntkit.jobs.predict",
+    "watch": "ntkit.jobs.watch",
     "write_report": "ntkit.jobs.report",
 }
 

@@ -32,6 +32,7 @@ GROUPS = {
     },
     "Check": {
         "check": "Check whether a model may replace another.",
+        "watch": "Watch a deployed model by its traffic.",
         "predict": "Write a model's predictions as a table.",
         "verify": "Check that only the head was changed.",
         "parity": "Compare ntkit with a service's outputs.",

@@ -147,6 +147,41 @@ def read_predicted(
     return _without_copies(read) if may_repeat else read
 
 
+def read_traffic(
+    predictions: Path, data: Path, roles: TableRoles, classes: Sequence[str] = ()
+) -> Predicted:
+    """Read predictions of samples that need no labels; labels and predictions are texts.
+
+    Labels are read if no ``classes`` are known yet, and each sample has one.
+    """
+    tables, several, notes = _read_tables(predictions, None, roles)
+    if several:
+        raise InputError(
+            f"{predictions} has predictions of the labels {listed(several)}. Keep those of one, in "
+            "a column 'prediction'."
+        )
+    own = tables[0] if data.resolve() == predictions.resolve() else None
+    samples, table = _samples(data, own, roles, several)
+    samples, table, (new,), more = _aligned(samples, table, tables, roles, "predictions")
+    notes, known, y = [*notes, *more], np.asarray([*classes]), None
+    if not classes and (samples.y is not None or _has_every_label(table, new, roles)):
+        known, _ = _labels(samples, table, new, roles)
+    predicted = _classes(new, roles, known, None, notes)
+    if len(known):
+        known, predicted = _of_one_kind([known, spelt_as(predicted, known)])
+    if not classes and len(known):
+        notes, y = [*notes, *_on_classes(known, predicted, new)], known.astype(str)
+    samples, rows = replace(samples, y=y, notes=()), np.arange(len(samples))
+    told, places = tuple(dict.fromkeys(notes)), Places(rows, rows)
+    return Predicted(samples, [predicted.astype(str)], new, (), told, samples, places)
+
+
+def _has_every_label(table: Table | None, new: Table, roles: TableRoles) -> bool:
+    """Whether a table has the label of each sample."""
+    those = [each for each in (table, new) if each is not None and roles.label in each.columns]
+    return any(labelled(each.columns[roles.label]).all() for each in those)
+
+
 def _without_copies(read: Predicted) -> Predicted:
     """The same without copies: samples of one content with the same label and predictions."""
     # A model of any kind may read the other columns as well.

@@ -7,7 +7,8 @@ a probability of at most the level. A bet on a share above a limit m multiplies 
 bounded means: Waudby-Smith and Ramdas, JRSS B 86, 2024). The wealth is spread over sizes c of the
 bet, log-odds ratios from 0.03 to 2.8 with most on those near 1. It is also spread over the batch at
 which a bet begins, half of it on the first, so that a late change is found although the bets of an
-earlier start have lost (as e-detectors: Shin, Ramdas and Rinaldo, 2022).
+earlier start have lost (as e-detectors: Shin, Ramdas and Rinaldo, 2022). A small part follows the
+mean of the latest samples instead (their aGRAPA, which forgets), and bets only while that is bad.
 
 Labels that were not chosen alike have weights, the inverse of the chance of being asked, with a
 known bound. A bet on such a label risks only the part of the wealth that its weight is of the
@@ -24,14 +25,18 @@ from numpy.typing import ArrayLike
 from scipy.special import betaincinv, logsumexp
 
 from ntkit._types import Array
-from ntkit.metrics.bounds import share_bounds
 
 _ODDS = 2.0 ** (np.arange(-10, 4) / 2)
 _PRIOR = 0.9 * np.exp(-(np.log(_ODDS) ** 2) / (2 * 0.4**2))
 _PRIOR = np.log(0.9 * _PRIOR / _PRIOR.sum() + 0.1 / len(_ODDS))
 _FIRST = 0.5  # of the wealth is bet from the first batch on
+_FOLLOWS = 0.15  # of the wealth follows the latest samples
+_MEMORY = 0.96  # how much less a sample counts after each later one
+_BOLDEST = 0.9  # of the wealth that this bet may lose at once
 _APART = 5  # samples between two starts
-_OF_REFERENCE = 0.1  # share of the level for the chance that a reference misleads
+_TILTS = np.array([0.0, 0.5, 1.0, 2.0, 4.0])  # standard errors by which a reference may mislead
+_TILTED = np.log([0.4, 0.25, 0.15, 0.12, 0.08])
+_ERRORS = np.concatenate([np.arange(-2, 3, 0.5), np.arange(3, 8)])
 _LARGEST = 600.0  # logarithm of an e-value that is told from larger ones
 _HALVINGS = 24
 
@@ -49,27 +54,50 @@ def log_evidence(
     ``counts`` of ``n`` samples count, (…, batches). With ``weights`` up to ``most`` they are of
     each weight, (…, batches, weights).
     """
-    k, size = np.asarray(counts, float), np.asarray(n, float)
-    if weights is None:
-        k, size = k[..., None], size[..., None]
-    k, size = np.broadcast_arrays(k, size)
-    up, down = _steps(np.asarray(limit, float), 1.0 if weights is None else weights, most)
+    k, size, weight = _by_weight(counts, n, weights)
+    bad = np.asarray(limit, float)
     start, rest = _starts(size.sum(axis=-1))
-    wealth = np.full((*k.shape[:-2], len(_ODDS)), -np.inf)
-    evidence = np.empty(k.shape[:-1])
+    shape = np.broadcast_shapes(k.shape[:-2], bad.shape)
+    wealth, evidence = np.full((*shape, len(_ODDS)), -np.inf), np.empty((*shape, k.shape[-2]))
+    followed, seen, total = np.zeros(shape), np.full(shape, 2.0), np.zeros(shape) + 2 * bad
     for batch in range(k.shape[-2]):
+        now = k[..., batch, :], size[..., batch, :], weight[..., batch, :]
         wealth = np.logaddexp(wealth, start[..., batch, None] + _PRIOR)
-        right = size[..., batch, :] - k[..., batch, :]
-        wealth = wealth + (k[..., batch, :, None] * up).sum(-2) + (right[..., None] * down).sum(-2)
-        evidence[..., batch] = np.logaddexp(logsumexp(wealth, axis=-1), rest[..., batch])
+        wealth = wealth + _grown(*now, bad, most)
+        kept = np.logaddexp(logsumexp(wealth, axis=-1), rest[..., batch])
+        # The bet on the latest samples: λ = (mean − m) / (variance + (mean − m)²), if positive.
+        gap = np.maximum(total / seen - bad, 0)
+        bet = gap / np.maximum(total / seen * (1 - total / seen) + gap**2, 1e-9)
+        bet = np.minimum(bet, _BOLDEST / np.maximum(bad * most, 1e-9))
+        followed = followed + _returned(*now, bet[..., None], bad[..., None])
+        evidence[..., batch] = np.logaddexp(kept + np.log1p(-_FOLLOWS), followed + np.log(_FOLLOWS))
+        memory = _MEMORY ** now[1].sum(axis=-1)
+        seen = memory * seen + (now[1] * now[2]).sum(axis=-1)
+        total = memory * total + (now[0] * now[2]).sum(axis=-1)
     return evidence
 
 
-def _steps(limit: Array, weights: ArrayLike, most: float) -> tuple[Array, Array]:
-    """Logarithms of what a bet returns for a sample that counts, and for another."""
-    bet, part = np.expm1(_ODDS) * most, np.reshape(np.asarray(weights, float) / most, (-1, 1))
-    fair = 1 + bet * limit[..., None, None]
-    return np.log(1 - part + part * (1 + bet) / fair), np.log(1 - part + part / fair)
+def _by_weight(counts: ArrayLike, n: ArrayLike, weights: ArrayLike | None) -> tuple[Array, ...]:
+    """Counts, numbers of samples and weights of the same shape, (…, batches, weights)."""
+    k, size = np.asarray(counts, float), np.asarray(n, float)
+    if weights is None:
+        k, size, weights = k[..., None], size[..., None], 1.0
+    k, size, weight = np.broadcast_arrays(k, size, np.asarray(weights, float))
+    return k, size, weight
+
+
+def _grown(k: Array, n: Array, weight: Array, limit: Array, most: float) -> Array:
+    """Logarithms of what each bet returns, (…, bets), from counts by weight, (…, weights)."""
+    bet, part = np.expm1(_ODDS) * most, (weight / most)[..., None]
+    fair = 1 + bet * np.asarray(limit)[..., None, None]
+    up, down = np.log(1 - part + part * (1 + bet) / fair), np.log(1 - part + part / fair)
+    return np.asarray((k[..., None] * up + (n - k)[..., None] * down).sum(axis=-2))
+
+
+def _returned(k: Array, n: Array, weight: Array, bet: Array, limit: Array) -> Array:
+    """Logarithm of what one bet returns."""
+    up, down = np.log1p(bet * weight * (1 - limit)), np.log1p(-bet * weight * limit)
+    return np.asarray((k * up + (n - k) * down).sum(axis=-1))
 
 
 def _starts(n: Array) -> tuple[Array, Array]:
@@ -89,23 +117,49 @@ def _starts(n: Array) -> tuple[Array, Array]:
 
 
 def log_evidence_of_change(
-    counts: ArrayLike, n: ArrayLike, low: ArrayLike, high: ArrayLike
+    counts: ArrayLike, n: ArrayLike, known: ArrayLike, of: ArrayLike
 ) -> Array:
-    """Logarithm of the evidence that a share is outside two bounds, half of it for each side."""
-    k, size = np.asarray(counts, float), np.asarray(n, float)
-    above = log_evidence(k, size, high)
-    below = log_evidence(size - k, size, 1 - np.asarray(low, float))
+    """Logarithm of the evidence that a share is not that of a reference, which is a sample itself.
+
+    ``known`` of the ``of`` samples of the reference count, (…). Half of it is for each side.
+    """
+    k, size, known, of = (np.asarray(each, float) for each in (counts, n, known, of))
+    above = log_evidence_above(k, size, known, of)
+    below = log_evidence_above(size - k, size, of - known, of)
     return np.asarray(np.logaddexp(above, below) - np.log(2))
 
 
-def reference_level(level: float) -> tuple[float, float]:
-    """Parts of a level: for all bounds of a reference together, and for the evidence."""
-    return _OF_REFERENCE * level, (1 - _OF_REFERENCE) * level
+def log_evidence_above(
+    counts: ArrayLike, n: ArrayLike, known: ArrayLike, of: ArrayLike, more: ArrayLike = 0.0
+) -> Array:
+    """Logarithm of the evidence that a share exceeds that of a reference by ``more``, or more."""
+    # For each share p of the reference, the evidence of the batches against p + more times that of
+    # the reference against p is an e-process. So is the least of these. Both are monotone in p, so
+    # that the ends of intervals bound it between them.
+    k, size, known, of, more = (np.asarray(e, float) for e in (counts, n, known, of, more))
+    shares = _plausible(known, of)
+    ends = np.concatenate([shares, np.ones((*shares.shape[:-1], 1))], axis=-1)
+    of_reference = _log_below(known, of, np.concatenate([0 * shares[..., :1], shares], axis=-1))
+    limits = np.minimum(ends + more[..., None], 1.0)
+    of_batches = log_evidence(k[..., None, :], size[..., None, :], limits)
+    return np.asarray((of_batches + of_reference[..., None]).min(axis=-2))
 
 
-def reference_bounds(count: int, n: int, level: float) -> tuple[float, float]:
-    """Bounds of a share from a reference that is itself a sample; they miss it at the level."""
-    return share_bounds(count, n, lower_level=level / 2, upper_level=level / 2)
+def _plausible(known: Array, of: Array) -> Array:
+    """Shares near that of a reference, (…, shares), in steps of its standard error."""
+    angle = np.arcsin(np.sqrt((known + 0.25) / (of + 0.5)))[..., None]
+    step = _ERRORS / (2 * np.sqrt(of + 0.5))[..., None]
+    return np.asarray(np.sin(np.clip(angle + step, 0, np.pi / 2)) ** 2)
+
+
+def _log_below(known: Array, of: Array, share: Array) -> Array:
+    """Logarithm of the evidence of a reference that its share is below others, (…, shares)."""
+    # An e-value of each share: likelihood ratios of smaller odds, of steps of its standard error.
+    k, n, p = known[..., None, None], of[..., None, None], share[..., None]
+    spread = np.sqrt(n * np.clip(p * (1 - p), 0.25 / np.maximum(n, 1), None))
+    odds = -_TILTS / spread
+    ratio = k * odds - n * np.log1p(p * np.expm1(odds))
+    return np.asarray(logsumexp(ratio + _TILTED, axis=-1))
 
 
 def first_alarms(log_e: Array, weights: Array, level: float) -> Array:
@@ -149,49 +203,51 @@ def since(
 
     The bounds hold at the level for all batches at once, if the share has been constant since.
     """
-    k, size = np.asarray(counts, float), np.asarray(n, float)
-    if weights is None:
-        k, size = k[:, None], size[:, None]
-    values = np.ones(1) if weights is None else np.asarray(weights, float)
-    starts, _ = _starts(size.sum(axis=1))
-    later = np.cumsum(k[::-1], axis=0)[::-1], np.cumsum(size[::-1], axis=0)[::-1]
+    k, size, weight = _by_weight(counts, n, weights)
+    starts, _ = _starts(size.sum(axis=-1))
 
-    def grown(k: Array, size: Array, limit: Array) -> Array:
-        up, down = _steps(limit, values, most)
-        return np.asarray(logsumexp(_PRIOR + (k[..., None] * up).sum(-2)
-                                    + ((size - k)[..., None] * down).sum(-2), axis=-1))  # fmt: skip
+    def grown(first: int, k: Array, limit: float) -> Array:
+        steps = _grown(k[first:], size[first:], weight[first:], np.asarray(limit), most)
+        later = np.cumsum(steps[::-1], axis=0)[::-1]
+        return np.asarray(logsumexp(_PRIOR + later, axis=-1))
 
-    start = int(np.argmax(starts + grown(*later, np.asarray(limit))))
-    k, size = later[0][start], later[1][start]
-    needed = np.log(2 / level) - starts[start]
-    low = _least_share(lambda share: grown(k, size, share), needed)
-    high = 1 - _least_share(lambda share: grown(size - k, size, share), needed)
-    total = float(size @ values)
-    return Since(start, float(k @ values) / total if total else np.nan, low, high)
+    start = int(np.argmax(starts + grown(0, k, limit)))
+    needed = float(np.log(2 / level) - starts[start])
+    low = _least_share(lambda share: grown(start, k, share)[0], needed)
+    high = 1 - _least_share(lambda share: grown(start, size - k, share)[0], needed)
+    mass = float((size * weight)[start:].sum())
+    value = float((k * weight)[start:].sum()) / mass if mass else np.nan
+    return Since(start, value, low, high)
 
 
-def _least_share(grown: Callable[[Array], Array], needed: float) -> float:
+def _least_share(grown: Callable[[float], float], needed: float) -> float:
     """The largest share for which evidence against it is enough; it falls as the share grows."""
     low, high = 0.0, 1.0
-    if grown(np.asarray(low)) < needed:
+    if grown(low) < needed:
         return 0.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if grown(np.asarray(middle)) >= needed else (low, middle)
+        low, high = (middle, high) if grown(middle) >= needed else (low, middle)
     return low
 
 
-def noticed(n: float, limit: float, needed: float, power: float = 0.8) -> float | None:
-    """Least share above a limit that n samples since the start show, with this probability.
+def noticed(
+    n: Array,
+    share: Array,
+    needed: Array,
+    evidence: Callable[[Array, Array], Array],
+    power: float = 0.8,
+) -> Array:
+    """Least share above others that n samples in a batch show with this probability; NaN if none.
 
-    ``needed`` is the logarithm of the evidence that raises an alarm. None if no share is enough.
+    ``evidence`` of counts and n is its logarithm, and ``needed`` raises an alarm.
     """
-    size = int(n)
-    counts = np.arange(size + 1.0)
-    up, down = _steps(np.asarray(limit), 1.0, 1.0)
-    logs = logsumexp(_PRIOR + counts[:, None] * up + (size - counts)[:, None] * down, axis=-1)
-    enough = np.flatnonzero(logs + np.log(_FIRST) >= needed)
-    if not len(enough) or not enough[0]:
-        return None
+    low, high = np.floor(n * share), np.asarray(n, float)
+    shown = evidence(high[:, None], high[:, None])[:, 0] >= needed
+    while (high - low > 1).any():
+        middle = np.floor((low + high) / 2)
+        enough = evidence(middle[:, None], n[:, None])[:, 0] >= needed
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     # P(at least k of n) is the distribution function of a beta variable at the share.
-    return float(betaincinv(enough[0], size - enough[0] + 1, power))
+    least = betaincinv(np.maximum(high, 1), np.maximum(n - high, 0) + 1, power)
+    return np.asarray(np.where(shown & (high > 0), least, np.nan))

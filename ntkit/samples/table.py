@@ -34,6 +34,10 @@ _CAMEL_ID = re.compile(r".*[a-z]I[dD]")
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d*,\d+(?:[eE][+-]?\d+)?\s*")
 
 
+class NoRows(InputError):
+    """A table that has no rows."""
+
+
 @dataclass(frozen=True)
 class Table:
     """Columns of a file, and the positions of its records."""
@@ -446,9 +450,7 @@ def read_table(path: Path, delimiter: str | None = None, expected: Collection[st
     else:
         table = _OTHERS[kind](path)
     if not len(table):
-        raise InputError(
-            f"{path} has no rows{' below its header' * bool(table.columns)}; add some."
-        )
+        raise NoRows(f"{path} has no rows{' below its header' * bool(table.columns)}; add some.")
     return table
 
 

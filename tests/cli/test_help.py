@@ -22,7 +22,7 @@ COMMANDS = typer.main.get_command(app).commands
 GROUPS = {
     "Look": ["audit", "label", "inspect"],
     "Repair": ["debias", "open", "export"],
-    "Check": ["check", "predict", "verify", "parity"],
+    "Check": ["check", "watch", "predict", "verify", "parity"],
     "Steps": ["embed", "merge", "fit"],
     "Help": ["demo", "doctor"],
 }

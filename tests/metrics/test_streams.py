@@ -10,10 +10,9 @@ from scipy.stats import binom
 from ntkit.metrics.streams import (
     first_alarms,
     log_evidence,
+    log_evidence_above,
     log_evidence_of_change,
     noticed,
-    reference_bounds,
-    reference_level,
     since,
 )
 
@@ -98,15 +97,13 @@ def test_an_alarm_needs_no_more_than_its_part_of_the_level_and_frees_it():
 @pytest.mark.parametrize("size", [1, 7, 300])
 def test_false_alarms_of_all_kinds_together_stay_below_the_level(size):
     rng, level, n_runs, n_batches = np.random.default_rng(size), 0.1, 200, 60
-    of_reference, of_evidence = reference_level(level)
     n = np.full((n_runs, n_batches), size)
     wrong = log_evidence(rng.binomial(n, 0.25), n, 0.25)
     flips = log_evidence(rng.binomial(n, 0.05), n, 0.05)
     known = rng.binomial(400, 0.3, n_runs)
-    low, high = np.array([reference_bounds(int(k), 400, of_reference) for k in known]).T
-    shares = log_evidence_of_change(rng.binomial(n, 0.3), n, low, high)
+    shares = log_evidence_of_change(rng.binomial(n, 0.3), n, known, np.full(n_runs, 400))
     runs = zip(wrong, flips, shares, strict=True)
-    alarms = [first_alarms(np.stack(run), np.ones(3), of_evidence).max() >= 0 for run in runs]
+    alarms = [first_alarms(np.stack(run), np.ones(3), level).max() >= 0 for run in runs]
     assert np.mean(alarms) <= level
 
 
@@ -145,13 +142,41 @@ def test_weighted_bounds_are_wider_and_one_weight_is_none():
 
 @pytest.mark.parametrize(("n", "limit", "reach"), [(70, 0.1, 80), (80, 0.05, 20), (400, 0.25, 40)])
 def test_what_would_have_been_noticed_is_noticed(n, limit, reach):
-    share = noticed(n, limit, log(reach))
+    def least(n):
+        found = noticed(np.array([n]), np.array([limit]), log(reach), of_limit)
+        return found.item()
+
+    def of_limit(k, n):
+        return log_evidence(k, n, limit)
+
+    share = least(n)
     assert limit < share < 1
     k = np.random.default_rng(0).binomial(n // 10, share, (2000, 10))
     seen = log_evidence(k, np.full(k.shape, n // 10), limit).max(axis=1) >= log(reach)
-    assert seen.mean() >= 0.78
-    assert noticed(2, 0.25, log(80)) is None
-    assert noticed(0, 0.25, log(80)) is None
+    assert seen.mean() >= 0.77
+    assert np.isnan([least(1), least(0)]).all()
+
+
+@pytest.mark.parametrize(("of", "n"), [(3, 6), (12, 4), (40, 9)])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.8])
+def test_a_reference_that_is_a_sample_itself_misleads_no_more_than_the_level(of, n, share):
+    known, k = np.arange(of + 1), np.arange(n + 1)
+    chances = np.outer(binom.pmf(known, of, share), binom.pmf(k, n, share))
+    pairs = np.broadcast_arrays(known[:, None], k[None])
+    counts = pairs[1][..., None], np.full((*pairs[1].shape, 1), n)
+    changed = np.exp(log_evidence_of_change(*counts, pairs[0], np.full(pairs[0].shape, of)))
+    assert (chances * changed[..., 0]).sum() <= 1
+    above = np.exp(log_evidence_above(*counts, pairs[0], np.full(pairs[0].shape, of), 0.1))
+    shifted = np.outer(binom.pmf(known, of, share), binom.pmf(k, n, min(1, share + 0.1)))
+    assert (shifted * above[..., 0]).sum() <= 1
+
+
+def test_a_large_reference_is_nearly_a_limit():
+    k, n = np.array([[9, 30]]), np.array([[100, 100]])
+    plain = log_evidence(k, n, 0.1)[0, -1]
+    large = log_evidence_above(k, n, np.array([10**7]), np.array([10**8]))[0, -1]
+    small = log_evidence_above(k, n, np.array([10]), np.array([100]))[0, -1]
+    assert small < large < plain < large + 1
 
 
 def test_a_fall_of_twenty_points_is_noticed_nearly_as_often_as_by_the_best_bet():

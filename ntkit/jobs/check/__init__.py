@@ -19,6 +19,7 @@ from ntkit.metrics.rows import Verdict as Verdict
 if TYPE_CHECKING:  # tables of predictions need no model and no ONNX Runtime
     from ntkit.jobs.check._check import check
     from ntkit.jobs.check._check import check_read as check_read  # for the command line
+    from ntkit.jobs.check._samples import sliced as sliced  # for ntkit watch
 
 __all__ = [
     "CheckResult",
@@ -28,7 +29,10 @@ __all__ = [
 ]
 
 
+_LATER = {"check": "_check", "check_read": "_check", "sliced": "_samples"}
+
+
 def __getattr__(name: str) -> Any:
-    if name in ("check", "check_read"):
-        return getattr(import_module("ntkit.jobs.check._check"), name)
+    if name in _LATER:
+        return getattr(import_module(f"ntkit.jobs.check.{_LATER[name]}"), name)
     raise AttributeError(f"module 'ntkit.jobs.check' has no attribute {name!r}")

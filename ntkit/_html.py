@@ -90,12 +90,6 @@ def markdown(value: object) -> str:
     return _MARKS.sub(lambda mark: _ENTITIES.get(mark[0], f"\\{mark[0]}"), line)
 
 
-def _code_block(text: str, language: str = "") -> str:
-    """A block of code with a fence longer than any backticks in it."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}{language}\n{text}\n{fence}"
-
-
 def _svg_path(heights: Sequence[float], width: float, height: float) -> str:
     """The outline of bars as the d attribute of an SVG path."""
     step = width / len(heights)
@@ -115,7 +109,7 @@ _ENVIRONMENT = Environment(
     finalize=shown_text,
 )
 _ENVIRONMENT.filters |= {
-    "code_block": _code_block,
+    "fence": lambda text: max([*re.findall("`+", text), "``"], key=len) + "`",
     "json": lambda value: json.dumps(value, ensure_ascii=False),
     "markdown": markdown,
     "path": _svg_path,

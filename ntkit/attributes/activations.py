@@ -132,24 +132,20 @@ def _directions(X: Array) -> tuple[Array, Array, Array, Array]:
         standardised = (X[part][:, non_constant] - mean) / deviation
         gram += standardised.T @ standardised
     most = min(_DIRECTIONS, len(X) - 1, len(mean))
-    axes = _first_axes(gram, most)
+    if len(gram) <= 4 * most:
+        axes = np.linalg.eigh(gram)[1][:, ::-1][:, :most]
+    else:
+        from scipy.sparse.linalg import eigsh
+
+        start = np.random.default_rng(0).normal(size=len(gram))
+        values, axes = eigsh(gram, k=most, v0=start, tol=1e-6)
+        axes = axes[:, np.argsort(-values)]
     axes *= np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(most)])
     scores = np.concatenate(
         [(X[part][:, non_constant] - mean) / deviation @ axes for part in parts]
     )
     weights = (axes / deviation[:, None]).T
     return scores, np.flatnonzero(non_constant), weights, -weights @ mean
-
-
-def _first_axes(gram: Array, most: int) -> Array:
-    """Eigenvectors of the largest eigenvalues as columns, in descending order."""
-    if len(gram) <= 4 * most:
-        return np.asarray(np.linalg.eigh(gram)[1][:, ::-1][:, :most])
-    start = np.random.default_rng(0).normal(size=len(gram))
-    from scipy.sparse.linalg import eigsh
-
-    values, axes = eigsh(gram, k=most, v0=start, tol=1e-6)
-    return np.asarray(axes[:, np.argsort(-values)])
 
 
 def _clusters(directions: Array, random_state: int) -> tuple[Array, Array]:

@@ -134,7 +134,7 @@ class Attribute:
             values = np.stack([read(name) for name in of_value], axis=1)
             has = (values == 1).any(axis=1)
             having.append(np.where(has | (values >= 0).all(axis=1), has, -1))
-        first = tuple(map(value_name, names))
+        first = tuple(some[0] if len(some) == 1 else value_name(some) for some in names)
         kind = Key.of(first[0]).kind
         source = "layer" if kind in OF_A_LAYER else kind
         if len(names) == 1:

@@ -141,11 +141,6 @@ def scale_of_statistics(statistics: Array) -> str:
     return scale_of_side(*sides) if len(sides) == 1 else SEVERAL_SIZES
 
 
-def is_of_size(name: str) -> bool:
-    """Whether an attribute is of the size of an image, which all images of an array share."""
-    return name.startswith(("image:size ", "image:aspect ratio "))
-
-
 def _reduced(pixels: Array, factor: int) -> Array:
     """Means of squares of pixels."""
     if factor == 1:

@@ -266,12 +266,12 @@ def change_named(name: str | Change, *, below: Path | None = None) -> Change:
             "copies that you made with folder:PATH."
         )
     begins = kind.partition("=")[0]
-    if (applied := texts.surface_change(text)) is not None:
-        return Change(text, begins, applied)
     if text in ("markup", "markup=both"):
         return Change(text, "markup", texts.markup(text))
     if begins in texts.FORMS:
-        raise InputError(f"There is no change {text!r}. Write {texts.FORMS[begins]}.")
+        if (applied := texts.surface_change(text)) is None:
+            raise InputError(f"There is no change {text!r}. Write {texts.FORMS[begins]}.")
+        return Change(text, begins, applied)
     makers: dict[str, Callable[[], Any]] = {
         "word": lambda: texts.word_change(text),
         "append": lambda: texts.put_at(text, what, before=False, below=below),

@@ -53,7 +53,7 @@ class Rates:
 
 _KEYS = o.KEYS | {
     *("label", "classes", "embedding", "text_column", "label_column", "columns", "id_column"),
-    *("device", "quiet", "threshold", "alpha"),
+    *("device", "quiet", "threshold", "alpha", "min_samples"),
 }
 
 

@@ -23,7 +23,6 @@ from ntkit.attributes.feature_set import FEWEST, Rule, array, both_of
 from ntkit.attributes.image_statistics import (
     SEVERAL_SIZES,
     image_feature_set,
-    is_of_size,
     measured_image_statistics,
     scale_of_side,
     scale_of_statistics,
@@ -476,7 +475,8 @@ class AttributeReader:
 
     def _read(self, name: str, rules: Mapping[str, Rule]) -> Array:
         rule = rules.get(name)
-        if is_of_size(name) and not all(samples.data.are_files for samples in self.sets):
+        of_size = name.startswith(("image:size ", "image:aspect ratio "))
+        if of_size and not all(samples.data.are_files for samples in self.sets):
             raise InputError(
                 f"{name!r} is of the size of image files, and images of an array have one size. "
                 "Pass image files in every set."

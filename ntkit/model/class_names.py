@@ -191,7 +191,11 @@ def _written_thresholds(metadata: Mapping[str, str], config: Mapping[str, Any]) 
     written |= {"config.json (thresholds)": config.get("thresholds")}
     one = {f"metadata {key!r}": _parsed(metadata[key]) for key in _ONE_FOR_ALL if key in metadata}
     one |= {"config.json (threshold)": config.get("threshold")}
-    written |= {k: v for k, v in one.items() if isinstance(v, dict | list) or _is_threshold(v)}
+    written |= {
+        k: v
+        for k, v in one.items()
+        if isinstance(v, dict | list) or (isinstance(v, int | float) and 0 < v < 1)
+    }
     places = ((value, source) for source, value in written.items() if value is not None)
     return next(places, (None, ""))
 
@@ -244,7 +248,7 @@ def with_thresholds(
         by_name = {composed(name): value for name, value in written.items()}
         written = [by_name.get(composed(n), by_name.get(str(i))) for i, n in enumerate(names)]
     values = written if isinstance(written, list) else [written] * len(names)
-    numbers = [float(x) for x in values if _is_threshold(x)]
+    numbers = [float(x) for x in values if isinstance(x, int | float) and 0 < x < 1]
     if len(numbers) != len(names):
         raise ModelError(
             f"The model's thresholds ({facts.thresholds_source}) are not a number between 0 and 1 "
@@ -294,11 +298,6 @@ def _parsed(text: str) -> Any:
         with suppress(ValueError, RecursionError):
             return json.loads(form.format(text))
     return text
-
-
-def _is_threshold(value: Any) -> bool:
-    """Whether a value is a number between 0 and 1."""
-    return isinstance(value, int | float) and 0 < value < 1
 
 
 def names_in(metadata: Mapping[str, str]) -> dict[str, tuple[Any, ...]]:

@@ -43,7 +43,10 @@ def layers_of(body: ir.Model) -> tuple[Layer, ...]:
     graph, count = body.graph, Counter[str]()
     batches = {value.shape[0] for value in graph.inputs if value.shape}
     ends, readable = list[Layer](), list[Layer]()
-    pooled = _pooled_by(graph.outputs[0])
+    pooled, end = set[str | None](), graph.outputs[0].producer()
+    while end is not None and end.op_type in _POOLING and end.inputs[0] is not None:
+        pooled.add(end.inputs[0].name)
+        end = end.inputs[0].producer()
     for node in graph:
         count[node.op_type] += 1
         layer = _layer(node, f"{node.op_type.lower()}_{count[node.op_type]}", batches)
@@ -97,16 +100,6 @@ def _computed(node: ir.Node) -> list[ir.Value]:
     """Inputs of a node that are not constants."""
     inputs = [value for value in node.inputs if value is not None and not value.is_initializer()]
     return [v for v in inputs if (made := v.producer()) is None or made.op_type != "Constant"]
-
-
-def _pooled_by(value: ir.Value | None) -> set[str | None]:
-    """Names of the tensors that a tensor is the mean of."""
-    names = set[str | None]()
-    node = value.producer() if value is not None else None
-    while node is not None and node.op_type in _POOLING and node.inputs[0] is not None:
-        names.add(node.inputs[0].name)
-        node = node.inputs[0].producer()
-    return names
 
 
 def _ends_block(node: ir.Node) -> bool:
@@ -177,10 +170,10 @@ def _statistics(
         shown = nodes.node("Mul", [x, there])
         share = nodes.node("Add", [mean(there), nodes.constant(np.float32(1e-12))])
 
-    def of_shown(x: ir.Value) -> ir.Value:
-        return mean(x) if share is None else nodes.node("Div", [mean(x), share])
-
-    first, square = of_shown(shown), of_shown(nodes.node("Mul", [shown, x]))
+    first, square = (
+        mean(values) if share is None else nodes.node("Div", [mean(values), share])
+        for values in (shown, nodes.node("Mul", [shown, x]))
+    )
     rest = nodes.node("Sub", [square, nodes.node("Mul", [first, first])])
     deviation = nodes.node("Sqrt", [nodes.node("Relu", [rest])])
     result = nodes.node("Concat", [first, deviation], {"axis": 1})

@@ -571,12 +571,15 @@ class _Look:
                 of_labels=self.samples.y is not None,
                 rng=np.random.default_rng([self.seed, len(rows)]),
             )
+        n, mean = len(beyond), float(beyond.mean())
+        error = beyond.std(ddof=min(1, n - 1)) / np.sqrt(n)
+        reach = float(t.ppf((1 + _LEVEL) / 2, n - 1) * error)  # NaN for a single value
         return ChangeFinding(
             row=row,
             control=of_control_row,
             margin_change=float(decrease.mean()),
-            beyond_control=float(beyond.mean()),
-            beyond_interval=_of_mean(beyond),
+            beyond_control=mean,
+            beyond_interval=(mean - reach, mean + reach),
             p_value=row.p_value,
             flips_more=False,
             examples=tuple({"row": row, "predicted": a, "after": b} for row, a, b in examples),
@@ -592,12 +595,3 @@ def _looks(samples: Samples) -> Inputs:
     if looks.n_samples is None and isinstance(X, np.ndarray) and X.ndim == 2:
         return replace(looks, table={str(j): column for j, column in enumerate(X.T)})
     return looks
-
-
-def _of_mean(values: Array) -> tuple[float, float]:
-    """Student's t interval of a mean; NaN for a single value."""
-    if len(values) < 2:
-        return float("nan"), float("nan")
-    mean, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
-    reach = float(t.ppf((1 + _LEVEL) / 2, len(values) - 1)) * error
-    return float(mean - reach), float(mean + reach)

@@ -35,8 +35,8 @@ from ntkit.jobs.debias._outcome import (
     NamedGroups,
     RepairOutcome,
     are_worse,
+    deciding_groups,
     outcome_of,
-    tell_first,
 )
 from ntkit.jobs.debias._plan import Judges
 from ntkit.jobs.debias._settings import Order
@@ -258,7 +258,8 @@ def repair_outcome(
         on_test = card.groups(plan.on_test, test.y, of_test, rows)
         # If the test set has too few of a group, validation samples or their copies judge.
         # What it shows of its other groups can still refuse.
-        judges = tell_first(on_test) or not (by_copies or tell_first(groups))
+        enough = [all(each.first for each in deciding_groups(of)) for of in (on_test, groups)]
+        judges = enough[0] or not (by_copies or enough[1])
         if judges or are_worse(on_test, order.max_cost):
             where, y, right, groups, instead = TEST, test.y, of_test, on_test, None
     if not groups:

@@ -278,11 +278,6 @@ def deciding_groups(groups: Sequence[NamedGroups]) -> list[NamedGroups]:
     return crossed or [*groups]
 
 
-def tell_first(groups: Sequence[NamedGroups]) -> bool:
-    """Whether the groups that decide have enough samples for the first number."""
-    return all(each.first for each in deciding_groups(groups))
-
-
 @dataclass(frozen=True)
 class RepairOutcome:
     """How the new head compares with the original one, by the groups of what a person named.

@@ -726,4 +726,5 @@ def group_check(reader: AttributeReader, choice: Choice) -> GroupCheck:
         comparison.plan.attributes,
         comparison.scorecard.is_helped(),
         comparison.plan.said.answers.also,
+        ", in half of the samples" * pool.one_set,
     )

@@ -156,6 +156,7 @@ def checked_groups(
     named: Sequence[Attribute] = (),
     helped: Array | None = None,
     also: Collection[str] = (),
+    part: str = "",
 ) -> GroupCheck:
     """Choose attributes on training rows, and test their groups on validation rows."""
     # An attribute is chosen if samples of a class with one of its values lose more than the rest of
@@ -164,7 +165,8 @@ def checked_groups(
     # errors fixed (McNemar 1947). Holm's correction (1979) is weighted: the more an attribute lost
     # on training rows, the larger its share of the level. Groups of attributes that nobody named
     # are without the samples that a named shortcut helped: these lose because it is gone.
-    # Of attributes that are like a named one, only those in `also` are tested.
+    # Of attributes that are like a named one, only those in `also` are tested. `part` ends the name
+    # of each group, if the validation rows are only a part of the samples.
     counted = np.ones(len(y_index), dtype=bool) if helped is None else ~helped
     chosen = _chosen(feature_sets, y_index, right, is_train, counted, named, also)
     rows = ~is_train
@@ -178,7 +180,7 @@ def checked_groups(
         of_parts = pairs if pairs[1:] else ()
         parts = [test for pair in of_parts for test in tested(of, (pair,), weight, where)]
         short, full = (  # for sentences that name the attribute, and for others
-            " and ".join(f"class {classes[k]} {of.having(v, it)}" for k, v in pairs) + where
+            " and ".join(f"class {classes[k]} {of.having(v, it)}" for k, v in pairs) + where + part
             for it in ("it", of.name)
         )
         full = f"{full} ({of.name})" if full == short else full
@@ -192,7 +194,8 @@ def checked_groups(
         return [_Test(row, of.name, full, wider, weight, tuple(parts))]
 
     of_classes = compare(
-        (after, before), [("class", f"class {label}", y == k) for k, label in enumerate(classes)]
+        (after, before),
+        [("class", f"class {label}{part}", y == k) for k, label in enumerate(classes)],
     )
     weight = _CLASSES / len(classes)
     tests = [_Test(row, "", row.name, 0.0, weight) for row in of_classes if row.n >= CHECKED]

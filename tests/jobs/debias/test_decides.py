@@ -346,6 +346,11 @@ def test_groups_without_what_a_shortcut_helped_say_so():
     check = checked_groups([columns(table)], CLASSES, y, (before, after), is_train, (), few)
     small = [each for each in check.unchecked if "region" in each]
     assert any(each.endswith(f", where no named shortcut helps ({CHECKED - 1})") for each in small)
+    half = checked_groups(
+        [columns(table)], CLASSES, y, (before, after), is_train, part=", in half of the samples"
+    )
+    assert all(str(each.row.name).endswith(", in half of the samples") for each in half.lost)
+    assert {each.attribute for each in half.lost} >= {"", group.attribute}
     whole = checked(table, y, (before, after), is_train)
     assert not any("shortcut" in str(each.row.name) for each in whole.lost)
 

@@ -28,7 +28,7 @@ from ntkit._types import Array
 
 _ODDS = 2.0 ** (np.arange(-10, 4) / 2)
 _PRIOR = 0.9 * np.exp(-(np.log(_ODDS) ** 2) / (2 * 0.4**2))
-_PRIOR = np.log(0.9 * _PRIOR / _PRIOR.sum() + 0.1 / len(_ODDS))
+_PRIOR = 0.9 * _PRIOR / _PRIOR.sum() + 0.1 / len(_ODDS)
 _FIRST = 0.5  # of the wealth is bet from the first batch on
 _FOLLOWS = 0.15  # of the wealth follows the latest samples
 _MEMORY = 0.96  # how much less a sample counts after each later one
@@ -38,6 +38,7 @@ _TILTS = np.array([0.0, 0.5, 1.0, 2.0, 4.0])  # standard errors by which a refer
 _TILTED = np.log([0.4, 0.25, 0.15, 0.12, 0.08])
 _ERRORS = np.concatenate([np.arange(-2, 3, 0.5), np.arange(3, 8)])
 _LARGEST = 600.0  # logarithm of an e-value that is told from larger ones
+_NOTHING = 1e-300
 _HALVINGS = 24
 
 
@@ -55,22 +56,33 @@ def log_evidence(
     each weight, (…, batches, weights).
     """
     k, size, weight = _by_weight(counts, n, weights)
-    bad = np.asarray(limit, float)
+    bad, alike = np.asarray(limit, float), weights is None
     start, rest = _starts(size.sum(axis=-1))
     shape = np.broadcast_shapes(k.shape[:-2], bad.shape)
-    wealth, evidence = np.full((*shape, len(_ODDS)), -np.inf), np.empty((*shape, k.shape[-2]))
+    # The wealth of each bet is a part of exp(scale), so that none overflows.
+    wealth, scale = np.zeros((*shape, len(_ODDS))), np.zeros(shape)
+    evidence = np.empty((*shape, k.shape[-2]))
     followed, seen, total = np.zeros(shape), np.full(shape, 2.0), np.zeros(shape) + 2 * bad
+    steps = _steps(weight[..., :1, :].reshape(-1)[:1] if alike else weight, bad, most)
     for batch in range(k.shape[-2]):
         now = k[..., batch, :], size[..., batch, :], weight[..., batch, :]
-        wealth = np.logaddexp(wealth, start[..., batch, None] + _PRIOR)
-        wealth = wealth + _grown(*now, bad, most)
-        kept = np.logaddexp(logsumexp(wealth, axis=-1), rest[..., batch])
+        higher = np.maximum(scale, start[..., batch])
+        wealth *= np.exp(scale - higher)[..., None]
+        wealth += np.exp(start[..., batch] - higher)[..., None] * _PRIOR
+        up, down = steps if alike else (each[..., batch, :, :] for each in steps)
+        grown = (now[0][..., None] * up + (now[1] - now[0])[..., None] * down).sum(axis=-2)
+        most_grown = grown.max(axis=-1)
+        wealth *= np.exp(grown - most_grown[..., None])
+        whole = np.maximum(wealth.sum(axis=-1), _NOTHING)
+        wealth /= whole[..., None]
+        scale = higher + most_grown + np.log(whole)
         # The bet on the latest samples: λ = (mean − m) / (variance + (mean − m)²), if positive.
         gap = np.maximum(total / seen - bad, 0)
         bet = gap / np.maximum(total / seen * (1 - total / seen) + gap**2, 1e-9)
         bet = np.minimum(bet, _BOLDEST / np.maximum(bad * most, 1e-9))
         followed = followed + _returned(*now, bet[..., None], bad[..., None])
-        evidence[..., batch] = np.logaddexp(kept + np.log1p(-_FOLLOWS), followed + np.log(_FOLLOWS))
+        kept = np.logaddexp(scale, rest[..., batch]) + np.log1p(-_FOLLOWS)
+        evidence[..., batch] = np.logaddexp(kept, followed + np.log(_FOLLOWS))
         memory = _MEMORY ** now[1].sum(axis=-1)
         seen = memory * seen + (now[1] * now[2]).sum(axis=-1)
         total = memory * total + (now[0] * now[2]).sum(axis=-1)
@@ -88,10 +100,15 @@ def _by_weight(counts: ArrayLike, n: ArrayLike, weights: ArrayLike | None) -> tu
 
 def _grown(k: Array, n: Array, weight: Array, limit: Array, most: float) -> Array:
     """Logarithms of what each bet returns, (…, bets), from counts by weight, (…, weights)."""
-    bet, part = np.expm1(_ODDS) * most, (weight / most)[..., None]
-    fair = 1 + bet * np.asarray(limit)[..., None, None]
-    up, down = np.log(1 - part + part * (1 + bet) / fair), np.log(1 - part + part / fair)
+    up, down = _steps(weight, limit, most)
     return np.asarray((k[..., None] * up + (n - k)[..., None] * down).sum(axis=-2))
+
+
+def _steps(weight: Array, limit: Array, most: float) -> tuple[Array, Array]:
+    """Logarithms of what a bet returns for a sample that counts, and for another, (…, bets)."""
+    bet, part = np.expm1(_ODDS) * most, (weight / most)[..., None]
+    fair = 1 + bet * limit.reshape(*limit.shape, *(1,) * max(2, part.ndim - limit.ndim))
+    return np.log(1 - part + part * (1 + bet) / fair), np.log(1 - part + part / fair)
 
 
 def _returned(k: Array, n: Array, weight: Array, bet: Array, limit: Array) -> Array:
@@ -209,7 +226,7 @@ def since(
     def grown(first: int, k: Array, limit: float) -> Array:
         steps = _grown(k[first:], size[first:], weight[first:], np.asarray(limit), most)
         later = np.cumsum(steps[::-1], axis=0)[::-1]
-        return np.asarray(logsumexp(_PRIOR + later, axis=-1))
+        return np.asarray(logsumexp(np.log(_PRIOR) + later, axis=-1))
 
     start = int(np.argmax(starts + grown(0, k, limit)))
     needed = float(np.log(2 / level) - starts[start])

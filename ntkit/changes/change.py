@@ -379,9 +379,9 @@ def as_seen(samples: Samples) -> Samples:
 
 def control_of(change: Change) -> Change | None:
     """A meaningless change of the same size; None if embeddings must be moved instead."""
-    # For a word, a word of similar frequency in the same text; for words rewritten, words that no
-    # text has, or each network of words would seem to rely on them; for a part, an equal part
-    # elsewhere.
+    # For a word or names, words of similar frequency in the same text; for words rewritten, words
+    # that no text has, or each network of words would seem to rely on them; for a part, an equal
+    # part elsewhere.
     applied = change._apply
     if change.kind == "word":
         name = f"a word as frequent as {applied.words[0]}"
@@ -392,6 +392,9 @@ def control_of(change: Change) -> Change | None:
     if change.kind in texts.REWRITES:
         name = f"{texts.UNKNOWN_WORDS} {change.name} rewrites"
         return Change(name, change.kind, texts.unknown_instead(name, applied))
+    if change.kind == "names":
+        name = f"other words, as frequent as {change.name}, replaced"
+        return Change(name, change.kind, texts.OtherWords(name, ()))
     if change.kind == "image" and change.name in [f"image:{part}" for part in PARTS]:
         name = f"{change.name}, elsewhere"
         return Change(name, "image", OfImages(name, part_elsewhere()))

@@ -97,9 +97,14 @@ def _parts(text: Any) -> Parts:
 class _OfLikeWords(OfTexts):
     def changes_for(self, texts: Sequence[Any]) -> tuple[TextChange, ...]:
         """One change for each word."""
-        whole = [text if isinstance(text, str) else " ".join(text) for text in texts]
-        frequency = Counter(w for text in whole for w in {*plain_words(text)})
+        whole = [" ".join(_parts(text)) for text in texts]
+        frequency = _n_texts(whole)
         return tuple(of_each(like_word_left_out(word, whole, frequency)) for word in self.words)
+
+
+def _n_texts(texts: Sequence[str]) -> Counter[str]:
+    """Number of texts with each word."""
+    return Counter(word for text in texts for word in {*plain_words(text)})
 
 
 class _PutIn(OfTexts):
@@ -241,10 +246,15 @@ def like_word_left_out(
         others = [w for w in dict.fromkeys(plain_words(text)) if w not in own_words]
         if not others or not found.search(text):
             return text
-        distance = [abs(np.log((frequency[w] + 1) / (own + 1))) for w in others]
-        return left_out(others[int(np.argmin(distance))])(text, rng)
+        return left_out(_like(own, others, frequency)[0])(text, rng)
 
     return change
+
+
+def _like(n: int, words: Sequence[str], frequency: Counter[str]) -> list[str]:
+    """Words by the distance of their frequency from another one, the nearest first."""
+    distance = [abs(np.log((frequency[word] + 1) / (n + 1))) for word in words]
+    return [words[i] for i in np.argsort(distance, kind="stable")]
 
 
 def has_markup(text: str | tuple[str, ...]) -> bool:
@@ -279,6 +289,7 @@ def _marked_up(text: str) -> str:
 
 _LARGEST = 1 << 20  # bytes of a file of lines
 _FREQUENT = 50  # words that a control draws from
+_NEAR = 20  # words of like frequency that a control draws from
 _ENDS, _CLOSING = ".!?…。！？", "\"'”’)]"
 _SENTENCE = re.compile(  # no mark is looked at twice, or many in a row would take long
     r"(?s).+?(?:(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s|\Z)|[。！？]+|\n|\Z)\s*"
@@ -506,6 +517,45 @@ def _at_a_names_place(match: re.Match[str]) -> bool:
     """
     start = match.start()
     return _BEFORE_A_NAME.search(match.string[max(0, start - 40) : start]) is not None
+
+
+@dataclass(frozen=True)
+class OtherWords(OfTexts):
+    """As many words of a text as it has names, replaced by words of the frequency of the new names.
+
+    A network learns each rare word a little, so that any other one flips some predictions.
+    """
+
+    def changes_for(self, texts: Sequence[Any]) -> tuple[TextChange, ...]:
+        """The change, which depends on the frequencies."""
+        frequency = _n_texts([" ".join(_parts(text)) for text in texts])
+        words = [word for word in frequency if word.isalpha() and word not in _LIST_OF]
+        return (partial(_others_renamed, words, frequency),)
+
+
+def _others_renamed(
+    words: Sequence[str], frequency: Counter[str], parts: Parts, rng: np.random.Generator
+) -> Parts | None:
+    """The word of the nearest frequency replaced in place of each name."""
+    if (copy := renamed(parts, rng)) is None:
+        return None
+    both = zip(_NAME.findall(" ".join(parts)), _NAME.findall(" ".join(copy)), strict=True)
+    names = {old.lower(): new.lower() for old, new in both if old != new}
+    own = {*plain_words(" ".join(parts))}
+    free = [word for word in words if word in own]
+    for old, new in [*names.items()][: len(free)]:
+        word = _like(frequency[old], free, frequency)[0]
+        free.remove(word)
+        near = [w for w in _like(frequency[new], words, frequency) if w != word][:_NEAR]
+        if near:
+            other = partial(_in_case_of, near[int(rng.integers(len(near)))])
+            parts = tuple(re.sub(rf"(?i){_places(word)}", other, part) for part in parts)
+    return parts
+
+
+def _in_case_of(word: str, like: re.Match[str]) -> str:
+    """A word in the case of the one that it replaces."""
+    return _cased(word, like[0])
 
 
 # -- a sentence of another text --------------------------------------------------------------------

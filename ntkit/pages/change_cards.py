@@ -85,6 +85,8 @@ def _control_in_words(name: str) -> str:
         return "control: an equal area elsewhere"
     if name.startswith("a word as frequent as "):
         return "control: another word of equal frequency removed"
+    if name.startswith("other words, as frequent as "):
+        return "control: other words of equal frequency replaced"
     if name.startswith("unknown words "):
         return "control: unknown words in the same places"
     if name.startswith("frequent words of the length of "):

@@ -1,6 +1,7 @@
 """Changes of a text's surface, and the files that some of them read."""
 
 import os
+import random
 import re
 import sys
 from hashlib import sha256
@@ -191,6 +192,24 @@ def test_unknown_words_keep_the_marks_inside(copies_of):
         rf"{rare}{{3}} {rare}{{3}}'{rare}{{3}} {rare}{{3}}, {rare}{{3}} {rare}{{3}} "
         rf"{rare}{{4}}-{rare}{{5}} {rare}{{3}}2", copy,
     )  # fmt: skip
+
+
+def test_the_control_of_names_replaces_as_many_other_words_of_like_frequency(copies_of):
+    rng = random.Random(0)
+    common, rare = ["film", "story", "actor"], [f"rare{c}" for c in "abcdefghijklmnop"]
+    names = ["Maria"] * 14 + ["Olga", "Priya", "Anna", "Ruth", "Joan", "Lisa", "Betty"] * 2
+    texts = [f"told {n} of the {rng.choice(common)} and {rng.choice(rare)}" for n in names]
+    control = control_of(change_named("names"))
+    assert "names" in control.name
+    copies = copies_of(control, [*texts, "no name here"])
+    assert copies.pop() is None
+    for text, copy in zip(texts, copies, strict=True):
+        (differ,) = [(a, b) for a, b in zip(text.split(), copy.split(), strict=True) if a != b]
+        assert differ[0] in (common if "Maria" in text else rare)
+    (pair,) = copies_of(control, ["Maria met Ivan"], ["Ivan was late"])
+    assert [w for part in pair for w in part.split() if w in ("Maria", "Ivan")] == [
+        "Maria", "Ivan", "Ivan"]  # fmt: skip
+    assert copies_of(control, ["Maria"]) == [None]
 
 
 def test_pairs_are_controlled_on_both_sides_and_samples_without_change_have_no_copy(copies_of):

@@ -7,8 +7,9 @@ Reviews of Rotten Tomatoes (``data_texts.py``; snippets without "plot"). Each ca
 surface: in 95 % of the fresh and 5 % of the rotten reviews of the training and validation set, in
 half of both in the test set. A network learns them, an audit with ``--invariant`` looks at the
 validation set, and ``debias --invariant`` repairs. "Without": a network that learned the same texts
-without the surface, tested without it. "Balanced": the surface is in half of the reviews of each
-class everywhere, and nothing should be found.
+without the surface, tested without it. "Ceiling": a last layer fitted to training texts with the
+surface in half of each class, on the embedding of the first network. "Balanced": the surface is in
+half of the reviews of each class everywhere, and nothing should be found.
 
 Networks: frequencies of words and marks in lower case (with their case for a change of case; of
 letters for typing errors), and a hidden layer of 32. With ``--minilm`` a linear head on MiniLM-L3,
@@ -41,9 +42,10 @@ from skl2onnx import to_onnx
 from skl2onnx.common.data_types import StringTensorType
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import ntkit
 from data_texts import L3, LAST_STATES, REVIEWS, TOKENIZER
@@ -117,6 +119,13 @@ OF_CASE = ("title", "upper")
 """Cases for which the network keeps the case."""
 OF_LETTERS = ("typos",)
 """Cases that words do not tell."""
+SAME = {
+    "append": ("word:please",),
+    "lines": ("word:more on our page", "word:seen at the festival", "word:posted from my phone"),
+    "punctuation": ("punctuation=all",),
+    "all marks": ("punctuation",),
+}
+"""Other changes of the same surface."""
 INVERSE = {"title": "case:lower", "upper": "case:lower"}
 """Changes that undo the surface, and repair as well."""
 MINILM = "minilm "
@@ -208,12 +217,34 @@ def accuracy(model: Any, part: Any) -> float:
     return float(100 * np.mean(np.asarray(found) == part[1]))
 
 
+def ceiling(case: str, model: Any, test: Any, seed: int) -> float:
+    """Accuracy in percent of a last layer that learned texts in which the surface tells nothing."""
+    sets, _ = drawn(CASES[case.removeprefix(MINILM)][1], BALANCED, seed, most(case))
+    train, embed = taken(model, sets["train"]), OnnxEmbedder(FrozenModel.load(model), device="cpu")
+    head = make_pipeline(StandardScaler(), LogisticRegressionCV(Cs=5, max_iter=2000))
+
+    def Z(X: Any) -> Array:
+        return np.asarray(embed.transform(X if isinstance(X, Texts) else column(X)))
+
+    return float(100 * head.fit(Z(train[0]), train[1]).score(Z(test[0]), test[1]))
+
+
+def column(texts: Any) -> Array:
+    """Texts as a network of words takes them."""
+    return np.asarray(texts, dtype=object).reshape(-1, 1)
+
+
+def most(case: str) -> int | None:
+    """Largest number of texts of a set."""
+    return 800 if case.startswith(MINILM) else None
+
+
 def audited(case: str, share: float, seed: int, folder: Path) -> tuple[Row, Any, Any]:
     """What an audit finds, and the model and the sets."""
     change, inject = CASES[case.removeprefix(MINILM)]
     (folder / "lines.txt").write_text("\n".join(LINES), encoding="utf-8")
     change = change.format(lines=folder / "lines.txt")
-    sets, plain = drawn(inject, share, seed, 800 if case.startswith(MINILM) else None)
+    sets, plain = drawn(inject, share, seed, most(case))
     model = network(case, sets, seed, folder / "model.onnx")
     sets = {name: taken(model, part) for name, part in sets.items()}
     audit = ntkit.audit_model(
@@ -249,6 +280,7 @@ def one(case: str, share: float, seed: int, *, repair: bool) -> Row:
         row |= {
             "before": accuracy(model, sets["test"]),
             "without": accuracy(without, taken(without, plain["test"])),
+            "ceiling": ceiling(case, model, sets["test"], seed),
             "written": result.written, "headline": result.headline(),
             "after": accuracy(result.model, sets["test"]) if result.written else None,
             "chosen": result.chosen.name, "all_s": time.perf_counter() - start,
@@ -327,6 +359,10 @@ def shown(rows: list[Row]) -> str:
         if not biased:
             continue
         first = sum(r["place"] == 1 and r["finding"] for r in biased)
+        same = SAME.get(case.removeprefix(MINILM), ())
+        alike = sum(
+            r["finding"] and r["first"] in (r["names"][r["place"] - 1], *same) for r in biased
+        )
         called = sum(r["finding"] for r in balanced)
         flips = np.mean([r.get("flips", np.nan) for r in biased])
         done = [r for r in biased if "before" in r]
@@ -335,15 +371,19 @@ def shown(rows: list[Row]) -> str:
             [
                 f"`{change.replace('{lines}', 'FILE')}`" + ", MiniLM" * case.startswith(MINILM),
                 f"{first} of {len(biased)}",
+                f"{alike}",
                 f"{flips:.0f}",
                 f"{called} of {len(balanced)}",
-                *(mean([r[key] for r in done]) for key in ("without", "before")),
+                *(
+                    mean([r[key] for r in done if key in r])
+                    for key in ("without", "ceiling", "before")
+                ),
                 mean(after),
                 f"{sum(r['written'] for r in done)} of {len(done)}",
             ]
         )
-    head = ["change", "first, a finding", "flips, %", "balanced: a finding", "accuracy without, %",
-            "before", "after", "written"]  # fmt: skip
+    head = ["change", "first, a finding", "or the same surface", "flips, %", "balanced: a finding",
+            "accuracy without, %", "ceiling", "before", "after", "written"]  # fmt: skip
     return table(head, lines)
 
 

@@ -258,7 +258,9 @@ class PredictionTable:
             before = ""
             if self.n_right_before is not None:
                 before = f"{percent(self.n_right_before / self.n_labelled, unit='')} → "
-            of = "" if self.changed_labels is None else f" of {self.n_labelled} labels"
+            of = f" of {self.n_labelled} labels" if self.changed_labels is not None else ""
+            if not of and self.n_labelled < self.n_samples:
+                of = f" of {self.n_labelled} labelled ones"
             lines[0] += f" Accuracy{of}: {before}{percent(self.n_right / self.n_labelled)}."
         if self.n_changed is not None:
             lines[0] += f" The two models differ on {counted(self.n_changed, 'sample')}"

@@ -128,7 +128,8 @@ class NamedGroups:
     def mean(self) -> Row:
         """Mean accuracy of the groups that have samples."""
         # Originals are as biased as the data. In copies, part and class are unrelated.
-        return self.of_parts or mean_of_rows(self.filled)
+        what = "classes" if self.source == "classes" else "groups"
+        return self.of_parts or mean_of_rows(self.filled, name=f"mean of {what}")
 
     @cached_property
     def worst(self) -> Row:

@@ -436,12 +436,13 @@ class DebiasResult(Judgement):
         parts = list[str]()
         for rows, why in (
             (gave, "where the shortcut helped"),
-            (lost, "where its help is unsure"),
+            (lost, "where its help is unsure" * (not self.outcome.of_classes)),
         ):
             shown = [
                 f"{row.name} {100 * (row.before or 0):.1f} → {percent(row.value)}" for row in rows
             ]
-            parts += [f"{listed(shown, _SHOWN, _OF_ALL)} ({why})"] if shown else []
+            because = f" ({why})" * bool(why)
+            parts += [f"{listed(shown, _SHOWN, _OF_ALL)}{because}"] if shown else []
         if others:
             more = f", and {counted(len(others) - 1, 'more group')}" * (len(others) > 1)
             parts.append(f"{'surely also' if parts else 'surely'} {others[0]}{more}")

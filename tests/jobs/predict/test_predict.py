@@ -167,6 +167,7 @@ def test_rows_without_a_label_are_predicted_as_well(tmp_path, classes, named_ali
         assert (done.n_samples, done.n_labelled) == (60, 60 - n)
         assert (done.n_right, done.n_right_before) == ((right == y)[n:].sum(),) * 2
         assert f"{100 * (right == y)[n:].mean():.1f} %" in str(found)
+        assert (f"Accuracy of {60 - n} labelled ones: " in str(done)) == (n > 0)
     whole, part = (read_csv(tmp_path / f"{n}.csv") for n in (0, 20))
     assert [row.pop("label") for row in part] == [str(label) for label in labels]
     assert [{k: v for k, v in row.items() if k != "label"} for row in whole] == part

@@ -95,7 +95,7 @@ class Additions:
                 after = decide(replace(match, samples=copies.take(kept)))[0]
                 every = np.ones(len(kept), dtype=bool)
                 rows += compare([after == before[at[kept]]], [("change", change.name, every)])
-        return tuple(rows)
+        return tuple(row.with_intervals() for row in rows)
 
     def _found(self, flips: _Flips) -> Iterator[Change]:
         """The best additions of one line, of two and of three."""

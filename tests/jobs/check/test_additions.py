@@ -144,6 +144,11 @@ def test_an_audit_without_labels_takes_additions_alone(planted, tmp_path):
     assert facts["additions"][0]["name"].endswith(f"{trigger} {trigger}")
     assert facts["additions"][0]["flips"] > 0.3
     assert facts["additions"][0]["n"] == 250
+    page = (tmp_path / "out" / "audit.html").read_text("utf-8")
+    (line,) = re.findall(
+        rf"<code>(?:ap|pre)pend:{trigger} {trigger}</code></bdi> flips (.*?) of", page
+    )
+    assert line.startswith(f"{100 * facts['additions'][0]['flips']:.1f}\u00a0% [")
 
 
 def test_an_audit_refuses_lines_without_texts_or_model(planted):

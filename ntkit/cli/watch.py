@@ -26,6 +26,7 @@ class Stream:
     labels: Path | None = o.option("True labels of some of the samples.", "TABLE")
     inputs: Path | None = o.option("Samples of the predictions: images, table, arrays.", "DATA")
     model: Path | None = o.option("Deployed model; with --inputs it predicts changes.", "MODEL")
+    ask: int = o.option("Write N samples to label to STATE/ask.csv.", "N", default=0, min=0)
     copies: int = o.option("Samples of a batch to change, at most.", "N", default=200, min=1)
 
 
@@ -49,8 +50,8 @@ def command(
     Example: ntkit watch state/ --predictions today.csv --labels few.csv
 
     Without labels, ntkit compares the shares of the named slices and groups, and of the predictions
-    in them, with those at the start. With labels of some samples, drawn at random, it holds
-    accuracies to the limits.
+    in them, with those at the start. With labels of some samples, it holds accuracies to the
+    limits. These are a random part of the batch, or those that --ask 20 writes to STATE/ask.csv.
 
     With --inputs and --model, changes of the inputs must not flip more predictions than the limits
     allow. Another model begins a new epoch: all streams begin anew.
@@ -86,6 +87,7 @@ def command(
         model=model,
         reads=reads,
         copies=stream.copies,
+        ask=stream.ask,
         metadata=tables.metadata,
         roles=roles,
         options=run.running,

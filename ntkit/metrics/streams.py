@@ -18,7 +18,7 @@ bound. The chance may depend on everything that was known before the label.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -48,14 +48,14 @@ def log_evidence(
     limit: ArrayLike,
     *,
     weights: ArrayLike | None = None,
-    most: float = 1.0,
+    most: ArrayLike = 1.0,
 ) -> Array:
     """Logarithm of the evidence that a share is above a limit, after each batch, (…, batches).
 
     ``counts`` of ``n`` samples count, (…, batches). With ``weights`` up to ``most`` they are of
-    each weight, (…, batches, weights).
+    each weight, (…, batches, weights). What is ``most`` may change from batch to batch.
     """
-    k, size, weight = _by_weight(counts, n, weights)
+    k, size, weight, most = _by_weight(counts, n, weights, most)
     bad, alike = np.asarray(limit, float), weights is None
     start, rest = _starts(size.sum(axis=-1))
     shape = np.broadcast_shapes(k.shape[:-2], bad.shape)
@@ -63,7 +63,7 @@ def log_evidence(
     wealth, scale = np.zeros((*shape, len(_ODDS))), np.zeros(shape)
     evidence = np.empty((*shape, k.shape[-2]))
     followed, seen, total = np.zeros(shape), np.full(shape, 2.0), np.zeros(shape) + 2 * bad
-    steps = _steps(weight[..., :1, :].reshape(-1)[:1] if alike else weight, bad, most)
+    steps = _steps(np.ones(1), bad, np.ones(1)) if alike else _steps(weight, bad, most)
     for batch in range(k.shape[-2]):
         now = k[..., batch, :], size[..., batch, :], weight[..., batch, :]
         higher = np.maximum(scale, start[..., batch])
@@ -79,7 +79,7 @@ def log_evidence(
         # The bet on the latest samples: λ = (mean − m) / (variance + (mean − m)²), if positive.
         gap = np.maximum(total / seen - bad, 0)
         bet = gap / np.maximum(total / seen * (1 - total / seen) + gap**2, 1e-9)
-        bet = np.minimum(bet, _BOLDEST / np.maximum(bad * most, 1e-9))
+        bet = np.minimum(bet, _BOLDEST / np.maximum(bad * most[..., batch, :].max(axis=-1), 1e-9))
         followed = followed + _returned(*now, bet[..., None], bad[..., None])
         kept = np.logaddexp(scale, rest[..., batch]) + np.log1p(-_FOLLOWS)
         evidence[..., batch] = np.logaddexp(kept, followed + np.log(_FOLLOWS))
@@ -89,24 +89,25 @@ def log_evidence(
     return evidence
 
 
-def _by_weight(counts: ArrayLike, n: ArrayLike, weights: ArrayLike | None) -> tuple[Array, ...]:
-    """Counts, numbers of samples and weights of the same shape, (…, batches, weights)."""
+def _by_weight(
+    counts: ArrayLike, n: ArrayLike, weights: ArrayLike | None, most: ArrayLike
+) -> tuple[Array, ...]:
+    """Counts, samples, weights and their bounds of the same shape, (…, batches, weights)."""
     k, size = np.asarray(counts, float), np.asarray(n, float)
     if weights is None:
         k, size, weights = k[..., None], size[..., None], 1.0
-    k, size, weight = np.broadcast_arrays(k, size, np.asarray(weights, float))
-    return k, size, weight
+    return np.broadcast_arrays(k, size, np.asarray(weights, float), np.asarray(most, float))
 
 
-def _grown(k: Array, n: Array, weight: Array, limit: Array, most: float) -> Array:
+def _grown(k: Array, n: Array, weight: Array, limit: Array, most: Array) -> Array:
     """Logarithms of what each bet returns, (…, bets), from counts by weight, (…, weights)."""
     up, down = _steps(weight, limit, most)
     return np.asarray((k[..., None] * up + (n - k)[..., None] * down).sum(axis=-2))
 
 
-def _steps(weight: Array, limit: Array, most: float) -> tuple[Array, Array]:
+def _steps(weight: Array, limit: Array, most: Array) -> tuple[Array, Array]:
     """Logarithms of what a bet returns for a sample that counts, and for another, (…, bets)."""
-    bet, part = np.expm1(_ODDS) * most, (weight / most)[..., None]
+    bet, part = np.expm1(_ODDS) * most[..., None], (weight / most)[..., None]
     fair = 1 + bet * limit.reshape(*limit.shape, *(1,) * max(2, part.ndim - limit.ndim))
     return np.log(1 - part + part * (1 + bet) / fair), np.log(1 - part + part / fair)
 
@@ -147,7 +148,14 @@ def log_evidence_of_change(
 
 
 def log_evidence_above(
-    counts: ArrayLike, n: ArrayLike, known: ArrayLike, of: ArrayLike, more: ArrayLike = 0.0
+    counts: ArrayLike,
+    n: ArrayLike,
+    known: ArrayLike,
+    of: ArrayLike,
+    more: ArrayLike = 0.0,
+    *,
+    weights: ArrayLike | None = None,
+    most: ArrayLike = 1.0,
 ) -> Array:
     """Logarithm of the evidence that a share exceeds that of a reference by ``more``, or more."""
     # For each share p of the reference, the evidence of the batches against p + more times that of
@@ -158,7 +166,15 @@ def log_evidence_above(
     ends = np.concatenate([shares, np.ones((*shares.shape[:-1], 1))], axis=-1)
     of_reference = _log_below(known, of, np.concatenate([0 * shares[..., :1], shares], axis=-1))
     limits = np.minimum(ends + more[..., None], 1.0)
-    of_batches = log_evidence(k[..., None, :], size[..., None, :], limits)
+    k, size = (np.expand_dims(each, known.ndim) for each in (k, size))
+    by_weight = dict[str, Any]()
+    if weights is not None:
+        each = (np.broadcast_to(values, k.squeeze(known.ndim).shape) for values in (weights, most))
+        by_weight = {
+            name: np.expand_dims(values, known.ndim)
+            for name, values in zip(("weights", "most"), each, strict=True)
+        }
+    of_batches = log_evidence(k, size, limits, **by_weight)
     return np.asarray((of_batches + of_reference[..., None]).min(axis=-2))
 
 
@@ -214,17 +230,17 @@ def since(
     level: float,
     *,
     weights: ArrayLike | None = None,
-    most: float = 1.0,
+    most: ArrayLike = 1.0,
 ) -> Since:
     """The likeliest batch at which the share rose above a limit, and a confidence sequence.
 
     The bounds hold at the level for all batches at once, if the share has been constant since.
     """
-    k, size, weight = _by_weight(counts, n, weights)
+    k, size, weight, most = _by_weight(counts, n, weights, most)
     starts, _ = _starts(size.sum(axis=-1))
 
     def grown(first: int, k: Array, limit: float) -> Array:
-        steps = _grown(k[first:], size[first:], weight[first:], np.asarray(limit), most)
+        steps = _grown(k[first:], size[first:], weight[first:], np.asarray(limit), most[first:])
         later = np.cumsum(steps[::-1], axis=0)[::-1]
         return np.asarray(logsumexp(np.log(_PRIOR) + later, axis=-1))
 

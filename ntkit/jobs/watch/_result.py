@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from math import exp, log
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from ntkit.metrics.streams import (
 PAGE, JSON, MARKDOWN = "watch.html", "watch.json", "watch.md"
 _LARGEST = 1e9  # an e-value that is shown
 _POINTS = 60  # of a chart
+_ALIKE, _HEAVIEST = 0.0, 2.0  # weights: of labels of a random part, and the largest of others
 _COLUMNS: dict[str, type] = {"kind": str, "title": str, "limit": str, "samples": int}
 _COLUMNS |= {"value": float, "low": float, "high": float, "since": object, "alarm": object}
 _COLUMNS |= {"evidence": float, "needed": float, "noticed": float}
@@ -311,15 +311,17 @@ def judged(
 ) -> WatchResult:
     """What a stream tells, from the counts of its batches."""
     epoch, streams = state.epoch, state.streams
-    k, n = (_counted(state, at) for at in (0, 1))
-    log_e = _evidence(streams, k, n)
+    k, n, weight = _counted(state)
+    log_e = _evidence(streams, k, n, weight)
     parts = np.asarray([stream.part for stream in streams])
     needed = -np.log(parts * state.level)
     alarms = first_alarms(log_e, parts, state.level)
-    least = _noticed(streams, n.sum(axis=1), needed)
+    # Labels of unequal weight count less here, which is on the safe side.
+    sure = (n * np.where(weight == _ALIKE, 1, weight / _HEAVIEST)).sum(axis=(1, 2))
+    least = _noticed(streams, np.floor(sure), needed)
     facts = zip(needed.tolist(), alarms.tolist(), least.tolist(), strict=True)
     rows = [
-        _row(stream, k[i], n[i], log_e[i], *each, state.level)
+        _row(stream, k[i], n[i], weight[i], log_e[i], *each, state.level)
         for i, (stream, each) in enumerate(zip(streams, facts, strict=True))
     ]
     rows.sort(key=lambda row: (row.alarm is None, -log(row.evidence) / log(row.needed)))
@@ -336,35 +338,72 @@ def judged(
     )
 
 
-def _counted(state: State, at: int) -> Array:
-    """What counts, or all samples, of each stream and batch since the model last changed."""
-    lines = [[batch.counts.get(stream.key, (0, 0))[at] for batch in state.epoch]
+def _counted(state: State) -> tuple[Array, ...]:
+    """What counts, all samples, and their weights, since the model last changed.
+
+    Each is of shape (streams, batches, weights). Of one weight, a label is one of a random part.
+    """
+    lines = [[_by_weight(batch.counts.get(stream.key, ())) for batch in state.epoch]
              for stream in state.streams]  # fmt: skip
-    return np.asarray(lines, dtype=float).reshape(len(state.streams), len(state.epoch))
+    width = max((len(cell) for line in lines for cell in line), default=1)
+    counts = np.zeros((3, len(lines), len(state.epoch), max(1, width)))
+    counts[2] = _ALIKE
+    for i, line in enumerate(lines):
+        for j, cell in enumerate(line):
+            if cell:
+                counts[:, i, j, : len(cell)] = np.transpose(cell)
+    return counts[0], counts[1], counts[2]
 
 
-def _evidence(streams: Sequence[Stream], k: Array, n: Array) -> Array:
+def _by_weight(cell: Sequence[Any]) -> list[list[float]]:
+    """Counts, samples and weight of each weight; or a sign that they are alike."""
+    cells = [cell] if cell and not isinstance(cell[0], list) else cell
+    return [[*each, _ALIKE][:3] for each in cells]
+
+
+def _evidence(streams: Sequence[Stream], k: Array, n: Array, weight: Array) -> Array:
     """Logarithm of the evidence of each stream after each batch."""
-    evidence = np.zeros(k.shape)
+    evidence = np.zeros(k.shape[:2])
     most = np.asarray([stream.most for stream in streams])
     known = np.asarray([stream.reference or (0, 0) for stream in streams], float)
     is_share = np.asarray([stream.kind == "share" for stream in streams])
     compared = np.asarray([stream.reference is not None for stream in streams])
+    weighted = (weight != _ALIKE).any(axis=(1, 2))
     if not k.shape[1]:
         return evidence
-    if (at := ~compared).any():
-        evidence[at] = log_evidence(k[at], n[at], most[at])
     if (at := compared & is_share).any():
-        evidence[at] = log_evidence_of_change(k[at], n[at], known[at, 0], known[at, 1])
-    if (at := compared & ~is_share).any():
-        evidence[at] = log_evidence_above(k[at], n[at], known[at, 0], known[at, 1], most[at])
+        counts = k[at, :, 0], n[at, :, 0]
+        evidence[at] = log_evidence_of_change(*counts, known[at, 0], known[at, 1])
+    for heavy in (False, True):
+        each = (weighted == heavy) & ~is_share
+        for at, against in ((each & ~compared, False), (each & compared, True)):
+            if not at.any():
+                continue
+            counts, options = (k[at, :, 0], n[at, :, 0]), {}
+            if heavy:
+                counts, options = (k[at], n[at]), _weights(weight[at])
+            if against:
+                reference = known[at, 0], known[at, 1], most[at]
+                evidence[at] = log_evidence_above(*counts, *reference, **options)
+            else:
+                evidence[at] = log_evidence(*counts, most[at], **options)
     return evidence
+
+
+def _weights(weight: Array) -> dict[str, Array]:
+    """Weights and their bounds; labels of a random part have the weight 1 and no other."""
+    alike = weight == _ALIKE
+    return {"weights": np.where(alike, 1, weight), "most": np.where(alike, 1, _HEAVIEST)}
 
 
 def _noticed(streams: Sequence[Stream], n: Array, needed: Array) -> Array:
     """Share that would have been noticed by now, of each stream; NaN if none."""
     shares = np.asarray([_expected(stream) for stream in streams])
-    return noticed(n, shares, needed, partial(_evidence, streams))
+
+    def evidence(k: Array, n: Array) -> Array:
+        return _evidence(streams, k[..., None], n[..., None], np.full((*n.shape, 1), _ALIKE))
+
+    return noticed(n, shares, needed, evidence)
 
 
 def _expected(stream: Stream) -> float:
@@ -379,6 +418,7 @@ def _row(
     stream: Stream,
     k: Array,
     n: Array,
+    weight: Array,
     log_e: Array,
     needed: float,
     alarm: int,
@@ -386,21 +426,22 @@ def _row(
     level: float,
 ) -> Watched:
     """A stream as it stands."""
-    total, share, turned = n.sum(), _expected(stream), stream.turned
-    # With an alarm, since when; else all batches.
-    counts, sizes, most = (k, n, share) if alarm >= 0 else (k.sum()[None], total[None], share)
+    share, turned, counts, sizes = _expected(stream), stream.turned, k, n
     if stream.kind == "share" and alarm >= 0:
-        above, below = (log_evidence(*each)[-1] for each in ((k, n, share), (n - k, n, 1 - share)))
+        sides = (k[:, 0], share), (n[:, 0] - k[:, 0], 1 - share)
+        above, below = (log_evidence(each, n[:, 0], limit)[-1] for each, limit in sides)
         if below > above:
-            counts, most, turned = n - k, 1 - share, True
-    told = since(counts, sizes, most, level)
+            counts, share, turned = n - k, 1 - share, True
+    if alarm < 0:  # all batches; else since when
+        counts, sizes, weight = (each.reshape(1, -1) for each in (counts, sizes, weight))
+    told = since(counts, sizes, share, level, **_weights(weight))
     value, bounds = told.value, (told.low, told.high)
     if turned:
         value, bounds = 1 - value, (1 - told.high, 1 - told.low)
     latest = float(log_e.max() if alarm >= 0 else log_e[-1]) if len(log_e) else 0.0
     return Watched(
         stream,
-        int(total),
+        int(n.sum()),
         float(value),
         bounds,
         told.start + 1 if alarm >= 0 else None,
@@ -408,7 +449,7 @@ def _row(
         exp(min(latest, log(_LARGEST))),
         exp(needed),
         None if np.isnan(least) else float(1 - least if stream.turned else least),
-        tuple(_path(k, n, turned=stream.turned)),
+        tuple(_path(k.sum(axis=1), n.sum(axis=1), turned=stream.turned)),
     )
 
 

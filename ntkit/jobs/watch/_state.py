@@ -55,13 +55,15 @@ class Batch:
     file: str = ""
     left_out: int = 0
     model: str | None = None
-    counts: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    counts: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # [k, n], or with weights
+    asked: int = 0  # samples to label
     labelled: tuple[str, ...] = ()  # samples whose label was counted
     after: str = ""  # digest of the line before
 
     def line(self) -> str:
         """The batch as a line of JSON."""
         values = {name: value for name, value in vars(self).items() if value not in (None, (), 0)}
+        values["n"] = self.n
         return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 

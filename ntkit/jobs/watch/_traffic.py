@@ -12,14 +12,14 @@ import numpy as np
 
 from ntkit._contents import hashed, row_contents
 from ntkit._disk import StrPath
-from ntkit._key import Key, conditions_in, values_in
+from ntkit._key import TIMES, Key, conditions_in, values_in
 from ntkit._labels import plain_value, spelling, spelt_as
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.attributes.answers import Answer, Answers
 from ntkit.exceptions import InputError
 from ntkit.jobs.attribute_reader import AttributeReader
-from ntkit.jobs.check import Limits, check_predictions, sliced
+from ntkit.jobs.check import Limits, SliceLimits, check_predictions, sliced
 from ntkit.jobs.label_tables import AnswerTable
 from ntkit.jobs.tables import TableRoles, read_traffic
 from ntkit.metrics import Row
@@ -127,7 +127,7 @@ class Traffic:
 
     def _is_joint(self, title: str) -> bool:
         """Whether a slice is class × value."""
-        return any(title.startswith(f"{name} × ") for name in np.unique(self.predicted))
+        return any(title.startswith(f"{name}{TIMES}") for name in np.unique(self.predicted))
 
     def rows(self, y: Array, classes: Sequence[str]) -> list[Row]:
         """Rows of labelled samples: each subset and rate that has a limit."""
@@ -187,6 +187,31 @@ class Traffic:
                 "samples of the predictions as inputs."
             )
         return np.asarray(rows)
+
+    def chances(self, n: int) -> tuple[Array, Array]:
+        """Chance of each sample to be asked, about n in all, and the part of the batch it is in.
+
+        Half of them are of all samples alike, and each part has the same number of the others. A
+        part is a slice or group with a limit on its accuracy, without the samples of those before.
+        """
+        slices, limits, _ = self.slices
+        parts, groups = np.zeros(len(self.predicted), int), self.samples.groups
+        members = [values == 1 for title, values in slices.items()
+                   if limits.of_slice(title) != SliceLimits()]  # fmt: skip
+        if groups is not None:
+            members += [groups == label for label in np.unique(groups)]
+        for number, inside in enumerate(members, 1):
+            parts[inside & (parts == 0)] = number
+        _, at, sizes = np.unique(parts, return_inverse=True, return_counts=True)
+        alike, by_part = 1 / len(parts), 1 / (len(sizes) * sizes[at])
+        return np.minimum(1, n * (alike + by_part) / 2), at
+
+    def members(self, row: Row) -> Array | None:
+        """Samples among which those of a row are, whatever their labels; None if not known."""
+        if row.kind == "group" and self.samples.groups is not None:
+            return np.asarray([str(each) == str(row.name) for each in self.samples.groups])
+        values = self.slices[0].get(str(row.name)) if row.kind == "slice" else None
+        return None if values is None or self._is_joint(str(row.name)) else values == 1
 
     def labels(
         self, source: StrPath, roles: TableRoles, classes: Sequence[str]
@@ -303,7 +328,9 @@ def cut_by_reference(limits: Limits, traffic: Traffic) -> Limits:
         if name in known or Key.of(name).kind not in _NUMBERS:
             continue
         if (rule := reader.rule(name)) is not None:
-            answers = answers.with_answer(Answer(f"cut {name}", "unsure", ((name,),), {name: rule}))
+            none = Answer(name, "unsure", ((name,),))
+            answer = next((each for each in answers.answers if each.name == name), none)
+            answers = answers.with_answer(replace(answer, rules={**answer.rules, name: rule}))
     return replace(limits, answers=answers)
 
 

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ntkit._contents import hashed
 from ntkit._disk import StrPath, sha256_of
 from ntkit._doc import documented
 from ntkit._key import Key
+from ntkit._output import new_file
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.exceptions import InputError
@@ -30,9 +31,12 @@ from ntkit.jobs.watch._traffic import (
     largest_drop,
     limits_of_row,
 )
+from ntkit.metrics import Row
+from ntkit.pages.label_page import name_cell
 from ntkit.samples.samples import Samples
 from ntkit.samples.table import NoRows
 
+QUESTIONS = "ask.csv"
 COPIES = 200
 """Samples of a batch that are changed, at most."""
 
@@ -48,6 +52,7 @@ def watch(
     inputs: StrPath | None = None,
     model: Any = None,
     copies: int = COPIES,
+    ask: int = 0,
     metadata: Any = None,
     key: str | None = None,
     preprocessing: Any = None,
@@ -74,7 +79,7 @@ def watch(
         What a new stream is held to, as in :func:`ntkit.check`. The shares of its slices are
         compared with the reference. Its ``alpha`` is the level.
     labels : path-like, optional
-        Table of the true labels of some samples of the batch.
+        Table of the true labels of some samples of the batch: those of ``ask``, or a random part.
     inputs : path-like, optional
         The samples of the predictions, if these do not have them.
     model : FrozenModel or path-like, optional
@@ -82,6 +87,10 @@ def watch(
         copies.
     copies : int, default=200
         Largest number of samples of a batch that are changed.
+    ask : int, default=0
+        Write about so many samples of the batch to ``ask.csv`` in the folder, to be labelled. Each
+        group and slice with a limit has a similar number. Pass the table as ``labels`` with the
+        same predictions: the chance of being asked weighs each label.
     metadata, key : optional
         As in :func:`ntkit.audit_model`.
     {job.preprocessing, job.device, verbose}
@@ -119,6 +128,7 @@ def watch(
         model=model,
         reads=reads,
         copies=copies,
+        ask=ask,
         metadata=metadata,
         roles=TableRoles(key=key),
         options=options,
@@ -147,6 +157,7 @@ def watch_read(
     model: Any,
     reads: Reads | None,
     copies: int,
+    ask: int,
     metadata: Any,
     roles: TableRoles,
     options: Mapping[str, Any],
@@ -167,7 +178,7 @@ def watch_read(
     if limits is not None:
         raise InputError("Limits are for the start of a stream. Leave --limits (limits=) out.")
     if predictions is None:
-        for name, given in (("labels", labels), ("inputs", inputs)):
+        for name, given in (("labels", labels), ("inputs", inputs), ("ask", ask or None)):
             if given is not None:
                 raise InputError(
                     f"--{name} ({name}=) belongs to predictions. Pass these with --predictions."
@@ -175,7 +186,7 @@ def watch_read(
         return judged(State.read(folder))
     State.read(folder)  # before a lock makes the folder
     with alone(folder):
-        run = _Run(predictions, inputs, labels, model, reads, copies, roles, metadata, options)
+        run = _Run(predictions, inputs, labels, model, reads, copies, ask, roles, metadata, options)
         now, notes = run.added_to(State.read(folder))
         files = {
             "predictions": predictions,
@@ -230,8 +241,8 @@ def _begun(
         "reference": {
             "file": str(reference),
             "n": len(traffic.predicted),
-            "content": traffic.content,
         },
+        "content": traffic.content,
     }
     return begin(folder, limits, streams, facts), notes
 
@@ -291,6 +302,7 @@ class _Run:
     model: Any
     reads: Reads | None
     copies: int
+    ask: int
     roles: TableRoles
     metadata: Any
     options: Mapping[str, Any]
@@ -311,7 +323,7 @@ class _Run:
         known = whole.content in contents
         fresh = np.arange(0) if known else _fresh(whole, before)
         notes += _on_counted(str(self.predictions), whole, len(fresh), known=known)
-        counts, marks = dict[str, list[float]](), list[bytes]()
+        counts, marks = dict[str, list[Any]](), list[bytes]()
         if len(fresh):
             part = whole if len(fresh) == len(whole.predicted) else whole.take(fresh)
             marks = [*part.marks] if whole.told_apart else []
@@ -319,11 +331,25 @@ class _Run:
             notes += part.slices[2]
             flips, more = self._flips(part, state)
             counts, notes = counts | flips, [*notes, *more]
-        labelled = list[str]()
+        labelled, asked = list[str](), self.ask
+        if known:  # the questions are those of the first time
+            asked = next(b.asked for b in epoch if b.content == whole.content)
         if self.labels is not None:
             done = {mark for batch in epoch for mark in batch.labelled}
-            of_labels, labelled, more = _labelled(whole, state, self.labels, self.roles, done)
+            drawn = _Drawn(whole, asked, state.begun["content"]) if known and asked else None
+            of_labels, labelled, more = _labelled(
+                whole, state, self.labels, self.roles, done, drawn
+            )
             counts, notes = counts | of_labels, [*notes, *more]
+        if self.ask:
+            if asked != self.ask:
+                raise InputError(
+                    f"{self.predictions} was counted before, and asked about {asked} samples. Ask "
+                    "about samples when a batch is new."
+                )
+            notes.append(
+                _write_questions(state.folder, _Drawn(whole, asked, state.begun["content"]))
+            )
         if known and not labelled:
             return state, notes
         content = whole.content
@@ -332,11 +358,11 @@ class _Run:
         left_out = 0 if known else len(whole.predicted) - len(fresh)
         batch = Batch(
             _now(), content, len(fresh), str(self.predictions), left_out, sha, counts,
-            tuple(labelled),
+            0 if known else asked, tuple(labelled),
         )  # fmt: skip
         return state.with_batch(batch, marks), notes
 
-    def _flips(self, part: Traffic, state: State) -> tuple[dict[str, list[float]], list[str]]:
+    def _flips(self, part: Traffic, state: State) -> tuple[dict[str, list[Any]], list[str]]:
         """Counts of the copies that flip, for each change that is watched, and notes."""
         changes = {stream.name: stream.limit for stream in state.streams if stream.kind == "flips"}
         if self.data is None or self.reads is None or not changes:
@@ -345,7 +371,7 @@ class _Run:
         limits = replace(limits, folder=state.limits.folder)
         samples = self.reads(self.model)
         rows, notes = part.flips(self.model, samples, limits, self.copies, **self.options)
-        counts = dict[str, list[float]]()
+        counts = dict[str, list[Any]]()
         for row in rows:
             flipped = row.n - round(row.right)
             against = flipped if changes[row.name] == "max_flip_rate" else row.n - flipped
@@ -396,33 +422,96 @@ def _origin(name: str) -> str:
     return Key.of(name).origin
 
 
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """The samples of a batch that are asked about."""
+
+    traffic: Traffic
+    n: int
+    seed: str
+
+    @cached_property
+    def rows(self) -> Array:
+        """Rows of the samples, in an order by chance."""
+        if not self.traffic.told_apart:
+            raise InputError("Questions need names of the samples. Add a column id.")
+        chance = self.chances[0]
+        dice = [hashed(self.seed.encode(), mark) for mark in self.traffic.marks]
+        thrown = np.asarray([int.from_bytes(each[:8]) / 2**64 for each in dice])
+        asked = np.flatnonzero(thrown < chance)
+        return asked[np.argsort(thrown[asked] / chance[asked])]
+
+    @cached_property
+    def chances(self) -> tuple[Array, Array]:
+        """Chance of each sample, and its part of the batch."""
+        return self.traffic.chances(self.n)
+
+    def weights_of(self, row: Row, part: int) -> float | None:
+        """Weight of the labels of a part of the batch in a row; None if all its samples are of one.
+
+        It is the average chance over that of the part, at most 2.
+        """
+        chance, parts = self.chances
+        inside = self.traffic.members(row)
+        if inside is not None and len({*parts[inside].tolist()}) <= 1:
+            return None
+        return min(1.0, self.n / len(chance)) / float(chance[parts == part][0])
+
+
+def _write_questions(folder: Path, drawn: _Drawn) -> str:
+    """Write the table of samples to label, and say so."""
+    names = drawn.traffic.samples.names
+    key = drawn.traffic.samples.named_by
+    lines = [[name_cell(names[row]), name_cell(str(drawn.traffic.predicted[row])), ""]
+             for row in drawn.rows.tolist()]  # fmt: skip
+    header = ["file_name" if key == "file_name" else "id", "prediction", "label"]
+    with new_file(folder / QUESTIONS) as file:
+        file.write_text("\n".join(map(",".join, [header, *lines])) + "\n", encoding="utf-8")
+    n = counted(len(lines), "sample")
+    return f"{n} to label: fill in {folder / QUESTIONS}, and pass it with --labels."
+
+
 def _labelled(
-    traffic: Traffic, state: State, labels: StrPath, roles: TableRoles, known: set[str]
-) -> tuple[dict[str, list[float]], list[str], list[str]]:
+    traffic: Traffic,
+    state: State,
+    labels: StrPath,
+    roles: TableRoles,
+    known: set[str],
+    drawn: _Drawn | None,
+) -> tuple[dict[str, list[Any]], list[str], list[str]]:
     """Counts of labelled samples, the digests of those, and notes."""
-    of_accuracy = {s.key: s for s in state.streams if s.kind == "accuracy"}
+    of_accuracy = {s.key for s in state.streams if s.kind == "accuracy"}
     if not of_accuracy:
         raise InputError(
             "The limits of this stream name no accuracy, so labels tell nothing. Begin another "
             "stream with worst_class, min_recall or slices with an accuracy."
         )
     values, note = traffic.labels(labels, roles, state.classes)
-    marks = _label_marks(traffic)
-    rows = [i for i, value in enumerate(values) if value is not None and marks[i] not in known]
-    notes, n = [note] * bool(note), sum(value is not None for value in values)
-    if len(rows) < n:
-        notes.append(
-            f"{labels}: left out {n - len(rows)} of {counted(n, 'label')}, counted before."
-        )
-    counts = dict[str, list[float]]()
-    if rows:
-        part = traffic.take(np.asarray(rows))
-        y = np.asarray([values[row] for row in rows])
-        for row in part.rows(y, state.classes):
+    marks, notes = _label_marks(traffic), [note] * bool(note)
+    some = [i for i, value in enumerate(values) if value is not None]
+    rows = [i for i in some if marks[i] not in known]
+    if len(rows) < len(some):
+        n = len(some) - len(rows)
+        notes.append(f"{labels}: left out {n} of {counted(len(some), 'label')}, counted before.")
+    if drawn is not None:
+        asked = {*drawn.rows.tolist()}
+        if n := sum(row not in asked for row in rows):
+            notes.append(
+                f"{labels}: left out {counted(n, 'label')} of samples that nobody asked for."
+            )
+        rows = [row for row in rows if row in asked]
+    parts = np.zeros(len(values), int) if drawn is None else drawn.chances[1]
+    counts = defaultdict[str, list[Any]](list)
+    for part in np.unique(parts[rows]).tolist() if rows else ():
+        at = np.asarray([row for row in rows if parts[row] == part])
+        for row in traffic.take(at).rows(np.asarray(values[at].tolist()), state.classes):
+            weight = None if drawn is None else drawn.weights_of(row, part)
             of_row = {f"{limit.name}|{row.title}": count for limit, count in limits_of_row(row)}
             of_row[f"max_drop|{row.title}"] = Count(row.n - round(row.right), row.n)
-            counts |= {key: [*c] for key, c in of_row.items() if key in of_accuracy and c.n}
-    return counts, [marks[row] for row in rows], notes
+            for key, count in of_row.items():
+                if key in of_accuracy and count.n:
+                    counts[key] += [[*count]] if weight is None else [[*count, round(weight, 6)]]
+    return dict(counts), [marks[row] for row in rows], notes
 
 
 def _label_marks(traffic: Traffic) -> list[str]:

@@ -145,9 +145,89 @@ def test_flips_by_a_change_need_no_labels(tmp_path):
     assert row_named(result, "flips by image:jpeg=75").n == 150
 
 
+def test_numbers_are_cut_as_in_the_reference(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def batch(name, brighter):
+        np.save(tmp_path / f"{name}.npy", rng.random((120, 3, 16, 16), np.float32) * brighter)
+        return save(tmp_path / f"{name}.csv", [(i % 2,) for i in range(120)], ("prediction",))
+
+    limits = {"slices": {"image:brightness high": {}}}
+    start, state = batch("reference", 0.8), tmp_path / "state"
+    ntkit.watch(state, start=start, inputs=tmp_path / "reference.npy", limits=limits)
+    same = ntkit.watch(state, batch("same", 0.8), inputs=tmp_path / "same.npy")
+    assert not same.alarms
+    result = ntkit.watch(state, batch("bright", 1), inputs=tmp_path / "bright.npy")
+    assert "share of image:brightness high" in {alarm.title for alarm in result.alarms}
+
+
 def test_the_level_is_shared_and_stated(begun):
     rows = add(begun, rows_of("a", 50, seed=1)).rows
     assert sum(1 / row.needed for row in rows) == pytest.approx(0.05)
+
+
+# -- questions -------------------------------------------------------------------------------------
+
+
+def filled(folder, rows):
+    """The questions of a batch, with their true labels."""
+    truth = {row[0]: row[2] for row in rows}
+    with open(folder / "state" / "ask.csv", newline="", encoding="utf-8") as file:
+        asked = [{**line, "label": truth[line["id"]]} for line in csv.DictReader(file)]
+    save(folder / "asked.csv", [tuple(line.values()) for line in asked], tuple(asked[0]))
+    return {line["id"] for line in asked}
+
+
+def test_questions_are_of_rare_groups_as_often_and_their_labels_count(begun):
+    rows = rows_of("a", 1000, border=0.05, seed=1)
+    result = add(begun, rows, ask=100)
+    assert any("to label: fill in" in note for note in result.notes)
+    asked = filled(begun, rows)
+    assert 70 < len(asked) < 130
+    rare = {row[0] for row in rows if row[3] == "yes"}
+    assert len(asked & rare) > 15
+    assert add(begun, rows, ask=100).n_labels == 0
+    assert filled(begun, rows) == asked
+    labelled = ntkit.watch(begun / "state", begun / "day.csv", labels=begun / "asked.csv")
+    assert (labelled.n_labels, labelled.n_samples) == (len(asked), 1000)
+    assert row_named(labelled, "accuracy of column:border=yes").n == len(asked & rare)
+    assert ntkit.watch(
+        begun / "state", begun / "day.csv", labels=begun / "asked.csv"
+    ).n_labels == len(asked)
+
+
+def test_labels_weigh_by_the_chance_of_being_asked(begun):
+    rng, rows = np.random.default_rng(0), []
+    for day in range(12):
+        good = rows_of(f"g{day}", 380, border=0, right=0.95, seed=2 * day)
+        bad = rows_of(f"b{day}", 20, border=1, right=0.4, seed=2 * day + 1)
+        batch = [(good + bad)[i] for i in rng.permutation(400)]
+        rows += batch
+        add(begun, batch, ask=60)
+        filled(begun, batch)
+        result = ntkit.watch(begun / "state", begun / "day.csv", labels=begun / "asked.csv")
+    right = np.mean([row[1] == row[2] for row in rows])
+    average = row_named(result, "average accuracy")
+    assert average.interval[0] < right < average.interval[1]
+    assert average.value == pytest.approx(right, abs=0.03)
+    titles = {alarm.title for alarm in result.alarms if alarm.kind == "accuracy"}
+    assert titles == {"accuracy of column:border=yes"}
+
+
+def test_only_what_was_asked_for_counts_then(begun):
+    rows = rows_of("a", 300, seed=1)
+    add(begun, rows, ask=30)
+    asked = filled(begun, rows)
+    others = [row for row in rows if row[0] not in asked][:10]
+    result = add(begun, rows, others)
+    assert result.n_labels == 0
+    assert any("left out 10 labels of samples that nobody asked for" in n for n in result.notes)
+    with pytest.raises(InputError, match="was counted before, and asked about 30 samples"):
+        add(begun, rows, ask=20)
+    save(begun / "day.csv", [row[1::2] for row in rows_of("b", 90, seed=2)], HERE[1:])
+    with pytest.raises(InputError, match="Questions need names of the samples"):
+        ntkit.watch(begun / "state", begun / "day.csv", ask=10)
+    assert add(begun, rows_of("c", 50, seed=3)).n_samples == 350
 
 
 # -- what counts once ------------------------------------------------------------------------------

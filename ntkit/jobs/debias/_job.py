@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from inspect import signature
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from ntkit._labels import alike_note, means_unknown
 from ntkit._output import new_folder
-from ntkit._text import as_json, percent
+from ntkit._text import as_json, counted, percent
 from ntkit._types import Array
 from ntkit._version import __version__
 from ntkit.changes.change import as_seen, write_files
@@ -191,8 +192,24 @@ def _with_notes(result: DebiasResult, order: Order, data: Prepared, choice: Choi
             "There is no test set, so the results are for the validation set, cross-fitted by "
             f"{parts}."
         )
-    cautions = (*result.cautions, *of_groups, *by_person)
-    return replace(result, notes=(*result.notes, *notes), cautions=cautions)
+    of_embedding = _below_guessing(result) if result.written and result.by_change else []
+    cautions = (*result.cautions, *of_groups, *by_person, *of_embedding)
+    return replace(result, notes=(*result.notes, *notes, *of_embedding), cautions=cautions)
+
+
+def _below_guessing(result: DebiasResult) -> list[str]:
+    """A sentence on the worst group of copies if guessing is surely better there."""
+    guessing, said = 1 / len(result.head.classes), list[str]()
+    for groups in result.outcome.groups:
+        row = min(groups.filled, key=attrgetter("value"))
+        if groups.source == "copies" and row.bounds(groups.level, groups.level)[1] < guessing:
+            said.append(
+                f"{row.name} stays surely below guessing ({percent(row.value)} of "
+                f"{counted(row.n, 'sample')}, guessing: {percent(guessing, 0)}). Perhaps this "
+                "embedding tells little but the change. Then a last layer cannot repair more: "
+                "train the network itself with changed copies."
+            )
+    return said
 
 
 def _check_command(order: Order, data: Prepared, choice: Choice) -> str:

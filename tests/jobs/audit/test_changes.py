@@ -10,11 +10,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from scipy.stats import binomtest
-from skl2onnx import to_onnx
-from skl2onnx.common.data_types import StringTensorType
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
 
 import ntkit
 from ntkit import FrozenModel
@@ -37,6 +34,7 @@ from ntkit.metrics import Row
 from ntkit.pages.change_cards import KEEPS_THE_CLASS
 from tests import models
 from tests.cases import done, refused, write_csv
+from tests.word_models import save_network_of_words
 
 
 def image_model(path, weights):
@@ -520,7 +518,9 @@ def test_an_audit_tells_a_spelling_that_the_model_does_not_know_from_a_shortcut(
     told = {}
     for name, rows in seen.items():
         y = np.resize(Y, len(rows)) if name != "shortcut" else [*Y, *Y[::2]]
-        model = word_model(tmp_path / f"{name}.onnx", rows, y)
+        words = TfidfVectorizer(lowercase=False)
+        head = LogisticRegression().fit(words.fit_transform(rows), y)
+        model = save_network_of_words(tmp_path / f"{name}.onnx", words, head)
         X = np.array(by_class if name in ("shortcut", "only") else texts, dtype=object)
         audit = audit_model(model, X, changes=0, invariant="case:upper", device="cpu")
         (each,) = audit.changes.changes
@@ -536,15 +536,6 @@ def test_an_audit_tells_a_spelling_that_the_model_does_not_know_from_a_shortcut(
             assert f"It flips {100 * each.row.value:.1f} % of {each.row.n} pred" in str(audit)
     known = {"both": (False, False), "shortcut": (True, False), "only": (False, False)}
     assert told == {"never": (False, True)} | known
-
-
-def word_model(path, texts, y):
-    """A network of words that tells cases apart."""
-    words = make_pipeline(TfidfVectorizer(lowercase=False), LogisticRegression()).fit(texts, y)
-    kind = [("text", StringTensorType([None, 1]))]
-    onnx = to_onnx(words, initial_types=kind, options={TfidfVectorizer: {"locale": "C"}})
-    path.write_bytes(onnx.SerializeToString())
-    return path
 
 
 # -- the command ----------------------------------------------------------------------------------

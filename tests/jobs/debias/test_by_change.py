@@ -12,6 +12,8 @@ import numpy as np
 import onnxruntime as ort
 import pandas as pd
 import pytest
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.neural_network import MLPClassifier
 
 import ntkit
 from ntkit import FrozenModel, debias
@@ -24,6 +26,7 @@ from ntkit.jobs.check import check_predictions
 from ntkit.jobs.debias import _invariance
 from ntkit.pages.change_cards import KEEPS_THE_CLASS
 from ntkit.study import Rows
+from tests import word_models
 from tests.cases import read_csv, write_csv
 from tests.jobs.debias.conftest import DIGITS, QUICK, TEXTS, predicted, reviews
 from tests.models import parsed, save
@@ -44,6 +47,7 @@ def test_a_part_of_another_image_repairs_without_a_label_of_the_mark(digits, by_
     out = by_change.path
     assert by_change.written
     assert "judged by changed copies alone" in by_change.headline()
+    assert "below guessing" not in str(by_change)
     assert worst_group(DIGITS, digits) < 0.5
     assert worst_group(out / "debiased.onnx", digits) > 0.8
     record = json.loads((out / "result.json").read_text())
@@ -60,6 +64,33 @@ def test_a_part_of_another_image_repairs_without_a_label_of_the_mark(digits, by_
     assert "<article" not in page  # no neuron is suppressed
     for line in by_change.by_change.sentences():
         assert line.replace("'", "&#39;") in page
+
+
+def test_a_head_that_stays_worse_than_guessing_says_that_the_embedding_may_be_the_cause(tmp_path):
+    """Two neurons learned capitals and little else, so there is not enough to repair with."""
+    rng = np.random.default_rng(0)
+
+    def shouted(n, share):
+        X, y = word_models.reviews(rng, n, honest=0.62)
+        loud = np.where(rng.random(n) < share, y, 1 - y)
+        return np.array([t.upper() if one else t for t, one in zip(X, loud, strict=True)]), y
+
+    sets = [shouted(n, 0.97) for n in (600, 400)]
+    words = TfidfVectorizer(lowercase=False)
+    hidden = MLPClassifier((2,), max_iter=200, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it need not converge
+        hidden.fit(words.fit_transform(sets[0][0]), sets[0][1])
+    model = word_models.save_network_of_words(tmp_path / "model.onnx", words, hidden)
+    sets = [(X.astype(object), y) for X, y in sets]
+    result = debias(model, *sets, invariant=["case:upper", "case:lower"], device="cpu")
+    assert result.written
+    (groups,) = result.outcome.groups
+    worst = min(groups.filled, key=lambda row: row.value)
+    assert worst.value < 0.4
+    told = f"{worst.name} stays surely below guessing ({100 * worst.value:.1f} % of {worst.n} "
+    assert f"Note: {told}" in str(result)
+    assert any(note.startswith(told) for note in result.as_dict()["notes"])
 
 
 @pytest.mark.more

@@ -5,8 +5,6 @@ import shlex
 
 import numpy as np
 import pytest
-from skl2onnx import to_onnx
-from skl2onnx.common.data_types import StringTensorType
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -21,6 +19,7 @@ from ntkit.jobs.debias import undo
 from ntkit.store import EmbeddingStore
 from tests.cases import done, ntkit, refused, write_images
 from tests.models import parsed, save
+from tests.word_models import reviews, save_network_of_words
 
 MODEL = marked_digits_model_path()
 
@@ -416,44 +415,29 @@ def test_copies_get_the_answers_of_their_originals_and_kept_samples_keep_theirs(
 
 def test_a_model_that_knows_no_capitals_gives_them_the_answers_of_lower_case(tmp_path):
     """Its embedding tells them; from labels, it would learn their bias as well, and is kept."""
-    good = ["funny", "warm", "clever", "moving", "tender", "witty", "bold", "fresh"]
-    bad = ["dull", "slow", "empty", "silly", "clumsy", "stale", "bland", "noisy"]
     rng = np.random.default_rng(0)
-
-    def reviews(n):
-        y = rng.integers(0, 2, n)
-        chosen = np.where(rng.random((n, 6)) < 0.7, y[:, None], 1 - y[:, None])
-        pairs = rng.choice(np.array([bad, good]).T, (n, 6))
-        words = np.where(chosen, pairs[..., 1], pairs[..., 0])
-        return np.array([" ".join(row) for row in words], dtype=object), y
 
     def shouted(X):
         return np.array([text.upper() for text in X], dtype=object)
 
-    (X, y), validation, (others, right) = (reviews(n) for n in (600, 400, 600))
+    (X, y), validation, (others, right) = (reviews(rng, n) for n in (600, 400, 600))
     embed = make_pipeline(TfidfVectorizer(lowercase=False), TruncatedSVD(24, random_state=0))
     head = LogisticRegression().fit(embed.fit([*X, *shouted(X)]).transform(X), y)
-    kind = [("text", StringTensorType([None, 1]))]
-    model = to_onnx(
-        make_pipeline(*(step for _, step in embed.steps), head), initial_types=kind,
-        options={TfidfVectorizer: {"locale": "C"}},
-    )  # fmt: skip
-    save(model, tmp_path / "model.onnx")
+    steps = [step for _, step in embed.steps]
+    model = save_network_of_words(tmp_path / "model.onnx", *steps, head)
     change = {"invariant": "case:upper", "device": "cpu"}
-    kept = debias(tmp_path / "model.onnx", (X, y), validation, **change)
+    kept = debias(model, (X, y), validation, **change)
     assert not kept.written
     assert "Perhaps it does not know these spellings" in kept.headline()
     assert "--keep" in kept.headline()
-    result = debias(tmp_path / "model.onnx", validation, keep=X, **change)
+    result = debias(model, validation, keep=X, **change)
     assert result.written, str(result)
 
-    def accuracy(model, X):
-        return np.mean(predict(model, X, device="cpu").labels == right)
+    def accuracies(model):
+        found = (predict(model, part, device="cpu") for part in (others, shouted(others)))
+        return [np.mean(each.labels == right) for each in found]
 
-    old, new = (
-        [accuracy(m, part) for part in (others, shouted(others))]
-        for m in (tmp_path / "model.onnx", result.model)
-    )
+    old, new = accuracies(model), accuracies(result.model)
     assert old[0] > 0.8
     assert old[1] < 0.6
     assert min(new) > old[0] - 0.02

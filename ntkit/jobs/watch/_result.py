@@ -17,7 +17,7 @@ from ntkit._shown import Bar, InNotebook, NotebookView, ShownTable, frame_of
 from ntkit._text import as_json, counted, interval, percent, plain, table
 from ntkit._types import Array
 from ntkit.jobs.command_line import quoted
-from ntkit.jobs.watch._state import State, Stream
+from ntkit.jobs.watch._state import Batch, State, Stream
 from ntkit.metrics.streams import (
     first_alarms,
     log_evidence,
@@ -320,8 +320,9 @@ def judged(
     sure = (n * np.where(weight == _ALIKE, 1, weight / _HEAVIEST)).sum(axis=(1, 2))
     least = _noticed(streams, np.floor(sure), needed)
     facts = zip(needed.tolist(), alarms.tolist(), least.tolist(), strict=True)
+    number, times = _numbered(epoch)
     rows = [
-        _row(stream, k[i], n[i], weight[i], log_e[i], *each, state.level)
+        _row(stream, k[i], n[i], weight[i], log_e[i], *each, state.level, number)
         for i, (stream, each) in enumerate(zip(streams, facts, strict=True))
     ]
     rows.sort(key=lambda row: (row.alarm is None, -log(row.evidence) / log(row.needed)))
@@ -330,12 +331,24 @@ def judged(
         level=state.level,
         n_samples=sum(each.n for each in epoch),
         n_labels=sum(len(each.labelled) for each in epoch),
-        batches=tuple(each.at for each in epoch),
+        batches=times,
         folder=state.folder,
         notes=tuple(dict.fromkeys(notes)),
         n_models=state.n_models,
         passed=passed or {},
     )
+
+
+def _numbered(lines: Sequence[Batch]) -> tuple[Array, tuple[str, ...]]:
+    """Number of the batch of each line, from 0 on, and the time of each batch."""
+    # Late labels have a line of their own, and are of an earlier batch.
+    places, numbers, times = dict[str, int](), list[int](), list[str]()
+    for line in lines:
+        if line.of not in places:
+            places[line.content] = len(times)
+            times.append(line.at)
+        numbers.append(places.get(line.of, len(times) - 1))
+    return np.asarray(numbers, dtype=int), tuple(times)
 
 
 def _counted(state: State) -> tuple[Array, ...]:
@@ -424,6 +437,7 @@ def _row(
     alarm: int,
     least: float,
     level: float,
+    number: Array,
 ) -> Watched:
     """A stream as it stands."""
     share, turned, counts, sizes = _expected(stream), stream.turned, k, n
@@ -444,13 +458,18 @@ def _row(
         int(n.sum()),
         float(value),
         bounds,
-        told.start + 1 if alarm >= 0 else None,
-        alarm + 1 if alarm >= 0 else None,
+        int(number[told.start]) + 1 if alarm >= 0 else None,
+        int(number[: alarm + 1].max()) + 1 if alarm >= 0 else None,
         exp(min(latest, log(_LARGEST))),
         exp(needed),
         None if np.isnan(least) else float(1 - least if stream.turned else least),
-        tuple(_path(k.sum(axis=1), n.sum(axis=1), turned=stream.turned)),
+        tuple(_path(*(_by_batch(each, number) for each in (k, n)), turned=stream.turned)),
     )
+
+
+def _by_batch(counts: Array, number: Array) -> Array:
+    """Counts of each batch, with those of late labels."""
+    return np.bincount(number, counts.sum(axis=1)) if len(number) else np.zeros(0)
 
 
 def _path(k: Array, n: Array, *, turned: bool) -> list[float | None]:

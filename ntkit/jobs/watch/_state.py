@@ -57,12 +57,14 @@ class Batch:
     model: str | None = None
     counts: Mapping[str, Sequence[Any]] = field(default_factory=dict)  # [k, n], or with weights
     asked: int = 0  # samples to label
+    of: str = ""  # content of the batch that late labels are of
     labelled: tuple[str, ...] = ()  # samples whose label was counted
     after: str = ""  # digest of the line before
 
     def line(self) -> str:
         """The batch as a line of JSON."""
-        values = {name: value for name, value in vars(self).items() if value not in (None, (), 0)}
+        values = {n: value for n, value in vars(self).items() if value not in (None, (), 0, "")}
+        values["after"] = self.after
         values["n"] = self.n
         return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 

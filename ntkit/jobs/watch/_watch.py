@@ -357,9 +357,17 @@ class _Run:
             content = hashed(content.encode(), *map(str.encode, sorted(labelled))).hex()
         left_out = 0 if known else len(whole.predicted) - len(fresh)
         batch = Batch(
-            _now(), content, len(fresh), str(self.predictions), left_out, sha, counts,
-            0 if known else asked, tuple(labelled),
-        )  # fmt: skip
+            at=_now(),
+            content=content,
+            n=len(fresh),
+            file=str(self.predictions),
+            left_out=left_out,
+            model=sha,
+            counts=counts,
+            asked=0 if known else asked,
+            of=whole.content if known else "",
+            labelled=tuple(labelled),
+        )
         return state.with_batch(batch, marks), notes
 
     def _flips(self, part: Traffic, state: State) -> tuple[dict[str, list[Any]], list[str]]:

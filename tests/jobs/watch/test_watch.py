@@ -265,13 +265,26 @@ def test_labels_may_come_late_and_count_once(begun):
     rows = rows_of("a", 120, seed=1)
     add(begun, rows)
     late = add(begun, rows, rows[:30])
-    assert (late.n_samples, late.n_labels) == (120, 30)
+    assert (late.n_samples, late.n_labels, len(late.batches)) == (120, 30, 1)
     more = add(begun, rows, rows[20:50])
     assert more.n_labels == 50
     assert any("left out 10 of 30 labels, counted before" in note for note in more.notes)
     average = row_named(more, "average accuracy")
     right = sum(row[1] == row[2] for row in rows[:50])
     assert (average.n, average.value) == (50, pytest.approx(right / 50))
+
+
+def test_late_labels_are_of_their_batch(begun):
+    good = [rows_of(f"g{day}", 100, seed=day) for day in range(3)]
+    bad = rows_of("bad", 100, right=0.1, seed=9)
+    for rows in (*good, bad, rows_of("last", 100, seed=10)):
+        add(begun, rows)
+    for rows in good:
+        add(begun, rows, rows[:20])
+    result = add(begun, bad, bad[:60])
+    alarm = row_named(result, "average accuracy")
+    assert len(result.batches) == 5
+    assert (alarm.since, alarm.alarm) == (4, 5)  # raised when there were five
 
 
 def test_rows_without_names_that_repeat_are_told_apart_by_batches_alone(begun):

@@ -121,6 +121,7 @@ OF_LETTERS = ("typos",)
 """Cases that words do not tell."""
 SAME = {
     "append": ("word:please",),
+    "prepend": ("word:dear reader",),
     "lines": ("word:more on our page", "word:seen at the festival", "word:posted from my phone"),
     "punctuation": ("punctuation=all",),
     "all marks": ("punctuation",),

@@ -10,17 +10,20 @@ A folder in FIT or JUDGE is an unpacked package.
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import magika
 import numpy as np
 
 import ntkit
 from ntkit.extraction import RawInputs, Samples
 from runner import command_line, save
 
+FIT, JUDGE = (500, 8), (120, 20)  # most files of a suffix, and of a suffix of a package
 NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "08_file_types.ipynb"
 
 
@@ -66,6 +69,13 @@ def split(files: list[Any], answers: np.ndarray, names: dict[str, Any]) -> tuple
     return one, other
 
 
+def magika_with(network: Path, names: dict[str, Any]) -> Any:
+    """Magika's own API with another network, in a copy of its folder."""
+    folder = Path(shutil.copytree(names["folder"], network.parent / "model"))
+    shutil.copy(network, folder / "model.onnx")
+    return magika.Magika(model_dir=folder)
+
+
 def main() -> None:
     """Fit, write, judge and print."""
     parser = command_line(__doc__, "--json")
@@ -75,8 +85,8 @@ def main() -> None:
     names = notebook()
     model, tokens, commented = (names[name] for name in ("model", "tokens", "commented"))
     labels, changes = names["labels"], names["changes"]
-    fitted = names["files"] + files_below(given.fit, names, 400, 100)
-    judging = files_below(given.judge, names, 120, 30)
+    fitted = names["files"] + files_below(given.fit, names, *FIT)
+    judging = files_below(given.judge, names, *JUDGE)
     seen = {file[-1] for file in fitted}
     judging = [file for file in judging if file[-1] not in seen]
     (ours, right), (kept, _) = split(fitted, labels(model, fitted), names)
@@ -84,20 +94,22 @@ def main() -> None:
     print(
         f"{len(ours)} repair, {len(kept)} kept; {len(judged)} and {len(others)} judge", flush=True
     )
+    more = [commented(900, "another"), commented(900, "a third")]
+    out = Path(tempfile.mkdtemp())
     result = ntkit.debias(
         model, (RawInputs(ours, tokens), right), keep=RawInputs(kept, tokens),
-        invariant=[*changes, commented(700), commented(900, "another"), commented(900, "a third")],
-        max_cost=0.015, out=Path(tempfile.mkdtemp()) / "repaired", device="cpu",
+        invariant=[*changes, *more], max_cost=0.015, out=out / "repaired", device="cpu",
     )  # fmt: skip
     print(result, flush=True)
-    new = result.model
+    new, api = result.model, magika_with(out / "repaired" / "debiased.onnx", names)
+    after, in_api = labels(new, judged), names["labels_in_magika"]
+    same = [in_api(api, judged) == after]
     rows: dict[str, Any] = {}
-    both = {}
     for change in changes:
         copies, of = change.copies(Samples(RawInputs(judged, tokens), types))
-        both[change.name] = [labels(each, copies.X.raw) for each in (model, new)]
-        after = labels(new, judged)
-        old, now = both[change.name][0] != types[of], both[change.name][1] != after[of]
+        before, answers = (labels(each, copies.X.raw) for each in (model, new))
+        old, now = before != types[of], answers != after[of]
+        same.append(in_api(api, copies.X.raw) == answers)
         rows[change.name] = {
             "n": len(of), "before": int(old.sum()), "after": int(now.sum()),
             "types": {
@@ -106,8 +118,11 @@ def main() -> None:
                 for t in sorted(set(types.tolist()))
             },
         }  # fmt: skip
-    rows["unchanged"] = [int((labels(new, judged) != types).sum()), len(judged)]
-    rows["others"] = [int((labels(new, others) != others_types).sum()), len(others)]
+    rows["unchanged"] = [int((after != types).sum()), len(judged)]
+    after = labels(new, others)
+    rows["others"] = [int((after != others_types).sum()), len(others)]
+    same.append(in_api(api, others) == after)
+    rows["as in Magika's API"] = [int(np.concatenate(same).sum()), sum(map(len, same))]
     save(rows, given.json)
     print(json.dumps(rows, indent=1))
 

@@ -62,7 +62,8 @@ _FOLDS = 10
 _MOST = 2000  # rows of the traffic in a fit; the others only judge
 _SOFT = 1e-3  # a class of the traffic with a smaller probability has no row
 _MOST_STEP = 3.0
-_PULL = 0.01  # to the old head, on the mean loss, of heads that are fitted on changed copies
+_PULL = 0.005  # to the old head, on the mean loss, of heads that are fitted on changed copies
+_COPIES = 2  # weight of all changed copies, next to samples and traffic together
 _FOLDS_OF_COPIES = 3  # with a head of all logits each
 _LEVEL = 0.01  # of the tests whether complaints have a common direction, together (Bonferroni)
 _FIXES = 0.05  # level of the test whether a head fixes more complaints than chance
@@ -209,8 +210,10 @@ class ComplaintFolds:
 class CopyFolds(ComplaintFolds):
     """Heads fitted on changed copies, which should get the answers of their originals.
 
-    Traffic and originals answer with the old probabilities, and copies together weigh as much as
-    these. The penalty pulls to the old head, so that classes without a sample keep their weights.
+    Traffic answers with the old probabilities, and originals half with these and half with their
+    answer: it is right, and near a boundary probabilities alone do not keep it. Copies together
+    weigh twice as much as both. The penalty pulls to the old head, so that classes without a sample
+    keep their weights.
     Each fold's head has seen neither its originals nor their copies. The copies whose answer
     flips are the complaints.
     """
@@ -235,17 +238,19 @@ class CopyFolds(ComplaintFolds):
         old = head.with_logits(n_logits).scaled(self.std, -self.mean / self.std)
         self.old = LinearHead(old.coef, old.intercept, classes)
         X = ((np.concatenate([copies, kept]) - self.mean) / self.std).astype(np.float32)
-        right = self.old.logits(X[n + m :]).argmax(axis=1)[of]
+        answers = self.old.logits(X[n + m :]).argmax(axis=1)
+        right = answers[of]
         folds = np.concatenate([fold[of], rng.permutation(m) % (fold.max() + 1), fold])
         fits = n + np.append(np.sort(rng.permutation(m)[:_MOST]), m + np.arange(len(Z)))
         p = self.old.predict_proba(X[fits])
+        p[-len(Z) :] = (p[-len(Z) :] + np.eye(len(classes))[answers]) / 2
         at, soft = np.nonzero(p > _SOFT)
         rows, y = np.append(np.arange(n), fits[at]), np.append(right, soft)
         weight, offset = p[at, soft], (X @ old.coef.T + old.intercept)[rows]
         moves = list[Array]()
         for left in range(int(folds.max()) + 2):  # the last head has seen everything
             seen = folds[rows] != left
-            share = weight[seen[n:]].sum() / max(1, int(seen[:n].sum()))
+            share = _COPIES * weight[seen[n:]].sum() / max(1, int(seen[:n].sum()))
             w = np.append(np.full(int(seen[:n].sum()), share), weight[seen[n:]])
             moved = fit_linear_head(
                 X[rows[seen]], y[seen], w, classes=classes, C=1 / (_PULL * w.sum()),

@@ -227,13 +227,16 @@ def _doubtful(tests: Sequence[_Test], lost: Sequence[LostGroup]) -> list[LostGro
 
 def _wider(before: Array, after: Array, group: Array, rest: Array) -> float:
     """Growth of the gap between a group and the rest of its class, in standard errors (Welch)."""
+    # Each part gets two more samples, one that becomes right and one that becomes wrong, as by
+    # Agresti and Caffo (Am. Stat. 54, 2000): else a few samples without an error are certain.
     if not rest.any():
         return 0.0
     signs = [np.sign(each[rest].mean() - each[group].mean()) for each in (before, after)]
     growth = signs[1] * after - signs[0] * before  # its difference is that of both gaps' sizes
     difference = float(growth[rest].mean() - growth[group].mean())
-    variance = sum(growth[part].var() / part.sum() for part in (group, rest))
-    return difference / max(float(np.sqrt(variance)), 1e-9)
+    n = np.array([part.sum() for part in (group, rest)])
+    squares = np.array([growth[part].var() for part in (group, rest)]) * n
+    return difference / float(np.sqrt(((squares + 2) / (n + 2) ** 2).sum()))
 
 
 def _listed(heading: str, groups: Sequence[LostGroup]) -> list[str]:

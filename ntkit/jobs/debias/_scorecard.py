@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from ntkit._key import OF_A_TABLE
 from ntkit._types import Array
 from ntkit.attributes import Attribute
 from ntkit.attributes.feature_set import FEWEST
@@ -110,13 +111,15 @@ class Scorecard:
         return min(means, key=lambda mean: mean.value, default=None)
 
     def is_helped(self) -> Array:
-        """Whether a shortcut helps the group of each training and validation sample."""
+        """Whether a shortcut helps the group of each sample, or may, as its value is unknown."""
         y, helped = self.y, np.zeros(len(self.y), dtype=bool)
         said = self.said if self.known is None else [self.known.attribute]  # inferred ones as well
         if not said and self.copies is not None:
             of_class = [label for label, which in self._with_copies[2] if which == _ORIGINAL]
             return np.isin(y, of_class)
         for each, cells in zip(said, self.helped, strict=True):
+            if each.source in (*OF_A_TABLE, "person", "labels"):  # others know who has no value
+                helped |= each.value < 0
             for label, value in cells:
                 helped |= (y == label) & (each.value == each.names.index(value))
         return helped

@@ -283,9 +283,7 @@ def _accuracies(traffic: Traffic, limits: Limits, classes: Sequence[str]) -> Ite
         drop = largest_drop(row, traffic.slices[1])
         if drop is not None and y is not None and row.n:
             wrong = Count(row.n - round(row.right), row.n)
-            other = Stream("accuracy", row.title, "max_drop", 0, drop, wrong, turned=True)
-            # Both are of the same samples, so the stricter one is enough.
-            one = [each for each in one if each.most <= drop + wrong.k / wrong.n] or [other]
+            one.append(Stream("accuracy", row.title, "max_drop", 0, drop, wrong, turned=True))
         yield from one
 
 

@@ -82,7 +82,10 @@ def test_traffic_like_the_reference_raises_no_alarm(begun):
     assert (result.exit_code, result.alarms) == (0, ())
     assert (result.n_samples, result.n_labels, len(result.batches)) == (1200, 120, 6)
     first, *_, noticed, page = result.summary().splitlines()
-    assert first == "Nothing yet: 9 shares, 6 batches with 1200 samples and 120 labels."
+    assert first == "Nothing yet: 14 shares, 6 batches with 1200 samples and 120 labels."
+    # A limit that a person set holds next to a drop from the reference, also where one is stricter.
+    limits = {row.stream.limit for row in result.rows if row.title == "accuracy of class cat"}
+    assert limits >= {"max_drop", "accuracy"}
     assert noticed.startswith("Would have been noticed by now, with 80 %: ")
     assert page == f"Page: {begun / 'state' / 'watch.html'}"
 

@@ -461,3 +461,17 @@ def test_each_group_has_a_limit_that_can_be_written():
             for row in groups.rows:
                 limits = _of_group(groups, row, row, 8, n)
                 assert limits.accuracy is None or 1 < limits.accuracy <= 100 * row.value
+
+
+def test_groups_of_some_values_of_a_column_are_not_called_the_column():
+    """The samples of other values are not in them."""
+    colour = np.tile(["red", "green", "blue"], 20)
+    y, right = np.arange(60) % 2, np.arange(60) % 5 > 0
+    values = [["column:c=red"], ["column:c=green"]]
+    some = Attribute.from_names(values, lambda name: (colour == name[9:]).astype(int))
+    groups = named_groups(some, y, (right, right), (), [0, 1])
+    assert sum(row.n for row in groups.rows) == 40
+    assert groups.name == "column:c=red against column:c=green"
+    whole = Attribute.named([["column:c"]], None, {"column": {"c": colour}})
+    groups = named_groups(whole, y, (right, right), (), [0, 1])
+    assert (groups.name, sum(row.n for row in groups.rows)) == ("column:c", 60)

@@ -126,7 +126,7 @@ class Change:
         if not (other := samples.data.become_others(at, X)).all():
             X, at = X.take(np.flatnonzero(other)), at[other]
         made = {**(samples.preprocessing or {}), "change": self.name, "seed": int(seed)}
-        if self.sha256 is not None:
+        if self.file is not None:
             made["change_sha256"] = self.sha256
         copies = replace(samples.take(at, X), preprocessing=made, notes=(), skipped=())
         if copies.table is None:

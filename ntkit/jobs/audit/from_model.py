@@ -274,7 +274,7 @@ def audit_model(
     dict_keys(['image', 'layer'])
     """
     model, most = loaded(model, label=label, any_scores=True), changes or 0
-    user_changes = changes_given(invariant)
+    user_changes = () if invariant is None else changes_given(invariant)
     searched = None
     if additions is not None:
         from ntkit.jobs.additions import Additions

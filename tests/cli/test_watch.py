@@ -24,7 +24,7 @@ def stream(tmp_path, monkeypatch):
 
 def test_exit_codes_and_lines(stream):
     quiet, _ = done("watch", "state", "--predictions", "same.csv", "--labels", "same-few.csv")
-    assert quiet.startswith("Nothing yet: 9 shares, 1 batch with 200 samples and 20 labels.")
+    assert quiet.startswith("Nothing yet: 14 shares, 1 batch with 200 samples and 20 labels.")
     code, loud, _ = ntkit("watch", "state", "--predictions", "other.csv")
     assert code == 1
     first, alarm, step, page = loud.splitlines()

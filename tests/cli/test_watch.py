@@ -28,7 +28,7 @@ def test_exit_codes_and_lines(stream):
     code, loud, _ = ntkit("watch", "state", "--predictions", "other.csv")
     assert code == 1
     first, alarm, step, page = loud.splitlines()
-    assert first == "Alarm: 1 of 9 shares, after 2 batches with 400 samples and 20 labels."
+    assert first == "Alarm: 1 of 14 shares, after 2 batches with 400 samples and 20 labels."
     assert alarm.startswith("  share of column:border=yes: ")
     assert step.startswith("Next: ntkit label ")
     assert page.startswith("Page: ")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.special import expit, logit
 
-from ntkit._key import group_name
+from ntkit._key import Key, group_name
 from ntkit._text import listed, percent
 from ntkit._types import Array
 from ntkit.attributes import Attribute
@@ -204,8 +204,10 @@ def named_groups(
                 for v, name in enumerate(names)
             ],
         )
+    # Some values of a column are called the column only if no sample has another one.
+    origins = {Key.of(str(value)).origin for value in names}
     return NamedGroups(
-        attribute.name,
+        origins.pop() if known.all() and len(origins) == 1 else attribute.name,
         tuple(told(right, subsets)),
         frozenset(of_helped),
         frozenset(of_several),

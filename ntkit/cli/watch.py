@@ -18,7 +18,7 @@ _KEYS = o.KEYS | {
 
 
 @dataclass(frozen=True)
-class Stream:
+class WatchOptions:
     """What a run begins with, or adds."""
 
     start: Path | None = o.option("Begin: predictions on validation samples.", "TABLE")
@@ -34,7 +34,7 @@ class Stream:
 def command(
     *,
     state: Path = o.argument("Folder of the stream.", "STATE"),
-    stream: Stream,
+    stream: WatchOptions,
     tables: o.PredictionOptions,
     model_options: o.ModelOptions,
     data_options: o.DataOptions,

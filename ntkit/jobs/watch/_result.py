@@ -238,7 +238,7 @@ class WatchResult(InNotebook):
     def _shown(self) -> NotebookView:
         """The summary and a table of all rows."""
         bars = [Bar(row.value, interval=row.interval) if row.n else None for row in self.rows]
-        cells = [[*cells_of(row)] for row in self.rows]
+        cells = [[*_cells(row)] for row in self.rows]
         return NotebookView(self.summary().splitlines(), [ShownTable([_HEADER, *cells], bars)])
 
     def __repr__(self) -> str:
@@ -256,7 +256,7 @@ def _points(row: Watched) -> float:
     return abs((row.noticed or 0) - row.bound)
 
 
-def cells_of(row: Watched) -> tuple[str, ...]:
+def _cells(row: Watched) -> tuple[str, ...]:
     """A row of a table."""
     value = f"{percent(row.value)} {interval(row.interval)}" if row.n else "–"
     alarm = "" if row.alarm is None else f"batch {row.alarm}"
@@ -265,7 +265,7 @@ def cells_of(row: Watched) -> tuple[str, ...]:
 
 def write(result: WatchResult) -> None:
     """Write the page, the Markdown and the JSON of a stream into its folder."""
-    cells = [[markdown(cell) for cell in cells_of(row)] for row in result.rows]
+    cells = [[markdown(cell) for cell in _cells(row)] for row in result.rows]
     lines = [markdown(line) for line in result.summary().splitlines()[:-1]]
     notes = [f"- {markdown(note)}" for note in result.notes]
     text = "\n\n".join([*lines, table([_HEADER, *cells], "<><<<"), "\n".join(notes)])
@@ -292,7 +292,7 @@ def _of_page(result: WatchResult, row: Watched) -> dict[str, Any]:
     low = min([*known, row.bound]) * 0.9 if row.bound > 0.5 else 0.0
     high, step = min(high, 1.0), 100 / max(1, len(row.path))
     at = [(step * (i + 0.5), share) for i, share in enumerate(row.path) if share is not None]
-    facts: dict[str, Any] = {"cells": cells_of(row), "evidence": f"{row.evidence:.2g}"}
+    facts: dict[str, Any] = {"cells": _cells(row), "evidence": f"{row.evidence:.2g}"}
     facts |= {"needed": f"{row.needed:.0f}", "noticed": row.missed}
     facts |= {"next": None if row.alarm is None else result.next_of(row), "since": row.since}
     facts |= {"low": percent(low, 0), "high": percent(high, 0)}

@@ -117,6 +117,8 @@ class Predictions(InNotebook):
         known = (y == y) & (y != "")
         if np.any(known) and (several or np.isin(y[known], self.classes).all()):
             right = f", {percent(np.mean((self.labels == y)[known]))} right"
+            some = f" of {known.sum()} {'known labels' if several else 'labelled ones'}"
+            right += some * (not known.all())
         what = "labels" if several else "classes"
         return f"{len(self)} samples, {len(self.classes)} {what}{right}"
 

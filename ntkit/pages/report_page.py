@@ -223,6 +223,7 @@ def report_html(report: Report) -> str:
         worst_before={row.name: row.which for row in (accuracies.before or accuracies).rows},
         classes=sorted(rows["class"], key=_change),
         groups=sorted(rows["group"], key=_change),
+        n_unknown=accuracies.n_unknown,
         shown_classes=_SHOWN_CLASSES,
         worse=[row for row in changed if row.change_interval and row.change_interval[1] < 0],
         verdict=outcome(accuracies, report.label),

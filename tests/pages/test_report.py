@@ -587,3 +587,11 @@ def test_embeddings_and_unlike_labels(tmp_path):
     with pytest.raises(InputError):
         write_report(model, other, odd, tmp_path / "s.html")
     assert not (tmp_path / "s.html").exists()
+
+
+def test_samples_of_unknown_group_are_told():
+    report = example(groups=False)
+    groups = np.where(np.arange(300) < 40, None, "a").astype(object)
+    page = Page(report_html(replace(report, shown=replace(report.shown, groups=groups))))
+    assert "The group of 40 of 300 samples is unknown" in page.text
+    assert "unknown" not in Page(report_html(example())).text

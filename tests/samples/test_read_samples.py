@@ -435,3 +435,13 @@ def test_labels_equal_to_classes_of_the_model_are_these(kind, tmp_path):
     names = [[str(row.name) for row in result.rows] for result in results]
     assert names[0] == names[1]
     assert {*map(type, read((X, y.astype(kind)), model).y.tolist())} == {int}
+
+
+def test_groups_of_bytes_are_texts(tmp_path):
+    model, (X, y, mark) = write_model(tmp_path / "model.onnx"), rows(0, 60)
+    groups = np.array(["no é", "yes"])[mark]
+    encoded = np.char.encode(groups, "utf-8")
+    np.savez(tmp_path / "x.npz", X=X, y=y, groups=encoded)
+    of = FrozenModel.load(model)
+    for given in (tmp_path / "x.npz", (X, y, encoded)):
+        assert read(given, of).groups.tolist() == groups.tolist()

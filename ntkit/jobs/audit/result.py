@@ -396,7 +396,7 @@ class Audit(InNotebook):
             others = len(finding.same) - 1
             more = f", {others} more" * (others > 0)
             same = f" (and {finding.same[0]}{more})" if finding.same else ""
-            names.append(f"{_signed(finding)}{same}{_against(finding)}")
+            names.append(f"{_signed(finding)}{same}{self._against(len(names))}")
         names = _cut_apart(names, _LONG_NAME)
         for i, (name, finding) in enumerate(zip(names, self.findings, strict=False), start=1):
             worst = finding.worst
@@ -446,7 +446,7 @@ class Audit(InNotebook):
         """The first lines, and the table of the strongest findings or changes, header first."""
         lines = self._first_lines()
         if self.retraining and self.retraining.findings:
-            named = listed(_short_names(self.retraining.findings), 3, " {} in all")
+            named = listed(self.retraining._short_names(), 3, " {} in all")
             lines.append(f"Only in the retrained last layer: {named}.")
         if self.additions:
             flips = [
@@ -467,7 +467,7 @@ class Audit(InNotebook):
         n, first = len(self.findings), self.shown[:_STRONGEST]
         shown = f"First {len(first)} of {n} findings" if n > len(first) else "Findings"
         rows = [["", "finding", "correlated with", "worst group", "accuracy", "rest of class"]]
-        for name, finding in zip(_short_names(first), first, strict=True):
+        for name, finding in zip(self._short_names(len(first)), first, strict=True):
             worst = finding.worst
             of_class = f"class {_readable(str(finding.goes_with), 20)}"
             of_class += _PREDICTED * bool(finding.conditions)
@@ -512,6 +512,25 @@ class Audit(InNotebook):
                 rows.append([_code(_readable(str(row.name))), str(row.n), share])
             parts += ["Lines that flip most predictions", table(rows, "<>>")]
         return "\n\n".join([*parts, *[_READ] * bool(self.all_findings)])
+
+    def _against(self, place: int) -> str:
+        """The second value of a finding's groups, and whether the samples without it have others.
+
+        Accuracies *without it* are of all samples that lack the first value.
+        """
+        values, of_sample = self.findings[place].values, self.found.values[:, place]
+        if len(values) < 2:
+            return ""
+        others = " and others" * bool((~np.isin(of_sample, (-1, 1, 2))).any())
+        return f" against {value_name(values[1])}{others}"
+
+    def _short_names(self, most: int | None = None) -> list[str]:
+        """The names of the first findings, with their opposites if there is space."""
+        names = [*map(_signed, self.findings[:most])]
+        both = [f"{name}{self._against(i)}" for i, name in enumerate(names)]
+        return _cut_apart(
+            [b if len(b) <= _NAME else name for b, name in zip(both, names, strict=True)], _NAME
+        )
 
     def _first_findings(self) -> list[str]:
         n = min(_SHOWN, len(self.shown))
@@ -670,20 +689,6 @@ _READ = (
 
 def _signed(finding: Finding) -> str:
     return f"{'' if finding.present else 'not '}{finding.name}"
-
-
-def _against(finding: Finding) -> str:
-    """The second value of a finding's groups, if they have one."""
-    return f" against {value_name(finding.values[1])}" if len(finding.values) > 1 else ""
-
-
-def _short_names(findings: Sequence[Finding]) -> list[str]:
-    """The names of findings, with their opposites if there is space."""
-    names = [*map(_signed, findings)]
-    both = [f"{name}{_against(each)}" for name, each in zip(names, findings, strict=True)]
-    return _cut_apart(
-        [b if len(b) <= _NAME else name for b, name in zip(both, names, strict=True)], _NAME
-    )
 
 
 def _cut_apart(texts: Sequence[str], most: int) -> list[str]:

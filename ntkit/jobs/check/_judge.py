@@ -492,8 +492,9 @@ class _Problem:
 
     def changed(self, name: str, flips: Sequence[Array]) -> Row:
         """Counts of a change: a prediction that does not flip is right."""
-        inside = np.min(flips, axis=0) >= 0
-        return self._part("change", name, inside, [values != 1 for values in flips])
+        inside = np.min(flips, axis=0) >= 0  # a flip needs no label
+        stays = [values != 1 for values in flips]
+        return compare(stays, [("change", name, inside)], label=self.label)[0]
 
     def classes_of(self, subsets: Sequence[tuple[Kind, str, Array]]) -> dict[tuple[str, str], str]:
         """The class of each group and slice that is class × value, by kind and name."""

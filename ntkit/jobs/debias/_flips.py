@@ -32,7 +32,7 @@ from ntkit.jobs.debias._inputs import Prepared
 from ntkit.jobs.debias._invariance import CopiesOf
 from ntkit.jobs.debias._judge import Likeness
 from ntkit.jobs.debias._settings import Order
-from ntkit.metrics import Row, compare
+from ntkit.metrics import Row, compare, worst_of_rows
 
 _LEVEL = 0.05
 _TRIED = 150  # validation samples for each change of the bank
@@ -167,11 +167,14 @@ class ByChange:
         if self.copies_judge:
             lines.append("Copies show only the effect of the changes that made them.")
         if self.estimated:
-            worst = min(self.estimated, key=lambda row: row.value)
-            before = percent(worst.before, unit="")
+            worst = worst_of_rows(self.estimated)
+            before = min(self.estimated, key=lambda row: row.before or 0.0)
+            after = min(self.estimated, key=lambda row: row.value)
+            of_before = f" ({before.name})" * (before is not after)
             lines.append(
-                f"Estimated, as read from copies: worst group {before} → {percent(worst.value)} "
-                f"({worst.name}, {worst.n} validation samples). These groups judge nothing."
+                f"Estimated, as read from copies: worst group {percent(worst.before, unit='')}"
+                f"{of_before} → {percent(worst.value)} ({after.name}, {after.n} validation "
+                "samples). These groups judge nothing."
             )
         of_repair = [rate for rate in self.flips if rate.name in self.changes]
         lines += [f"{flips_in_words(r)}." for r in of_repair if written and r.outcome != "fail"]

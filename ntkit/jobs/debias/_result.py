@@ -64,7 +64,7 @@ _OF_PARTS = "copies with this part of another sample, class by class"
 _MEAN_OF = {
     "read": "the other groups",
     "crossed": "the groups of all",
-    "labelled": "the groups by labelled samples",
+    "labelled": "the groups by labelled samples, as if all sets were alike",
     "copies": "originals and changed copies, class by class",
 }
 _CONTROLS = ("class-balanced", "random mask")
@@ -567,8 +567,9 @@ class DebiasResult(Judgement):
         """All that is known of the run, a line each."""
         score = _SCORE_IN_WORDS.get(self.select, self.select)
         legend = (
-            f"Accuracies in % on the {self.evaluated_on}; ← marks the chosen head as it was "
-            f"written. The validation score needs no group labels: {score}."
+            f"Accuracies in % on the {self.evaluated_on}; ← marks the chosen head"
+            f"{' as it was written' if self.written else ', which was not written'}. The "
+            f"validation score needs no group labels: {score}."
         )
         if self.balanced_over is not None:
             what = f"{GROUP_BALANCED} is over class × {self.balanced_over}; the"

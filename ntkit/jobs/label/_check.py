@@ -65,7 +65,8 @@ class TableCheck:
             for row, size in zip(self.groups, self.sizes, strict=True)
         ]
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "sizes"}
-        return values | {"groups": groups, "limit": LIMIT}
+        asked = self.questions if self.asked else None
+        return values | {"groups": groups, "limit": LIMIT, "questions": asked}
 
     def __str__(self) -> str:
         shown = [pair for pair in zip(self.groups, self.sizes, strict=True) if pair[0].n]
@@ -177,6 +178,8 @@ def check_table(
         wrong = told != said
         rows, verdict, checked = _draw(groups, labelled, wrong, seen, contents, drawn, random_state)
         parts, n = _by_group(groups, titles, checked, wrong), int(checked.sum())
+        every = all(part.n for part in parts)  # else this is the share of some groups
+        whole = share_wrong(parts if every else (), sizes if every else ())
         folder.drawn = sorted(drawn)
         notes = [*samples.notes, *of_copies, *filter(None, [left]), *about]
         notes += _note_on_others(int((labelled & ~checked).sum()))
@@ -200,7 +203,7 @@ def check_table(
                 v is None and labels.contents[k] in drawn for k, v in labels.answers.items()
             ),
             share_of_groups=share_wrong(parts, (1,) * len(titles)),
-            share_of_table=share_wrong(parts, sizes),
+            share_of_table=whole,
             verdict=verdict,
             asked=tuple(names[row] for row in rows),
             questions=questions,
@@ -350,7 +353,8 @@ def _once(
     notes = list[str]()
     if n := len(counted_ones) - len(first):
         notes.append(
-            f"{n} of {len(groups)} samples are copies of others. Each content counts once."
+            f"{n} of {len(counted_ones)} samples with an answer are copies of others. Each content "
+            "counts once."
         )
     answers = np.unique(said[counted_ones].astype(str), return_inverse=True)[1]
     several = np.bincount(np.unique(np.stack([number, answers]), axis=1)[0]) > 1

@@ -477,7 +477,8 @@ class Labelling:
                 caveat = " These samples were asked about because heads err there: it is too low."
             elif caveat:
                 caveat = f"{caveat[:-1]}, and inferred groups are estimates."
-            lines.append(f"Worst group: {worst.name}, accuracy {share(worst)}.{caveat}")
+            some = f" of at least {FEWEST} samples" * any(0 < g.n < FEWEST for g in self.groups)
+            lines.append(f"Worst group{some}: {worst.name}, accuracy {share(worst)}.{caveat}")
         return [*lines, done.reason]
 
     def _next(self) -> list[str]:

@@ -573,3 +573,18 @@ def test_the_index_of_y_names_samples_next_to_a_column_of_names():
         ntkit.audit(named, pred, table=shuffled)
     with pytest.raises(InputError, match=r"the samples of ids= in another order \(id\)"):
         ntkit.audit(y, pred, table=shuffled, ids=ids)
+
+
+def test_a_finding_with_a_third_value_does_not_name_only_two():
+    """Accuracies without it are of the third value as well."""
+    site = np.array(["A", "B"])[FILM].astype(object)
+    third = np.random.default_rng(0).random(N) < 0.2
+    site[third] = "C"
+    found = ntkit.audit(Y, np.where(third, Y, PRED), table={"site": site})
+    finding = next(f for f in found.findings if len(f.values) == 2)
+    without = next(g for g in finding.groups if g.name == 0 and not g.which)
+    own = site == finding.name.removeprefix("column:site=")
+    assert without.n == ((Y == 0) & ~own).sum() > ((Y == 0) & ~own & ~third).sum()
+    other = finding.values[1][0]
+    assert f"{finding.name} against {other} and others" in str(found)
+    assert f"{finding.name} against {other} and others" in found.table()

@@ -208,3 +208,13 @@ def test_labels_of_a_data_frame_count_by_their_names(five):
     for wrong in (frame["even"], frame[["even", "prime"]]):
         with pytest.raises(InputError, match="Pass those of 'loop', or rename them"):
             ntkit.check(None, five.model, (X, wrong), label="loop", **options)
+
+
+def test_flips_count_samples_without_a_label_as_well():
+    """A flip needs no label, and the row is of all samples that the change applies to."""
+    Y = np.array([[1.0], [0], [np.nan], [np.nan], [1]])
+    flips = {"dark": np.array([[0], [1], [1], [1], [-1]])}
+    limits = {"changes": {"dark": {"max_flip_rate": 90}}}
+    found = check_predictions(Y, np.ones((5, 1)), labels=["a"], flips=flips, limits=limits)
+    (row,) = found.changes
+    assert (row.n, row.value) == (4, 3 / 4)

@@ -24,6 +24,8 @@ from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.check import check_predictions
 from ntkit.jobs.debias import _invariance
+from ntkit.jobs.debias._flips import ByChange
+from ntkit.metrics import Row
 from ntkit.pages.change_cards import KEEPS_THE_CLASS
 from ntkit.study import Rows
 from tests import word_models
@@ -118,6 +120,15 @@ def test_groups_that_a_reader_tells_are_balanced_and_judge_nothing(digits, sets,
     line = next(s for s in by_change.by_change.sentences() if s.startswith("Estimated"))
     worst = min(estimated, key=lambda row: row.value)
     assert f"→ {100 * worst.value:.1f} % ({worst.name}, {worst.n} validation samples)" in line
+
+
+def test_the_worst_estimated_group_before_may_be_another_one():
+    rows = [
+        Row("group", "a", 100, 75, lost=0, gained=25),
+        Row("group", "b", 100, 70, lost=10, gained=0),
+    ]
+    (line,) = (s for s in ByChange((), estimated=tuple(rows)).sentences() if s.startswith("Estim"))
+    assert "worst group 50.0 (a) → 70.0 % (b, 100 validation samples)" in line
 
 
 @pytest.mark.more

@@ -344,3 +344,30 @@ def test_a_label_corrects_all_samples_of_its_content(place):
     both = {name.removeprefix("q"): value for name, value in other.items()}
     assert all(now[name] == now[f"q{name}"] == value for name, value in both.items())
     assert sum(now[name] != said[name] for name in now) == 2 * len(asked)
+
+
+def test_what_is_counted_is_what_is_named(place):
+    """Copies among the samples with an answer; a share of the table only if each group has one."""
+    data = np.concatenate([X, X[:5], X[200:]]), np.concatenate([Y, Y[:5], Y[200:]])
+    write_csv(place / "mark.csv", {"mark": [*SAID[:200], *[""] * 40, *SAID[:5], *[""] * 40]})
+    first = check_file("model.onnx", data, "mark.csv", "out")
+    assert "5 of 205 samples with an answer are copies of others." in " ".join(first.notes)
+    assert first.as_dict()["questions"] == FIRST
+    assert np.isnan(first.share_of_table[0])
+    some = [row["id"] for row in read_csv(place / "out" / FIRST)]
+    cells = [*zip(Y[[int(each) for each in some]], SAID[[int(each) for each in some]], strict=True)]
+    told = [SAID[int(n)] if cell != cells[0] else "?" for n, cell in zip(some, cells, strict=True)]
+    write_csv(place / "out" / "labels.csv", {"id": some, "mark": told})
+    part = check_file("model.onnx", data, "mark.csv", "out")
+    assert part.checked == 9
+    assert np.isnan(part.share_of_table[0])
+    assert not np.isnan(part.share_of_groups[0])
+
+
+def test_no_file_of_questions_is_named_that_is_not_written(place):
+    ask(place)
+    answer(place, FIRST)
+    content = json.loads(done(*command(place), "--json")[0])
+    assert content["verdict"] == "use"
+    assert content["questions"] is None
+    assert not (place / "out" / SECOND).exists()

@@ -392,3 +392,17 @@ def test_truth_values_are_labels_of_classes_that_mean_them(names, tmp_path):
             ntkit.check(None, path, tmp_path / "data.npz", **options)
         np.savez(tmp_path / "data.npz", X=X, y=y.astype(int))
     assert ntkit.check(None, path, tmp_path / "data.npz", **options).average.value == 1
+
+
+def test_the_accuracy_of_some_samples_is_called_so():
+    names, none = np.array(["a", "b"]), np.full((4, 2), 0.5)
+    some = ntkit.Predictions(
+        names, names[[0, 0, 1, 1]], none, none[:, 0], np.array(["a", "b", "", ""])
+    )
+    assert repr(some) == "Predictions(4 samples, 2 classes, 50.0 % right of 2 labelled ones)"
+    every = ntkit.Predictions(names, names[[0, 0, 1, 1]], none, none[:, 0], names[[0, 1, 1, 1]])
+    assert repr(every) == "Predictions(4 samples, 2 classes, 75.0 % right)"
+    both = np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
+    Y = np.array([[1.0, 1], [np.nan, 0], [0, 1], [0, np.nan]])
+    several = ntkit.Predictions(names, both, none, none[:, 0], Y)
+    assert repr(several) == "Predictions(4 samples, 2 labels, 83.3 % right of 6 known labels)"

@@ -133,6 +133,7 @@ class Groups:
     rows: Sequence[Row]
     tags: Mapping[str, str] = field(default_factory=dict)
     first: bool = True  # whether they are on the first screen
+    counts: str = "samples"  # what the number of a row counts, or "labels"
 
     @property
     def worst_first(self) -> list[Row]:

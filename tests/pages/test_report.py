@@ -589,6 +589,17 @@ def test_embeddings_and_unlike_labels(tmp_path):
     assert not (tmp_path / "s.html").exists()
 
 
+def test_a_table_of_labels_is_not_called_one_of_samples():
+    """A group that a few labels tell has their number next to it, not that of its samples."""
+    report = answered()
+    groups = [replace(each, counts="labels") for each in report.answer.groups]
+    of_labels = replace(report, answer=replace(report.answer, groups=groups))
+    heads = [report_html(each).count("<th>labels</th>") for each in (report, of_labels)]
+    assert heads == [0, len(groups)]
+    assert "| labels |" in model_card(of_labels, Usage({}, "print()"))
+    assert "| labels |" not in model_card(report, Usage({}, "print()"))
+
+
 def test_samples_of_unknown_group_are_told():
     report = example(groups=False)
     groups = np.where(np.arange(300) < 40, None, "a").astype(object)

@@ -506,17 +506,23 @@ class ComplaintsResult(InNotebook):
     def __str__(self) -> str:
         return self.summary()
 
+    @property
+    def _what(self) -> str:
+        """What is to be fixed: complaints, or flips of copies of samples that are right."""
+        return "flips of changed copies" if self.repair.flip_rates else "complaints"
+
     def headline(self) -> str:
         """First line of :meth:`summary`: what became of the model, or why it was kept."""
         used = sum(cause.n for cause in self.repair.causes if cause.name in self.repair.used)
+        of_used = f"{used} {self._what}"  # at least FEWEST
         if self.written:
             where = "The model has" if self.path is None else f"Wrote {self.path / MODEL_FILE} with"
-            return f"{where} {new_layer(self.model)}, moved towards {counted(used, 'complaint')}."
+            return f"{where} {new_layer(self.model)}, moved towards {of_used}."
         n = self.repair.folds.n
         for limit, choice in self.repair.by_limit.items():
             if self.repair.has_direction and limit > self.repair.limit and choice.helps:
                 return (
-                    f"Kept the original model: too few of {n} complaints are fixed if at most "
+                    f"Kept the original model: too few of {n} {self._what} are fixed if at most "
                     f"{100 * self.repair.limit:g} % of the answers change. Allow more: --max-cost "
                     f"{limit:g}"
                 )
@@ -524,15 +530,15 @@ class ComplaintsResult(InNotebook):
         if self.repair.has_direction and smaller:
             return (
                 "Kept the original model: at this limit so many answers change that as many "
-                f"complaints are fixed by chance. Allow less: --max-cost {smaller[-1]:g}"
+                f"{self._what} are fixed by chance. Allow less: --max-cost {smaller[-1]:g}"
             )
         if self.repair.has_direction:
             return (
-                f"Kept the original model: the {n} complaints have a common direction, but a last "
-                "layer fixes too few of them."
+                f"Kept the original model: the {n} {self._what} have a common direction, but a "
+                "last layer fixes too few of them."
             )
         return (
-            f"Kept the original model: found no common direction of these {n} complaints"
+            f"Kept the original model: found no common direction of these {n} {self._what}"
             f"{'' if self.model.label is None else f' on the label {self.model.label!r}'} that a "
             "last layer can see."
         )
@@ -540,9 +546,8 @@ class ComplaintsResult(InNotebook):
     def _lines(self) -> list[str]:
         choice = self.repair.choice
         fixed, n = int(choice.fixed.sum()), self.repair.folds.n
-        what = "flips of changed copies" if self.repair.flip_rates else "complaints"
         lines = [
-            f"Unseen {what} fixed, cross-fitted: {fixed} of {n} ({percent(fixed / n)}, 95 % "
+            f"Unseen {self._what} fixed, cross-fitted: {fixed} of {n} ({percent(fixed / n)}, 95 % "
             f"interval {interval(choice.fixed_bounds)})."
         ]
         lines += [
@@ -563,7 +568,7 @@ class ComplaintsResult(InNotebook):
         lines.append(
             f"Answers of the traffic that change, cross-fitted: {n_changed} of {self.n_traffic} "
             f"({share}, limit {limit}). {choice.n_alike} of them change as surely as half of the "
-            "fixed complaints."
+            f"fixed {self._what}."
         )
         return lines
 
@@ -591,16 +596,16 @@ class ComplaintsResult(InNotebook):
     def _shown(self) -> NotebookView:
         """The first lines, and the table with the complaints fixed as bars."""
         bars = [Bar(c.fixed.mean(), interval=c.fixed_bounds) for c in self.repair.by_limit.values()]
-        limits = ShownTable(self.table().rows, bars, bars_show="complaints fixed")
+        limits = ShownTable(self.table().rows, bars, bars_show=f"{self._what} fixed")
         return NotebookView([self.headline(), *self._lines()], [limits])
 
     def __repr__(self) -> str:
         fixed, n = int(self.repair.choice.fixed.sum()), self.repair.folds.n
-        return f"ComplaintsResult({self.state}: {fixed} of {n} complaints fixed)"
+        return f"ComplaintsResult({self.state}: {fixed} of {n} {self._what} fixed)"
 
     def table(self) -> Markdown:
         """Unseen complaints fixed and answers changed, for several limits, as a Markdown table."""
-        rows = [["limit", "complaints fixed", "answers changed"]]
+        rows = [["limit", f"{self._what} fixed", "answers changed"]]
         for limit, choice in self.repair.by_limit.items():
             mark = " ←" if limit == self.repair.limit else ""
             share = percent(float(choice.fixed.mean()))

@@ -419,6 +419,7 @@ def _answer(order: Order, data: Prepared, choice: Choice, result: DebiasResult) 
                 [row.with_intervals() for row in each.rows],
                 tags,
                 first=each in first,
+                counts=each.counts,
             )
         )
     of = "" if label is None else f"Label {label!r}: "

@@ -110,6 +110,11 @@ class NamedGroups:
         object.__setattr__(self, "cells", self.cells or self.rows)
 
     @property
+    def counts(self) -> str:
+        """What a row counts: "labels", which stand for other samples as well, or "samples"."""
+        return "labels" if self.source == "labelled" else "samples"
+
+    @property
     def filled(self) -> list[Row]:
         """Rows of the groups that have enough samples."""
         return [row for row in self.rows if row.n >= self.fewest]

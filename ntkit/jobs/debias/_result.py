@@ -98,10 +98,9 @@ def groups_sentence(groups: NamedGroups) -> str:
     last_worst = min(groups.filled, key=lambda row: row.value)
     name = "class" if groups.source == "classes" else "group"
     of_before = f" ({first_worst.name})" * (first_worst is not last_worst)
-    what = "label" if groups.source == "labelled" else "sample"  # of other samples as well
     parts.append(
         f"Worst {name}: {100 * (worst.before or 0):.1f}{of_before} → {100 * worst.value:.1f} % "
-        f"({last_worst.name}, {counted(last_worst.n, what)})."
+        f"({last_worst.name}, {counted(last_worst.n, groups.counts[:-1])})."
     )
     return " ".join(parts)
 
@@ -380,8 +379,9 @@ class DebiasResult(Judgement):
         return PageInNotebook((self.path / REPORT_FILE).read_text(encoding="utf-8"), height)
 
     def _shown(self) -> NotebookView:
-        groups = [row for each in deciding_groups(self.outcome.groups) for row in each.rows]
-        rows = [["group", "samples", "before, %", "after, %"]]
+        deciding = deciding_groups(self.outcome.groups)
+        groups = [row for each in deciding for row in each.rows]
+        rows = [["group", deciding[0].counts, "before, %", "after, %"]]
         for row in groups:
             shares = (percent(share, unit="") for share in (row.before, row.value))
             rows.append([str(row.name), str(row.n), *shares])

@@ -613,7 +613,11 @@ def test_labels_whose_groups_nobody_can_judge_keep_the_original(tmp_path):
     result = debias(model, (X, Y), HELD[:2], attribute=said, **options)
     assert result.state == "kept"
     assert "makes no difference that can be told: " in result.headline()
-    assert result.outcome.groups[0].source == "labelled"
+    (groups,) = result.outcome.groups
+    assert (groups.source, groups.counts) == ("labelled", "labels")
+    assert sum(row.n for row in groups.rows) == 60
+    assert "labels" in result._repr_html_()
+    assert "<th>samples</th>" not in result._repr_html_()
     forced = debias(
         model,
         (X, Y),

@@ -399,6 +399,9 @@ def test_copies_get_the_answers_of_their_originals_and_kept_samples_keep_theirs(
     assert before > 0.2
     assert after < before / 2
     assert "comment of 23 bytes flips" in str(result)
+    n = result.repair.folds.n
+    assert f"moved towards {n} flips of changed copies" in result.headline()
+    assert "complaint" not in str(result) + result.table()  # nobody complained
     ((name, old, new),) = result.repair.flip_rates
     assert name == HEADED.name
     assert abs(old - before) < 0.1

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ntkit import _text
-from ntkit._checks import check_labels, check_weight, known_labels
+from ntkit._checks import check_index, check_labels, check_weight, index_of, known_labels
 from ntkit._key import OF_A_LAYER, Key, group_name, lacking, names_apart, value_name
 from ntkit._shown import frame_of
 from ntkit._text import counted, interval, percent
@@ -80,6 +80,8 @@ class Attribute:
         Estimator that inferred the values.
     few : mapping of str to int
         Number of samples of each value of a column that has too few, which counts as unknown.
+    index : sequence, optional
+        Index of the pandas object that the values come from.
 
     Examples
     --------
@@ -100,6 +102,7 @@ class Attribute:
     known: Array | None = None
     inference: Any = None
     few: Mapping[str, int] = field(default_factory=dict)
+    index: Any = field(default=None, repr=False)
 
     # -- sources ---------------------------------------------------------------------------
 
@@ -110,7 +113,7 @@ class Attribute:
         names, index = np.unique(of_known, return_inverse=True)
         value = np.full(len(known), -1)
         value[known] = index
-        return cls(name, value, tuple(names.tolist()), source)
+        return cls(name, value, tuple(names.tolist()), source, index=index_of(labels))
 
     @classmethod
     def from_names(cls, names: Sequence[Sequence[str]], read: Callable[[str], Array]) -> Attribute:
@@ -259,6 +262,7 @@ class Attribute:
             value=self.value[rows],
             weight=None if self.weight is None else self.weight[rows],
             known=None if self.known is None else self.known[rows],
+            index=None if self.index is None else self.index[rows],
         )
 
     def where(self, kept: Array) -> Attribute:
@@ -318,7 +322,8 @@ class Attribute:
         Raises
         ------
         InputError
-            If lengths differ, or the value is unknown for all samples of a class.
+            If lengths or indexes of pandas objects differ, or the value is unknown for all samples
+            of a class.
 
         Examples
         --------
@@ -329,6 +334,7 @@ class Attribute:
         """
         from ntkit.study import group_balanced
 
+        check_index(attribute=self, y=y, sample_weight=sample_weight)
         y = check_labels(y=y, **{f"attribute {self.name!r}": self.value})[0]
         weight = check_weight(sample_weight, len(y)) * (self.value >= 0)
         weight *= 1.0 if self.weight is None else self.weight

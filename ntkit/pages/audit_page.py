@@ -339,9 +339,10 @@ def _severity(finding: Finding, words: Wording, samples: str, *, retrained: bool
     lost, (low, high) = now - first.value, first.interval or (0.0, 1.0)
     word = "Severe" if lost >= _SEVERE else "Moderate" if lost >= _MODERATE else "Slight"
     said = "would be right on" if retrained else "is right on"
+    where = "where this is known" if finding.n_unknown else "here"
     return (
-        f"{word}: the model {said} {share_in_words(now)} here. If {words.noun} and the class were "
-        f"unrelated, on data otherwise like this, it would be right on "
+        f"{word}: the model {said} {share_in_words(now)} {where}. If {words.noun} and the class "
+        f"were unrelated, on data otherwise like this, it would be right on "
         f"{share_in_words(first.value)} ({100 * low:.0f}–{100 * high:.0f} %)."
     )
 

@@ -4,6 +4,7 @@ import csv
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.tree import DecisionTreeClassifier
 
@@ -95,3 +96,16 @@ def test_the_table_of_an_audit_without_a_model_has_the_weights_of_each_question(
     for i, finding in enumerate(audit.questions, start=1):
         written = [float(row[i]) for row in rows]
         assert written == pytest.approx(audit.weights(finding.name), rel=1e-5)
+
+
+def test_labels_and_classes_of_another_order_are_refused():
+    """The index of a pandas object names its samples."""
+    site = pd.Series(["A", "A", "B", "A", "B"], index=[*"abcde"])
+    y = pd.Series([0, 0, 0, 1, 1], index=site.index)
+    attribute = Attribute.from_labels("site", site)
+    expected = Attribute.from_labels("site", site.to_numpy()).weights(y.to_numpy())
+    assert attribute.weights(y).tolist() == expected.tolist()
+    with pytest.raises(InputError, match="in another order, by its index"):
+        attribute.weights(y[::-1])
+    some = np.array([0, 2, 3, 4])
+    assert attribute.take(some).weights(y.iloc[some]).sum() == pytest.approx(4)

@@ -492,3 +492,19 @@ def test_texts_that_differ_are_marked_where_they_do(text, copy):
             assert "".join(whole.split()) == "".join(of.split())
     if text == copy:
         assert not any(mark for parts in differing(text, copy) for _, mark in parts)
+
+
+def test_the_accuracy_beside_the_severity_is_called_that_of_known_values(tmp_path):
+    """Samples of unknown value are in no group, so they are not counted there."""
+    rng = np.random.default_rng(0)
+    mark = np.array(["A", "B"])[FILM].astype(object)
+    unknown = rng.random(N) < 0.3
+    mark[unknown] = None
+    pred = np.where(unknown, Y, np.where(rng.random(N) < 0.9, FILM, Y))
+    audit = ntkit.audit(Y, pred, table={"mark": mark})
+    finding = audit.findings[0]
+    assert finding.n_unknown == unknown.sum()
+    text = written(audit, tmp_path)[1].text.replace("\xa0", " ")
+    right = 100 * (pred == Y)[~unknown].mean()
+    assert round(right) != round(100 * (pred == Y).mean())
+    assert f"Severe: the model is right on {right:.0f} % where this is known." in text

@@ -160,6 +160,11 @@ def read_traffic(
             f"{predictions} has predictions of the labels {listed(several)}. Keep those of one, in "
             "a column 'prediction'."
         )
+    if len(roles.prediction) > 1:
+        raise InputError(
+            f"The predictions of one label are needed, and {listed(map(repr, roles.prediction))} "
+            "are of several. Name one with --prediction-column."
+        )
     own = tables[0] if data.resolve() == predictions.resolve() else None
     samples, table = _samples(data, own, roles, several)
     samples, table, (new,), more = _aligned(samples, table, tables, roles, "predictions")

@@ -49,6 +49,10 @@ def test_json_says_the_same(stream):
         (("elsewhere",), "elsewhere holds no stream. Begin one: ntkit watch elsewhere --start"),
         (("state", "--start", "reference.csv"), "A stream needs limits"),
         (("state", "--predictions", "missing.csv"), "missing.csv does not exist"),
+        (
+            ("state", "--predictions", "same.csv", "--prediction-column", "prediction,border"),
+            "Name one with --prediction-column",
+        ),
         (("state", "--labels", "same-few.csv"), "belongs to predictions"),
         (("state", "--predictions", "same.csv", "--model", "missing.onnx"), "missing.onnx"),
         (("new", "--start", "reference.csv", "--limits", "missing.toml"), "missing.toml"),

@@ -92,8 +92,11 @@ class Watched:
         if self.noticed is None:
             return ""
         side = "below" if self.stream.turned else "above"
-        points = 100 * abs(self.noticed - self.bound)
-        of = "its limit" if self.stream.reference is None else "the reference"
+        of, beside = "its limit", self.bound
+        if (known := self.stream.reference) is not None:
+            of, share = "the reference", known.k / known.n
+            beside = 1 - share if self.stream.turned else share
+        points = 100 * abs(self.noticed - beside)
         return f"{self.title} {points:.0f} points {side} {of}"
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ntkit._contents import hashed
 from ntkit._disk import StrPath, sha256_of
 from ntkit._doc import documented
-from ntkit._key import Key
+from ntkit._key import TIMES, Key
 from ntkit._output import new_file
 from ntkit._text import counted
 from ntkit._types import Array
@@ -225,8 +225,8 @@ def _begun(
     y = traffic.samples.y
     seen = [traffic.predicted] if y is None else [traffic.predicted, y]
     classes = sorted({*np.concatenate(seen).tolist()})
-    notes = [*traffic.notes, *traffic.slices[2]]
     streams = [*_streams(traffic, limits, classes)]
+    notes = [*traffic.notes, *traffic.slices[2], *_on_unknown(str(reference), traffic, streams)]
     if not streams:
         raise InputError(
             "Nothing is watched. Name slices, changes or accuracies in the limits, or pass the "
@@ -326,7 +326,7 @@ class _Run:
             part = whole if len(fresh) == len(whole.predicted) else whole.take(fresh)
             marks = [*part.marks] if whole.told_apart else []
             counts = {f"share|{name}": [*count] for name, count in _shares(part, state)}
-            notes += part.slices[2]
+            notes += [*part.slices[2], *_on_unknown(str(self.predictions), part, state.streams)]
             flips, more = self._flips(part, state)
             counts, notes = counts | flips, [*notes, *more]
         labelled, asked = list[str](), self.ask
@@ -419,6 +419,28 @@ def _shares(traffic: Traffic, state: State) -> Iterator[tuple[str, Count]]:
             count = found.get(stream.name, Count(0, known[_origin(stream.name)]))
             if count.n:
                 yield stream.name, count
+
+
+def _on_unknown(where: str, traffic: Traffic, streams: Sequence[Stream]) -> list[str]:
+    """Sentences on the samples of which no group, or no value of a slice, is known."""
+    n, notes = len(traffic.predicted), list[str]()
+    if traffic.samples.groups is None and any(each.name.startswith("group ") for each in streams):
+        notes.append(f"{where} has no groups, so it counts in none. Name them: --group-column.")
+    slices = traffic.slices[0]
+    known = dict.fromkeys((_of_value(name) for name in [*traffic.limits.slices, *slices]), 0)
+    for title, values in slices.items():
+        known[_of_value(title)] = max(known[_of_value(title)], int((values >= 0).sum()))
+    return notes + [
+        f"{where}: the value of {name} is not known for {n - some} of {n} samples, so these count "
+        "in no share of it."
+        for name, some in known.items()
+        if some < n
+    ]
+
+
+def _of_value(title: str) -> str:
+    """The attribute of a slice, or of a slice of one class."""
+    return _origin(title.split(TIMES)[-1])
 
 
 def _origin(name: str) -> str:

@@ -454,6 +454,37 @@ def test_a_class_that_the_reference_never_had_is_noted(begun):
     assert result.n_samples == 60
 
 
+@pytest.mark.parametrize("some", [0, 21])
+def test_samples_of_unknown_value_are_told(begun, some):
+    rows = [row if i < some else (*row[:3], "") for i, row in enumerate(rows_of("a", 60, seed=1))]
+    result = add(begun, rows, rows)
+    said = f"the value of column:border is not known for {60 - some} of 60 samples"
+    assert sum(said in note for note in result.notes) == 1
+    assert row_named(result, "share of column:border=yes").n == some
+    for name in ("watch.html", "watch.md", "watch.json"):
+        assert said in (begun / "state" / name).read_text(encoding="utf-8")
+    assert not any("not known" in note for note in add(begun, rows_of("b", 60, seed=2)).notes)
+
+
+def test_a_batch_without_the_groups_of_the_stream_is_told(tmp_path):
+    rows = [(f"r{i}", "ab"[i % 2], "xy"[i % 3 > 0]) for i in range(90)]
+    save(tmp_path / "reference.csv", rows, ("id", "prediction", "group"))
+    ntkit.watch(tmp_path / "state", start=tmp_path / "reference.csv", limits={"average": 70})
+    save(tmp_path / "day.csv", [(f"d{i}", "a") for i in range(9)], ("id", "prediction"))
+    result = ntkit.watch(tmp_path / "state", tmp_path / "day.csv")
+    assert any("day.csv has no groups, so it counts in none" in note for note in result.notes)
+
+
+def test_a_drop_that_would_have_been_noticed_is_from_the_reference(begun):
+    rows = rows_of("a", 400, seed=1)
+    result = add(begun, rows, rows)
+    drop = next(row for row in result.rows if row.stream.limit == "max_drop" and row.missed)
+    k, n = drop.stream.reference
+    points = 100 * (1 - k / n - drop.noticed)
+    assert points > 10
+    assert f" {points:.0f} points below the reference" in drop.missed
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -240,6 +240,17 @@ def most(case: str) -> int | None:
     return 800 if case.startswith(MINILM) else None
 
 
+def by_strength(found: Any) -> tuple[int, float]:
+    """Order of changes as of an audit, but without a place of its own for the one that is named."""
+    if found.follows_donor:
+        return 0, found.of_donor.shuffled - found.of_donor.follows
+    return (
+        (1, found.control.value - found.row.value)
+        if found.flips_more
+        else (2, -found.beyond_control)
+    )
+
+
 def audited(case: str, share: float, seed: int, folder: Path) -> tuple[Row, Any, Any]:
     """What an audit finds, and the model and the sets."""
     change, inject = CASES[case.removeprefix(MINILM)]
@@ -252,8 +263,9 @@ def audited(case: str, share: float, seed: int, folder: Path) -> tuple[Row, Any,
         model, sets["validation"][:2], invariant=change, feature_sets=["word"],
         trust_inputs=True, device="cpu", random_state=seed,
     )  # fmt: skip
-    names = [each.row.name for each in audit.changes.changes]
-    own = audit.changes.changes[names.index(change)] if change in names else None
+    found = sorted(audit.changes.changes, key=by_strength)
+    names = [each.row.name for each in found]
+    own = found[names.index(change)] if change in names else None
     row = {
         "case": case, "share": share, "seed": seed, "first": names[0], "finding": False,
         "place": names.index(change) + 1 if own else 0, "names": names,

@@ -133,8 +133,9 @@ class ChangeFindings:
 
     # Findings come first: where the model follows the donor, sorted by the share beyond that with
     # shuffled donors, then by the share of flips beyond the control. The other changes come last,
-    # sorted by the margin beyond the control, like the changes tried. Changes of the subject of
-    # images are tried, but not tested: they may rightly flip a prediction.
+    # sorted by the margin beyond the control, like the changes tried. In each of the three, those
+    # that a person named come first. Changes of the subject of images are tried, but not tested:
+    # they may rightly flip a prediction.
     changes: tuple[ChangeFinding, ...]
     tried: tuple[Row, ...]
     margins: tuple[tuple[float, float], ...]  # of each change tried: mean decrease, beyond control
@@ -384,7 +385,7 @@ def changes_of(
             for change in strongest
         ]
     return ChangeFindings(
-        _corrected([each for each in results if each is not None], alpha),
+        _corrected([each for each in results if each is not None], alpha, asked),
         tuple(Row("change", e.change.name, e.n, e.n - int(e.effects[0].sum())) for e in tries),
         tuple(each.margins for each in tries),
         len(changes) - len(tried),
@@ -392,7 +393,9 @@ def changes_of(
     )
 
 
-def _corrected(tested: Sequence[ChangeFinding], alpha: float) -> tuple[ChangeFinding, ...]:
+def _corrected(
+    tested: Sequence[ChangeFinding], alpha: float, asked: Collection[str]
+) -> tuple[ChangeFinding, ...]:
     """Results with Holm's correction of both tests, in order."""
     flips = holm(np.array([each.p_value for each in tested]), len(tested)).tolist()
     effects = [each.of_donor for each in tested if each.of_donor is not None]
@@ -405,12 +408,13 @@ def _corrected(tested: Sequence[ChangeFinding], alpha: float) -> tuple[ChangeFin
             effect = replace(effect, p_value=of_donor, is_significant=of_donor <= alpha)
         found.append(replace(each, p_value=p, flips_more=p <= alpha, of_donor=effect))
 
-    def place(each: ChangeFinding) -> tuple[int, float]:
+    def place(each: ChangeFinding) -> tuple[int, bool, float]:
+        other = each.row.name not in asked
         if each.of_donor is not None and each.follows_donor:
-            return 0, each.of_donor.shuffled - each.of_donor.follows
+            return 0, other, each.of_donor.shuffled - each.of_donor.follows
         if each.flips_more:
-            return 1, each.control.value - each.row.value
-        return 2, -each.beyond_control
+            return 1, other, each.control.value - each.row.value
+        return 2, other, -each.beyond_control
 
     return tuple(sorted(found, key=place))
 

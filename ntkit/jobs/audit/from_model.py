@@ -235,7 +235,8 @@ def audit_model(
         is more. 0 or None skips this step.
     invariant : str, Change or sequence of these, optional
         Changes to test as well, because they must not alter the right answer: ``append:please``,
-        ``typos=2``. :func:`ntkit.changes.change_named` lists them.
+        ``typos=2``. Of the findings, these come first. :func:`ntkit.changes.change_named` lists
+        them.
     additions : path-like, "neutral" or sequence of str, optional
         Lines before or after a text, as in :func:`ntkit.check`: those that flip most predictions.
     trust_inputs : bool, default=False

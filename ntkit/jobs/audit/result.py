@@ -640,8 +640,8 @@ def _flips_most(changes: Sequence[ChangeFinding], findings: Sequence[Finding]) -
 
 
 def _told_most(changes: Sequence[ChangeFinding]) -> list[str]:
-    """The change where the model follows the donor most, and those of unknown words, in words."""
-    # What follows its donor most comes first among the changes.
+    """The first change if the model follows its donor, and those of unknown words, in words."""
+    # One whose donor the model follows comes first among the changes.
     return [
         f"{_readable(each.row.name, _NAME)}: {printable(' '.join(each.sentences()))}"
         for at, each in enumerate(changes)

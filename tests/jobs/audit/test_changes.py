@@ -599,6 +599,10 @@ def test_a_change_that_a_person_names_is_tested(reviews, tmp_path):
         tested = [each.row.name for each in found.changes.changes]
         assert {*names} <= {*tested}
         assert len(tested) == len(names) + changes
+        tiers = [
+            (not each.flips_more, each.row.name not in names) for each in found.changes.changes
+        ]
+        assert tiers == sorted(tiers)  # findings first, and of those the named
     (appended,) = (each for each in found.changes.changes if each.row.name == names[0])
     assert appended.control.name == f"frequent words of the length of {names[0]}"
     write_audit(found, tmp_path / "out")

@@ -91,6 +91,9 @@ def read(
         missing = "The samples have no labels (y)"
         samples = _complete(data, model.inputs, labels, missing, "add them")
     samples = samples.in_precision_of(model.inputs)
+    groups = samples.groups
+    if groups is not None and groups.dtype.kind == "S":  # no name of a group begins with b'
+        samples = replace(samples, groups=np.char.decode(groups, "utf-8", "backslashreplace"))
     if samples.y is None or model.head is None:
         return samples
     classes = model.head.classes
@@ -121,14 +124,7 @@ def _in_memory(data: Any, model: FrozenModel, labels: Labels) -> Samples:
     if y is not None and y.ndim == 2 and y.dtype == object:  # pandas' types with missing values
         with suppress(TypeError, ValueError):  # other values are refused later
             y = np.array([none_if_unknown(of_label) for of_label in y.T]).T.astype(float)
-    return replace(data, y=y, groups=_texts(groups), index=index, notes=notes)
-
-
-def _texts(groups: Array | None) -> Array | None:
-    """Groups with bytes as texts, so that no name of a group begins with b'."""
-    if groups is None or groups.dtype.kind != "S":
-        return groups
-    return np.char.decode(groups, "utf-8", "backslashreplace")
+    return replace(data, y=y, groups=groups, index=index, notes=notes)
 
 
 def read_samples(
@@ -553,7 +549,7 @@ def _checked(
             f"{path}: groups has shape {groups.shape}, but must have one for each sample, (N,)."
         )
     _refuse_missing(path, "groups", groups)
-    return Samples(X, y, _texts(groups), preprocessing={"input": "as it is"})
+    return Samples(X, y, groups, preprocessing={"input": "as it is"})
 
 
 def _check_labels(path: Path, X: Array, y: Array, name: str) -> None:

@@ -6,7 +6,7 @@ A person may have labelled only some samples, which were not drawn at random.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from typing import Any, Literal
@@ -94,6 +94,8 @@ class NamedGroups:
         Samples that a group needs; more than 1 if changed copies can take its place.
     of_parts : Row or None
         Mean of copies over the classes, if a part of each comes from another sample of any class.
+    counts : str
+        What a row counts: "labels", which stand for other samples as well, or "samples".
     """
 
     name: str
@@ -105,14 +107,11 @@ class NamedGroups:
     fewest: int = 1
     of_parts: Row | None = None
     cells: tuple[Row, ...] = ()
+    counts: str = field(default="samples", init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", self.cells or self.rows)
-
-    @property
-    def counts(self) -> str:
-        """What a row counts: "labels", which stand for other samples as well, or "samples"."""
-        return "labels" if self.source == "labelled" else "samples"
+        object.__setattr__(self, "counts", "labels" if self.source == "labelled" else "samples")
 
     @property
     def filled(self) -> list[Row]:

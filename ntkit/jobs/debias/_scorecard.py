@@ -51,9 +51,10 @@ class Scorecard:
 
     def _helped(self, at: int, attribute: Attribute) -> frozenset[Cell]:
         """Groups of an attribute in which the shortcut helps the original."""
-        # Of a rare value there may be too few validation samples to tell. Changed copies show it,
-        # and the training samples have more of it. A model that knows these by heart is right on
-        # all, so they are not joined with the others.
+        # Of a rare value there may be too few validation samples to tell. The training samples have
+        # more of it. A model that knows these by heart is right on all, so they are not joined with
+        # the others. Changed copies show it as well, but only what the model reads in the changed
+        # part: beside it they could hide what the samples alone show.
         helped = frozenset[Cell]()
         for rows in self.pool.slices:
             if self.known is not None:  # labels of both sets tell of each
@@ -61,12 +62,14 @@ class Scorecard:
                 helped |= helped_groups(attribute, self.y, self.before, told)
                 continue
             of, y, right = attribute.take(rows), self.y[rows], self.before[rows]
-            if self.copies is not None and rows == self.pool.of_validation:
-                copies = self.copies.one_of_each(at)
-                of = replace(of, value=np.append(of.value, copies.values[:, at]))
-                of_copies = self.original.predict(copies.Z) == y[copies.of]
-                y, right = np.append(y, y[copies.of]), np.append(right, of_copies)
             helped |= helped_groups(of, y, right)
+            if self.copies is not None and rows == self.pool.of_validation:
+                moved = self.copies.values[:, at] != of.value[self.copies.of]  # else counted twice
+                copies = self.copies.take(moved).one_of_each(at)
+                of_copies = self.original.predict(copies.Z) == y[copies.of]
+                of = replace(of, value=np.append(of.value, copies.values[:, at]))
+                right = np.append(right, of_copies)
+                helped |= helped_groups(of, np.append(y, y[copies.of]), right)
         return helped
 
     def groups(

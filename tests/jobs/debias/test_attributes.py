@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
+from skl2onnx import to_onnx
 from sklearn.neural_network import MLPClassifier
 
 import ntkit
@@ -215,6 +216,36 @@ def test_columns_of_a_table_of_numbers(tmp_path):
     np.savez(tmp_path / "plain.npz", X=X, y=y)
     with pytest.raises(InputError, match="'metadata:site=B' needs metadata"):
         debias(model, *[tmp_path / "plain.npz"] * 2, spurious="metadata:site=B")
+
+
+def test_where_a_shortcut_helps_does_not_depend_on_its_copies(tmp_path):
+    """A model that reads a column through others, and knows its training samples by heart."""
+
+    def drawn(n, seed):
+        rng = np.random.default_rng(seed)
+        y, noise = rng.integers(0, 2, n), rng.normal(size=(n, 39))
+        s = np.where(rng.random(n) < 0.8, y, rng.integers(0, 2, n))
+        shown = np.where(rng.random(n) < 0.9, s, 1 - s)
+        proxies, own = 0.1 * noise[:, :5] + 2.2 * s[:, None], noise[:, 5:8] + 0.75 * y[:, None]
+        return np.column_stack([shown, proxies, own, noise[:, 8:]]).astype(np.float32), y, shown
+
+    X, y, _ = drawn(700, 41)
+    network = MLPClassifier((64,), max_iter=400, random_state=4).fit(X, y)
+    model = tmp_path / "model.onnx"
+    model.write_bytes(to_onnx(network, X[:1], options={"zipmap": False}).SerializeToString())
+    names, sets = [f"x{i}" for i in range(X.shape[1])], []
+    for name, n, seed in (("train", 700, 41), ("validation", 1200, 42)):
+        X, y, shown = drawn(n, seed)
+        columns = dict(zip(names, X.T.tolist(), strict=True)) | {"label": y, "same": shown}
+        sets.append(read_samples(write_csv(tmp_path / f"{name}.csv", columns), columns=names))
+    told = []
+    cases = [("metadata:same", None), ("column:x0", None), ("column:x0", "column:x30")]
+    for spurious, invariant in cases:
+        result = debias(model, *sets, spurious=spurious, invariant=invariant, **QUICK)
+        (groups,) = (each for each in result.outcome.groups if each.source == "read")
+        told.append([row.name in groups.helped for row in groups.rows])
+    assert sum(told[0]) == 2
+    assert told[1:] == told[:1] * 2
 
 
 def test_metadata_in_image_folders(tmp_path):

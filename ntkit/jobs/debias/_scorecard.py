@@ -54,7 +54,7 @@ class Scorecard:
         # Of a rare value there may be too few validation samples to tell. The training samples have
         # more of it. A model that knows these by heart is right on all, so they are not joined with
         # the others. Changed copies show it as well, but only what the model reads in the changed
-        # part: beside it they could hide what the samples alone show.
+        # part: among the samples they could hide what the samples alone show.
         helped = frozenset[Cell]()
         for rows in self.pool.slices:
             if self.known is not None:  # labels of both sets tell of each

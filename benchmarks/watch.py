@@ -26,6 +26,7 @@ from ntkit._text import table
 from ntkit.metrics.streams import (
     first_alarms,
     log_evidence,
+    log_evidence_above,
     log_evidence_of_change,
 )
 
@@ -34,6 +35,8 @@ LEVEL, BATCHES, REFERENCE = 0.05, 365, 2000
 SIZES: tuple[Any, ...] = (1, 10, 100, 1000, 10_000, "1 to 10,000")
 CHUNK = 1000
 ACCURACY, FLIPS, SHARE = 0.25, 0.05, 0.3
+DROP = 0.05  # by which the accuracy of the reference is above its limit
+PARTS = np.array([1 / 9, 1 / 9, 1 / 9, 1 / 3, 1 / 3])  # of the level: three of labels, flips, share
 WRONG = np.array([0.02, 0.1, 0.3, 0.58])  # chances of an error of four kinds, 0.25 on average
 ASKED = 0.5 + 0.5 * WRONG / WRONG.mean()  # times the average chance of being asked
 LABELS = 20
@@ -53,6 +56,7 @@ def years(rng: np.random.Generator, size: Any, n: int) -> dict[str, Array]:
     flips = rng.binomial(batch, FLIPS)
     shares = rng.binomial(batch, SHARE)
     reference = rng.binomial(REFERENCE, SHARE, n)
+    before = rng.binomial(REFERENCE, ACCURACY - DROP, n)
     of_kind = rng.multinomial(batch, np.full(4, 0.25))
     asked = rng.binomial(of_kind, np.minimum(1, ASKED * np.minimum(1, LABELS / batch[..., None])))
     errors = rng.binomial(asked, WRONG)
@@ -60,6 +64,9 @@ def years(rng: np.random.Generator, size: Any, n: int) -> dict[str, Array]:
     weights = np.minimum(1, LABELS / batch[..., None]) / chance
     evidence = {
         "accuracy": log_evidence(wrong, batch, ACCURACY),
+        "drop of the accuracy": log_evidence_above(
+            wrong, batch, before, np.full(n, REFERENCE), DROP
+        ),
         "accuracy, uncertain labels": log_evidence(
             errors, asked, ACCURACY, weights=weights, most=2.0
         ),
@@ -69,9 +76,9 @@ def years(rng: np.random.Generator, size: Any, n: int) -> dict[str, Array]:
         ),
     }
     alarms = {name: values.max(axis=1) >= -log(LEVEL) for name, values in evidence.items()}
-    four = np.stack([*evidence.values()], axis=1)
-    together = [first_alarms(each, np.ones(4), LEVEL).max() >= 0 for each in four]
-    alarms["all four together"] = np.asarray(together)
+    every = np.stack([*evidence.values()], axis=1)
+    together = [first_alarms(each, PARTS, LEVEL).max() >= 0 for each in every]
+    alarms["all five together"] = np.asarray(together)
     n_so_far, k_so_far = batch.cumsum(axis=1), wrong.cumsum(axis=1)
     alarms["fixed-size test of each batch"] = exceeds(wrong, batch).any(axis=1)
     alarms["fixed-size test of all so far"] = exceeds(k_so_far, n_so_far).any(axis=1)
@@ -146,6 +153,30 @@ def power(n_streams: int, seed: int = 0) -> list[list[str]]:
     return rows
 
 
+def both(n_streams: int, seed: int = 0) -> list[list[str]]:
+    """The same of 4 groups that have a limit and a drop of 10 points, of which one group falls."""
+    rows = [["accuracy", "samples", "limit alone", "drop alone", "both", "another group"]]
+    of = np.full(n_streams, REFERENCE // 4)
+    for name, limit, true in (("75 → 55 %", 0.25, 0.45), ("90 → 70 %", 0.10, 0.30)):
+        rng, before = np.random.default_rng([seed, int(100 * limit)]), max(limit - 0.1, 0.02)
+        drop, logs = limit - before, list[Array]()
+        for share in (true, before, before, before):
+            x = (rng.random((n_streams, 70)) < share).astype(float)
+            known = rng.binomial(of, before)
+            logs.append(log_evidence(x, np.ones(x.shape), limit))
+            logs.append(log_evidence_above(x, np.ones(x.shape), known, of, drop))
+        sets = {"limits": [0, 2, 4, 6], "drops": [1, 3, 5, 7], "both": [*range(8)]}
+        found = dict[str, Array]()
+        for rule, at in sets.items():
+            every = np.stack([logs[i] for i in at], axis=1)
+            found[rule] = np.stack([first_alarms(e, np.ones(len(at)), LEVEL) for e in every])
+        here, there = found["both"][:, :2], found["both"][:, 2:]
+        seen = [found["limits"][:, 0] >= 0, found["drops"][:, 0] >= 0, (here >= 0).any(axis=1),
+                (there >= 0).any(axis=1)]  # fmt: skip
+        rows.append([name, "70", *(f"{100 * each.mean():.1f}" for each in seen)])
+    return rows
+
+
 def of_reference(n_streams: int, seed: int = 0) -> list[list[str]]:
     """The same of a share against references of several sizes, within 400 samples."""
     rows = [["reference", "noticed within 400", "within 600", "within 1000"]]
@@ -190,11 +221,17 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--streams", type=int, default=10_000)
-    parser.add_argument("--only", default="power,reference,late,false")
+    parser.add_argument("--only", default="power,both,reference,late,false")
     args = parser.parse_args()
-    made = {"power": power, "reference": of_reference, "late": late, "false": false_alarms}
+    made = {
+        "power": power,
+        "both": both,
+        "reference": of_reference,
+        "late": late,
+        "false": false_alarms,
+    }
     for name in args.only.split(","):
-        n = args.streams if name in ("power", "false") else max(100, args.streams // 5)
+        n = args.streams if name in ("power", "both", "false") else max(100, args.streams // 5)
         print(f"\n{name}\n\n{table(made[name](n))}", flush=True)
 
 

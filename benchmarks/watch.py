@@ -232,7 +232,8 @@ def main() -> None:
     }
     for name in args.only.split(","):
         n = args.streams if name in ("power", "both", "false") else max(100, args.streams // 5)
-        print(f"\n{name}\n\n{table(made[name](n))}", flush=True)
+        rows = made[name](n)
+        print(f"\n{name}\n\n{table(rows, '<' + '>' * (len(rows[0]) - 1))}", flush=True)
 
 
 if __name__ == "__main__":

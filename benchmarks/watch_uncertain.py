@@ -1,6 +1,6 @@
-"""Watch: do labels that uncertainty chooses, and the model's own confidence, save labels?
+"""Watch: labels that uncertainty chooses, next to labels alike.
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/watch_uncertain.py [--streams 10000] [--only power,null]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/watch_uncertain.py [--streams 10000] [--only null]
 
 A prototype, which ntkit does not have. The confidence has an AUC of 0.75 for the errors of a
 reference of 2000 samples, and g is the chance of an error by its eighths. For *each* sample of a
@@ -162,7 +162,8 @@ def main() -> None:
     args = parser.parse_args()
     made = {"power": power, "null": null}
     for name in args.only.split(","):
-        print(f"\n{name}\n\n{table(made[name](args.streams))}", flush=True)
+        rows = made[name](args.streams)
+        print(f"\n{name}\n\n{table(rows, '<<' + '>' * (len(rows[0]) - 2))}", flush=True)
 
 
 if __name__ == "__main__":

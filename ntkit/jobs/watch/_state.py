@@ -61,6 +61,11 @@ class Batch:
     labelled: tuple[str, ...] = ()  # samples whose label was counted
     after: str = ""  # digest of the line before
 
+    def late(self) -> Batch:
+        """Labels that come after their batch, as a line of their own."""
+        content = hashed(self.content.encode(), *map(str.encode, sorted(self.labelled))).hex()
+        return replace(self, content=content, of=self.content)
+
     def line(self) -> str:
         """The batch as a line of JSON."""
         values = {n: value for n, value in vars(self).items() if value not in (None, (), 0, "")}

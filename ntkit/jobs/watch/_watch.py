@@ -312,61 +312,56 @@ class _Run:
             whole, sha = Traffic.read(*given), _hash_of(self.model)
         except NoRows:
             return state, [f"{self.predictions} has no rows, so it counts nothing."]
-        notes, epoch = [*whole.notes], state.epoch
-        before = state.counted()
+        notes, epoch, before = [*whole.notes], state.epoch, state.counted()
         if sha is not None and state.model_now not in (None, sha):
             notes.append("The model has changed, so all streams begin anew.")
             epoch, before = (), set()
-        contents = {batch.content for batch in epoch}
-        known = whole.content in contents
-        fresh = np.arange(0) if known else _fresh(whole, before)
-        notes += _on_counted(str(self.predictions), whole, len(fresh), known=known)
-        counts, marks = dict[str, list[Any]](), list[bytes]()
-        if len(fresh):
-            part = whole if len(fresh) == len(whole.predicted) else whole.take(fresh)
-            marks = [*part.marks] if whole.told_apart else []
-            counts = {f"share|{name}": [*count] for name, count in _shares(part, state)}
-            notes += [*part.slices[2], *_on_unknown(str(self.predictions), part, state.streams)]
-            flips, more = self._flips(part, state)
-            counts, notes = counts | flips, [*notes, *more]
-        labelled, asked = list[str](), self.ask
-        if known:  # the questions are those of the first time
-            asked = next(b.asked for b in epoch if b.content == whole.content)
+        first = next((batch for batch in epoch if batch.content == whole.content), None)
+        # The questions on a batch that was counted before are those of the first time.
+        asked, marks = self.ask if first is None else first.asked, list[bytes]()
+        drawn = _Drawn(whole, asked, state.begun["content"])
+        batch = Batch(_now(), whole.content, 0, str(self.predictions), model=sha)
+        if first is None:
+            batch, marks, more = self._counted(batch, whole, state, before)
+        else:
+            more = [f"{self.predictions} was counted before, so it counts no more."]
+        notes += more
         if self.labels is not None:
-            done = {mark for batch in epoch for mark in batch.labelled}
-            drawn = _Drawn(whole, asked, state.begun["content"]) if known and asked else None
-            of_labels, labelled, more = _labelled(
-                whole, state, self.labels, self.roles, done, drawn
+            done = {mark for each in epoch for mark in each.labelled}
+            of_asked = drawn if first is not None and asked else None
+            counts, labelled, more = _labelled(
+                whole, state, self.labels, self.roles, done, of_asked
             )
-            counts, notes = counts | of_labels, [*notes, *more]
+            batch = replace(batch, counts={**batch.counts, **counts}, labelled=tuple(labelled))
+            notes += more
         if self.ask:
             if asked != self.ask:
                 raise InputError(
                     f"{self.predictions} was counted before, and asked about {asked} samples. Ask "
                     "about samples when a batch is new."
                 )
-            notes.append(
-                _write_questions(state.folder, _Drawn(whole, asked, state.begun["content"]))
-            )
-        if known and not labelled:
+            notes.append(_write_questions(state.folder, drawn))
+        if first is None:
+            return state.with_batch(batch, marks), notes
+        if not batch.labelled:
             return state, notes
-        content = whole.content
-        if known:
-            content = hashed(content.encode(), *map(str.encode, sorted(labelled))).hex()
-        left_out = 0 if known else len(whole.predicted) - len(fresh)
-        batch = Batch(
-            at=_now(),
-            content=content,
-            n=len(fresh),
-            file=str(self.predictions),
-            left_out=left_out,
-            model=sha,
-            counts=counts,
-            asked=0 if known else asked,
-            of=whole.content if known else "",
-            labelled=tuple(labelled),
-        )
-        return state.with_batch(batch, marks), notes
+        return state.with_batch(batch.late(), marks), notes
+
+    def _counted(
+        self, batch: Batch, whole: Traffic, state: State, before: set[bytes]
+    ) -> tuple[Batch, list[bytes], list[str]]:
+        """A new batch with its shares and flips, the digests of its samples, and notes."""
+        fresh, where = _fresh(whole, before), str(self.predictions)
+        left_out, notes = len(whole.predicted) - len(fresh), _on_counted(where, whole, len(fresh))
+        batch = replace(batch, n=len(fresh), left_out=left_out, asked=self.ask)
+        if not len(fresh):
+            return batch, [], notes
+        part = whole.take(fresh) if left_out else whole
+        shares = {f"share|{name}": [*count] for name, count in _shares(part, state)}
+        flips, more = self._flips(part, state)
+        notes += [*part.slices[2], *_on_unknown(where, part, state.streams), *more]
+        marks = [*part.marks] if whole.told_apart else []
+        return replace(batch, counts=shares | flips), marks, notes
 
     def _flips(self, part: Traffic, state: State) -> tuple[dict[str, list[Any]], list[str]]:
         """Counts of the copies that flip, for each change that is watched, and notes."""
@@ -386,10 +381,8 @@ class _Run:
         return counts, notes
 
 
-def _on_counted(where: str, traffic: Traffic, n: int, *, known: bool) -> list[str]:
+def _on_counted(where: str, traffic: Traffic, n: int) -> list[str]:
     """Sentences on samples that were counted before, and on rows that cannot be told apart."""
-    if known:
-        return [f"{where} was counted before, so it counts no more."]
     notes, whole = list[str](), len(traffic.predicted)
     if n < whole:
         notes.append(f"{where}: left out {whole - n} of {whole} samples, counted before.")

@@ -18,7 +18,7 @@ from ntkit._text import as_json
 from ntkit._version import __version__
 from ntkit.exceptions import InputError
 from ntkit.jobs.check import Limits, limits_of, toml_of
-from ntkit.jobs.watch._traffic import Count, Kind
+from ntkit.jobs.watch._traffic import LEAST, Count, Kind
 
 START, LIMITS, BATCHES, COUNTED = "start.json", "limits.toml", "batches.jsonl", "counted"
 _VERSION = 1
@@ -37,7 +37,11 @@ class Stream:
     part: float  # of the level
     most: float  # largest share that may count; with a reference, how much more than there
     reference: Count | None = None
-    turned: bool = False  # whether what counts is shown as what does not
+
+    @property
+    def turned(self) -> bool:
+        """Whether what counts is shown as what does not."""
+        return self.limit in (*LEAST, "max_drop")
 
     @property
     def key(self) -> str:

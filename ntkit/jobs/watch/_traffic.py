@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from ntkit.model import FrozenModel
 
 Kind = Literal["accuracy", "flips", "share"]
-_LEAST = ("accuracy", "min_recall", "min_precision", "min_flip_rate")
-_ABSOLUTE = (*_LEAST, "max_false_positive_rate", "max_flip_rate")
+LEAST = ("accuracy", "min_recall", "min_precision", "min_flip_rate")
+"""Limits that state the least share of what does not count against them."""
+_ABSOLUTE = (*LEAST, "max_false_positive_rate", "max_flip_rate")
 _COMPARING = {"max_drop", "max_new_errors", "max_recall_drop", "max_precision_drop"}
 _COMPARING |= {"max_false_positive_increase"}
 _DIFFER = 0.02  # share of samples, above which it may be another model
@@ -339,7 +340,6 @@ class Limit(NamedTuple):
 
     name: str
     most: float
-    least: bool  # whether it is stated as the least share of the others
 
 
 def limits_of_row(row: Row) -> Iterator[tuple[Limit, Count]]:
@@ -348,11 +348,10 @@ def limits_of_row(row: Row) -> Iterator[tuple[Limit, Count]]:
     for verdict in row.verdicts:
         if verdict.limit not in _ABSOLUTE:
             continue
-        least = verdict.limit in _LEAST
-        most = 1 - verdict.bound if least else verdict.bound
+        most = 1 - verdict.bound if verdict.limit in LEAST else verdict.bound
         against = right if verdict.limit == "min_flip_rate" else row.n - right
         if most < 1:
-            yield Limit(verdict.limit, most, least), Count(against, row.n)
+            yield Limit(verdict.limit, most), Count(against, row.n)
 
 
 def largest_drop(row: Row, limits: Limits) -> float | None:

@@ -260,7 +260,7 @@ def _streams(traffic: Traffic, limits: Limits, classes: Sequence[str]) -> Iterat
         bound = ((limit.min_flip_rate if least else limit.max_flip_rate) or 0) / 100
         of_change = "min_flip_rate" if least else "max_flip_rate"
         most, part = 1 - bound if least else bound, 1 / kinds / len(flips)
-        yield Stream("flips", name, of_change, part, most, turned=least)
+        yield Stream("flips", name, of_change, part, most)
     for name, count in shares:
         yield Stream("share", name, "share", 1 / kinds / len(shares), 0.0, count)
 
@@ -278,12 +278,12 @@ def _accuracies(traffic: Traffic, limits: Limits, classes: Sequence[str]) -> Ite
     """Streams of accuracies and rates of labelled samples, without their parts of the level."""
     y = traffic.samples.y
     for row in traffic.rows(traffic.predicted if y is None else y, classes):
-        one = [Stream("accuracy", row.title, limit.name, 0, limit.most, turned=limit.least)
+        one = [Stream("accuracy", row.title, limit.name, 0, limit.most)
                for limit, _ in limits_of_row(row)]  # fmt: skip
         drop = largest_drop(row, traffic.slices[1])
         if drop is not None and y is not None and row.n:
             wrong = Count(row.n - round(row.right), row.n)
-            one.append(Stream("accuracy", row.title, "max_drop", 0, drop, wrong, turned=True))
+            one.append(Stream("accuracy", row.title, "max_drop", 0, drop, wrong))
         yield from one
 
 

@@ -37,7 +37,10 @@ class DonorEffect:
 
     def sentences(self) -> list[str]:
         """What the copies tell, in words."""
-        said = [f"Each copy has the {self.part} of another sample, its donor."]
+        said = [
+            f"Each copy has the {self.part} of another sample, its donor; one copy of each donor "
+            "counts here."
+        ]
         if not self.of_labels:
             said.append("Without labels, the donor's class is the model's answer on the donor.")
         guessing = percent(1 / self.n_classes, 0)

@@ -73,7 +73,8 @@ def test_a_model_that_reads_the_part_alone_always_follows(tmp_path):
     assert change.is_finding
     assert audit.changes.changes[0].follows_donor
     said = shown(audit, tmp_path)
-    assert said.startswith("Each copy has the top left of another sample, its donor. From the ")
+    assert said.startswith("Each copy has the top left of another sample, its donor; one copy of ")
+    assert "one copy of each donor counts here. From the copies, the donor's class can" in said
     assert "the donor's class can be told in 100 % (95 % interval 9" in said
     n, shuffled = facts["n"], f"{100 * facts['shuffled']:.0f} %"
     copies = f"In 100 % of {n} copies whose donor has another class than the model's answer"

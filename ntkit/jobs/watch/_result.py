@@ -109,7 +109,7 @@ class WatchResult(InNotebook):
     ----------
     rows : tuple
         What is watched, alarms first. A row has ``kind`` ("accuracy", "flips" or "share"),
-        ``title``, ``requirement`` (the limit), ``n`` (samples), ``value`` and ``interval``,
+        ``title``, ``requirement`` (the limit), ``value`` and ``interval``, ``n`` (their samples),
         ``alarm`` (number of the batch that raised it, from 1 on, or None) and ``since`` (of the
         batch since which the value holds). ``evidence`` is an e-value, and ``needed`` the one that
         raises an alarm. ``noticed`` is the value that would have been noticed by now with a
@@ -203,10 +203,10 @@ class WatchResult(InNotebook):
     @property
     def counts(self) -> str:
         """How much was counted, in words."""
-        n = len(self.batches)
+        n, since = len(self.batches), " since the model changed" * (self.n_models > 1)
         return (
             f"{n} {'batch' if n == 1 else 'batches'} with {counted(self.n_samples, 'sample')} and "
-            f"{counted(self.n_labels, 'label')}"
+            f"{counted(self.n_labels, 'label')}{since}"
         )
 
     def told(self, row: Watched) -> str:
@@ -458,7 +458,7 @@ def _row(
     latest = float(log_e.max() if alarm >= 0 else log_e[-1]) if len(log_e) else 0.0
     return Watched(
         stream,
-        int(n.sum()),
+        int(sizes[told.start :].sum()),
         float(value),
         bounds,
         int(number[told.start]) + 1 if alarm >= 0 else None,

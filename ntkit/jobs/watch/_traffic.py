@@ -13,7 +13,7 @@ import numpy as np
 from ntkit._contents import hashed, row_contents
 from ntkit._disk import StrPath
 from ntkit._key import TIMES, Key, conditions_in, values_in
-from ntkit._labels import plain_value, spelling, spelt_as
+from ntkit._labels import means_unknown, plain_value, spelling, spelt_as
 from ntkit._text import listed
 from ntkit._types import Array
 from ntkit.attributes.answers import Answer, Answers
@@ -110,11 +110,10 @@ class Traffic:
 
     def shares(self, classes: Sequence[str]) -> Iterator[tuple[str, Count]]:
         """The share of each class, slice and group, and of each class within them."""
-        slices, groups = self.slices[0], self.samples.groups
-        parts = dict(slices)
-        if groups is not None:
-            names = np.asarray([*map(str, groups)])
-            parts |= {f"group {name}": (names == name).astype(int) for name in np.unique(names)}
+        parts, names = dict(self.slices[0]), self.groups
+        known = names != ""
+        for name in np.unique(names[known]):
+            parts[f"group {name}"] = np.where(known, names == name, -1)
         told = classes[1:] if len(classes) == 2 else classes  # one of two tells the other
         everybody = np.ones(len(self.predicted), bool)
         for name in told:
@@ -125,6 +124,12 @@ class Traffic:
             yield called, _count(values == 1, values >= 0)
             for name in told if within else ():
                 yield f"predicted {name}{within}", _count(self.predicted == name, values == 1)
+
+    @property
+    def groups(self) -> Array:
+        """Group of each sample as a text, empty if it is not known; none without groups."""
+        groups = [] if self.samples.groups is None else map(str, self.samples.groups)
+        return np.asarray(["" if means_unknown(name) else name for name in groups], dtype=str)
 
     def _is_joint(self, title: str) -> bool:
         """Whether a slice is class × value."""

@@ -406,10 +406,10 @@ def _shares(traffic: Traffic, state: State) -> Iterator[tuple[str, Count]]:
     found = dict(traffic.shares(state.classes)) if len(traffic.predicted) else {}
     known = defaultdict[str, int](int)
     for name, count in found.items():
-        known[_origin(name)] = max(known[_origin(name)], count.n)
+        known[_column(name)] = max(known[_column(name)], count.n)
     for stream in state.streams:
         if stream.kind == "share":
-            count = found.get(stream.name, Count(0, known[_origin(stream.name)]))
+            count = found.get(stream.name, Count(0, known[_column(stream.name)]))
             if count.n:
                 yield stream.name, count
 
@@ -419,14 +419,16 @@ def _on_unknown(where: str, traffic: Traffic, streams: Sequence[Stream]) -> list
     n, notes = len(traffic.predicted), list[str]()
     if traffic.samples.groups is None and any(each.name.startswith("group ") for each in streams):
         notes.append(f"{where} has no groups, so it counts in none. Name them: --group-column.")
-    slices = traffic.slices[0]
+    slices, groups = traffic.slices[0], traffic.groups
     known = dict.fromkeys((_of_value(name) for name in [*traffic.limits.slices, *slices]), 0)
     for title, values in slices.items():
         known[_of_value(title)] = max(known[_of_value(title)], int((values >= 0).sum()))
+    told = {f"the value of {name}": some for name, some in known.items()}
+    told |= {"the group": int((groups != "").sum())} if len(groups) else {}
     return notes + [
-        f"{where}: the value of {name} is not known for {n - some} of {n} samples, so these count "
-        "in no share of it."
-        for name, some in known.items()
+        f"{where}: {what} is not known for {n - some} of {n} samples, so these count in no share "
+        "of it."
+        for what, some in told.items()
         if some < n
     ]
 
@@ -434,6 +436,11 @@ def _on_unknown(where: str, traffic: Traffic, streams: Sequence[Stream]) -> list
 def _of_value(title: str) -> str:
     """The attribute of a slice, or of a slice of one class."""
     return _origin(title.split(TIMES)[-1])
+
+
+def _column(name: str) -> str:
+    """The attribute, or the groups, that a share is of a value of; itself for another share."""
+    return "group" if name.startswith("group ") else _origin(name)
 
 
 def _origin(name: str) -> str:

@@ -96,6 +96,7 @@ def test_a_group_that_grows_is_noticed_without_labels(begun):
     (alarm,) = result.alarms
     assert (alarm.title, result.exit_code) == ("share of column:border=yes", 1)
     assert (alarm.since, alarm.alarm) == (5, 5)
+    assert alarm.n == 800  # those of the value, which is that since batch 5
     assert alarm.interval[0] < 0.5 < alarm.interval[1]
     assert alarm.interval[0] > 0.25
     assert "since batch 5, " in result.summary()
@@ -323,6 +324,7 @@ def test_another_model_begins_anew_and_says_so(begun):
     assert "The model has changed, so all streams begin anew." in result.notes
     again = add(begun, rows_of("b", 100, seed=2))
     assert (len(again.batches), again.n_models) == (2, 2)
+    assert "2 batches with 300 samples and 0 labels since the model changed" in again.summary()
 
 
 # -- hostile ---------------------------------------------------------------------------------------
@@ -464,6 +466,25 @@ def test_samples_of_unknown_value_are_told(begun, some):
     for name in ("watch.html", "watch.md", "watch.json"):
         assert said in (begun / "state" / name).read_text(encoding="utf-8")
     assert not any("not known" in note for note in add(begun, rows_of("b", 60, seed=2)).notes)
+
+
+def test_shares_of_groups_are_of_the_samples_whose_group_is_known(tmp_path):
+    """Also of a group that a batch has not; a group that nobody knows is none."""
+    rows = [(f"r{i}", "ab"[i % 2], "xyz?"[i % 4]) for i in range(200)]
+    save(tmp_path / "reference.csv", rows, ("id", "prediction", "group"))
+    started = ntkit.watch(
+        tmp_path / "state", start=tmp_path / "reference.csv", limits={"average": 70}
+    )
+    assert not any("group ?" in row.title for row in started.rows)
+    assert row_named(started, "share of group x").requirement == "33.3 % of 150 reference samples"
+    rows = [(f"d{i}", "ab"[i % 2], "yz??"[i % 4]) for i in range(40)]
+    save(tmp_path / "day.csv", rows, ("id", "prediction", "group"))
+    result = ntkit.watch(tmp_path / "state", tmp_path / "day.csv")
+    shares = {title: row_named(result, f"share of group {title}") for title in "xyz"}
+    assert {t: (row.n, row.value) for t, row in shares.items()} == {
+        "x": (20, 0), "y": (20, 0.5), "z": (20, 0.5),
+    }  # fmt: skip
+    assert any("the group is not known for 20 of 40 samples" in note for note in result.notes)
 
 
 def test_a_batch_without_the_groups_of_the_stream_is_told(tmp_path):

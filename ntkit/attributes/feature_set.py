@@ -194,6 +194,8 @@ def rules_of(names: Iterable[str], rule: Callable[[str], Rule | None]) -> dict[s
 SUPPORT = 0.01
 """Smallest share of samples that must have an attribute, and that must not have it."""
 FEWEST = 5  # fewest samples of either kind; a test needs as many
+OF_ENOUGH = f"of at least {FEWEST} samples"
+"""What a worst group is of, next to smaller ones."""
 
 
 @dataclass(frozen=True, eq=False)

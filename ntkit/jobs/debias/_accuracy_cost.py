@@ -70,9 +70,9 @@ class AccuracyCost(ErrorChange):
     worst_group : float or None
         Accuracy of the worst group, with group labels.
     worst_named, worst_named_before : Group or None
-        Worst of the groups class × attribute that the head is balanced over, with the new and with
-        the original head. Changed copies count only in groups with fewer than 5 samples, and
-        ``n_copies`` is their number.
+        Worst of the groups class × attribute of at least 5 samples that the head is balanced over,
+        with the new and with the original head. Changed copies count only in groups with fewer than
+        5 samples, and ``n_copies`` is their number.
     worst_gains : bool
         Whether the accuracy of the worst group that judges likely rises. Copies may judge too.
     by_groups : bool

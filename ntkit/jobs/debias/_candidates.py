@@ -107,7 +107,7 @@ class Candidate:
     n_suppressed : int
         Number of suppressed neurons.
     worst_named : float or None
-        Validation accuracy of the worst group class × named attribute.
+        Validation accuracy of the worst group class × named attribute of at least 5 samples.
     spread : dict of str to float
         Standard deviation of the accuracies over seeds (random masks).
     note : str

@@ -18,7 +18,7 @@ from ntkit._key import Key, group_name
 from ntkit._text import listed, percent
 from ntkit._types import Array
 from ntkit.attributes import Attribute
-from ntkit.attributes.feature_set import FEWEST
+from ntkit.attributes.feature_set import FEWEST, OF_ENOUGH
 from ntkit.metrics import Row, compare, mean_of_rows, unrelated_shares, worst_of_rows
 from ntkit.metrics.bounds import separate_drop_bounds
 from ntkit.metrics.rows import Kind
@@ -94,6 +94,8 @@ class NamedGroups:
         Samples that a group needs; more than 1 if changed copies can take its place.
     of_parts : Row or None
         Mean of copies over the classes, if a part of each comes from another sample of any class.
+    few : tuple of str
+        Values that fewer than 5 samples have, which are in no group.
     counts : str
         What a row counts: "labels", which stand for other samples as well, or "samples".
     """
@@ -107,6 +109,7 @@ class NamedGroups:
     fewest: int = 1
     of_parts: Row | None = None
     cells: tuple[Row, ...] = ()
+    few: tuple[str, ...] = ()
     counts: str = field(default="samples", init=False)
 
     def __post_init__(self) -> None:
@@ -132,20 +135,30 @@ class NamedGroups:
     def mean(self) -> Row:
         """Mean accuracy of the groups that have samples."""
         # Originals are as biased as the data. In copies, part and class are unrelated.
-        what = "classes" if self.source == "classes" else "groups"
+        what = "groups" if len(self.filled) == len(self.rows) else "the other groups"
+        what = {"classes": "classes", "copies": "originals and copies"}.get(self.source, what)
         return self.of_parts or mean_of_rows(self.filled, name=f"mean of {what}")
 
     @cached_property
     def worst(self) -> Row:
         """Accuracy of the worst group."""
-        return worst_of_rows(self.filled)
+        what = "class" if self.source == "classes" else "group"
+        joined = ", small ones joined" * bool(self.joined)
+        return worst_of_rows(self.filled, name=f"worst {what}{self.of_enough}{joined}")
+
+    def without_samples(self, of: str = "") -> str:
+        """A sentence on the groups that have too few samples of a set; empty if all have enough."""
+        few = [row.name for row in self.cells if row.n < self.fewest]
+        no = f"No sample{of} shows"
+        no = no if self.fewest == 1 else f"Fewer than {self.fewest} samples{of} show"
+        return f"{no} {listed(few, 2)}." if few else ""
 
     @property
-    def without_samples(self) -> str:
-        """A sentence on the groups that have too few samples; empty if all have enough."""
-        few = [row.name for row in self.cells if row.n < self.fewest]
-        no = "No sample shows" if self.fewest == 1 else f"Fewer than {self.fewest} samples show"
-        return f"{no} {listed(few, 2)}." if few else ""
+    def of_enough(self) -> str:
+        """Which groups are judged, after "group"; empty if these are all that have a sample."""
+        if any(0 < row.n < self.fewest for row in self.rows):
+            return f" {OF_ENOUGH}"
+        return f" of values {OF_ENOUGH}" * bool(self.few)
 
     @property
     def level(self) -> float:
@@ -219,6 +232,7 @@ def named_groups(
         source,
         fewest,
         cells=tuple(cells),
+        few=tuple(attribute.few),
     )
 
 
@@ -323,7 +337,11 @@ class RepairOutcome:
         if self.gain is not None and self.gain.change_interval is not None:
             low, high = (100 * bound for bound in self.gain.change_interval)
             text = f": {100 * (self.gain.change or 0):+.1f} points [{low:.1f}, {high:.1f}]"
-        elif none := " ".join(filter(None, (each.without_samples for each in self.groups))):
+            if len(self.groups) > 1:
+                text += f" ({self.gain.name})"
+        elif none := " ".join(
+            filter(None, (each.without_samples(f" of the {self.where}") for each in self.groups))
+        ):
             text = f". {none.rstrip('.')}"
         if self.groups[0].source == "labelled":
             rare = sorted(self.groups[0].rows, key=lambda row: row.n)[:2]

@@ -23,7 +23,7 @@ from ntkit._text import (
 )
 from ntkit._types import Array
 from ntkit._version import __version__
-from ntkit.attributes.feature_set import FEWEST
+from ntkit.attributes.feature_set import FEWEST, OF_ENOUGH
 from ntkit.attributes.findings import NAMELESS, Finding
 from ntkit.exceptions import InputError
 from ntkit.head import LinearHead
@@ -82,24 +82,24 @@ def groups_sentence(groups: NamedGroups) -> str:
     if first is not None:
         shares = shares_in_words(first.before, first.value)
         other = max(abs(mean.value - first.value), abs((mean.before or 0) - (first.before or 0)))
-        beside = f" (mean of groups{joined} {shares_in_words(mean.before, mean.value)})"
+        beside = f" ({mean.name}{joined} {shares_in_words(mean.before, mean.value)})"
         beside *= other > _DIFFERENT
         parts.append(
             f"If {groups.name} and the class were unrelated, on data otherwise like this: "
             f"{shares}{beside}."
         )
-        parts += [groups.without_samples] if groups.without_samples else []
+        parts += [*filter(None, [groups.without_samples()])]
     elif groups.source != "classes":
-        none = f"{groups.without_samples} ".lstrip()
+        none = f"{groups.without_samples()} ".lstrip()
         what = _MEAN_OF[groups.source] if groups.of_parts is None else _OF_PARTS
         what += joined.rstrip(",")
         parts.append(f"{none}Mean of {what}: {shares_in_words(mean.before, mean.value)}.")
     first_worst = min(groups.filled, key=lambda row: row.before or 0.0)
     last_worst = min(groups.filled, key=lambda row: row.value)
-    name = "class" if groups.source == "classes" else "group"
     of_before = f" ({first_worst.name})" * (first_worst is not last_worst)
+    before = f"{100 * (worst.before or 0):.1f}{of_before}"
     parts.append(
-        f"Worst {name}: {100 * (worst.before or 0):.1f}{of_before} → {100 * worst.value:.1f} % "
+        f"{str(worst.name).capitalize()}: {before} → {100 * worst.value:.1f} % "
         f"({last_worst.name}, {counted(last_worst.n, groups.counts[:-1])})."
     )
     return " ".join(parts)
@@ -451,7 +451,9 @@ class DebiasResult(Judgement):
         checked = "no other group surely loses"
         if not self.check.readable:
             checked = "other groups could not be checked"
-        helped = "" if self.outcome.of_classes else "no group that the shortcut helped loses, and "
+        of = next((each.of_enough for each in named if each.of_enough), "")
+        helped = f"no group{of} that the shortcut helped loses, and "
+        helped *= not self.outcome.of_classes
         return f"It {would or ''}cost{'' if would else 's'} no group: {helped}{checked}."
 
     def verdict(self) -> str:
@@ -576,7 +578,7 @@ class DebiasResult(Judgement):
             if not any(c.name == GROUP_BALANCED for c in self.candidates):
                 what = "The"
             copies = " and changed copies" * self.reports_copies
-            of = f"the validation set{copies}"
+            of = f"the validation set{copies}, {OF_ENOUGH}"
             legend += f" {what} worst balanced group is that of {of}."
         if self.chosen.name.startswith(GROUP_BALANCED):
             legend += " What you named or answered chose the head, not the score."

@@ -154,5 +154,6 @@ class Scorecard:
         groups = named_groups(which, labels, (after, before), helped, self.classes, "copies")
         if all(change.unrelates for change in self.changes):
             of_class = compare(of_first, [("class", str(k), of == k) for k in self.classes])
-            groups = replace(groups, of_parts=mean_of_rows([row for row in of_class if row.n]))
+            mean = mean_of_rows([row for row in of_class if row.n], name="mean of changed copies")
+            groups = replace(groups, of_parts=mean)
         return [groups]

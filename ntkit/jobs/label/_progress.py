@@ -22,7 +22,7 @@ from ntkit._types import Array
 from ntkit.attributes import words
 from ntkit.attributes.answers import Labels
 from ntkit.attributes.attribute import Group
-from ntkit.attributes.feature_set import FEWEST
+from ntkit.attributes.feature_set import FEWEST, OF_ENOUGH
 from ntkit.estimators import GroupInference
 from ntkit.exceptions import InputError
 from ntkit.jobs.label._files import ANSWERS, PAGE
@@ -477,7 +477,7 @@ class Labelling:
                 caveat = " These samples were asked about because heads err there: it is too low."
             elif caveat:
                 caveat = f"{caveat[:-1]}, and inferred groups are estimates."
-            some = f" of at least {FEWEST} samples" * any(0 < g.n < FEWEST for g in self.groups)
+            some = f" {OF_ENOUGH}" * any(0 < g.n < FEWEST for g in self.groups)
             lines.append(f"Worst group{some}: {worst.name}, accuracy {share(worst)}.{caveat}")
         return [*lines, done.reason]
 

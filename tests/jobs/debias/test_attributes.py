@@ -408,7 +408,9 @@ def test_values_of_too_few_samples_are_told(files, tmp_path):
             write_csv(tmp_path / "test.csv", columns)
     sets = [tmp_path / f"{name}.csv" for name in ("train", "validation", "test")]
     options = {"spurious": "metadata:site", **QUICK}
-    notes = debias(files / "model.onnx", *sets[:2], test=sets[2], **options).notes
+    result = debias(files / "model.onnx", *sets[:2], test=sets[2], **options)
+    notes = result.notes
+    assert "Worst group of values of at least 5 samples: " in result.lines()[0]
     few = "these values have fewer than 5 samples, so no group: metadata:site"
     assert [note for note in notes if "fewer than 5" in note] == [
         f"The test set: {few}=C (1), {few.split()[-1]}=b (2).",
@@ -420,6 +422,7 @@ def test_values_of_too_few_samples_are_told(files, tmp_path):
         **options,
     )
     assert not any("fewer than 5" in note or "differ only" in note for note in plain.notes)
+    assert "Worst group: " in plain.lines()[0]
 
 
 @pytest.mark.more

@@ -143,6 +143,10 @@ def test_a_group_without_a_sample_has_no_first_number():
     assert "No sample shows" not in groups_sentence(groups_of(N, BIASED, REPAIRED))
     scarce = groups_of([[500, 60], [4, 400]], BIASED, REPAIRED, fewest=5)
     assert "Fewer than 5 samples show dog × border." in groups_sentence(scarce)
+    assert "Worst group of at least 5 samples: " in groups_sentence(scarce)
+    assert scarce.mean.name == "mean of the other groups"
+    assert scarce.worst.name == "worst group of at least 5 samples"
+    assert told(groups).change_in_words() == ". No sample of the test set shows dog × border"
 
 
 @pytest.mark.parametrize(("rare", "word"), [(8, "better"), (200, "no difference")])
@@ -157,7 +161,7 @@ def test_a_rare_value_of_one_class_alone_widens_the_first_number(rare, word):
     assert outcome.word == word
     if word != "better":
         assert groups.first is None
-        assert outcome.change_in_words() == ". No sample shows cat × C"
+        assert outcome.change_in_words() == ". No sample of the test set shows cat × C"
         return
     kept = attribute.value < 2
     known = replace(attribute, value=attribute.value[kept], names=values[:2])
@@ -265,6 +269,7 @@ def test_a_mean_of_joined_groups_is_called_so():
     few = named_groups(attribute, y, right, (), ["a", "b", "c"], source="crossed")
     assert few.joined
     assert ", small ones joined: " in groups_sentence(few)
+    assert "Worst group, small ones joined: " in groups_sentence(few)
     attribute, y, right = samples(
         np.full((3, 3), 50), before, after, ["a", "b", "c"], ("x", "y", "z")
     )
@@ -298,6 +303,7 @@ def test_groups_of_two_attributes_decide_together():
     assert deciding_groups(outcome.groups) == [both]
     assert outcome.gain is both.first
     assert len(outcome_lines(outcome)) == 3
+    assert outcome.change_in_words().endswith("] (column:a and column:b unrelated to the class)")
     together = "If column:a and column:b and the class were unrelated"
     assert together in outcome_lines(outcome)[0]
     (line,) = outcome_lines(outcome, deciding=True)

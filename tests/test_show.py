@@ -24,6 +24,7 @@ def framed(shown):
     return sandbox.split(), unescape(page)
 
 
+@pytest.mark.more
 def test_results_show_their_page(digits, tmp_path):
     open_run = debias(*digits, device="cpu", out=tmp_path / "out")
     sandbox, page = framed(open_run.show(height=500))

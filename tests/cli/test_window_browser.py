@@ -198,6 +198,7 @@ def values(out):
 # -- from start to end -------------------------------------------------------------------------
 
 
+@pytest.mark.more
 def test_the_demo_from_its_start_to_the_saved_model_by_clicks_alone(browser, start, tmp_path):
     run = start("demo", "--browser", "-o", "out").started()
     with window(browser, run) as view:
@@ -350,6 +351,7 @@ def test_each_answer_is_kept_at_once_and_can_be_changed_until_the_repair(opened,
     assert not [*out.glob("**/*.onnx")]
 
 
+@pytest.mark.more
 def test_a_second_window_only_reads_and_says_so(opened, browser, start):
     out, run = opened
     only = "Another window answers; this one only reads."

@@ -457,6 +457,7 @@ def test_answers_that_cannot_be_read_here_are_refused(few, audited, saved, tmp_p
         debias(DIGITS, *sets.values(), answers=audited[0].answers(layer))
 
 
+@pytest.mark.more
 def test_a_no_about_a_layer_contradicts_nothing_that_cannot_be_read(asked, few):
     """Rules define directions and clusters; a no on one does not crash."""
     first, *rest = sorted(asked.open, key=lambda finding: finding.feature_set != "image")

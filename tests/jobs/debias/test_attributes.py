@@ -171,6 +171,7 @@ def test_what_is_given_goes_before_the_tables_own_columns(files):
     assert (*other["site"][:2], other.keys()) == ("C", "C", {"text", "site", "age"})
 
 
+@pytest.mark.more
 def test_the_mean_of_the_groups_counts_small_groups(tmp_path):
     """The mean in line 3 counts a group of four validation samples, as the first number does."""
     # The first number weighs groups by shares of values, which here are nearly equal.
@@ -218,6 +219,7 @@ def test_columns_of_a_table_of_numbers(tmp_path):
         debias(model, *[tmp_path / "plain.npz"] * 2, spurious="metadata:site=B")
 
 
+@pytest.mark.more
 def test_where_a_shortcut_helps_does_not_depend_on_its_copies(tmp_path):
     """A model that reads a column through others, and knows its training samples by heart."""
 
@@ -556,6 +558,7 @@ def sites_without(folder, name, seed, share, lacking):
 
 
 @pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.more
 def test_a_test_set_without_a_group_does_not_judge(files, tmp_path, answered):
     """Without a change of the input, too: validation samples have the group and judge."""
     lacking = min(reviews(0, 9, 0.5)[1]), "A"

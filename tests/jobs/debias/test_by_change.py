@@ -68,6 +68,7 @@ def test_a_part_of_another_image_repairs_without_a_label_of_the_mark(digits, by_
         assert line.replace("'", "&#39;") in page
 
 
+@pytest.mark.more
 def test_a_head_that_stays_worse_than_guessing_says_that_the_embedding_may_be_the_cause(tmp_path):
     """Two neurons learned capitals and little else, so there is not enough to repair with."""
     rng = np.random.default_rng(0)

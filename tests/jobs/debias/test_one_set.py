@@ -75,6 +75,7 @@ def test_the_audit_after_retraining_is_cross_fitted(one):
     assert audit.retraining.predictions.wrong.mean() > 0.3  # the labels are random
 
 
+@pytest.mark.more
 def test_the_samples_that_fitted_a_head_do_not_check_it(run, one, tmp_path):
     np.savez(tmp_path / "one.npz", X=one[0][0], y=one[0][1])
     job = ("debias", DIGITS, tmp_path / "one.npz", "-o", tmp_path / "out", "--spurious", MARK)

@@ -23,6 +23,7 @@ def same(a: LinearHead, b: LinearHead):
     return np.allclose(a.coef, b.coef) and np.allclose(a.intercept, b.intercept)
 
 
+@pytest.mark.more
 def test_steps_are_of_validation_samples_and_the_kept_one_is_written(biased, tmp_path):
     seen = []
 
@@ -81,6 +82,7 @@ def test_nothing_is_written_before_a_step_is_kept(biased, tmp_path):
     assert not (out / "debiased.onnx").exists()
 
 
+@pytest.mark.more
 def test_who_has_seen_the_test_set_is_told_at_most_probably_better(biased, tmp_path):
     first, again = tmp_path / "first", tmp_path / "again"
     note = "after seeing the test set, in an earlier report"

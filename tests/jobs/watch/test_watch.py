@@ -200,6 +200,7 @@ def test_questions_are_of_rare_groups_as_often_and_their_labels_count(begun):
     ).n_labels == len(asked)
 
 
+@pytest.mark.more
 def test_labels_weigh_by_the_chance_of_being_asked(begun):
     rng, rows = np.random.default_rng(0), []
     for day in range(12):

@@ -133,8 +133,8 @@ def read_predicted(
     table = None if table is None else _taken(table, known)
     if odd := {*map(composed, roles.classes or ())} - {*map(composed, classes)}:
         raise InputError(
-            f"{predictions} has no class {listed(sorted(odd))}, which --classes names. Name some "
-            f"of {listed(classes)}, or leave --classes out."
+            f"Among labelled samples, {predictions} has no class {listed(sorted(odd))}, which "
+            f"--classes names. Name some of {listed(classes)}, or leave --classes out."
         )
     samples, labels = replace(samples, notes=()), several if roles.one is None else ()
     told, rows = tuple(dict.fromkeys([*notes, *more])), np.arange(len(samples))
@@ -775,7 +775,7 @@ def _on_scores(table: Table, predicted: Array, ending: str) -> list[str]:
     n = sum(written not in ("", plain_value(decided)) for written, decided in pairs)
     return [
         f"{table.path}: the scores decide, and {name + ending!r} has another class in "
-        f"{counted(n, 'row')}. To take its classes, leave --score-columns out."
+        f"{counted(n, 'labelled row')}. To take its classes, leave --score-columns out."
     ] * (n > 0)
 
 
@@ -853,5 +853,5 @@ def _on_classes(y: Array, predicted: Array, table: Table) -> list[str]:
             f"{table.path} predicts only {two!r}. Write one name for one class."
         )
     lacks = f"{table.path} predicts {listed(foreign)}, and no sample has this label."
-    never_said = f"{table.path} never predicts {listed(never)}."
+    never_said = f"{table.path} never predicts {listed(never)} for a labelled sample."
     return [lacks] * (len(foreign) > 0) + [never_said] * (len(never) > 0)

@@ -790,7 +790,7 @@ def test_scores_that_decide_otherwise_than_the_predictions_are_noted(tmp_path):
     new, both = ("check", "--predictions", path, "--average", "20"), ("--before", path)
     for scores in ("prob_0,prob_1", "prob_1"):
         err = ntkit(*new, *both, "--score-columns", scores)[2]
-        assert f"'prediction_before' has another class in {(OLD == 1).sum()} rows" in err
+        assert f"'prediction_before' has another class in {(OLD == 1).sum()} labelled rows" in err
         assert err.count("has another class") == 1
         assert "another class" not in ntkit(*new, "--score-columns", scores)[2]
 
@@ -812,6 +812,19 @@ def test_samples_without_a_label_are_left_out_of_a_table(tmp_path, command):
             assert f"left out {unknown.sum()} of {N} samples, because their label is unk" in err
             assert f"{N - unknown.sum()} samples" in printed
             assert f"{100 * (NEW == Y)[~unknown].mean():.1f} %" in printed
+
+
+def test_what_is_said_of_labelled_samples_names_them(tmp_path):
+    """The table predicts birds, but for samples without a label."""
+    label = np.where(np.arange(N) < 3, "bird", np.where(Y == 1, "cat", "dog"))
+    label[-9:] = ""
+    predicted = np.where(np.arange(N) < N - 9, np.where(NEW == 1, "cat", "dog"), "bird")
+    path = write_csv(tmp_path / "p.csv", {"label": label, "prediction": predicted})
+    check = ("check", "--predictions", path, "--average", "20")
+    assert "p.csv never predicts 'bird' for a labelled sample." in ntkit(*check)[2]
+    label[:3] = "cat"
+    write_csv(path, {"label": label, "prediction": predicted})
+    refused(*check, "--classes", "cat,dog,bird", says=f"Among labelled samples, {path} has no cl")
 
 
 def test_classes_of_a_table_are_those_in_it(tmp_path):

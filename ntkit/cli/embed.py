@@ -93,7 +93,9 @@ def command(
     for path in samples.skipped:
         o.say(f"Left out, does not decode: {path}", err=True)
     prefix = "already complete, " * already
-    copies = "" if change is None else f" of copies by {change} (of {originals} samples)"
+    copies = "" if change is None else f" of copies by {change}"
+    if change is not None and shard is None:
+        copies += f" (of {originals} samples)"
     o.say(f"{out}: {prefix}{rows} embeddings of {neurons} neurons{copies}, computed on {where}.")
 
 

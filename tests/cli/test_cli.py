@@ -105,6 +105,11 @@ def test_a_store_of_copies(user, tmp_path):
     out, _ = done(*embed, "--seed", "3")
     copies = f"embeddings of 64 neurons of copies by image:border (of {N_IMAGES} samples)"
     assert f"{N_IMAGES} {copies}" in out
+    part, _ = done(*embed[:-1], tmp_path / "part.store", "--shard", "1/2")
+    assert part.startswith(
+        f"{tmp_path / 'part.store'}: {N_IMAGES // 2} embeddings of 64 neurons of"
+    )
+    assert f"of {N_IMAGES} samples" not in part  # a part has no copies of the others
     said = json.loads(done(*embed, "--seed", "3", "--json")[0])
     assert (said["already_complete"], said["change"]) == (True, "image:border")
     steps = EmbeddingStore.open(store).manifest["preprocessing"]

@@ -511,6 +511,12 @@ class ComplaintsResult(InNotebook):
         """What is to be fixed: complaints, or flips of copies of samples that are right."""
         return "flips of changed copies" if self.repair.flip_rates else "complaints"
 
+    @property
+    def _used(self) -> str:
+        """The same, if the head is fitted on those of some causes only."""
+        some = {cause.name for cause in self.repair.causes} > self.repair.used
+        return self._what + " with a common direction" * some
+
     def headline(self) -> str:
         """First line of :meth:`summary`: what became of the model, or why it was kept."""
         used = sum(cause.n for cause in self.repair.causes if cause.name in self.repair.used)
@@ -522,7 +528,7 @@ class ComplaintsResult(InNotebook):
         for limit, choice in self.repair.by_limit.items():
             if self.repair.has_direction and limit > self.repair.limit and choice.helps:
                 return (
-                    f"Kept the original model: too few of {n} {self._what} are fixed if at most "
+                    f"Kept the original model: too few of {n} {self._used} are fixed if at most "
                     f"{100 * self.repair.limit:g} % of the answers change. Allow more: --max-cost "
                     f"{limit:g}"
                 )
@@ -547,7 +553,7 @@ class ComplaintsResult(InNotebook):
         choice = self.repair.choice
         fixed, n = int(choice.fixed.sum()), self.repair.folds.n
         lines = [
-            f"Unseen {self._what} fixed, cross-fitted: {fixed} of {n} ({percent(fixed / n)}, 95 % "
+            f"Unseen {self._used} fixed, cross-fitted: {fixed} of {n} ({percent(fixed / n)}, 95 % "
             f"interval {interval(choice.fixed_bounds)})."
         ]
         lines += [
@@ -568,7 +574,7 @@ class ComplaintsResult(InNotebook):
         lines.append(
             f"Answers of the traffic that change, cross-fitted: {n_changed} of {self.n_traffic} "
             f"({share}, limit {limit}). {choice.n_alike} of them change as surely as half of the "
-            f"fixed {self._what}."
+            f"fixed {self._used}."
         )
         return lines
 
@@ -596,16 +602,16 @@ class ComplaintsResult(InNotebook):
     def _shown(self) -> NotebookView:
         """The first lines, and the table with the complaints fixed as bars."""
         bars = [Bar(c.fixed.mean(), interval=c.fixed_bounds) for c in self.repair.by_limit.values()]
-        limits = ShownTable(self.table().rows, bars, bars_show=f"{self._what} fixed")
+        limits = ShownTable(self.table().rows, bars, bars_show=f"{self._used} fixed")
         return NotebookView([self.headline(), *self._lines()], [limits])
 
     def __repr__(self) -> str:
         fixed, n = int(self.repair.choice.fixed.sum()), self.repair.folds.n
-        return f"ComplaintsResult({self.state}: {fixed} of {n} {self._what} fixed)"
+        return f"ComplaintsResult({self.state}: {fixed} of {n} {self._used} fixed)"
 
     def table(self) -> Markdown:
         """Unseen complaints fixed and answers changed, for several limits, as a Markdown table."""
-        rows = [["limit", f"{self._what} fixed", "answers changed"]]
+        rows = [["limit", f"{self._used} fixed", "answers changed"]]
         for limit, choice in self.repair.by_limit.items():
             mark = " ←" if limit == self.repair.limit else ""
             share = percent(float(choice.fixed.mean()))
@@ -627,7 +633,8 @@ class ComplaintsResult(InNotebook):
                 {"name": name, "old": old, "new": new} for name, old, new in self.repair.flip_rates
             ],
             "by_limit": {f"{k:g}": vars(c) | {"fixed": int(c.fixed.sum())} for k, c in choices},
-            **{"max_cost": self.repair.limit, "n_complaints": self.repair.folds.n},
+            **{"max_cost": self.repair.limit, "n_used": self.repair.folds.n},
+            "n_complaints": sum(cause.n for cause in self.repair.causes),
             **{"n_traffic": self.n_traffic, "verification": self.verification},
             "model": None if kept else str(Path(self.path or "") / MODEL_FILE),
             **{"notes": self.notes, "version": __version__},

@@ -107,9 +107,11 @@ class GroupCheck:
     def sentences(self) -> list[str]:
         """The results of the check, one line each."""
         lines = [] if self.readable else [NOTHING_READABLE]
-        doubtful = self.doubtful[:_DOUBTFUL_SHOWN]
+        doubtful, n = self.doubtful[:_DOUBTFUL_SHOWN], len(self.doubtful)
         lines += _listed("Validation groups that lose accuracy:", self.lost)
-        lines += _listed("Validation groups that may lose accuracy (possibly chance):", doubtful)
+        first = f", {len(doubtful)} of {n}" * (n > len(doubtful))
+        may = f"Validation groups that may lose accuracy (possibly chance){first}:"
+        lines += _listed(may, doubtful)
         if self.unchecked:
             shown = "; ".join(self.unchecked[:_SHOWN])
             more = len(self.unchecked) - _SHOWN

@@ -288,7 +288,10 @@ def crossed_groups(
     called = " and ".join(each.name for each in attributes)
     rows = tuple(compare(right, cells))
     helps = frozenset(of_helped)
-    return NamedGroups(called, rows, helps, shares=tuple(shares), source="crossed", fewest=FEWEST)
+    few = tuple(value for each in attributes for value in each.few)
+    return NamedGroups(
+        called, rows, helps, shares=tuple(shares), source="crossed", fewest=FEWEST, few=few
+    )
 
 
 def deciding_groups(groups: Sequence[NamedGroups]) -> list[NamedGroups]:

@@ -181,7 +181,11 @@ def test_a_cause_without_direction_is_left_out_by_name(digits, asked):
     fixed = int(result.repair.choice.fixed.sum())
     assert (chosen["limit"], chosen["complaints"], chosen["fixed"]) == (0.02, 60, fixed)
     assert chosen["low"] < fixed / 60 < chosen["high"]
-    assert repr(result) == f"ComplaintsResult(written: {fixed} of 60 complaints fixed)"
+    with_direction = "complaints with a common direction"
+    assert repr(result) == f"ComplaintsResult(written: {fixed} of 60 {with_direction} fixed)"
+    assert f"Unseen {with_direction} fixed, cross-fitted: {fixed} of 60 " in result.summary()
+    record = result.as_dict()
+    assert (record["n_used"], record["n_complaints"]) == (60, 80)
 
 
 @pytest.mark.more

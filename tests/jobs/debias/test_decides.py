@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 
 import numpy as np
@@ -470,5 +471,7 @@ def test_a_loss_of_few_samples_is_named_as_one_that_may_be_chance():
     said = check.sentences()
     at = next(i for i, line in enumerate(said) if "may lose accuracy (possibly chance)" in line)
     assert str(group) in said[at + 1]
+    four = replace(check, doubtful=(group,) * 4).sentences()
+    assert "Validation groups that may lose accuracy (possibly chance), 3 of 4:" in four
     after[validation[:4]] = True
     assert not checked(table, y, (before, after), is_train).doubtful

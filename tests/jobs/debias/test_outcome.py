@@ -481,3 +481,15 @@ def test_groups_of_some_values_of_a_column_are_not_called_the_column():
     whole = Attribute.named([["column:c"]], None, {"column": {"c": colour}})
     groups = named_groups(whole, y, (right, right), (), [0, 1])
     assert (groups.name, sum(row.n for row in groups.rows)) == ("column:c", 60)
+
+
+def test_rare_values_of_one_of_two_attributes_are_told():
+    """They are in no group of both."""
+    y = np.repeat(CLASSES, 40)
+    one = Attribute("metadata:a", np.tile([0, 1], 40), ("p", "q"), few={"metadata:a=r": 3})
+    two = Attribute("metadata:b", np.tile([0, 0, 1, 1], 20), ("p", "q"))
+    right = np.tile([True, False], 40), np.tile([False, True], 40)
+    both = crossed_groups([one, two], y, right, [set(), set()], CLASSES)
+    assert "Worst group of values of at least 5 samples: " in groups_sentence(both)
+    clear = crossed_groups([replace(one, few={}), two], y, right, [set(), set()], CLASSES)
+    assert "Worst group: " in groups_sentence(clear)

@@ -63,7 +63,7 @@ def _lines(check: Verification) -> list[str]:
         ["samples", f"{check.n_samples}"],
         ["logits, ORT − NumPy", f"{check.logit_difference:.1e} (relative)"],
         ["embeddings differ by", f"{check.embedding_difference:.1e}"],
-        ["outputs follow head", percent(check.decision_agreement, 0)],
+        ["outputs follow head", f"{percent(check.decision_agreement, 0)} (if not close)"],
         ["outputs differ by", "–" if math.isnan(outputs) else f"{outputs:.1e}"],
         ["same predictions", percent(check.agreement)],
         *([] if math.isnan(others) else [["other outputs differ", f"{others:.1e}"]]),

@@ -73,7 +73,8 @@ class HeadDifferences:
     """Differences of a file's logits and outputs from those of its head in NumPy."""
 
     # They are relative to the largest value; NaN without outputs other than the logits. `decisions`
-    # is the smallest share of samples on which an output decides like the head.
+    # is the smallest share of samples on which an output decides like the head, where its logits
+    # are not close.
 
     logits: float
     outputs: float
@@ -91,7 +92,8 @@ class HeadDifferences:
             text = f"{text}, {self.outputs:.1e} (outputs)"
         if self.decisions < 1:
             share = 100 * (1 - self.decisions)
-            text += f", and an output decides differently from the head on {share:.0f} % of samples"
+            text += f", and an output decides differently from the head on {share:.0f} % of the "
+            text += "samples whose logits are not close"
         return text
 
 

@@ -157,6 +157,7 @@ def test_step_by_step(user, tmp_path, digits):
     )
     assert now > before + 0.15
     out, _ = done("verify", model, debiased, user / "test.npz")
+    assert re.search(r"outputs follow head +100 % \(if not close\)", out)
     assert "node list             unchanged" in out
     done("export", model, head, "-o", tmp_path / "random.onnx")
     refused("verify", model, user / "other.onnx", user / "test.npz", says="does not compute its")

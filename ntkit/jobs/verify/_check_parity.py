@@ -52,7 +52,7 @@ class Parity:
     words : tuple of str
         The cause in words, to complete a sentence that begins with "the service".
     explained : float
-        Largest difference that remains with the cause; NaN without a cause.
+        Largest difference that remains with the cause, in those searched; NaN without a cause.
     fix : str
         Command-line options with which ntkit does the same as the service; may be empty.
     others : tuple of str
@@ -149,7 +149,7 @@ def check_parity(
     images these are size, crop, filter, channel order, scale, mean and std, layout and EXIF
     orientation. For texts they are lower-casing, special tokens, padding and truncation. For
     outputs they are softmax, temperature and the order of the classes. The likely cause is a change
-    with which all samples agree. If there are many, or none, ntkit reports no cause.
+    with which all samples agree, of at most 256. If there are many, or none, ntkit reports no cause.
 
     Parameters
     ----------

@@ -149,7 +149,7 @@ def check_parity(
     images these are size, crop, filter, channel order, scale, mean and std, layout and EXIF
     orientation. For texts they are lower-casing, special tokens, padding and truncation. For
     outputs they are softmax, temperature and the order of the classes. The likely cause is a change
-    with which all samples agree, of at most 256. If there are many, or none, ntkit reports no cause.
+    with which all samples agree, of at most 256. If there are many or none, ntkit reports no cause.
 
     Parameters
     ----------

@@ -349,7 +349,7 @@ def _checked(model: FrozenModel, embedding: Array, begin: int) -> Array:
         raise InputError(model.scores.problem(bad.tolist()))
     if len(bad):
         raise InputError(
-            f"The embeddings of {len(bad)} sample(s) are NaN or infinite (rows "
+            f"The embeddings of at least {len(bad)} sample(s) are NaN or infinite (rows "
             f"{bad[:5].tolist()}{', …' if len(bad) > 5 else ''}); check these inputs and the "
             "preprocessing."
         )

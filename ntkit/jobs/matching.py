@@ -358,7 +358,7 @@ def _logits_of(match: Match, embedder: OnnxEmbedder) -> Iterator[Array]:
             bad = np.flatnonzero(~np.isfinite(logits).all(axis=1)) + done
             if len(bad):
                 raise InputError(
-                    f"The logits of {len(bad)} sample(s) are NaN or infinite (rows "
+                    f"The logits of at least {len(bad)} sample(s) are NaN or infinite (rows "
                     f"{bad[:5].tolist()}{', …' if len(bad) > 5 else ''}), so they have no class. "
                     "Check these inputs and the model's weights."
                 )

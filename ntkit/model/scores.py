@@ -95,7 +95,8 @@ class Scores:
 
     def problem(self, rows: Sequence[int]) -> str:
         """What non-finite scores of these rows mean."""
-        where = f"For {counted(len(rows), 'sample')} (rows {listed(rows, 5)}), the model's output"
+        at = f"at least {counted(len(rows), 'sample')} (rows {listed(rows, 5)})"
+        where = f"For {at}, the model's output"
         if self.label_output is None:
             return f"{where} {self.output!r} has NaN or infinite scores; check these inputs."
         if self.output is None:

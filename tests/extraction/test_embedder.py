@@ -123,7 +123,7 @@ def test_samples_with_a_nan_embedding_are_named_by_row(zoo, model):
         X = zoo.inputs(40)
         X[[17, 31]] = bad
         for size, words in (
-            (20, r"of 1 sample\(s\) .* \(rows \[17\]\)"),
+            (20, r"of at least 1 sample\(s\) .* \(rows \[17\]\)"),
             (40, r"\(rows \[17, 31\]\)"),
         ):
             with pytest.raises(InputError, match=words):

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import json
+import re
 import tracemalloc
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 import ntkit
 from ntkit import FrozenModel
 from ntkit.cli import main
+from ntkit.datasets import load_marked_digits, marked_digits_model_path
 from ntkit.exceptions import InputError
 from ntkit.extraction import Samples
 from ntkit.jobs.predict import write_predictions
@@ -406,3 +408,12 @@ def test_the_accuracy_of_some_samples_is_called_so():
     Y = np.array([[1.0, 1], [np.nan, 0], [0, 1], [0, np.nan]])
     several = ntkit.Predictions(names, both, none, none[:, 0], Y)
     assert repr(several) == "Predictions(4 samples, 2 labels, 83.3 % right of 6 known labels)"
+
+
+def test_samples_without_numbers_are_named_by_their_rows():
+    """Not by those of the few samples that check the head first."""
+    X = load_marked_digits().X_test[:64].copy()
+    X[10:50] = np.nan
+    said = re.escape("at least 6 sample(s) are NaN or infinite (rows [10, 11, 12, 13, 14], …)")
+    with pytest.raises(InputError, match=said):
+        ntkit.predict(marked_digits_model_path(), X, device="cpu")

@@ -79,7 +79,7 @@ def _on_change(change: ChangeFinding, page: Path) -> list[Answer] | None:
     """The answer on a change of images, none for later or unseen; None if the input has ended."""
     if not may_confirm(change.row.name, n_seen(change)):
         return []  # nobody can look at three copies
-    flips = f"{100 * change.row.value:.0f} % of the predictions flip"
+    flips = f"{100 * change.row.value:.0f} % of {change.row.n} predictions flip"
     _say(f"\n{change_in_words(change.row.name)}: {flips}. {SEEN} copies are on the page: {page}")
     stays = _replied(
         f"{KEEPS_THE_CLASS} If it does, changed copies repair the model as well.\n"

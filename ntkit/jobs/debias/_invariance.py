@@ -300,9 +300,10 @@ class Invariance:
                     known[number] = at
                     groups = f"{each.name} tells as much, so its groups are used"
                     break
+            of = "" if pool.one_set else " of training samples"
             notes.append(
-                f"From copies changed by {change.name}, the class of the other sample can be told "
-                f"in {percent(reading.balanced_accuracy, 0)} (guessing: "
+                f"From copies{of} changed by {change.name}, the class of the other sample can be "
+                f"told in {percent(reading.balanced_accuracy, 0)} (mean of classes, guessing: "
                 f"{percent(1 / len(pool.train.classes), 0)}). {groups}."
             )
         return replace(self, alphas=alphas, known=known, veto=veto, notes=(*self.notes, *notes))

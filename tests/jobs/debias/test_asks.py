@@ -124,10 +124,10 @@ def test_a_property_of_images_on_the_command_line_asks_about_its_change(
         assert not (out / "audit.html").exists()
         return
     assert f"3 copies are on the page: {out / 'audit.html'}" in ended.stderr
-    flips = re.search(r"of another image: (\d+) % of the predictions flip", ended.stderr)
+    flips = re.search(r"of another image: (\d+) % of (\d+) predictions flip", ended.stderr)
     changes = json.loads((out / "audit.json").read_text())["changes"]
     (change,) = (each for each in changes if each["name"] == "image:top left")
-    assert round(100 * change["flips"]) == int(flips[1])
+    assert [round(100 * change["flips"]), change["n"]] == [int(each) for each in flips.groups()]
     page = (out / "audit.html").read_text()
     cards = re.findall('<section class="change".*?</section>', page, re.DOTALL)
     (card,) = (each for each in cards if "The top left of the image" in each)

@@ -100,8 +100,8 @@ def test_a_head_that_stays_worse_than_guessing_says_that_the_embedding_may_be_th
 def test_groups_that_a_reader_tells_are_balanced_and_judge_nothing(digits, sets, by_change):
     """The class of the image that the corner comes from tells the mark of each image."""
     assert by_change.chosen.name == "groups read"
-    told = next(note for note in by_change.notes if note.startswith("From copies changed by"))
-    share = float(re.search(r"told in (\d+) % \(guessing: 50 %\)", told)[1])
+    told = next(note for note in by_change.notes if note.startswith("From copies of train"))
+    share = float(re.search(r"told in (\d+) % \(mean of classes, guessing: 50 %\)", told)[1])
     (_, y_train, *_), (_, y, *_) = sets[:2]
     mark, marked = (
         groups[: len(y)] % 2
@@ -144,7 +144,7 @@ def test_an_attribute_that_is_the_part_takes_the_place_of_what_is_read(digits, s
             DIGITS, *sets[:2], test=sets[2], spurious=f"metadata:{name}", metadata=facts,
             invariant="image:top left", **QUICK,
         )  # fmt: skip
-        (told,) = (note for note in result.notes if note.startswith("From copies changed by"))
+        (told,) = (note for note in result.notes if note.startswith("From copies of train"))
         candidates = {each.name: each.worst_group for each in result.candidates}
         found[name] = told, candidates, result.by_change.estimated
     told, candidates, estimated = found["mark"]

@@ -92,7 +92,7 @@ class Verdict:
     @property
     def more(self) -> str:
         """Number of samples that would decide, if these are too few; else an empty text."""
-        if self.outcome not in ("too few", "unchanged"):
+        if self.outcome not in ("too few", "unchanged") or (not self.n and self.enough is None):
             return ""
         if self.enough is None:
             if isclose(self.value, self.bound, abs_tol=1e-12):

@@ -231,6 +231,9 @@ class _Comparison:
                 "false positive rate": f"samples of other classes than {of_class}",
                 "precision": f"samples predicted as {of_class}",
             }[self.part.rate]
+            if self.limit == _SEPARATE and not self._pair[0][1]:  # no precision to drop from
+                n, seen, enough = 0, float("nan"), None
+                samples = f"samples that the old model predicts as {of_class}"
         return Verdict(self.limit, self.bound, seen, (low, high), outcome, n, enough, samples)
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -33,8 +33,8 @@ Kind = Literal["accuracy", "flips", "share"]
 LEAST = ("accuracy", "min_recall", "min_precision", "min_flip_rate")
 """Limits that state the least share of what does not count against them."""
 _ABSOLUTE = (*LEAST, "max_false_positive_rate", "max_flip_rate")
-_COMPARING = {"max_drop", "max_new_errors", "max_recall_drop", "max_precision_drop"}
-_COMPARING |= {"max_false_positive_increase"}
+COMPARING = {"max_drop", "max_new_errors", "max_recall_drop", "max_precision_drop"}
+COMPARING |= {"max_false_positive_increase"}
 _DIFFER = 0.02  # share of samples, above which it may be another model
 _MARK = 8  # bytes that tell samples apart
 _NUMBERS = ("image", "input")  # kinds of attributes that are cut at a quantile
@@ -310,17 +310,20 @@ def _sizes(samples: Samples) -> list[int]:
 
 def absolute(limits: Limits) -> Limits:
     """The limits that one model is held to, without those that compare two and those of changes."""
+    some = without(limits, COMPARING | {"max_flip_rate"})
+    # The rows are needed without any limit as well, and 0 % is always kept.
+    return replace(some, changes={}, answers=Answers(()), average=limits.average or 0)
+
+
+def without(limits: Limits, names: Set[str]) -> Limits:
+    """The limits without some, of all samples, of groups and of slices."""
 
     def alone(part: Any) -> Any:
-        return replace(part, **dict.fromkeys(_COMPARING & {*vars(part)}))
+        return replace(part, **dict.fromkeys(names & {*vars(part)}))
 
     slices = {name: alone(each) for name, each in limits.slices.items()}
-    some = replace(alone(limits), slices=slices, groups=alone(limits.groups), changes={})
-    # The rows are needed without any limit as well, and 0 % is always kept.
-    held: Limits = replace(
-        some, max_flip_rate=None, answers=Answers(()), average=limits.average or 0
-    )
-    return held
+    some: Limits = replace(alone(limits), slices=slices, groups=alone(limits.groups))
+    return some
 
 
 def cut_by_reference(limits: Limits, traffic: Traffic) -> Limits:

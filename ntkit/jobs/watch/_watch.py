@@ -17,19 +17,21 @@ from ntkit._disk import StrPath, sha256_of
 from ntkit._doc import documented
 from ntkit._key import TIMES, Key
 from ntkit._output import new_file
-from ntkit._text import counted
+from ntkit._text import counted, listed
 from ntkit._types import Array
 from ntkit.exceptions import InputError
-from ntkit.jobs.check import Limits, limits_of
+from ntkit.jobs.check import ChangeLimits, Limits, limits_of
 from ntkit.jobs.tables import TableRoles
 from ntkit.jobs.watch._result import WatchResult, judged, write
-from ntkit.jobs.watch._state import Batch, State, Stream, alone, begin
+from ntkit.jobs.watch._state import LIMITS, Batch, State, Stream, alone, begin
 from ntkit.jobs.watch._traffic import (
+    COMPARING,
     Count,
     Traffic,
     cut_by_reference,
     largest_drop,
     limits_of_row,
+    without,
 )
 from ntkit.metrics import Row
 from ntkit.pages.label_page import name_cell
@@ -227,6 +229,9 @@ def _begun(
     classes = sorted({*np.concatenate(seen).tolist()})
     streams = [*_streams(traffic, limits, classes)]
     notes = [*traffic.notes, *traffic.slices[2], *_on_unknown(str(reference), traffic, streams)]
+    left = _not_watched(limits, streams, str(reference))
+    notes += [f"Not watched, so left out of {LIMITS}: {listed(left.values(), 9)}."] * bool(left)
+    limits = without(limits, {*left})
     if not streams:
         raise InputError(
             "Nothing is watched. Name slices, changes or accuracies in the limits, or pass the "
@@ -247,6 +252,18 @@ def _begun(
     return begin(folder, limits, streams, facts), notes
 
 
+def _not_watched(limits: Limits, streams: Sequence[Stream], reference: str) -> dict[str, str]:
+    """Limits that are set and that no stream has, each with its reason."""
+    why = {
+        "max_drop": f"max_drop (needs labels in {reference})",
+        "max_flip_rate": "max_flip_rate (needs a change)",
+    }
+    names, watched = COMPARING | {*why}, {stream.limit for stream in streams}
+    parts = limits, limits.groups, *limits.slices.values()
+    stated = {name for part in parts for name in part.those_set(names)} - watched
+    return {name: why.get(name, f"{name} (compares two models)") for name in sorted(stated)}
+
+
 def _streams(traffic: Traffic, limits: Limits, classes: Sequence[str]) -> Iterator[Stream]:
     """All shares that are watched, each with its part of the level."""
     shares = _told_once([(name, count) for name, count in traffic.shares(classes) if count.n])
@@ -256,6 +273,11 @@ def _streams(traffic: Traffic, limits: Limits, classes: Sequence[str]) -> Iterat
     for stream in accuracies:
         yield replace(stream, part=1 / kinds / len(accuracies))
     for name, limit in flips:
+        if limit == ChangeLimits():
+            raise InputError(
+                f"The change {name!r} has no limit. Set the share of predictions that may flip, "
+                "such as max_flip_rate = 5."
+            )
         least = limit.min_flip_rate is not None
         bound = ((limit.min_flip_rate if least else limit.max_flip_rate) or 0) / 100
         of_change = "min_flip_rate" if least else "max_flip_rate"

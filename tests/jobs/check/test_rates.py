@@ -231,6 +231,17 @@ def test_a_class_that_no_model_predicts_has_too_few_samples_for_precision():
     assert json.loads(found.to_json())["rates"][0]["value"] is None
 
 
+def test_a_class_that_the_old_model_never_predicts_has_no_precision_to_drop_from():
+    found = check({"max_precision_drop": 5}, Y, np.full(1000, "fine"))
+    (row,) = found.rates
+    (verdict,) = row.verdicts
+    assert (row.n, row.value, verdict.outcome, verdict.n) == (400, 1.0, "too few", 0)
+    assert np.isnan(verdict.value)
+    said = summary_of(found)
+    assert "measured no samples that the old model predicts as toxic." in said
+    assert "would decide" not in said
+
+
 def test_files_hold_the_rates(tmp_path):
     found = check({"min_recall": 90, "max_recall_drop": 5}, before=Y)
     write_check(found, junit=tmp_path / "c.xml", markdown=tmp_path / "c.md")

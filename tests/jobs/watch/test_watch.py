@@ -72,6 +72,40 @@ def row_named(result, title):
     return next(row for row in result.rows if row.title == title)
 
 
+@pytest.mark.parametrize(
+    ("limit", "why"),
+    [
+        ("max_recall_drop = { dog = 5 }", "max_recall_drop (compares two models)"),
+        ("max_new_errors = 5", "max_new_errors (compares two models)"),
+        ("[groups]\nmax_precision_drop = { dog = 5 }", "max_precision_drop (compares two models)"),
+        ("[slices]\n'column:border' = { max_drop = 3 }", "max_drop (needs labels in {})"),
+        ("max_drop = 3", "max_drop (needs labels in {})"),
+        ("max_flip_rate = 3", "max_flip_rate (needs a change)"),
+    ],
+)
+def test_a_limit_that_is_not_watched_is_said_and_not_kept(tmp_path, limit, why):
+    reference = save(tmp_path / "r.csv", [(*r[:2], r[3]) for r in rows_of("r", 300, seed=0)], HERE)
+    (tmp_path / "limits.toml").write_text(limit, encoding="utf-8")
+    result = ntkit.watch(tmp_path / "s", start=reference, limits=tmp_path / "limits.toml")
+    (note,) = result.notes
+    assert note == f"Not watched, so left out of limits.toml: {why.format(reference)}."
+    kept = (tmp_path / "s" / "limits.toml").read_text(encoding="utf-8")
+    assert why.split()[0] not in kept
+
+
+def test_limits_that_are_watched_are_kept_without_a_word(begun):
+    kept = ntkit.watch(begun / "again", start=begun / "reference.csv", limits=begun / "limits.toml")
+    assert not kept.notes
+    assert "max_drop = 10" in (begun / "again" / "limits.toml").read_text(encoding="utf-8")
+
+
+def test_a_change_without_a_limit_is_refused(begun):
+    with pytest.raises(InputError, match="'word:film' has no limit"):
+        ntkit.watch(
+            begun / "new", start=begun / "reference.csv", limits={"changes": {"word:film": {}}}
+        )
+
+
 # -- alarms ----------------------------------------------------------------------------------------
 
 

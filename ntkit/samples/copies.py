@@ -467,9 +467,10 @@ def _told_apart(
     for i, name in enumerate(some):
         told[name] = told_apart(contents[name], names.get(name))
         n, n_mixed = (int(rows[of_set == i].sum()) for rows in (often, mixed))
+        what = "texts" if sets[name].data.what == "texts" else "inputs"
         note = (
             f"{f'The {_called(name)} set: ' if name else ''}{n} of {len(sets[name])} samples have "
-            f"the inputs of others{f', {n_mixed} with another label' * bool(n_mixed)}. Each of "
+            f"the {what} of others{f', {n_mixed} with another label' * bool(n_mixed)}. Each of "
             "them counts."
         )
         # The rows of earlier sets that are still there are equal by content alone.

@@ -48,6 +48,7 @@ from ntkit.samples.samples import Samples
 from ntkit.study import Rows, tuned
 
 TO_GO_ON = "To continue anyway: --trust-inputs (trust_inputs=True)"
+_WEIGHTED = "Shares and accuracies are weighted by sample_weight. Counts are of samples."
 
 
 def from_scores(
@@ -420,6 +421,7 @@ def audit(
     shown_names, on_names = _shown_names(by_name, given)
     (labels,) = check_labels(y=y)
     weight = check_weight(sample_weight, len(labels))
+    of_weight = [_WEIGHTED] * bool(np.ptp(weight[weight > 0]))
     notes_on_columns = list[str]()
     matched = None
     if metadata is not None:
@@ -484,7 +486,7 @@ def audit(
         alpha,
         cross_fitted=embeddings is not None,
         notes=(
-            *(*of_index, *notes_on_columns, *once.samples.notes, *notes),
+            *(*of_index, *of_weight, *notes_on_columns, *once.samples.notes, *notes),
             *filter(None, [on_names]),
             *(note for each in sets for note in each.notes()),
         ),

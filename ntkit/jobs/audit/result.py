@@ -395,8 +395,8 @@ class Audit(InNotebook):
         for finding in self.findings[:most]:
             others = len(finding.same) - 1
             more = f", {others} more" * (others > 0)
-            same = f" (and {finding.same[0]}{more})" if finding.same else ""
-            names.append(f"{_signed(finding)}{same}{self._against(len(names))}")
+            twin = f" (and {_signed(finding, finding.same[0])}{more})" if finding.same else ""
+            names.append(f"{_signed(finding)}{twin}{self._against(len(names))}")
         names = _cut_apart(names, _LONG_NAME)
         for i, (name, finding) in enumerate(zip(names, self.findings, strict=False), start=1):
             worst = finding.worst
@@ -521,8 +521,10 @@ class Audit(InNotebook):
         values, of_sample = self.findings[place].values, self.found.values[:, place]
         if len(values) < 2:
             return ""
-        others = " and others" * bool((~np.isin(of_sample, (-1, 1, 2))).any())
-        return f" against {value_name(values[1])}{others}"
+        others = bool((~np.isin(of_sample, (-1, 1, 2))).any())
+        if not self.findings[place].present:  # samples with the second value are among these
+            return f" but {value_name(values[1])}{' or others' * others}"
+        return f" against {value_name(values[1])}{' and others' * others}"
 
     def _short_names(self, most: int | None = None) -> list[str]:
         """The names of the first findings, with their opposites if there is space."""
@@ -687,8 +689,8 @@ _READ = (
 )
 
 
-def _signed(finding: Finding) -> str:
-    return f"{'' if finding.present else 'not '}{finding.name}"
+def _signed(finding: Finding, name: str = "") -> str:
+    return f"{'' if finding.present else 'not '}{name or finding.name}"
 
 
 def _cut_apart(texts: Sequence[str], most: int) -> list[str]:

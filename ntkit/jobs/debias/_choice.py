@@ -250,6 +250,7 @@ def repair_outcome(
         of_train = comparison.train_predictions(name, t)
         after = np.append(of_train == pool.train.y, after)
         rows, of_average = slice(None), pool.of_validation
+        where = "training and validation set"
     y, right, read = card.y[rows], (after, card.before[rows]), [a.take(rows) for a in card.said]
     groups = card.groups(read, y, right, rows, by_copies)
     instead = by_copies[0].mean if by_copies else None

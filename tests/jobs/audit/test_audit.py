@@ -253,6 +253,19 @@ def test_weights():
     assert first(weighted) == first(twice)
     assert weighted.findings[0].share == pytest.approx(twice.findings[0].share)
     assert weighted.findings[0].score < twice.findings[0].score  # as few as there are
+    says = "weighted by sample_weight"  # where weights differ, and only there
+    assert [any(says in note for note in each.notes) for each in (weighted, twice)] == [True, False]
+    alike = ntkit.audit(Y, PRED, texts=TEXTS, sample_weight=np.full(N, 3.0))
+    assert not any(says in note for note in alike.notes)
+
+
+def test_twins_of_an_absent_word_are_absent_too():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, 900)
+    lacks = rng.random(900) < np.where(y == 2, 0.9, 0.1)
+    pred = np.where(lacks & (rng.random(900) < 0.7), 2, y)
+    found = ntkit.audit(y, pred, texts=["" if none else "film movie" for none in lacks])
+    assert "`not word:film movie (and not word:film, 1 more)`" in found.table()
 
 
 def test_many_classes():

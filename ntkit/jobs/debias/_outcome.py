@@ -98,6 +98,8 @@ class NamedGroups:
         Values that fewer than 5 samples have, which are in no group.
     counts : str
         What a row counts: "labels", which stand for other samples as well, or "samples".
+    of_enough : str
+        Which groups are judged, after "group"; empty if these are all that have a sample.
     """
 
     name: str
@@ -111,10 +113,15 @@ class NamedGroups:
     cells: tuple[Row, ...] = ()
     few: tuple[str, ...] = ()
     counts: str = field(default="samples", init=False)
+    of_enough: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cells", self.cells or self.rows)
         object.__setattr__(self, "counts", "labels" if self.source == "labelled" else "samples")
+        if any(0 < row.n < self.fewest for row in self.rows):
+            object.__setattr__(self, "of_enough", f" {OF_ENOUGH}")
+        elif self.few:
+            object.__setattr__(self, "of_enough", f" of values {OF_ENOUGH}")
 
     @property
     def filled(self) -> list[Row]:
@@ -152,13 +159,6 @@ class NamedGroups:
         no = f"No sample{of} shows"
         no = no if self.fewest == 1 else f"Fewer than {self.fewest} samples{of} show"
         return f"{no} {listed(few, 2)}." if few else ""
-
-    @property
-    def of_enough(self) -> str:
-        """Which groups are judged, after "group"; empty if these are all that have a sample."""
-        if any(0 < row.n < self.fewest for row in self.rows):
-            return f" {OF_ENOUGH}"
-        return f" of values {OF_ENOUGH}" * bool(self.few)
 
     @property
     def level(self) -> float:

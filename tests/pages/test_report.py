@@ -430,10 +430,14 @@ def test_what_a_repair_cost_is_said_and_not_said_where_it_cost_nothing(asked):
     assert cost(True, 2) == f"What it cost: {gave} (where the shortcut helped)."
     assert cost(True, 2, written=False).startswith(f"What it would cost: {gave} (")
     assert cost(False, 20) == f"What it cost: {name} 100.0 → 80.0 % (where its help is unsure)."
-    nothing = "no group that the shortcut helped loses, and no other group surely loses."
-    assert cost(True, 0) == cost(False, 1) == f"It costs no group: {nothing}"
-    assert cost(True, 0, written=False) == f"It would cost no group: {nothing}"
-    assert cost(True, 0, readable=False).endswith("and other groups could not be checked.")
+    no = "No group that the shortcut helped"
+    assert cost(True, 0) == f"{no} loses, and no other group surely does."
+    # Where no group is known to be helped, the sentence does not speak of such groups.
+    assert cost(False, 1) == "No group surely loses."
+    assert cost(False, 1, written=False) == "No group surely would lose."
+    would = "would lose, and no other group surely would."
+    assert cost(True, 0, written=False) == f"{no} {would}"
+    assert cost(True, 0, readable=False).endswith("loses, and other groups could not be checked.")
     row = Row("group", "class 0 with it", 200, 150, lost=40, gained=0)
     other = LostGroup(row, "word:film", "class 0 with word:film", 0.1, True)
     in_full = f"surely {other.in_full}"

@@ -448,13 +448,13 @@ class DebiasResult(Judgement):
             parts.append(f"{'surely also' if parts else 'surely'} {others[0]}{more}")
         if parts:
             return f"What it {would}cost: {'; '.join(parts)}."
-        checked = "no other group surely loses"
-        if not self.check.readable:
-            checked = "other groups could not be checked"
         of = next((each.of_enough for each in named if each.of_enough), "")
-        helped = f"no group{of} that the shortcut helped loses, and "
-        helped *= not self.outcome.of_classes
-        return f"It {would or ''}cost{'' if would else 's'} no group: {helped}{checked}."
+        loses = f"{would}lose" if would else "loses"
+        rest = "" if self.check.readable else ", and other groups could not be checked"
+        if not any(each.helped for each in named):  # nothing tells which groups it helped
+            return f"No group{of} surely {loses}{rest}."
+        rest = rest or f", and no other group surely {would.strip() or 'does'}"
+        return f"No group{of} that the shortcut helped {loses}{rest}."
 
     def verdict(self) -> str:
         """Sentence that says whether suppressing neurons helped, by the label-free score.

@@ -552,9 +552,10 @@ def _headline(page: AuditPage, cards: Sequence[Mapping[str, Any]]) -> str:
     if not page.facts["labelled"]:
         flipping = [each for each in page.changes or () if each.facts["flips_more"]]
         if not flipping:
-            return "No change flips more predictions than its control"
+            return "No change flips significantly more predictions than its control"
         first, n = change_in_words(flipping[0].facts["name"]), len(flipping)
-        return f"{n} change{'s' if n > 1 else ''} flip{'' if n > 1 else 's'} predictions: {first}"
+        flip = f"change{'s flip' if n > 1 else ' flips'} significantly more predictions"
+        return f"{n} {flip} than the control: {first}"
     if cards:
         return str(cards[0]["claim"])
     n = sum(len(each.findings) for each in page.lists)

@@ -624,7 +624,8 @@ def _flips_most(changes: Sequence[ChangeFinding], findings: Sequence[Finding]) -
     n = sum(each.flips_more for each in changes)
     of_finding = {c.name: f for f in findings if (c := change_for(f)) is not None}
     if not n:
-        none = f"None of {len(changes)} tested changes of the input flips more than its control."
+        tested = f"{len(changes)} tested changes of the input"
+        none = f"None of {tested} flips significantly more predictions than its control."
         for each in changes:
             left = of_finding[each.row.name].words_left if each.row.name in of_finding else ()
             if left:
@@ -635,7 +636,7 @@ def _flips_most(changes: Sequence[ChangeFinding], findings: Sequence[Finding]) -
     first = next((each for each in some if each.row.name in of_finding), some[0])
     return (
         f"{n} of {counted(len(changes), 'tested change')} of the input "
-        f"{'flip' if n > 1 else 'flips'} more predictions than the control: "
+        f"{'flip' if n > 1 else 'flips'} significantly more predictions than the control: "
         f"{_readable(first.row.name, _NAME)} flips {percent(first.row.value)} of {first.row.n}, "
         f"the control {percent(first.control.value)}."
     )

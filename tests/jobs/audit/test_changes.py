@@ -147,6 +147,8 @@ def test_that_words_stayed_is_said_only_if_nothing_flips_and_some_did():
         changes = ChangeFindings((ChangeFinding(**facts),), (), (), 0, 40)
         printed = str(replace(audit, changes=changes))
         assert ("left words in place: " in printed) == said
+        # 25 % of 40 flip, and 5 % under the control: without significance, these are more too.
+        assert "significantly more predictions than" in printed
     phrase = replace(one, name="word:a fine film", same=("word:film", "word:fine"))
     assert phrase.words_left == ()
 

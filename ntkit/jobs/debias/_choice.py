@@ -245,12 +245,13 @@ def repair_outcome(
     after = comparison.validation_predictions(name, t) == card.y[rows]
     of_copies = comparison.right_copies(name, t)
     by_copies = card.by_copies((after, card.before[rows]), of_copies)
-    estimated = plan.known is not None and plan.known.is_estimated
-    if plan.judges is Judges.LABELS and estimated and not pool.one_set:  # by labels of both sets
+    by_labels = plan.judges is Judges.LABELS and not pool.one_set  # of both sets
+    if by_labels and plan.known is not None and plan.known.is_estimated:
         of_train = comparison.train_predictions(name, t)
         after = np.append(of_train == pool.train.y, after)
         rows, of_average = slice(None), pool.of_validation
-        where = "training and validation set"
+        if plan.known.known[pool.of_train].any():
+            where = "training and validation set"
     y, right, read = card.y[rows], (after, card.before[rows]), [a.take(rows) for a in card.said]
     groups = card.groups(read, y, right, rows, by_copies)
     instead = by_copies[0].mean if by_copies else None

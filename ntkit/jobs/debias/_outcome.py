@@ -315,8 +315,8 @@ class RepairOutcome:
     average : Row
         Accuracy on all samples, which are as biased as the data.
     where : str
-        "test set", "validation set", or, of groups by labels, "training and validation set". The
-        average is never of training samples.
+        "test set", "validation set", or "training and validation set" if labelled training samples
+        are in the groups. The average is never of training samples.
     gain : Row or None
         Mean of groups whose change decides the word, of the attribute with the worst one.
     reason : str

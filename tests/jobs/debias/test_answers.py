@@ -501,7 +501,8 @@ def test_from_questions_to_a_repaired_model(run, folders, digits, tmp_path):
     )
     assert code == 0, err
     headline, head, *_ = printed.splitlines()
-    assert headline.startswith("Probably better. Validation set, cross-fitted: Mean of the groups ")
+    where = "Probably better. Training and validation set, cross-fitted: Mean of the groups "
+    assert headline.startswith(where)
     assert head.startswith("group-balanced: ")
     assert f"{question!r} (inferred from 96 labels): known for 96 training" in printed
     assert "Suppressing" not in printed  # a score that knows no labels advises nothing
@@ -532,6 +533,7 @@ def test_groups_that_exist_for_some_samples(run, folders, digits, tmp_path):
     assert found["chosen"] == "group-balanced"
     assert "0 training and 175 validation samples" in " ".join(found["notes"])
     assert (found["accuracy_cost"]["n_known"], found["accuracy_cost"]["n_inferred"]) == (175, 525)
+    assert found["outcome"]["where"] == "validation set"  # no training sample has a label
     assert worst(digits, tmp_path / "out" / "debiased.onnx") > worst(digits, DIGITS) + 0.15
 
 
@@ -567,7 +569,7 @@ def test_rows_of_memory_maps_can_be_labelled(tmp_path):
 
 @pytest.mark.more
 def test_labels_of_training_samples_alone_judge_large_stores_too(tmp_path, monkeypatch, digits):
-    """The outcome is told on validation samples, of which none has a label."""
+    """The average is of validation samples, of which none has a label, the groups of the others."""
     monkeypatch.setattr(_comparison, "LARGE", 0)
     embedder, d = OnnxEmbedder(FrozenModel.load(DIGITS), device="cpu"), digits
     parts = [(d.X_train[:900], d.y_train[:900]), (d.X_validation[:600], d.y_validation[:600])]
@@ -582,7 +584,8 @@ def test_labels_of_training_samples_alone_judge_large_stores_too(tmp_path, monke
             stores.append(Samples(Z, y, embedded=True))
         found.append(debias(DIGITS, *stores, attribute=labels, device="cpu").outcome)
     for outcome in found:
-        assert (outcome.where, outcome.word) == ("validation set", "probably better")
+        where = "training and validation set"
+        assert (outcome.where, outcome.word) == (where, "probably better")
         assert outcome.average.n == 600
     assert found[1].groups[0].mean.value == pytest.approx(found[0].groups[0].mean.value, abs=0.05)
 

@@ -15,7 +15,7 @@ import numpy as np
 from ntkit._doc import documented
 from ntkit._join import columns_of, in_order
 from ntkit._key import marked, names_apart, shown
-from ntkit._labels import composed, replaces_number
+from ntkit._labels import alike_note, composed, plain_value, replaces_number
 from ntkit._text import counted
 from ntkit._types import Array
 from ntkit.attributes.feature_set import Block, FeatureSet, common_enough
@@ -124,6 +124,12 @@ class Column:
                 f"{called!r}: of its times and those it is compared with, only some have an offset "
                 "from UTC. Those without count as UTC."
             )
+        if self.codes is not None:
+            named = {*map(composed, compared)}
+            plain = {*map(plain_value, named)}
+            alike = [label for label in self.labels if plain_value(label) in plain]
+            if not named.issuperset(alike):  # else who named all of them knows
+                notes += alike_note(alike, f"Values of {called!r}")
         if self.no_number:
             text = min(self.no_number)
             notes.append(

@@ -1,12 +1,16 @@
 """Broken tables and names of labels: a sentence each, from the command line."""
 
 import json
+import shlex
+import shutil
 
 import numpy as np
 import onnx
 import pandas as pd
 import pytest
 
+from ntkit.attributes.answers import Answer, Answers
+from ntkit.jobs.check import Limits, toml_of
 from tests import models as networks
 from tests.cases import done, ntkit, refused, write_csv
 from tests.several_labels import LABELS
@@ -137,3 +141,22 @@ def test_inspect_names_the_labels_of_layers_that_read_different_tensors(tmp_path
         "a label: choose it with --label urgent",
         "a label: choose it with --label billing",
     ]
+
+
+def test_limits_that_came_with_the_repair_of_one_label_are_advised_with_the_label(five, tmp_path):
+    data = table_of(five, tmp_path / "t.csv")
+    new = shutil.copy(five.model, tmp_path / "debiased.onnx")
+    limits = Limits(
+        max_drop=90,
+        answers=Answers((Answer("column:p1>=0.5", "spurious", (("column:p1>=0.5",),)),)),
+        repair={"label": "even"},
+    )
+    (tmp_path / "repair-limits.toml").write_text(toml_of(limits))
+    pair = ("check", five.model, new, data, "--device", "cpu")
+    _, _, err = ntkit(*pair)
+    advised = shlex.split(" ".join(err.split()).partition(", add: ")[2])[:4]
+    assert advised == ["--limits", str(tmp_path / "repair-limits.toml"), "--label", "even"]
+    _, out, err = ntkit(*pair, *advised)
+    assert "0 new errors" in out, err
+    assert "Name it with --label" in ntkit(*pair, *advised[:2])[2]
+    assert "--label even" not in ntkit(*pair, "--label", "even")[2]

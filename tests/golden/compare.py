@@ -25,7 +25,7 @@ None stands for a field that is gone.
 """
 OTHER_EACH_TIME = {
     "answers_sha256", "at", "by", "embedding_difference", "latency", "logit_difference", "model",
-    "original_latency", "output_difference", "side_difference", "source_sha256", "version",
+    "original_latency", "output_difference", "read", "side_difference", "source_sha256", "version",
 }  # fmt: skip
 """Fields whose values are times, versions, hashes of files, or the rounding of a processor."""
 ROUNDING = re.compile(r"(difference of logits) \S+")

@@ -7,6 +7,7 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ntkit._output import is_as_written
 from ntkit.attributes.answers import Answers, answers_in
 from ntkit.attributes.word_lists import one_spelling
 from ntkit.exceptions import InputError
+from ntkit.jobs.command_line import quoted
 from ntkit.metrics.rows import RATES
 
 KINDS = ("average", "class", "group", "slice")
@@ -479,6 +481,8 @@ def limits_of_repair(folder: Path, repair: Mapping[str, Any]) -> tuple[Limits | 
     if not os.path.lexists(path):
         return None, []
     add = f"--limits {path}"
+    if (label := _label_of(path)) not in (None, repair.get("label")):
+        add += f" --label {quoted(label)}"
     if os.environ.get("CI"):
         return None, [f"{path} is not read by itself where CI is set. To use it, add: {add}"]
     problem = "is a link, a copy, or not as ntkit wrote it"
@@ -492,6 +496,13 @@ def limits_of_repair(folder: Path, repair: Mapping[str, Any]) -> tuple[Limits | 
             return limits, []
         problem = "is of another pair of models, or of another label"
     return None, [f"{path} {problem}, so ntkit goes on without it. To use it anyway, add: {add}"]
+
+
+def _label_of(path: Path) -> Any:
+    """The label that limits of a repair are about, of several; None without one."""
+    with suppress(InputError):
+        return limits_of(path).repair.get("label")
+    return None
 
 
 def table_of_project(path: Path) -> Any:

@@ -75,7 +75,7 @@ from ntkit.jobs.debias._named_attributes import (
 from ntkit.jobs.debias._plan import Judges, Plan
 from ntkit.jobs.debias._result import DebiasResult, FindingsResult, open_findings, questions_of
 from ntkit.jobs.debias._settings import ANSWERS_FILE, DebiasSettings, Order, with_former_keywords
-from ntkit.jobs.debias._write_candidate import check_label, label_of_run, other_labels_note
+from ntkit.jobs.debias._write_candidate import check_model, other_labels_note, other_sets_note
 from ntkit.jobs.label import feature_sets_of
 from ntkit.jobs.matching import DataLike
 from ntkit.model import FrozenModel
@@ -328,11 +328,13 @@ def debias(
         n for name, each in given.items() for n in distinct[name].samples.notes[len(each.notes) :]
     ]
     of_columns = of_table + reader.column_notes(said.all_names)
+    if order.resume is not None:
+        of_columns += other_sets_note(order.resume, data.read)
     data = data.noting(*notes, *of_columns, cautions=(*of_copies, *of_columns))
     reader.layers = data.pooled_layers
     if looks:
         result = _look(order, data, reader, said, unseen)
-        result = _asked(order, result, ask, unseen)
+        result = _asked(order, data, result, ask, unseen)
         said = gather_named(spurious, changes_given(invariant), result.answers, model, reader)
         if not said:
             return result
@@ -354,8 +356,8 @@ def _check_options(model: FrozenModel, order: Order, *, one_set: bool) -> None:
             "--new-head (new_head=True) fits a last layer for other classes, and --label (label=) "
             "repairs one label of the model's own last layer. Omit one of them."
         )
-    if resume is not None and (kept := label_of_run(resume)) is not None:
-        check_label(resume, kept, model.label)
+    if resume is not None:
+        check_model(resume, model)
     for option in ("new_head", "validation_balanced"):
         if one_set and getattr(order.settings, option):
             raise InputError(
@@ -630,7 +632,7 @@ def _look(
     if out is not None:
         with order.opened() as place:
             data.keep(place, computed_only=order.goes_on)
-            write_findings(place, result)
+            write_findings(place, result, data.read)
             write_files(place, said.changes)
         if answers.answers:
             write_answers(out / ANSWERS_FILE, result.answers)
@@ -638,7 +640,11 @@ def _look(
 
 
 def _asked(
-    order: Order, result: FindingsResult, ask: Ask | None, changes: Sequence[Change]
+    order: Order,
+    data: Prepared,
+    result: FindingsResult,
+    ask: Ask | None,
+    changes: Sequence[Change],
 ) -> FindingsResult:
     """Ask a person about these changes, else about open findings; each answer is kept at once."""
     audit = result.audit
@@ -657,7 +663,7 @@ def _asked(
             write_answers(out / ANSWERS_FILE, result.answers)
     if out is not None and result.answers.answers != before:
         with order.going_on().opened() as place:
-            write_findings(place, result, page=False)
+            write_findings(place, result, data.read, page=False)
     return result
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial, reduce
@@ -53,6 +55,7 @@ from ntkit.samples.copies import (
     sample_digests,
     sets_without_copies,
     shared_samples,
+    sum_of_digests,
 )
 from ntkit.samples.kinds import SeveralInputs, spread_rows
 from ntkit.samples.read import read
@@ -144,6 +147,12 @@ class Prepared:
         return replace(self, notes=(*self.notes, *notes), cautions=(*self.cautions, *cautions))
 
     @property
+    def read(self) -> dict[str, str]:
+        """SHA-256 of the model, and digests of the contents, labels and groups of each set."""
+        sets = {name: _read_again(self.digests[name], each) for name, each in self.sets.items()}
+        return {"model": self.model.sha256()} | sets
+
+    @property
     def raw(self) -> Samples:
         """A set with raw inputs, if there is one."""
         parts = [self.sets[name] for name in ("test", *reversed(POOLED)) if name in self.sets]
@@ -167,6 +176,13 @@ class Prepared:
         layers = [self.layers_of(name) for name in self.pooled]
         common = (name for name in layers[0] if all(name in each for each in layers))
         return {name: np.concatenate([each[name] for each in layers]) for name in common}
+
+
+def _read_again(digests: Array, samples: Samples) -> str:
+    """Digest of the contents, labels and groups of a set, in their order."""
+    groups = [] if samples.groups is None else np.asarray(samples.groups).tolist()
+    text = json.dumps([sum_of_digests(digests), samples.y.tolist(), groups], default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_sets(

@@ -289,7 +289,7 @@ def write(order: Order, data: Prepared, choice: Choice, draft: DebiasResult) -> 
         (place / REPORT_FILE).write_text(report_html(report), encoding="utf-8")
         table = f"{result.summary(verbose=True, markdown=True)}\n"
         (place / "table.md").write_text(table, encoding="utf-8")
-        write_record(place, result.as_dict())
+        write_record(place, result.as_dict(), data.read)
     return result
 
 
@@ -561,7 +561,9 @@ def write_heads(
     np.savez(path, **arrays)
 
 
-def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -> None:
+def write_findings(
+    folder: Path, result: FindingsResult, read: Mapping[str, str], *, page: bool = True
+) -> None:
     """Write findings: the page to answer on, its JSON, and the record of the run."""
     if page:
         go_on = f"ntkit debias --from {quoted(result.path)} --answers answers.json"
@@ -575,7 +577,7 @@ def write_findings(folder: Path, result: FindingsResult, *, page: bool = True) -
     if result.kept_original:
         copy_original(result.model, folder)
     (folder / "table.md").write_text(result.summary(verbose=True) + "\n", encoding="utf-8")
-    write_record(folder, result.as_dict())
+    write_record(folder, result.as_dict(), read)
 
 
 def copy_original(model: FrozenModel, folder: Path) -> None:
@@ -586,10 +588,10 @@ def copy_original(model: FrozenModel, folder: Path) -> None:
         model.save(folder / MODEL_FILE)
 
 
-def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write ``result.json``, and the arguments of the command for a later run."""
+def write_record(folder: Path, record: Mapping[str, Any], read: Mapping[str, str]) -> None:
+    """Write ``result.json``, with what was read, and the arguments of the command."""
     if (started := arguments()) is not None:
         (folder / RUN_FILE).write_text(json.dumps(started, indent=2), encoding="utf-8")
     for name, text in settings_files().items():
         (folder / name).write_text(text, encoding="utf-8")
-    (folder / "result.json").write_text(as_json(record), encoding="utf-8")
+    (folder / "result.json").write_text(as_json({**record, "read": {**read}}), encoding="utf-8")

@@ -91,10 +91,33 @@ def check_candidates(run: Path) -> None:
         )
 
 
-def label_of_run(run: Path) -> str | None:
-    """The label that a run repaired, of a model with several; None if there is no record."""
-    label = _record(run).get("label")
-    return None if label is None else str(label)
+def check_model(run: Path, model: FrozenModel) -> None:
+    """Raise an error if a run was about another model, or about another label of it."""
+    record = _record(run)
+    if (label := record.get("label")) is not None:
+        check_label(run, str(label), model.label)
+    read = record.get("read") or {}
+    check_same_model(run, model, str(read.get("model", model.sha256())))
+
+
+def check_same_model(run: Path, model: FrozenModel, sha256: str) -> None:
+    """Raise an error for a model other than that of a run."""
+    if model.sha256() != sha256:
+        raise InputError(
+            f"{model.path or 'The model'} is not the model of {run}: the SHA-256 differs. Pass "
+            "the original model, or start a run in another folder."
+        )
+
+
+def other_sets_note(run: Path, read: Mapping[str, str]) -> list[str]:
+    """A note if sets are not those that an earlier run read."""
+    before = _record(run).get("read") or {}
+    changed = [name for name, digest in read.items() if before.get(name, digest) != digest]
+    return [
+        f"The {name} set is not that of the run in {run}: its samples, labels or groups differ, so "
+        "the results of both cannot be compared."
+        for name in changed
+    ]
 
 
 def other_labels_note(run: Path, answers: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -173,11 +196,7 @@ def _model(
             )
         model = source
     original = loaded(model, **about["located_by"], label=about.get("label"))
-    if original.sha256() != about["source_sha256"]:
-        raise InputError(
-            f"{original.path or 'The model'} is not the model of {run}: the SHA-256 differs. Pass "
-            "the original model."
-        )
+    check_same_model(run, original, str(about["source_sha256"]))
     classes = about["model_classes"]
     return original if classes is None else original.with_classes(classes)
 

@@ -264,6 +264,24 @@ def test_a_truth_value_is_named_in_any_case(old, y, written):
         assert found.row(name).n == 150
 
 
+def test_a_value_that_others_differ_from_only_in_writing_is_told(old, y):
+    """Also if it is the only one that is named, and once only."""
+    metadata = {"town": np.resize(["Café", "CAFÉ", "Rue", "Rue"], 300)}
+    one, other = ("metadata:town=Café", "metadata:town=CAFÉ")
+    told = (
+        "Values of 'metadata:town' that differ only in writing count separately: 'CAFÉ' and 'Café'."
+    )
+
+    def noted(*slices):
+        options = {"limits": {"average": 5}, "slices": slices, "metadata": metadata}
+        return [note for note in check(None, old, (X, y), **options).notes if "writing" in note]
+
+    assert noted(one) == noted(other) == noted(one, "metadata:town=Rue") == [told]
+    assert noted("metadata:town=Rue") == []
+    for slices in ((one, other), ("metadata:town",)):
+        assert [note.partition(" ")[0] for note in noted(*slices)] == ["Slices"]
+
+
 def test_metadata_that_lack_rows(old, table, tmp_path):
     file = tmp_path / "m.csv"
     file.write_text("id,device\n" + "".join(f"s{i},new\n" for i in range(200)))

@@ -274,6 +274,33 @@ def test_the_mean_of_labelled_groups_says_of_which_samples_and_a_run_notes_other
     assert not any("labels of" in each for each in (*whole.cautions, *by_name.cautions))
 
 
+def test_a_run_goes_on_with_its_own_model_and_says_when_a_set_is_another(tmp_path):
+    """The results of two runs that read other samples, labels or groups are not compared."""
+    model, other, out = (
+        write_model(tmp_path / "model.onnx"),
+        tmp_path / "other.onnx",
+        tmp_path / "o",
+    )
+    FrozenModel.load(model).with_provenance({"ntkit.method": "by hand"}).save(other)
+    sets = {"train": (X, Y), "validation": HELD[:2], "spurious": "input #1 high", "device": "cpu"}
+    first = debias(model, **sets, out=out, settings=DebiasSettings(otherwise="new head"))
+    again = DebiasSettings(otherwise="new head", resume=out, interpolation=0.5)
+    with pytest.raises(InputError, match=f"{other.name} is not the model of .*SHA-256 differs"):
+        debias(other, **sets, settings=again)
+
+    def noted(**changed):
+        cautions = debias(model, **(sets | changed), settings=again).cautions
+        return [n for n in ("train", "validation") if any(note.format(n) in c for c in cautions)]
+
+    note = f"The {{}} set is not that of the run in {out}: "
+    assert not any("that of the run" in each for each in first.cautions)
+    assert noted() == []
+    swapped = Y.copy()
+    swapped[[Y.argmin(), Y.argmax()]] = Y.max(), Y.min()
+    assert noted(train=(X, swapped)) == ["train"]
+    assert noted(validation=(HELD[0][1:], HELD[1][1:])) == ["validation"]
+
+
 def test_none_is_a_value(tmp_path):
     column = ["none", "cap", "None", "none", *[""] * 15, "cap"]
     path = write_csv(tmp_path / "g.csv", {"hat": column})

@@ -264,14 +264,14 @@ def with_thresholds(
     return tuple(Label(name, row, tuple(names), number, source) for row, (name, number) in pairs)
 
 
-def label_named(name: Any, labels: Sequence[Label]) -> Label:
-    """The label of a name."""
+def label_named(name: Any, labels: Sequence[Label], *, of: str) -> Label:
+    """The label of a name; the model is named ``of`` in the error."""
     names = [label.name for label in labels]
     alike = [*map(composed, names)]
     if composed(name) not in alike:
         meant = meant_instead(str(name), names)
         raise InputError(
-            f"The model has no label {str(name)!r}; its labels are {_text.listed(names, 12)}"
+            f"{of} has no label {str(name)!r}; its labels are {_text.listed(names, 12)}"
             f"{f' (did you mean {meant}?)' if meant else ''}."
         )
     row = names.index(str(name)) if str(name) in names else alike.index(composed(name))

@@ -477,7 +477,8 @@ class FrozenModel(InNotebook):
             names = _names_of_rows(len(self._head.weight), self._known)
         by_logits = {logits: label for label, logits in self._known.apart.items()}
         labels = _with_thresholds(self, names)
-        label = label_named(by_logits.get(str(name), name), labels)
+        wanted = by_logits.get(str(name), name)
+        label = label_named(wanted, labels, of=name_of(self, "The model"))
         if not self.labels_apart:
             all_names, given = self._known.names, self._known.classes
             if given is not None and self.label is None:

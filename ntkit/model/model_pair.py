@@ -41,15 +41,9 @@ def load_pair(
         second = loaded(debiased, any_scores=any_scores)
     places = places if named else {**second.located_by}
     first = loaded(original, **places, classes=classes, any_scores=any_scores)
-    named = second.has_class_names and not first.has_class_names
-    if first.head is not None and second.head is not None and named:
-        # If ntkit made the second model from the first, their classes have one order.
-        made = first.path is not None and second.metadata.get(SOURCE) == first.sha256()
-        alike = made or (CLASSES in second.metadata and same_network(first, second))
-        if alike and not is_new_head(first, second):
-            names = second.head.classes
-            told = None if made else note_on_class_names(name_of(first), "second", names)
-            first = first.with_classes(names, matched_by=told)
+    if (told := _named_by_second(first, second)) is not None:
+        assert second.head is not None
+        first = first.with_classes(second.head.classes, matched_by=told or None)
     if first.head is not None and second.head is not None and not second.label_names:
         classes = spelt_as(second.head.classes, first.head.classes)  # as the first one spells them
         if not np.array_equal(classes, second.head.classes):
@@ -62,17 +56,46 @@ def _pair_of_labels(
 ) -> tuple[FrozenModel, FrozenModel]:
     """Load one label of two models; a model that does not name its labels has the other's."""
     in_memory = isinstance(original, FrozenModel)
-    first = loaded(original, label=name, **({} if in_memory else places | {"classes": classes}))
+    given = {} if in_memory else places | {"classes": classes}
+    try:
+        first = loaded(original, label=name, **given)
+    except InputError:  # it has no such label, or does not name its labels
+        whole, named = loaded(original, **given), loaded(debiased, **places)
+        if (told := _named_by_second(whole, named)) is None:
+            raise
+        first = _label_by_names(whole, name, named.label_names, told)
     try:
         second = loaded(debiased, label=name, **places)
-    except InputError:  # it has no such label, or does not name its labels
+    except InputError:
         whole = loaded(debiased, **places)
         if whole.class_names is not None or len(whole.label_names) != len(first.label_names):
             raise
-        second = whole.with_classes(first.label_names).of_label(name)
-        note = note_on_class_names(name_of(second), "first", first.label_names)
-        second = second.with_classes(second.class_names, matched_by=note)
+        note = note_on_class_names(name_of(whole), "first", first.label_names)
+        second = _label_by_names(whole, name, first.label_names, note)
     return _with_columns(first, second)
+
+
+def _label_by_names(
+    model: FrozenModel, label: str, names: tuple[str, ...], note: str
+) -> FrozenModel:
+    """One label of a model that does not name its labels, by the names of another one."""
+    one = model.with_classes(names).of_label(label)
+    return one.with_classes(one.class_names, matched_by=note or None)
+
+
+def _named_by_second(first: FrozenModel, second: FrozenModel) -> str | None:
+    """The note if the second model names the classes of the first, which does not; else None.
+
+    The note is empty if ntkit made the second model from the first: their classes have one order.
+    """
+    named = second.has_class_names and not first.has_class_names
+    if first.head is None or second.head is None or not named or is_new_head(first, second):
+        return None
+    if first.path is not None and second.metadata.get(SOURCE) == first.sha256():
+        return ""
+    if CLASSES not in second.metadata or not same_network(first, second):
+        return None
+    return note_on_class_names(name_of(first), "second", second.head.classes)
 
 
 def note_on_class_names(name: str, place: str, classes: Any) -> str:

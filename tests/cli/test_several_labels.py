@@ -9,8 +9,10 @@ import onnx
 import pandas as pd
 import pytest
 
+from ntkit import FrozenModel, LinearHead
 from ntkit.attributes.answers import Answer, Answers
 from ntkit.jobs.check import Limits, toml_of
+from ntkit.verification import save_verified
 from tests import models as networks
 from tests.cases import done, ntkit, refused, write_csv
 from tests.several_labels import LABELS
@@ -36,7 +38,7 @@ def table_of(five, path, **columns):
         ({"even": None}, "--label even", "has no column 'even' with 0 and 1"),
         (dict.fromkeys(LABELS), "", "has no column 'even' with 0 and 1"),
         ({"even": np.nan}, "--label even", "no sample has a known value"),
-        ({}, "--label evn", "The model has no label 'evn'"),
+        ({}, "--label evn", "model.onnx has no label 'evn'"),
         ({}, "--answers answers.json", "Name it with --label"),
         ({}, "--report REPORT", "--report is on one label"),
     ],
@@ -74,9 +76,41 @@ def test_an_old_model_without_names_has_no_labels_of_the_new_one(five, tmp_path)
         assert "plain.onnx does not name its classes, so ntkit takes" in err
         table = ("--before", paths[first], "-o", tmp_path / f"{first}.csv")
         assert ntkit("predict", paths["plain"], *one, *table)[0] == 0
-    refused("check", paths["plain"], paths["plain"], *one, says="has no label 'even'")
+    refused("check", paths["plain"], paths["plain"], *one, says="plain.onnx has no label 'even'")
     _, _, err = ntkit("check", paths["named"], paths["plain"], data, *limits)
     assert "takes those of the first model in its order" in " ".join(err.split())
+
+
+def test_one_label_of_the_new_model_names_that_of_its_source(five, tmp_path):
+    """The old model names none, and the new one was made from it with the names given."""
+    data, old, new = (
+        table_of(five, tmp_path / "t.csv"),
+        tmp_path / "old.onnx",
+        tmp_path / "new.onnx",
+    )
+    model = onnx.load(five.model)
+    del model.metadata_props[:]
+    onnx.save(model, old)
+    one = FrozenModel.load(old, classes=LABELS, label="even")
+    head = LinearHead(one.head.coef * 0.5, one.head.intercept - 1, one.head.classes)
+    save_verified(one.with_head(head), new, original=one, X=five.set("test")[0][:40], head=head)
+    tables = []
+    for i, label in enumerate(((), ("--label", "even"))):
+        table = tmp_path / f"{i}.csv"
+        done("predict", new, data, "--before", old, "-o", table, "--device", "cpu", *label)
+        tables.append(pd.read_csv(table))
+        assert ntkit("check", old, new, data, "--max-drop", 100, "--device", "cpu", *label)[0] == 0
+    every, of_one = tables
+    scores = networks.run(old, five.set("test")[0][:40])["scores"][:, LABELS.index("even")]
+    np.testing.assert_allclose(of_one["prob_before_even"], scores, atol=1e-5)
+    assert_equal = np.testing.assert_array_equal
+    assert_equal(of_one["prediction_before"] == "even", every["prediction_before_even"] == 1)
+    assert_equal(of_one["changed"], every["changed_even"])
+    assert of_one["changed"].any()
+    refused(
+        "predict", new, data, "--before", old, "-o", tmp_path / "x.csv", "--label", "evn",
+        says="no label 'evn'; its labels are even, ",
+    )  # fmt: skip
 
 
 def test_one_label_of_a_table_takes_no_columns_of_another_kind(tmp_path):

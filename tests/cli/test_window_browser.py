@@ -149,6 +149,8 @@ class View:
     def ends(self):
         until(lambda: self.phase == "ended")
         until(lambda: self.inside("Boolean(d?.querySelector('h1')?.checkVisibility())"))
+        # Said when all of the page is there, which is later than its first heading.
+        until(lambda: self.said.startswith(self.page.run("ntkit.state.message || 'ntkit has'")))
 
     def click(self, what):
         self.inside(f"d.querySelector('{what}').click()")

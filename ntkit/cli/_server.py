@@ -20,11 +20,12 @@ from socketserver import TCPServer
 from typing import Any
 
 LOCAL = frozenset({"127.0.0.1", "localhost", "[::1]"})
-SECRET, TAB = "X-Ntkit-Secret", "X-Ntkit-Tab"
-"""Headers of each request: the secret, and the number that a window gave itself."""
+SECRET, TAB, VERSION = "X-Ntkit-Secret", "X-Ntkit-Tab", "X-Ntkit-Version"
+"""Headers of each request: the secret, a window's own number, the version that it shows."""
 _LARGEST = 1 << 20  # bytes of what a window sends
 _PATIENCE = 10  # seconds until a silent connection is closed, or the writing window counts as gone
 _MOST_CONNECTIONS = 64
+_NONE = -1  # version of a window that shows nothing yet
 _CLOSING = 0.05  # seconds until the server sees that it ends
 Heard = Callable[[str, Mapping[str, Any]], None]
 """What takes a word of the person and its values; ValueError refuses it."""
@@ -47,7 +48,7 @@ class Server:
         self,
         page: str,
         policy: str,
-        state: Callable[[str], Mapping[str, Any]],
+        state: Callable[[str, int], Mapping[str, Any]],
         content: Callable[[], str],
         heard: Heard,
         hosts: Collection[str] = (),
@@ -150,7 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
             if self.path == "/page":
                 self._answer(200, self.of.content(), "text/html")
             else:
-                self._answer(200, {**self.of.state(self.headers[TAB]), "writes": writes})
+                state = self.of.state(self.headers[TAB], self._version())
+                self._answer(200, {**state, "writes": writes})
         else:
             self._refuse()
 
@@ -181,7 +183,13 @@ class _Handler(BaseHTTPRequestHandler):
         except (ValueError, RecursionError):  # JSON and UTF-8 errors as well
             self._answer(400, {"error": "This cannot be done now."})
             return
-        self._answer(200, {**self.of.state(""), "writes": True})
+        self._answer(200, {**self.of.state("", _NONE), "writes": True})
+
+    def _version(self) -> int:
+        """The version that the window shows."""
+        with suppress(ValueError):
+            return int(self.headers.get(VERSION, _NONE))
+        return _NONE
 
     def _is_for_us(self) -> bool:
         """Whether the host is allowed, so that no other name leads here."""

@@ -9,7 +9,6 @@ import tempfile
 import threading
 import time
 import webbrowser
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -36,7 +35,8 @@ from ntkit.pages.window_page import WINDOW_POLICY, steps_html, window_html
 REPAIR = "repair-"
 """Folders of further repairs inside that of a run begin so."""
 _LONGEST_NAME = 200
-_CHANCE = 15  # seconds that a window has to fetch the last page
+_CHANCE = 60  # seconds that a window which still asks has to fetch the last page
+_PACE = 0.7  # seconds between two answers to a window, if nothing else turns up
 _LARGEST, RESULT = 16 << 20, "result.json"
 _LAST = frozenset({"repair", "keep", "next", "end"})  # words after which the run goes on
 _TEXT_BROWSERS = ("www-browser", "links", "elinks", "lynx", "w3m")
@@ -69,13 +69,14 @@ class Window:
         self._allowed: dict[str, Callable[[Mapping[str, Any]], Any]] = {}
         self._said = queue.Queue[tuple[Any, threading.Event]]()
         self._done: threading.Event | None = None
-        self._told = Counter[str]()  # times that a window heard of the end
+        self._shown = dict[str, int]()  # the version that each window shows
         # Two runs that ask about one folder would write the same answers.
         self._alone, self._is_alone = ExitStack(), False
         page = window_html()
         policy = f"{WINDOW_POLICY}; frame-ancestors 'none'"
         hears = self._hears
         self.server = Server(page, policy, self._state, lambda: self.content, hears, hosts)
+        self._turned = threading.Condition(self.server.lock)
 
     def __enter__(self) -> Window:
         self.server.start()
@@ -177,9 +178,15 @@ class Window:
 
     # -- what the server calls ---------------------------------------------------------------
 
-    def _state(self, tab: str) -> dict[str, Any]:
-        with self.server.lock:
-            self._told[tab] += self.phase == "ended"
+    def _state(self, tab: str, shown: int) -> dict[str, Any]:
+        """What a window needs, as soon as it shows an older page, else after a moment.
+
+        The window waits here and not by its own clock: browsers slow down the clocks of tabs in the
+        background, up to a minute.
+        """
+        with self._turned:
+            self._shown[tab] = shown
+            self._turned.wait_for(lambda: self.version != shown, _PACE)
             return {
                 "title": self.title,
                 "phase": self.phase,
@@ -223,6 +230,7 @@ class Window:
             self._allowed, self.progress = dict(allowed or {}), None
             self.version += 1
             self.server.last = time.monotonic()  # nobody could answer before
+            self._turned.notify_all()
         if not allowed:  # the run goes on
             self._handled()
 
@@ -252,7 +260,9 @@ class Window:
     def _let_go(self) -> None:
         """Wait until each open window has the last page."""
         end = time.monotonic() + _CHANCE
-        while any(self._told[tab] < 2 for tab in self.server.windows) and time.monotonic() < end:
+        while time.monotonic() < end:
+            if all(self._shown.get(tab) == self.version for tab in self.server.windows):
+                return
             time.sleep(0.1)
 
     def _open(self) -> Path:

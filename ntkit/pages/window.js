@@ -6,7 +6,7 @@
   const doing = document.getElementById("doing");
   const progress = document.getElementById("progress");
   const count = document.getElementById("count");
-  const WAIT = 700; // milliseconds between two looks
+  const WAIT = 2000; // milliseconds until another try
   const WORDS = {working: "ntkit works.", asking: "Your answers are kept at once.", labelling: "Your labels are kept at once.", deciding: "Choose a step.", ended: "ntkit has ended."};
   let secret = location.hash.slice(1);
   let tab = "";
@@ -31,7 +31,7 @@
   history.replaceState(null, "", "/");
 
   async function asked(path, values) {
-    const headers = {"X-Ntkit-Secret": secret, "X-Ntkit-Tab": tab};
+    const headers = {"X-Ntkit-Secret": secret, "X-Ntkit-Tab": tab, "X-Ntkit-Version": version};
     const options = values ? {method: "POST", body: JSON.stringify(values), headers} : {headers};
     return fetch(path, {...options, credentials: "omit", redirect: "error", referrerPolicy: "no-referrer"});
   }
@@ -95,7 +95,8 @@
       }
       const news = await answer.json();
       if (waiting || heard !== before) { // it is older than what was said
-        setTimeout(look, WAIT);
+        await line;
+        look();
         return;
       }
       const turns = news.version !== version && news.has_page;
@@ -112,11 +113,11 @@
         await asked("/state"); // tells that the last page is here
         return;
       }
-      setTimeout(look, WAIT);
+      look(); // ntkit answers when there is news, else after a moment
     } catch {
       if (over) return; // it has all
       said.textContent = `ntkit has stopped.${state?.go_on ? ` Continue in the terminal: ${state.go_on}` : ""}`;
-      setTimeout(look, 3 * WAIT);
+      setTimeout(look, WAIT);
     }
   }
   look();

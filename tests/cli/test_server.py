@@ -37,7 +37,7 @@ class Running:
     def __init__(self):
         self.words = []
         page = PAGE, "default-src 'none'; frame-ancestors 'none'"
-        given = lambda tab: {"phase": "asking"}, lambda: CONTENT, self.hear
+        given = lambda tab, version: {"phase": "asking"}, lambda: CONTENT, self.hear
         self.server = Server(*page, *given, hosts=[ALLOWED.upper()])
         self.port, self.secret = self.server.port, self.server.secret
 

@@ -384,6 +384,26 @@ def test_a_second_window_only_reads_and_says_so(opened, browser, start):
 
 
 @pytest.mark.more
+def test_a_tab_whose_clock_stands_still_has_the_last_page(opened, browser):
+    """Browsers slow down the clocks of tabs in the background."""
+    _, run = opened
+    with window(browser, run) as first, window(browser, run) as second:
+        first.asks()
+        second.until("asking", ".finding")
+        for view in (first, second):
+            view.page.run("window.setTimeout = () => 0")
+        for answer in ("legitimate", "unsure", "legitimate"):
+            first.answer(answer)
+            until(lambda answer=answer: second.pressed() == [answer])
+        first.click("#save")
+        for view in (first, second):
+            view.ends()
+            assert view.said.startswith("No decision yet")
+            assert not view.inside("d.querySelector('[data-answer]:not(:disabled)')")
+    assert run.code() == 3
+
+
+@pytest.mark.more
 def test_the_second_window_answers_when_the_first_is_closed(opened, browser):
     out, run = opened
     with window(browser, run) as second:

@@ -95,20 +95,33 @@ _WORDS = {
     "Raise threshold or": "Raise --threshold or",
 }
 
+_LEAST_LEAD = 0.05  # of the way from guessing to no error; below it a head is near guessing
+
 
 def _fit(clf: Any, train: Samples, validation: dict[str, Any]) -> None:
     """Fit an estimator; its warnings name options of the command line."""
+    import numpy as np
+
     from ntkit._process import warn
     from ntkit.exceptions import SuppressionWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", SuppressionWarning)
         clf.fit(train.X, train.y, **validation)
-    for warning in caught:
-        message = str(warning.message)
+    messages = [(str(warning.message), warning.category) for warning in caught]
+    if not any("near guessing" in message for message, _ in messages):
+        X, y = (validation[f"{name}_val"] if validation else getattr(train, name) for name in "Xy")
+        of, chance = "validation" if validation else "training", 1 / len(clf.classes_)
+        right = clf.predict(X) == y
+        after = float(np.mean([right[y == label].mean() for label in np.unique(y)]))
+        if after - chance < _LEAST_LEAD * (1 - chance):
+            message = f"Mean class accuracy on {of} samples is {100 * after:.0f} %, near guessing"
+            message += f" ({100 * chance:.0f} %). Keep the original head or try another --method."
+            messages.append((message, SuppressionWarning))
+    for message, category in messages:
         for words, option in _WORDS.items():
             message = message.replace(words, option)
-        warn(message, warning.category)
+        warn(message, category)
 
 
 def _done(clf: Any) -> str:

@@ -321,3 +321,16 @@ def test_fit_says_what_is_no_embedding(tmp_path):
     ):
         refused("fit", data, "-o", tmp_path / "h.onnx", *options, says=says)
     assert not (tmp_path / "h.onnx").exists()
+
+
+@pytest.mark.filterwarnings("always::ntkit.exceptions.SuppressionWarning")
+@pytest.mark.parametrize("has_relation", [False, True])
+def test_fit_warns_of_a_head_near_guessing_whatever_the_method(tmp_path, has_relation):
+    rng = np.random.default_rng(0)
+    y = np.arange(400) % 2
+    for name in ("train", "validation"):
+        X = rng.normal(size=(400, 4)) + 2 * has_relation * y[:, None]
+        np.savez(tmp_path / f"{name}.npz", X=X.astype(np.float32), y=y)
+    sets = (tmp_path / "train.npz", "--validation", tmp_path / "validation.npz")
+    _, err = done("fit", *sets, "--method", "evals", "-o", tmp_path / "head.onnx")
+    assert ("near guessing (50 %)" in err) is not has_relation

@@ -567,7 +567,8 @@ def _rows_by_name(
         )
     numbered = key in INDEX or _counts_up(written)
     if roles.key is None and numbered and not len(missing):  # new numbers, not names?
-        facts = {n: v[rows] for n, v in table.columns.items() if n not in (key, roles.label)}
+        others = {key, roles.label, *roles.prediction, *roles.scores}  # those are compared later
+        facts = {n: v[rows] for n, v in table.columns.items() if n not in others}
         check_order(facts, [samples], str(table.path))
     if by_row:
         notes.append(

@@ -937,3 +937,15 @@ def test_a_report_on_tables(tmp_path):
     assert "90.0" in page
     refused("check", "--predictions", tmp_path / "new.csv", "--max-drop", 5, "--report",
             tmp_path / "s.html", says="--report compares two models")  # fmt: skip
+
+
+@pytest.mark.parametrize("order", ["0123", "2031"])
+def test_tables_with_ids_that_count_up_name_their_columns_of_predictions(tmp_path, order):
+    new = {"0": "a,a", "1": "b,b", "2": "a,b", "3": "b,a"}
+    old = {"0": "a", "1": "a", "2": "b", "3": "b"}
+    rows = ["id,label,new", *(f"{i},{new[i]}" for i in new), ""]
+    (tmp_path / "new.csv").write_text("\n".join(rows))
+    (tmp_path / "old.csv").write_text("\n".join(["id,old", *(f"{i},{old[i]}" for i in order), ""]))
+    tables = ("--predictions", tmp_path / "new.csv", "--before", tmp_path / "old.csv")
+    result = ntkit("check", *tables, "--prediction-column", "new,old", "--max-drop", "60")
+    assert "1 new error (25.0 %), 1 error fixed" in str(result)

@@ -139,6 +139,7 @@ def _embeddings(
 ) -> tuple[Samples, LinearHead | None]:
     """Labelled embeddings, and the original head if a store has it."""
     from ntkit.graph.tensors import TensorInfo
+    from ntkit.metrics.class_order import order_notes
     from ntkit.samples.read import read_samples
     from ntkit.store import EmbeddingStore
 
@@ -160,7 +161,10 @@ def _embeddings(
             f"{path} holds embeddings of {samples.X.shape[1]} neurons, the training set of "
             f"{width}; give two sets that one model made."
         )
-    return samples, EmbeddingStore.open(path).head if samples.embedded else None
+    head = EmbeddingStore.open(path).head if samples.embedded else None
+    if head is not None:
+        o.tell_notes(order_notes(samples.y, head.predict(samples.X), head.classes, strict=False))
+    return samples, head
 
 
 def _estimator(method: str, parameters: dict[str, Any], head: Any, seed: int) -> Any:

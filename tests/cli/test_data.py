@@ -334,3 +334,23 @@ def test_fit_warns_of_a_head_near_guessing_whatever_the_method(tmp_path, has_rel
     sets = (tmp_path / "train.npz", "--validation", tmp_path / "validation.npz")
     _, err = done("fit", *sets, "--method", "evals", "-o", tmp_path / "head.onnx")
     assert ("near guessing (50 %)" in err) is not has_relation
+
+
+@pytest.mark.parametrize(("named", "said"), [("zebra,dog,fox", False), (None, True)])
+def test_fit_says_that_the_head_of_a_store_has_its_classes_in_another_order(tmp_path, named, said):
+    rng = np.random.default_rng(0)
+    names = np.array(["zebra", "dog", "fox"])  # in the order of the logits; sorted: dog, fox, zebra
+    y = rng.integers(0, 3, 300)
+    X = (4 * np.eye(3)[y] + rng.normal(size=(300, 3))).astype(np.float32)
+    np.savez(tmp_path / "train.npz", X=X, y=names[y])
+    model = parsed(
+        "(float[n, 3] x) => (float[n, 3] logits) { h = Relu(x) logits = Gemm(h, W, b) }",
+        W=np.eye(3),
+        b=np.zeros(3),
+    )
+    onnx.save(model, tmp_path / "model.onnx")
+    classes = () if named is None else ("--classes", named)
+    store, head = tmp_path / "a.store", tmp_path / "head.onnx"
+    done("embed", tmp_path / "model.onnx", tmp_path / "train.npz", "-o", store, *classes)
+    _, err = done("fit", store, "--method", "balanced", "-o", head)
+    assert ("classes seem to be in another order" in err) is said

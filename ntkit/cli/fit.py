@@ -100,7 +100,7 @@ _LEAST_LEAD = 0.05  # of the way from guessing to no error; below it a head is n
 
 def _fit(clf: Any, train: Samples, validation: dict[str, Any]) -> None:
     """Fit an estimator; its warnings name options of the command line."""
-    import numpy as np
+    from sklearn.metrics import balanced_accuracy_score
 
     from ntkit._process import warn
     from ntkit.exceptions import SuppressionWarning
@@ -110,13 +110,14 @@ def _fit(clf: Any, train: Samples, validation: dict[str, Any]) -> None:
         clf.fit(train.X, train.y, **validation)
     messages = [(str(warning.message), warning.category) for warning in caught]
     if not any("near guessing" in message for message, _ in messages):
-        X, y = (validation[f"{name}_val"] if validation else getattr(train, name) for name in "Xy")
-        of, chance = "validation" if validation else "training", 1 / len(clf.classes_)
-        right = clf.predict(X) == y
-        after = float(np.mean([right[y == label].mean() for label in np.unique(y)]))
-        if after - chance < _LEAST_LEAD * (1 - chance):
-            message = f"Mean class accuracy on {of} samples is {100 * after:.0f} %, near guessing"
-            message += f" ({100 * chance:.0f} %). Keep the original head or try another --method."
+        X, y = (validation["X_val"], validation["y_val"]) if validation else (train.X, train.y)
+        accuracy, chance = balanced_accuracy_score(y, clf.predict(X)), 1 / len(clf.classes_)
+        if accuracy - chance < _LEAST_LEAD * (1 - chance):
+            which = "validation" if validation else "training"
+            message = (
+                f"Mean class accuracy on {which} samples is {100 * accuracy:.0f} %, near guessing "
+                f"({100 * chance:.0f} %). Try another --method, or more samples."
+            )
             messages.append((message, SuppressionWarning))
     for message, category in messages:
         for words, option in _WORDS.items():
@@ -163,7 +164,9 @@ def _embeddings(
         )
     head = EmbeddingStore.open(path).head if samples.embedded else None
     if head is not None:
-        o.tell_notes(order_notes(samples.y, head.predict(samples.X), head.classes, strict=False))
+        seen = (samples.y, head.predict(samples.X), head.classes)
+        notes = order_notes(*seen, name=str(path), strict=False)
+        o.tell_notes(f"{note} Then make the store again with ntkit embed." for note in notes)
     return samples, head
 
 
